@@ -1,0 +1,1 @@
+"""The commands: each declared once, with the function that answers it."""

@@ -1,0 +1,1 @@
+"""The model engine: the only package that imports torch and transformers."""

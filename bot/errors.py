@@ -1,0 +1,64 @@
+"""Every error that this package raises on purpose; each message is one sentence for whoever reads it.
+
+FewshotError
+├── RequestError            who asked can mend it: bad option, unknown name, text too long
+│   ├── TemplateError       a prompt file or template text is wrong (carries source and line)
+│   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
+├── Unavailable             nobody did anything wrong, later it may work: queue full, disk full, shutting down
+├── GenerationError         this request broke inside the model: non-finite logits, a failure in one step
+└── SetupError              the operator can mend it: settings, model, database; the process ends with status 2
+    ├── ModelError          a model is missing, broken or unsupported
+    └── StoreError          the database can't be opened or is damaged
+"""
+
+
+class FewshotError(Exception):
+    """The root of all errors raised on purpose."""
+
+
+class RequestError(FewshotError):
+    """Who asked can mend the request; the message says how."""
+
+
+class TemplateError(RequestError):
+    """A template's text breaks a rule of the prompt file.
+
+    `source` names the file or template, `line` counts from 1 (None where no line can be named). str() starts with both.
+    """
+
+    def __init__(self, problem: str, *, source: str, line: int | None = None) -> None:
+        self.problem = problem
+        self.source = source
+        self.line = line
+        super().__init__(f"{source}:{line}: {problem}" if line is not None else f"{source}: {problem}")
+
+
+class PromptTooLong(RequestError):
+    """The prompt does not fit the model's context together with room for an answer."""
+
+    def __init__(self, *, num_tokens: int, max_tokens: int) -> None:
+        self.num_tokens = num_tokens
+        self.max_tokens = max_tokens
+        super().__init__(
+            f"That is {num_tokens:,} tokens for the model; at most {max_tokens:,} fit beside the answer: shorten the text."
+        )
+
+
+class Unavailable(FewshotError):
+    """Not now: the queue or the disk is full, or the bot is shutting down; the message says when to try again."""
+
+
+class GenerationError(FewshotError):
+    """This one request broke inside the model; others are not affected."""
+
+
+class SetupError(FewshotError):
+    """The operator can mend it; the process ends with exit status 2."""
+
+
+class ModelError(SetupError):
+    """A model is missing, broken, unsupported or unsafe to load."""
+
+
+class StoreError(SetupError):
+    """The database can't be opened, is damaged, or is newer than this program."""

@@ -1,0 +1,1 @@
+"""The platforms: native events to Message, Card to native output, and nothing else."""
