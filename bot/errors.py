@@ -40,7 +40,7 @@ class PromptTooLong(RequestError):
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
         super().__init__(
-            f"That is {num_tokens:,} tokens for the model; at most {max_tokens:,} fit beside the answer: shorten the text."
+            f"That is {num_tokens:,} tokens for the model; at most {max_tokens:,} fit. Shorten the text."
         )
 
 
