@@ -1,0 +1,127 @@
+"""The state behind open cards: who may use them, at which revision they stand, and when they end."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bot.core.messages import Scope, now_utc
+from bot.store.database import Transaction
+from bot.store.records import Records, conversation_id, from_microseconds, scope_values, to_microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCard:
+    """What stands behind a card's buttons or typed choices.
+
+    `revision` counts from 1. `state` is JSON-able. `source_message_id` names the message whose words the state holds:
+    when that is deleted, the card goes too.
+    """
+
+    id: str
+    scope: Scope
+    owner_id: str
+    kind: str
+    revision: int
+    state: Mapping[str, Any]
+    created_at_utc: datetime
+    expires_at_utc: datetime
+    source_message_id: str | None = None
+
+
+class OpenCards(Records):
+    """The part of the store that holds open cards. Expired ones are as good as gone."""
+
+    async def save_open_card(self, card: OpenCard) -> bool:
+        """Keep a new card (revision 1), or the next revision of a known one (its revision plus 1).
+
+        Return False, changing nothing, when someone else was first: the id exists, or its revision is another one,
+        or the card was closed. The owner, scope, kind, source and start of a known card stay as they are.
+        """
+
+        async def insert(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                "INSERT INTO open_cards (id, conversation_id, owner_id, kind, revision, state, source_message_id,"
+                " created_at_utc, saved_at_utc, expires_at_utc) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING RETURNING id",
+                card.id,
+                await conversation_id(transaction, card.scope),
+                card.owner_id,
+                card.kind,
+                _to_json(card.state),
+                card.source_message_id,
+                to_microseconds(card.created_at_utc),
+                to_microseconds(now_utc()),
+                to_microseconds(card.expires_at_utc),
+            )
+            return bool(rows)
+
+        async def update(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                "UPDATE open_cards SET revision = ?, state = ?, saved_at_utc = ?, expires_at_utc = ?"
+                " WHERE id = ? AND conversation_id = ? AND revision = ? RETURNING id",
+                card.revision,
+                _to_json(card.state),
+                to_microseconds(now_utc()),
+                to_microseconds(card.expires_at_utc),
+                card.id,
+                await conversation_id(transaction, card.scope),
+                card.revision - 1,
+            )
+            return bool(rows)
+
+        return await self._database.write(insert if card.revision == 1 else update)
+
+    async def get_open_card(self, scope: Scope, card_id: str) -> OpenCard | None:
+        """Return the card `card_id` of `scope`, None where there is none or it has expired."""
+        return await self._load_card(scope, "AND o.id = ?", card_id)
+
+    async def latest_open_card(self, scope: Scope, owner_id: str) -> OpenCard | None:
+        """Return the card of `owner_id` in `scope` that was saved last, None where there is none."""
+        return await self._load_card(
+            scope, "AND o.owner_id = ? ORDER BY o.saved_at_utc DESC, o.rowid DESC LIMIT 1", owner_id
+        )
+
+    async def close_open_card(self, scope: Scope, card_id: str) -> bool:
+        """Forget a card and its state; return False when there was none."""
+
+        async def delete(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                "DELETE FROM open_cards WHERE id = ? AND conversation_id = ? RETURNING id",
+                card_id,
+                await conversation_id(transaction, scope),
+            )
+            return bool(rows)
+
+        return await self._database.write(delete)
+
+    async def _load_card(self, scope: Scope, which: str, value: str) -> OpenCard | None:
+        rows = await self._database.read(
+            "SELECT o.* FROM conversations c JOIN open_cards o ON o.conversation_id = c.id"
+            " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ? AND o.expires_at_utc > ?"
+            f" {which}",
+            *scope_values(scope),
+            to_microseconds(now_utc()),
+            value,
+        )
+        return _to_open_card(rows[0], scope) if rows else None
+
+
+def _to_open_card(row: sqlite3.Row, scope: Scope) -> OpenCard:
+    return OpenCard(
+        id=row["id"],
+        scope=scope,
+        owner_id=row["owner_id"],
+        kind=row["kind"],
+        revision=row["revision"],
+        state=json.loads(row["state"]),
+        created_at_utc=from_microseconds(row["created_at_utc"]),
+        expires_at_utc=from_microseconds(row["expires_at_utc"]),
+        source_message_id=row["source_message_id"],
+    )
+
+
+def _to_json(state: Mapping[str, Any]) -> str:
+    return json.dumps(dict(state), ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,203 @@
+"""The messages of a conversation: kept once, edited, erased, and read back as history."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from bot.core.history import HistoryMessage
+from bot.core.messages import Message, Scope, now_utc
+from bot.store.database import Transaction
+from bot.store.records import (
+    IN_SCOPE,
+    Records,
+    conversation_id,
+    from_microseconds,
+    scope_values,
+    to_microseconds,
+)
+
+MessageKind = Literal["chat", "command"]
+
+MESSAGE_COLUMNS: Final = (
+    "m.message_id, m.author_id, m.author_name, m.is_me, m.text, m.attachment, m.reply_to, m.kind, m.revision,"
+    " m.created_at_utc, m.edited_at_utc"
+)
+_IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage(HistoryMessage):
+    """A message with what only the store knows."""
+
+    kind: MessageKind = "chat"
+    attachment: str | None = None
+    edited_at_utc: datetime | None = None
+
+
+class Messages(Records):
+    """The part of the store that holds messages."""
+
+    async def add_message(self, message: Message, *, kind: MessageKind) -> bool:
+        """Keep `message`; return False, changing nothing, when its id is already known (deleted ones included)."""
+
+        async def insert(transaction: Transaction) -> bool:
+            return await insert_message(transaction, message, kind=kind) is not None
+
+        return await self._database.write(insert)
+
+    async def edit_message(self, platform: str, message_id: str, text: str) -> bool:
+        """Replace the words of a message; return False when it is unknown, deleted, or says the same already."""
+
+        async def update(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                "UPDATE messages SET text = ?3, revision = revision + 1, edited_at_utc = ?4"
+                " WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL AND text <> ?3 RETURNING id",
+                platform,
+                message_id,
+                text,
+                to_microseconds(now_utc()),
+            )
+            return bool(rows)
+
+        return await self._database.write(update, erases=True)
+
+    async def delete_message(self, platform: str, message_id: str) -> bool:
+        """Erase a message's words and its author's name for good; return False when there is nothing to erase.
+
+        What was derived from it goes too: cards opened by it, and the check sums of prompts that contained it.
+        """
+
+        async def erase(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
+                " WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL RETURNING id",
+                platform,
+                message_id,
+                to_microseconds(now_utc()),
+            )
+            await forget_derived(transaction, platform, message_id)
+            return bool(rows)
+
+        return await self._database.write(erase, erases=True)
+
+    async def load_history(self, scope: Scope, *, limit: int) -> list[StoredMessage]:
+        """Return the newest `limit` chat messages of `scope` after its fresh line, oldest first."""
+        rows = await self._database.read(
+            f"SELECT {MESSAGE_COLUMNS} FROM conversations c JOIN messages m ON m.conversation_id = c.id"
+            " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
+            " AND m.id > c.fresh_row AND m.created_at_utc >= c.fresh_utc"
+            " AND m.kind = 'chat' AND m.deleted_at_utc IS NULL"
+            " ORDER BY m.created_at_utc DESC, m.id DESC LIMIT ?",
+            *scope_values(scope),
+            max(limit, 0),
+        )
+        return [to_stored_message(row) for row in reversed(rows)]
+
+    async def load_messages(self, scope: Scope, message_ids: Sequence[str]) -> list[StoredMessage]:
+        """Return those of `message_ids` that stand in `scope`, in the order asked; deleted ones are left out."""
+        rows = await self._database.read(
+            f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) wanted JOIN messages m ON m.message_id = wanted.value"
+            f" WHERE m.{_IN_CONVERSATION} AND m.deleted_at_utc IS NULL ORDER BY wanted.key",
+            json.dumps(list(message_ids), ensure_ascii=False),
+            *scope_values(scope),
+        )
+        return [to_stored_message(row) for row in rows]
+
+    async def load_reply_chain(self, scope: Scope, message_id: str, *, limit: int) -> list[StoredMessage]:
+        """Return `message_id` and what it answers, link by link, at most `limit` of them, oldest first.
+
+        The chain stays in `scope` and ends at the fresh line, at a deleted message and at a member's command; the
+        bot's answer to a command is part of it.
+        """
+        rows = await self._database.read(
+            f"""WITH RECURSIVE
+              here AS (SELECT * FROM conversations WHERE {IN_SCOPE}),
+              readable AS (
+                SELECT m.* FROM messages m JOIN here ON m.conversation_id = here.id
+                 WHERE m.id > here.fresh_row AND m.created_at_utc >= here.fresh_utc
+                   AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)),
+              chain (id, reply_to, depth) AS (
+                SELECT id, reply_to, 1 FROM readable WHERE message_id = ?
+                UNION ALL
+                SELECT r.id, r.reply_to, chain.depth + 1 FROM chain JOIN readable r ON r.message_id = chain.reply_to
+                 WHERE r.id < chain.id AND chain.depth < ?)
+            SELECT {MESSAGE_COLUMNS} FROM chain JOIN messages m ON m.id = chain.id ORDER BY chain.depth DESC""",
+            *scope_values(scope),
+            message_id,
+            limit,
+        )
+        return [to_stored_message(row) for row in rows] if limit > 0 else []
+
+    async def mark_fresh(self, scope: Scope) -> None:
+        """Draw a line: what was said in `scope` until now is never read as history again."""
+
+        async def draw(transaction: Transaction) -> None:
+            row_id = await conversation_id(transaction, scope)
+            await transaction.execute(
+                """UPDATE conversations SET
+                     fresh_row = coalesce((SELECT max(id) FROM messages WHERE conversation_id = ?1), fresh_row),
+                     fresh_utc = coalesce(
+                       (SELECT max(created_at_utc) FROM messages WHERE conversation_id = ?1), fresh_utc)
+                   WHERE id = ?1""",
+                row_id,
+            )
+
+        await self._database.write(draw)
+
+
+async def insert_message(transaction: Transaction, message: Message, *, kind: MessageKind) -> int | None:
+    """Insert `message` and return its row; None when its id is already known."""
+    author = message.author
+    rows = await transaction.execute(
+        "INSERT INTO messages (conversation_id, platform, message_id, author_id, author_name, is_bot, is_me, text,"
+        " attachment, reply_to, kind, created_at_utc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
+        await conversation_id(transaction, message.scope),
+        message.scope.platform,
+        message.id,
+        author.id,
+        author.name,
+        int(author.is_bot),
+        int(author.is_me),
+        message.text,
+        message.attachment,
+        message.reply_to,
+        kind,
+        to_microseconds(message.created_at_utc),
+    )
+    return int(rows[0]["id"]) if rows else None
+
+
+async def forget_derived(transaction: Transaction, platform: str, message_id: str) -> None:
+    """Forget what was made from a message: cards that it opened, check sums of prompts that contained it."""
+    await transaction.execute(
+        "DELETE FROM open_cards WHERE source_message_id = ?"
+        " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?)",
+        message_id,
+        platform,
+    )
+    await transaction.execute(
+        "UPDATE replies SET prompt_sha256 = NULL WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",
+        message_id,
+    )
+
+
+def to_stored_message(row: sqlite3.Row) -> StoredMessage:
+    """Return a row of MESSAGE_COLUMNS as a message."""
+    edited_at_utc = row["edited_at_utc"]
+    return StoredMessage(
+        id=row["message_id"],
+        author_id=row["author_id"],
+        author_name=row["author_name"],
+        is_me=bool(row["is_me"]),
+        text=row["text"],
+        reply_to=row["reply_to"],
+        created_at_utc=from_microseconds(row["created_at_utc"]),
+        kind=row["kind"],
+        revision=row["revision"],
+        attachment=row["attachment"],
+        edited_at_utc=None if edited_at_utc is None else from_microseconds(edited_at_utc),
+    )

@@ -1,0 +1,48 @@
+"""What the nouns of the store share: the database, times, and the row of a conversation."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from bot.core.messages import Scope
+from bot.store.database import Database, Transaction
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+# A condition on `conversations` that takes the four values of `scope_values`.
+IN_SCOPE: Final = "platform = ? AND server = ? AND channel = ? AND thread = ?"
+
+
+class Records:
+    """The base of each noun of the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Return an aware `moment` as whole microseconds since 1970 UTC. Raises ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError("the store takes times with a time zone")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """Return microseconds since 1970 UTC as an aware time."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def scope_values(scope: Scope) -> tuple[str, str, str, str]:
+    """Return the values for IN_SCOPE."""
+    return scope.platform, scope.server, scope.channel, scope.thread
+
+
+async def conversation_id(transaction: Transaction, scope: Scope) -> int:
+    """Return the row of the conversation in `scope`, made where there is none."""
+    values = scope_values(scope)
+    await transaction.execute(
+        "INSERT INTO conversations (platform, server, channel, thread) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        *values,
+    )
+    rows = await transaction.execute(f"SELECT id FROM conversations WHERE {IN_SCOPE}", *values)
+    return int(rows[0]["id"])

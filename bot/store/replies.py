@@ -1,0 +1,248 @@
+"""The bot's answers and how each came about, so that `why` can rebuild the prompt and say what has changed since."""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bot.core.messages import Author, Message, Scope
+from bot.core.results import FinishReason, Timings
+from bot.core.sampling import SamplingParams
+from bot.store.database import Transaction
+from bot.store.messages import (
+    MESSAGE_COLUMNS,
+    MessageKind,
+    StoredMessage,
+    insert_message,
+    to_stored_message,
+)
+from bot.store.records import Records, from_microseconds, scope_values
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateVersion:
+    """A template as it was used: `source_text` is its whole file, `version` whatever its owner counts by."""
+
+    name: str
+    version: str
+    source_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRead:
+    """A message that went into a prompt, at the revision that it had then."""
+
+    message_id: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How an answer came about.
+
+    `command` is "chat" or the command's name. `sampling` holds the seed that was used; None where nothing was sampled.
+    `prompt_inputs` are other inputs of the prompt as JSON-able values (the bot's name, whether markup was used) and
+    never people's words: those would outlive the deletion of their message. `prompt_sha256` (hex) is of the
+    prompt's exact text, to tell whether a rebuilt one is the same.
+    """
+
+    command: str
+    model_name: str
+    precision: str
+    read: tuple[MessageRead, ...] = ()
+    template: TemplateVersion | None = None
+    sampling: SamplingParams | None = None
+    num_prompt_tokens: int = 0
+    num_new_tokens: int = 0
+    finish_reason: FinishReason | None = None
+    timings: Timings | None = None
+    prompt_inputs: Mapping[str, Any] = field(default_factory=dict)
+    prompt_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """A message that an answer read, and what became of it; `message` is None when it was deleted or has expired."""
+
+    message_id: str
+    revision: int
+    message: StoredMessage | None
+
+    @property
+    def change(self) -> Literal["same", "edited", "deleted"]:
+        """Say what happened to the message since it was read."""
+        if self.message is None:
+            return "deleted"
+        return "same" if self.message.revision == self.revision else "edited"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """An answer of the bot as recorded; `read` runs in the prompt's order."""
+
+    message: Message
+    kind: MessageKind
+    provenance: Provenance
+    read: tuple[ReadBack, ...]
+
+
+class Replies(Records):
+    """The part of the store that holds the bot's answers."""
+
+    async def add_reply(self, message: Message, provenance: Provenance, *, kind: MessageKind) -> bool:
+        """Keep the bot's own `message` and how it came about, together or not at all.
+
+        Return False, changing nothing, when its id is already known. An answer is never placed before the message
+        that it replies to, whatever the clocks say.
+        """
+
+        async def insert(transaction: Transaction) -> bool:
+            row_id = await insert_message(transaction, message, kind=kind)
+            if row_id is None:
+                return False
+            await transaction.execute(
+                "UPDATE messages SET created_at_utc = asked.created_at_utc + 1 FROM messages AS asked"
+                " WHERE messages.id = ?1 AND asked.platform = ?2 AND asked.message_id = ?3"
+                " AND asked.created_at_utc >= messages.created_at_utc",
+                row_id,
+                message.scope.platform,
+                message.reply_to,
+            )
+            await _insert_provenance(transaction, row_id, provenance)
+            return True
+
+        return await self._database.write(insert)
+
+    async def get_reply(self, scope: Scope, message_id: str) -> StoredReply | None:
+        """Return the bot's answer `message_id` in `scope`, None where there is none or it was deleted."""
+        return await self._load_reply(scope, "AND m.message_id = ?", message_id)
+
+    async def last_reply(self, scope: Scope) -> StoredReply | None:
+        """Return the newest answer of the bot in `scope`, None where there is none."""
+        return await self._load_reply(scope, "ORDER BY m.created_at_utc DESC, m.id DESC LIMIT 1")
+
+    async def _load_reply(self, scope: Scope, which: str, *values: str) -> StoredReply | None:
+        rows = await self._database.read(
+            "SELECT m.id AS row_id, m.message_id, m.author_id, m.author_name, m.is_bot, m.text, m.reply_to, m.kind,"
+            " m.created_at_utc, r.*, t.name AS template_name, t.version, t.source_text"
+            " FROM conversations c JOIN messages m ON m.conversation_id = c.id JOIN replies r ON r.id = m.id"
+            " LEFT JOIN template_versions t ON t.id = r.template_id"
+            " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
+            f" AND m.deleted_at_utc IS NULL {which}",
+            *scope_values(scope),
+            *values,
+        )
+        if not rows:
+            return None
+        read = await self._load_read(scope, rows[0]["row_id"])
+        return _to_stored_reply(rows[0], scope, read)
+
+    async def _load_read(self, scope: Scope, row_id: int) -> tuple[ReadBack, ...]:
+        rows = await self._database.read(
+            f"SELECT rr.message_id AS read_id, rr.revision AS read_revision, {MESSAGE_COLUMNS}"
+            " FROM reply_reads rr JOIN messages answer ON answer.id = rr.reply_id"
+            " LEFT JOIN messages m ON m.platform = answer.platform AND m.message_id = rr.message_id"
+            " AND m.conversation_id = answer.conversation_id AND m.deleted_at_utc IS NULL"
+            " WHERE rr.reply_id = ? ORDER BY rr.position",
+            row_id,
+        )
+        return tuple(
+            ReadBack(
+                row["read_id"],
+                row["read_revision"],
+                None if row["message_id"] is None else to_stored_message(row),
+            )
+            for row in rows
+        )
+
+
+async def _insert_provenance(transaction: Transaction, row_id: int, provenance: Provenance) -> None:
+    sampling, timings = provenance.sampling, provenance.timings
+    await transaction.execute(
+        "INSERT INTO replies (id, command, template_id, model_name, precision, sampling, seed, num_prompt_tokens,"
+        " num_new_tokens, finish_reason, queue_ms, prefill_ms, decode_ms, prompt_inputs, prompt_sha256)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row_id,
+        provenance.command,
+        None if provenance.template is None else await _template_id(transaction, provenance.template),
+        provenance.model_name,
+        provenance.precision,
+        None if sampling is None else _to_json(sampling.to_dict()),
+        None if sampling is None else sampling.seed,
+        provenance.num_prompt_tokens,
+        provenance.num_new_tokens,
+        provenance.finish_reason,
+        None if timings is None else timings.queue_ms,
+        None if timings is None else timings.prefill_ms,
+        None if timings is None else timings.decode_ms,
+        _to_json(dict(provenance.prompt_inputs)),
+        provenance.prompt_sha256,
+    )
+    for position, read in enumerate(provenance.read):
+        await transaction.execute(
+            "INSERT INTO reply_reads (reply_id, position, message_id, revision) VALUES (?, ?, ?, ?)",
+            row_id,
+            position,
+            read.message_id,
+            read.revision,
+        )
+
+
+async def _template_id(transaction: Transaction, template: TemplateVersion) -> int:
+    digest = hashlib.sha256(template.source_text.encode("utf-8", "replace")).hexdigest()
+    await transaction.execute(
+        "INSERT INTO template_versions (name, version, source_text, source_sha256) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
+        template.name,
+        template.version,
+        template.source_text,
+        digest,
+    )
+    rows = await transaction.execute(
+        "SELECT id FROM template_versions WHERE name = ? AND version = ? AND source_sha256 = ?",
+        template.name,
+        template.version,
+        digest,
+    )
+    return int(rows[0]["id"])
+
+
+def _to_stored_reply(row: sqlite3.Row, scope: Scope, read: tuple[ReadBack, ...]) -> StoredReply:
+    has_template, has_timings = row["template_name"] is not None, row["queue_ms"] is not None
+    provenance = Provenance(
+        command=row["command"],
+        model_name=row["model_name"],
+        precision=row["precision"],
+        read=tuple(MessageRead(back.message_id, back.revision) for back in read),
+        template=TemplateVersion(row["template_name"], row["version"], row["source_text"]) if has_template else None,
+        sampling=None if row["sampling"] is None else SamplingParams.from_dict(json.loads(row["sampling"])),
+        num_prompt_tokens=row["num_prompt_tokens"],
+        num_new_tokens=row["num_new_tokens"],
+        finish_reason=row["finish_reason"],
+        timings=Timings(
+            queue_ms=row["queue_ms"],
+            prefill_ms=row["prefill_ms"],
+            decode_ms=row["decode_ms"],
+            num_prompt_tokens=row["num_prompt_tokens"],
+            num_new_tokens=row["num_new_tokens"],
+        )
+        if has_timings
+        else None,
+        prompt_inputs=json.loads(row["prompt_inputs"]),
+        prompt_sha256=row["prompt_sha256"],
+    )
+    message = Message(
+        id=row["message_id"],
+        scope=scope,
+        author=Author(row["author_id"], row["author_name"], is_bot=bool(row["is_bot"]), is_me=True),
+        text=row["text"],
+        reply_to=row["reply_to"],
+        created_at_utc=from_microseconds(row["created_at_utc"]),
+    )
+    return StoredReply(message, row["kind"], provenance, read)
+
+
+def _to_json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,68 @@
+"""How long things are kept, and how much there is."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bot.core.messages import now_utc
+from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.store.database import Transaction
+from bot.store.records import Records, to_microseconds
+
+RETENTION_SETTING: Final = "retention_days"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """How much is stored: of one server or of all, and the bytes of the database file."""
+
+    num_messages: int
+    num_replies: int
+    num_bytes: int
+
+
+class Retention(Records):
+    """The part of the store that forgets and counts."""
+
+    async def delete_expired(self, *, default_days: int = 30, now: datetime | None = None) -> int:
+        """Erase messages older than their server's setting `retention_days`; return how many.
+
+        A server without the setting, or with one that is no whole number from 1, has `default_days`. How answers
+        came about goes with them, and so do expired cards.
+        """
+        now_us = to_microseconds(now or now_utc())
+        day_us = timedelta(days=1) // timedelta(microseconds=1)
+
+        async def erase(transaction: Transaction) -> int:
+            # In direct messages there is no server's level: each channel's own setting counts.
+            rows = await transaction.execute(
+                """DELETE FROM messages WHERE id IN (
+                     SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                     LEFT JOIN settings s ON s.platform = c.platform AND s.server = c.server AND s.name = ?4
+                       AND s.channel = iif(c.server = ?5, c.channel, '')
+                     WHERE m.created_at_utc < ?1 - ?2 * max(
+                       iif(CAST(s.value AS INTEGER) >= 1, CAST(s.value AS INTEGER), ?3), 1))
+                   RETURNING id""",
+                now_us,
+                day_us,
+                default_days,
+                RETENTION_SETTING,
+                DIRECT_MESSAGES,
+            )
+            await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ?", now_us)
+            return len(rows)
+
+        return await self._database.write(erase, erases=True)
+
+    async def count_stored(self, *, platform: str | None = None, server: str | None = None) -> StoreStats:
+        """Count what is stored, of one server where `platform` and `server` are given, else of all."""
+        rows = await self._database.read(
+            """SELECT count(*) AS num_messages, count(r.id) AS num_replies,
+                 (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS num_bytes
+               FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN replies r ON r.id = m.id
+               WHERE m.deleted_at_utc IS NULL AND c.platform = coalesce(?, c.platform)
+                 AND c.server = coalesce(?, c.server)""",
+            platform,
+            server,
+        )
+        return StoreStats(rows[0]["num_messages"], rows[0]["num_replies"], rows[0]["num_bytes"])

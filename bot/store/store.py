@@ -1,0 +1,32 @@
+"""The store's one face: everything that the bot remembers, in one SQLite file."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bot.store.cards import OpenCards
+from bot.store.channel_settings import ChannelSettings
+from bot.store.database import Database
+from bot.store.messages import Messages
+from bot.store.replies import Replies
+from bot.store.retention import Retention
+
+
+class Store(Messages, Replies, ChannelSettings, OpenCards, Retention):
+    """Messages, replies, settings and open cards; each noun's module holds its methods.
+
+    Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. A call that
+    returned has been written to the disk.
+    """
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path) -> AsyncIterator["Store"]:
+        """Open the store in the file `path`, made where there is none. Raises StoreError, one sentence."""
+        async with Database.open(path) as database:
+            yield cls(database)
+
+    @property
+    def path(self) -> Path:
+        """Return the database file's real path."""
+        return self._database.path
