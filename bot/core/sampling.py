@@ -1,6 +1,5 @@
 """How the next token is chosen: options, ranges, presets; names and meaning as in Hugging Face GenerationConfig."""
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -42,11 +41,14 @@ def range_text(name: str) -> str:
 def check_option(name: str, value: object) -> int | float:
     """Return `value` as the option `name` takes it. Raises RequestError that states the range."""
     low, high = RANGES[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    is_right_kind = is_number and (name in _REAL or isinstance(value, int))
-    if is_right_kind and math.isfinite(value) and low <= value <= high and not (name == "top_p" and value == 0):  # type: ignore[operator, arg-type]
-        return float(value) if name in _REAL else int(value)  # type: ignore[arg-type, call-overload, no-any-return]
-    raise RequestError(f"{name} takes {range_text(name)}, not {value!r}.")
+    is_real = name in _REAL
+    # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
+    if isinstance(value, int | float if is_real else int) and not isinstance(value, bool) and low <= value <= high:
+        if not (name == "top_p" and value == 0):
+            return float(value) if is_real else int(value)
+    # repr() refuses an int of thousands of digits.
+    shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
+    raise RequestError(f"{name} takes {range_text(name)}, not {shown}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,150 @@
+"""The two halves of a prompt file, and the TOML of the first one with the line on which each key stands."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bot.errors import TemplateError
+
+FENCE: Final = "+++"
+# A key's place: table names, row numbers (from 0) and key names, as in ("examples", 1, "input").
+Path = tuple[str | int, ...]
+
+_PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
+_HEADER: Final = re.compile(r"(\[\[?)([^\[\]]*)\]")
+_KEY: Final = re.compile(r"""("[^"]*"|'[^']*'|[\w-]+(?:[ \t]*\.[ \t]*[\w-]+)*)[ \t]*=""")
+_STRING: Final = re.compile(r'"""|\'\'\'|"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*')
+
+
+@dataclass(frozen=True, slots=True)
+class FileHalves:
+    """The TOML between the fences and the text below them; `body_line` is the file's line on which the body starts."""
+
+    front_matter: str
+    body: str
+    body_line: int
+
+
+def split_file(text: str, *, source: str) -> FileHalves:
+    """Split a prompt file whose line breaks are LF. The body's trailing white space is dropped.
+
+    Raises TemplateError when a fence is missing.
+    """
+    lines = text.split("\n")
+    if lines[0] != FENCE:
+        raise TemplateError(f"The first line must be exactly {FENCE}.", source=source, line=1)
+    try:
+        end = lines.index(FENCE, 1)
+    except ValueError as e:
+        problem = f"A line that is exactly {FENCE} must end the front matter; there is none."
+        raise TemplateError(problem, source=source, line=len(lines)) from e
+    return FileHalves("\n".join(lines[1:end]), "\n".join(lines[end + 1 :]).rstrip(), end + 2)
+
+
+def parse_front_matter(toml: str, *, source: str) -> dict[str, Any]:
+    """Return the front matter's values. Raises TemplateError with the file's line where the TOML is wrong."""
+    try:
+        return tomllib.loads(toml)
+    except RecursionError as e:
+        raise TemplateError("The front matter is nested too deeply.", source=source) from e
+    except ValueError as e:
+        # TOMLDecodeError is a ValueError; int() raises a bare one for numbers of thousands of digits.
+        message = str(e)
+        place = _PLACE.search(message)
+        if place is None:
+            raise TemplateError("The front matter holds a number that is too long.", source=source) from e
+        problem = message[: place.start()]
+        if place[1] is None:
+            # The fence stands one line below the last of the front matter, which starts on line 2.
+            raise TemplateError(
+                f"The front matter is no TOML: {problem} before the closing {FENCE}.",
+                source=source,
+                line=toml.count("\n") + 3,
+            ) from e
+        raise TemplateError(
+            f"The front matter is no TOML: {problem} (column {place[2]}).", source=source, line=int(place[1]) + 1
+        ) from e
+
+
+class LineIndex:
+    """Finds the file's line of a key in front matter that is known to be valid TOML.
+
+    It reads headers and the starts of lines only: a key inside of an inline table has the line of what holds it.
+    """
+
+    def __init__(self, toml: str) -> None:
+        self._lines: dict[Path, int] = {}
+        table: Path = ()
+        num_rows: dict[Path, int] = {}
+        open_string = ""
+        for number, line in enumerate(toml.split("\n"), start=2):
+            start = line.strip()
+            if not open_string:
+                if header := _HEADER.match(start):
+                    table = _names(header[2])
+                    if header[1] == "[[":
+                        row = num_rows.get(table, 0)
+                        num_rows[table] = row + 1
+                        self._lines.setdefault(table, number)
+                        table = (*table, row)
+                    self._lines.setdefault(table, number)
+                elif key := _KEY.match(start):
+                    self._add((*table, *_names(key[1])), len(table), number)
+            open_string = _open_string_after(line, open_string)
+
+    def _add(self, path: Path, num_known: int, number: int) -> None:
+        for end in range(num_known + 1, len(path) + 1):
+            self._lines.setdefault(path[:end], number)
+
+    def line_of(self, *path: str | int) -> int | None:
+        """Return the line of `path`, else of the nearest thing that holds it, else None."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self._lines:
+                return self._lines[path[:end]]
+        return None
+
+
+def _names(key: str) -> Path:
+    """Return the names in a possibly dotted or quoted key; a quoted key is one name."""
+    if key.strip()[:1] in {'"', "'"}:
+        return (key.strip()[1:-1],)
+    return tuple(part.strip() for part in key.split("."))
+
+
+def _open_string_after(line: str, open_string: str) -> str:
+    """Return the triple quote that is still open after `line`, given the one open before it; "" for none."""
+    at = 0
+    while True:
+        if open_string:
+            at = _end_of_string(line, at, open_string)
+            if at < 0:
+                return open_string
+            open_string = ""
+        found = _STRING.search(line, at)
+        if found is None:
+            return ""
+        at = found.end()
+        if found[0] in {'"""', "'''"}:
+            open_string = found[0]
+
+
+def _end_of_string(line: str, at: int, quote: str) -> int:
+    """Return where in `line` the string that `quote` opened is over, -1 if it goes on."""
+    while (end := line.find(quote, at)) >= 0:
+        num_backslashes = 0
+        while quote == '"""' and end - num_backslashes > at and line[end - num_backslashes - 1] == "\\":
+            num_backslashes += 1
+        if num_backslashes % 2 == 0:
+            return end + 3
+        at = end + 1
+    return -1
+
+
+_ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
+
+
+def toml_string(text: str) -> str:
+    """Return `text` as a TOML basic string on one line."""
+    escaped = (_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)
+    return f'"{"".join(escaped)}"'

@@ -1,0 +1,87 @@
+"""What was said in a conversation, as turns, and which of them still fit."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.core.safe_text import clean_history_text, clean_name, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryMessage:
+    """One message as it was stored; `text` and `author_name` are raw. `reply_to` is the id of the message answered.
+
+    `revision` counts its texts: 1 as first written, one more with each edit.
+    """
+
+    id: str
+    author_id: str
+    author_name: str
+    is_me: bool
+    text: str
+    reply_to: str | None
+    created_at_utc: datetime
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one person said without interruption, cleaned.
+
+    In a member's `text` each line is one message; the bot's own text keeps its line breaks.
+    """
+
+    speaker: str
+    is_me: bool
+    text: str
+    message_ids: tuple[str, ...]
+
+
+def reply_chain(messages_by_id: Mapping[str, HistoryMessage], last_id: str) -> tuple[HistoryMessage, ...]:
+    """Return the message `last_id` and what it answers, link by link, oldest first.
+
+    The chain ends at a message that is not in the mapping (deleted, or never stored) and at one seen before.
+    """
+    chain: dict[str, HistoryMessage] = {}
+    wanted: str | None = last_id
+    while wanted is not None and wanted not in chain and wanted in messages_by_id:
+        chain[wanted] = messages_by_id[wanted]
+        wanted = messages_by_id[wanted].reply_to
+    return tuple(reversed(chain.values()))
+
+
+def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
+    """Return `messages` (oldest first) as turns: names and texts cleaned, back-to-back messages of one person joined.
+
+    A member's message becomes one line. Messages without any text left are skipped.
+    """
+    turns: list[Turn] = []
+    last_author: str | None = None
+    for message in messages:
+        cleaned = clean_history_text(message.text)
+        text = cleaned.strip() if message.is_me else one_line(cleaned)
+        if not text:
+            continue
+        if turns and last_author == message.author_id and turns[-1].is_me == message.is_me:
+            last = turns[-1]
+            turns[-1] = Turn(last.speaker, last.is_me, f"{last.text}\n{text}", (*last.message_ids, message.id))
+        else:
+            turns.append(Turn(clean_name(message.author_name), message.is_me, text, (message.id,)))
+        last_author = message.author_id
+    return tuple(turns)
+
+
+def select_turns(token_counts: Sequence[int], budget: int) -> int:
+    """Return the index of the first turn kept when turns costing `token_counts` tokens share `budget` tokens.
+
+    The oldest go first and no gap is left. The last turn, the current message, is always kept, even where it
+    alone is above the budget: the caller refuses that. Raises ValueError without any turn.
+    """
+    if not token_counts:
+        raise ValueError("select_turns needs at least the current message")
+    first = len(token_counts) - 1
+    left = budget - token_counts[first]
+    while first > 0 and token_counts[first - 1] <= left:
+        first -= 1
+        left -= token_counts[first]
+    return first

@@ -1,0 +1,171 @@
+"""Figures from token log-probabilities: perplexity, bits per byte, surprising words, rolling windows, comparison."""
+
+import difflib
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.core.results import Expected, TokenScore
+
+# A difference below one bit (a factor of two) says nothing about which text is likelier.
+CLOSE_BITS: Final = 1.0
+# From this ratio of bytes on, total bits compare lengths more than wording.
+UNEQUAL_LENGTH_RATIO: Final = 1.5
+_WORD: Final = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class TextFigures:
+    """What a text costs the model: `total_bits` over the `num_scored` of its `num_tokens` that could be scored.
+
+    `perplexity` is exp(mean negative log-likelihood in nats of a scored token), `bits_per_byte` total_bits divided
+    by the UTF-8 bytes. Without any scored token all three are nan.
+    """
+
+    perplexity: float
+    bits_per_byte: float
+    total_bits: float
+    num_tokens: int
+    num_scored: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordSurprisal:
+    """A word (a run without white space) at `text[start:end]` of the scored text.
+
+    `surprisal` is the sum of its tokens' bits, None where none could be scored; white space counts to the word after
+    it. `expected` is what the model held likeliest where the word's first token stands, best first.
+    """
+
+    text: str
+    start: int
+    end: int
+    surprisal: float | None
+    expected: tuple[Expected, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which of several texts is likelier: `best` and `second` are indexes, `bits_ahead` (>= 0) what parts them."""
+
+    best: int
+    second: int
+    bits_ahead: float
+    is_close: bool
+    is_length_unequal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RollingWindow:
+    """Tokens `start` to `end` - 1 are scored given those from `context_start` on; -1 means: after the prefix token."""
+
+    context_start: int
+    start: int
+    end: int
+
+
+def summarize(text: str, scores: Sequence[TokenScore]) -> TextFigures:
+    """Return the figures of `text` from the scores of its tokens. Log-probabilities are in nats."""
+    logprobs = [score.logprob for score in scores if score.logprob is not None]
+    num_bytes = len(text.encode("utf-8", "replace"))
+    if not logprobs or not num_bytes:
+        return TextFigures(math.nan, math.nan, math.nan, len(scores), 0, num_bytes)
+    nats = -math.fsum(logprobs)
+    bits = nats / math.log(2)
+    return TextFigures(_exp(nats / len(logprobs)), bits / num_bytes, bits, len(scores), len(logprobs), num_bytes)
+
+
+def _exp(nats: float) -> float:
+    """Return e to the power of `nats`, infinity where a float can't hold it."""
+    try:
+        return math.exp(nats)
+    except OverflowError:
+        return math.inf
+
+
+def words_of(text: str, scores: Sequence[TokenScore]) -> tuple[WordSurprisal, ...]:
+    """Return the words of `text` in order; their surprisals add up to the text's total bits.
+
+    A token belongs to the word in which its first character that is not white space stands, a token of white space
+    to the word after it (at the end: the word before).
+    """
+    spans = [(match.start(), match.end()) for match in _WORD.finditer(text)]
+    tokens: list[list[TokenScore]] = [[] for _ in spans]
+    index = 0
+    for score in scores:
+        piece = text[score.start : score.end]
+        at = score.start + len(piece) - len(piece.lstrip())
+        while index + 1 < len(spans) and at >= spans[index][1]:
+            index += 1
+        if spans:
+            tokens[index].append(score)
+    return tuple(
+        WordSurprisal(text[start:end], start, end, _bits(own), _expected(own, start))
+        for (start, end), own in zip(spans, tokens, strict=True)
+    )
+
+
+def _bits(scores: Sequence[TokenScore]) -> float | None:
+    logprobs = [score.logprob for score in scores if score.logprob is not None]
+    return -math.fsum(logprobs) / math.log(2) if logprobs else None
+
+
+def _expected(scores: Sequence[TokenScore], start: int) -> tuple[Expected, ...]:
+    """Return what was expected at the first token that reaches into the word that starts at `start`."""
+    return next((score.expected for score in scores if score.end > start), ())
+
+
+def most_surprising(words: Sequence[WordSurprisal], n: int) -> tuple[WordSurprisal, ...]:
+    """Return the `n` scored words with the most bits, most surprising first, of equals the earlier one."""
+    scored = [(word.surprisal, word) for word in words if word.surprisal is not None]
+    return tuple(word for _, word in sorted(scored, key=lambda pair: -pair[0])[:n])
+
+
+def rolling_windows(num_tokens: int, max_length: int) -> tuple[RollingWindow, ...]:
+    """Return windows that score each of `num_tokens` tokens once, with at most `max_length` tokens fed per window.
+
+    The tokens fed for a window are the prefix token or token `context_start`, up to token `end` - 2. Windows are those
+    of lm-evaluation-harness for a context of one token: full ones do not overlap, the last one is filled up with
+    context from before it. Raises ValueError for a length below 1.
+    """
+    if max_length < 1:
+        raise ValueError(f"max_length must be at least 1, not {max_length}")
+    if num_tokens <= 0:
+        return ()
+    first = min(max_length, num_tokens)
+    windows = [RollingWindow(-1, 0, first)]
+    for start in range(first, num_tokens, max_length):
+        end = min(start + max_length, num_tokens)
+        windows.append(RollingWindow(end - max_length - 1, start, end))
+    return tuple(windows)
+
+
+def compare_figures(figures: Sequence[TextFigures]) -> Comparison:
+    """Say which text is likelier by its total bits. Raises ValueError for fewer than two texts."""
+    if len(figures) < 2:
+        raise ValueError("a comparison takes at least two texts")
+    best, second, *_ = sorted(
+        range(len(figures)), key=lambda i: (math.isnan(figures[i].total_bits), figures[i].total_bits)
+    )
+    ahead = figures[second].total_bits - figures[best].total_bits
+    lengths = [figure.num_bytes for figure in figures]
+    return Comparison(
+        best=best,
+        second=second,
+        bits_ahead=ahead,
+        is_close=not ahead >= CLOSE_BITS,
+        is_length_unequal=max(lengths) >= UNEQUAL_LENGTH_RATIO * min(lengths),
+    )
+
+
+def differing_words(
+    ours: Sequence[WordSurprisal], theirs: Sequence[WordSurprisal]
+) -> tuple[tuple[tuple[WordSurprisal, ...], tuple[WordSurprisal, ...]], ...]:
+    """Return the places where two texts differ, each as the words of one and of the other (either may be none)."""
+    matcher = difflib.SequenceMatcher(
+        None, [word.text for word in ours], [word.text for word in theirs], autojunk=False
+    )
+    return tuple((tuple(ours[i:j]), tuple(theirs[k:m])) for tag, i, j, k, m in matcher.get_opcodes() if tag != "equal")

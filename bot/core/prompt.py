@@ -1,0 +1,241 @@
+"""What goes into the model for a template and a conversation, and how what comes out is cleaned."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from bot.core.history import Turn
+from bot.core.prompt_parts import Prompt
+from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
+from bot.core.template import PromptTemplate
+from bot.core.template_body import fill_slots
+from bot.errors import RequestError
+
+Role = Literal["system", "user", "assistant"]
+
+# Who asks in the examples of a chat template.
+EXAMPLE_SPEAKER: Final = "Member"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """One turn as a model's own chat template takes it."""
+
+    role: Role
+    content: str
+
+
+def build_prompt(template: PromptTemplate, input: str) -> Prompt:
+    """Return the prompt that asks `template` about `input`. It never ends in white space.
+
+    Raises RequestError for a chat template and for an input that is nothing but white space.
+    """
+    if template.kind == "chat":
+        raise RequestError(f"The template {template.name} is for chat; it takes no input. Talk to the bot instead.")
+    if not input.strip():
+        raise RequestError(f"The template {template.name} needs a text to work on.")
+    cases = [_put(template, example.input) + continuation_of(template, example.output) for example in template.examples]
+    cases.append(_put(template, replace_lone_surrogates(input)))
+    return Prompt.plain(fill_slots(template.instruction, {}) + template.example_separator.join(cases))
+
+
+def _put(template: PromptTemplate, input: str) -> str:
+    """Return the query about `input`; examples and the real question come from here alike."""
+    return fill_slots(template.query, {"input": input if template.is_multiline else one_line(input)}).rstrip()
+
+
+def continuation_of(template: PromptTemplate, output: str) -> str:
+    """Return exactly what follows the prompt where `output` is the answer."""
+    return template.separator + output
+
+
+def label_continuations(template: PromptTemplate) -> tuple[str, ...]:
+    """Return what follows the prompt for each label, in order; () for a template that does not classify."""
+    return tuple(continuation_of(template, label) for label in template.labels)
+
+
+def speakers_of(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> tuple[str, ...]:
+    """Return every name that stands before a line of the conversation, the bot's own first."""
+    names = [bot_name, *(EXAMPLE_SPEAKER for _ in template.examples[:1])]
+    names += [_name_of(turn, bot_name) for turn in turns]
+    return tuple(dict.fromkeys(names))
+
+
+def speaker_stops(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the texts at which an answer ends because another of `names` would speak."""
+    return tuple(f"\n{name}:" for name in names)
+
+
+def stops_of(template: PromptTemplate, names: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return all texts that end an answer; `names` are the speakers of the conversation (`speakers_of`)."""
+    return tuple(dict.fromkeys((*template.stop, *speaker_stops(names))))
+
+
+def build_transcript(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> Prompt:
+    """Return the conversation as lines `Name: text`, for models without chat markup; the bot's line is left open.
+
+    `turns` end with the current message. Raises ValueError without turns or for a template that is not for chat.
+    """
+    _check_chat(template, turns)
+    bot_name = clean_name(bot_name)
+    lines = []
+    for example in template.examples:
+        lines.append(f"{EXAMPLE_SPEAKER}: {one_line(example.input)}")
+        lines.append(f"{bot_name}: {one_line(example.output)}")
+    lines += [transcript_line(turn, bot_name=bot_name) for turn in turns]
+    instruction = fill_slots(template.instruction, {"bot_name": bot_name})
+    return Prompt.plain(instruction + "\n".join([*lines, f"{bot_name}:"]))
+
+
+def transcript_line(turn: Turn, *, bot_name: str) -> str:
+    """Return the one line that `turn` is in a transcript."""
+    return f"{_name_of(turn, bot_name)}: {one_line(turn.text)}"
+
+
+def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> tuple[ChatTurn, ...]:
+    """Return the conversation for the model's own chat markup: instruction, examples, then the turns.
+
+    After the system turn, "user" and "assistant" alternate, as some chat templates demand. Where several members
+    speak, each line has its speaker's name before it. `turns` end with the current message. Raises ValueError
+    without turns or for a template that is not for chat.
+    """
+    _check_chat(template, turns)
+    bot_name = clean_name(bot_name)
+    instruction = fill_slots(template.instruction, {"bot_name": bot_name}).strip()
+    chat = [ChatTurn("system", instruction)] if instruction else []
+    for example in template.examples:
+        chat += [ChatTurn("user", one_line(example.input)), ChatTurn("assistant", example.output)]
+    is_named = len({_name_of(turn, bot_name) for turn in turns if not turn.is_me}) > 1
+    # The bot may have spoken first, but no "assistant" may: its words become named lines of the first "user" turn.
+    first_member = next((i for i, turn in enumerate(turns) if not turn.is_me), len(turns))
+    for i, turn in enumerate(turns):
+        is_mine = turn.is_me and i > first_member
+        is_line_named = not is_mine and (is_named or i <= first_member > 0)
+        content = _named_lines(turn, bot_name) if is_line_named else turn.text
+        role: Role = "assistant" if is_mine else "user"
+        if chat and chat[-1].role == role and i > 0:
+            chat[-1] = ChatTurn(role, f"{chat[-1].content}\n{content}")
+        else:
+            chat.append(ChatTurn(role, content))
+    return tuple(chat)
+
+
+def _check_chat(template: PromptTemplate, turns: Sequence[Turn]) -> None:
+    if template.kind != "chat":
+        raise ValueError(f"{template.name} is no chat template")
+    if not turns:
+        raise ValueError("a conversation has at least the current message")
+
+
+def _named_lines(turn: Turn, bot_name: str) -> str:
+    return "\n".join(f"{_name_of(turn, bot_name)}: {line}" for line in turn.text.splitlines())
+
+
+def _name_of(turn: Turn, bot_name: str) -> str:
+    """Return the name before `turn`'s lines. A member who took the bot's name is told apart from it."""
+    if turn.is_me:
+        return bot_name
+    name = clean_name(turn.speaker)
+    return f"{name} (member)" if name.casefold() == bot_name.casefold() else name
+
+
+def clean_reply(text: str, *, bot_name: str, names: Iterable[str]) -> str:
+    """Return what the model wrote as the bot's own words.
+
+    The bot's name before them is dropped; from a line on that one of `names` would speak, everything is. The result
+    is "" where nothing is left.
+    """
+    text = text.strip()
+    own = f"{bot_name}:"
+    while text.startswith(own):
+        text = text.removeprefix(own).lstrip()
+    for stop in speaker_stops(names):
+        # The text's start is the start of a line too.
+        found = f"\n{text}".find(stop)
+        if found >= 0:
+            text = text[: max(found - 1, 0)]
+    return text.strip()
+
+
+# A loop is a phrase repeated without a gap up to the text's end. Short phrases repeat in ordinary text ("no no no",
+# "ha ha ha", a ruler of dashes), so both the number of repetitions and the length of all of them must be exceeded.
+_MIN_LOOP_CHARACTERS: Final = 60
+_MIN_SIGN_LOOP_CHARACTERS: Final = 160
+_MIN_REPETITIONS: Final = 3
+_MIN_SHORT_REPETITIONS: Final = 6
+_SHORT_PHRASE_CHARACTERS: Final = 20
+_LOOP_WINDOW_CHARACTERS: Final = 4000
+_BREAK: Final = re.compile(r"(?<=[.!?…。！？])\s|\n|(?<=[。！？])")
+
+
+def find_loop(text: str) -> int | None:
+    """Return the index at which `text` starts to repeat itself up to its end; None where it does not.
+
+    It is a loop when the last 60 characters or more are one phrase at least 3 times over, 6 times for a phrase of
+    under 20 characters; signs alone (a ruler of dashes) need 160 characters. `text[:index]` keeps the phrase once, up
+    to the end of a sentence or word where there is one. Only the last 4,000 characters are looked at; linear time.
+    """
+    offset = max(0, len(text) - _LOOP_WINDOW_CHARACTERS)
+    tail = text[offset:]
+    backwards = tail[::-1]
+    for period, length in enumerate(_prefix_lengths(backwards)):
+        if period == 0:
+            continue
+        repeated = period + length
+        if repeated < _MIN_LOOP_CHARACTERS:
+            continue
+        num_needed = _MIN_SHORT_REPETITIONS if period < _SHORT_PHRASE_CHARACTERS else _MIN_REPETITIONS
+        is_worded = any(c.isalnum() for c in backwards[:period])
+        if repeated // period >= num_needed and (is_worded or repeated >= _MIN_SIGN_LOOP_CHARACTERS):
+            return offset + _end_of_first(tail, len(tail) - repeated, period)
+    return None
+
+
+def _prefix_lengths(text: str) -> list[int]:
+    """Return for each index how many characters from there on equal the start of `text` (the Z function)."""
+    lengths = [0] * len(text)
+    start = end = 0
+    for i in range(1, len(text)):
+        length = min(end - i, lengths[i - start]) if i < end else 0
+        while i + length < len(text) and text[length] == text[i + length]:
+            length += 1
+        lengths[i] = length
+        if i + length > end:
+            start, end = i, i + length
+    return lengths
+
+
+def _end_of_first(text: str, start: int, period: int) -> int:
+    """Return where the first repetition ends: at a sentence's end or between words where the phrase has such."""
+    first = start + period
+    if found := _BREAK.search(text, first, first + period + 1):
+        return found.start()
+    if (space := text.find(" ", first, first + period + 1)) >= 0:
+        return space
+    return first
+
+
+_SENTENCE_END: Final = re.compile(r"""[.!?…]+["'”’»)\]*_]*(?=\s)|[。！？]+[」』”’）]*|\n""")
+# What stands before a full stop that ends no sentence: titles, Latin, single initials ("J."), a list's number.
+_NO_END: Final = re.compile(
+    r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|vs|etc|e\.g|i\.e|cf|approx|dept|fig|inc|ltd|mt|no|vol)|\b[^\W\d_]|(?:\A|\n)\s*\d+)\Z",
+    re.IGNORECASE,
+)
+
+
+def end_of_sentence(text: str) -> int | None:
+    """Return the index after the first sentence of `text` that has surely ended; None where none has.
+
+    Sure means that white space follows its sign (so it was no "3.14"), or that the line ends; signs of Chinese and
+    Japanese need no white space. A sentence holds at least one letter or digit. Since only what is sure counts, the
+    answer for a text stays the same however the text goes on.
+    """
+    for found in _SENTENCE_END.finditer(text):
+        before = text[: found.start()]
+        is_stop = found[0].startswith(".") and not found[0].startswith("..")
+        if is_stop and _NO_END.search(before[-20:]):
+            continue
+        if any(c.isalnum() for c in before):
+            return found.start() if found[0] == "\n" else found.end()
+    return None

@@ -1,0 +1,86 @@
+"""Texts made safe: names, chat history and model output cleaned of Unicode tricks; nothing else is ever changed."""
+
+import re
+import unicodedata
+from typing import Final
+
+MAX_NAME_CHARACTERS: Final = 32
+FALLBACK_NAME: Final = "member"
+# Vietnamese, Hebrew with points and Thai need at most 3 marks on one letter after NFC; more is decoration ("zalgo").
+MAX_COMBINING_MARKS: Final = 4
+
+_LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+# Direction marks, embeddings, overrides and isolates.
+_BIDI: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# The tag block (invisible ASCII), other invisible fillers, interlinear annotation, the byte order mark.
+_INVISIBLE: Final = (
+    "\u00ad\u115f\u1160\u180e\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
+)
+# C0 and C1 controls but for tab and newline; carriage returns are turned into newlines before.
+_CONTROL: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f"
+_UNWANTED: Final = re.compile(f"[{_BIDI}{_INVISIBLE}{_CONTROL}]")
+_LINE_BREAKS: Final = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_SPACES: Final = re.compile(r"\s+")
+
+
+def replace_lone_surrogates(text: str) -> str:
+    """Return `text` with each half of a broken surrogate pair replaced by U+FFFD, so that UTF-8 can hold it."""
+    return _LONE_SURROGATES.sub("\ufffd", text)
+
+
+def one_line(text: str) -> str:
+    """Return `text` with every run of white space and line breaks (U+2028 too) as one space, none at the ends."""
+    return _SPACES.sub(" ", text).strip()
+
+
+def clean_name(name: str) -> str:
+    """Return a member's name as the model may read it: one line, at most 32 characters, no colon, no Unicode tricks.
+
+    A colon would end the name in a transcript. FALLBACK_NAME where no letter, digit or symbol is left.
+    """
+    text = one_line(_clean(name).translate(_NO_COLONS))
+    text = _cut_before_marks(text, MAX_NAME_CHARACTERS).strip()
+    return text if any(unicodedata.category(c)[0] in "LNPS" for c in text) else FALLBACK_NAME
+
+
+def clean_history_text(text: str) -> str:
+    """Return what a person or the bot said as the model may read it; line breaks are LF, tabs are kept."""
+    return _clean(text)
+
+
+def clean_model_text(text: str) -> str:
+    """Return what the model wrote as people may see it: NFC, no direction, tag or control characters, few marks."""
+    return _clean(text)
+
+
+# The colon and the signs that NFC or a reader takes for it.
+_NO_COLONS: Final = {ord(c): " " for c in ":\uff1a\ufe55\ufe13\ua789\u2236\u02d0\u02f8"}
+
+
+def _clean(text: str) -> str:
+    text = _LINE_BREAKS.sub("\n", replace_lone_surrogates(text))
+    text = unicodedata.normalize("NFC", _UNWANTED.sub("", text))
+    return _cap_marks(text)
+
+
+def _cap_marks(text: str) -> str:
+    """Return `text` with at most MAX_COMBINING_MARKS marks in a row."""
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    num_marks = 0
+    for c in text:
+        num_marks = num_marks + 1 if unicodedata.category(c) in {"Mn", "Me"} else 0
+        if num_marks <= MAX_COMBINING_MARKS:
+            kept.append(c)
+    return "".join(kept)
+
+
+def _cut_before_marks(text: str, limit: int) -> str:
+    """Return the first `limit` characters of `text`, without splitting a letter from its marks or a joined emoji."""
+    if len(text) <= limit:
+        return text
+    end = limit
+    while end > 0 and (unicodedata.category(text[end])[0] == "M" or "\u200d" in text[end - 1 : end + 1]):
+        end -= 1
+    return text[: end or limit]

@@ -1,0 +1,137 @@
+"""The text below a prompt file's front matter: its slots, where each kind of template may have them, filling them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import Template
+from typing import Final, Literal
+
+from bot.core.suggesting import nearest
+from bot.errors import TemplateError
+
+Kind = Literal["complete", "classify", "chat"]
+KINDS: Final[tuple[Kind, ...]] = ("complete", "classify", "chat")
+
+SLOTS: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "complete": ("examples", "input"),
+    "classify": ("examples", "input"),
+    "chat": ("examples", "history", "bot_name"),
+}
+_ALL_SLOTS: Final = ("examples", "input", "history", "bot_name")
+# The query of every chat template: nothing else may stand there, so both forms of the prompt can be built from it.
+CHAT_QUERY: Final = "$history\n$bot_name:"
+_BLANK_LINES: Final = re.compile(r"\A(?:[^\S\n]*\n)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The text's halves, slots still in them: above the examples, and how one case is put."""
+
+    instruction: str
+    query: str
+    has_examples_slot: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A slot in the body: its name, its line in the file, and whether it is alone there."""
+
+    name: str
+    line: int
+    is_alone: bool
+
+
+def fill_slots(text: str, values: Mapping[str, str]) -> str:
+    """Return `text` with its slots filled in one pass: whatever looks like a slot in a value stays as it is.
+
+    Raises KeyError for a slot without a value.
+    """
+    return Template(text).substitute(values)
+
+
+def read_body(body: str, first_line: int, kind: Kind, source: str) -> Body:
+    """Check the slots of `body`, which starts on the file's line `first_line`, and part it. Raises TemplateError."""
+    if not body.strip():
+        raise TemplateError("There is no text below the front matter.", source=source, line=first_line)
+    slots = [_checked(slot, kind, source) for slot in _find_slots(body, first_line, kind, source)]
+    lines = body.split("\n")
+    examples = _single("examples", slots, source)
+    end = first_line + len(lines) - 1
+    if kind == "chat":
+        return _read_chat(lines, first_line, slots, examples, source)
+    asked = _single("input", slots, source)
+    if asked is None:
+        raise TemplateError("The text needs $input, once, where the input goes.", source=source, line=end)
+    if examples is None:
+        return Body("", body, False)
+    if asked.line < examples.line:
+        problem = "$input stands above $examples; it belongs below, in the query."
+        raise TemplateError(problem, source=source, line=asked.line)
+    above = lines[: examples.line - first_line]
+    below = "\n".join(lines[examples.line - first_line + 1 :])
+    return Body(_joined(above), _BLANK_LINES.sub("", below), True)
+
+
+def _read_chat(
+    lines: Sequence[str], first_line: int, slots: Sequence[_Slot], examples: _Slot | None, source: str
+) -> Body:
+    history = _single("history", slots, source)
+    end = first_line + len(lines) - 1
+    if history is None:
+        problem = "A chat template needs $history, alone on its line, where the conversation goes."
+        raise TemplateError(problem, source=source, line=end)
+    if lines[-1].strip() not in {"$bot_name:", "${bot_name}:"}:
+        raise TemplateError("A chat template's last line must be $bot_name: and nothing else.", source=source, line=end)
+    if examples and examples.line > history.line:
+        raise TemplateError("$examples must stand above $history.", source=source, line=examples.line)
+    # With the model's own markup there is no place for words between the turns.
+    first = (examples or history).line - first_line
+    for i, line in enumerate(lines[first:-1], start=first):
+        is_slot = first_line + i in {history.line, examples.line if examples else history.line}
+        if line.strip() and not is_slot:
+            problem = "No other text can stand between the examples, $history and $bot_name:; put it above them."
+            raise TemplateError(problem, source=source, line=first_line + i)
+    return Body(_joined(lines[:first]), CHAT_QUERY, examples is not None)
+
+
+def _find_slots(body: str, first_line: int, kind: Kind, source: str) -> list[_Slot]:
+    lines = body.split("\n")
+    slots = []
+    for match in Template.pattern.finditer(body):
+        index = body.count("\n", 0, match.start())
+        if match["invalid"] is not None:
+            problem = "A dollar sign is written $$; a single one starts a slot, such as $" + SLOTS[kind][-1] + "."
+            raise TemplateError(problem, source=source, line=first_line + index)
+        if name := match["named"] or match["braced"]:
+            slots.append(_Slot(name, first_line + index, lines[index].strip() == match[0]))
+    return slots
+
+
+def _checked(slot: _Slot, kind: Kind, source: str) -> _Slot:
+    names = SLOTS[kind]
+    if slot.name not in names:
+        listed = ", ".join(f"${name}" for name in names)
+        if slot.name in _ALL_SLOTS:
+            problem = f"A template of kind {kind} has no ${slot.name}; its slots are {listed}."
+        else:
+            suggestion = nearest(slot.name, names)
+            hint = f"did you mean ${suggestion}?" if suggestion else f"there are {listed}."
+            problem = f"There is no slot ${slot.name[:40]}; {hint}"
+        raise TemplateError(problem, source=source, line=slot.line)
+    if slot.name in {"examples", "history"} and not slot.is_alone:
+        raise TemplateError(f"${slot.name} must be alone on its line.", source=source, line=slot.line)
+    return slot
+
+
+def _single(name: str, slots: Sequence[_Slot], source: str) -> _Slot | None:
+    """Return the slot `name`, None where there is none. Raises TemplateError at the second one."""
+    found = [slot for slot in slots if slot.name == name]
+    if len(found) > 1:
+        raise TemplateError(
+            f"${name} stands here for the second time; once is enough.", source=source, line=found[1].line
+        )
+    return found[0] if found else None
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
