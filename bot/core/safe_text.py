@@ -39,7 +39,7 @@ def clean_name(name: str) -> str:
     A colon would end the name in a transcript. FALLBACK_NAME where no letter, digit or symbol is left.
     """
     text = one_line(_clean(name).translate(_NO_COLONS))
-    text = _cut_before_marks(text, MAX_NAME_CHARACTERS).strip()
+    text = cut_text(text, MAX_NAME_CHARACTERS).strip()
     return text if any(unicodedata.category(c)[0] in "LNPS" for c in text) else FALLBACK_NAME
 
 
@@ -76,11 +76,36 @@ def _cap_marks(text: str) -> str:
     return "".join(kept)
 
 
-def _cut_before_marks(text: str, limit: int) -> str:
-    """Return the first `limit` characters of `text`, without splitting a letter from its marks or a joined emoji."""
-    if len(text) <= limit:
-        return text
-    end = limit
-    while end > 0 and (unicodedata.category(text[end])[0] == "M" or "\u200d" in text[end - 1 : end + 1]):
+def is_inside_character(text: str, index: int) -> bool:
+    """Say whether a cut before `text[index]` would split what a reader sees as one character.
+
+    That is a letter and its marks, a joined or tinted emoji, a flag, or the halves of a surrogate pair.
+    """
+    if not 0 < index < len(text):
+        return False
+    before, after = text[index - 1], text[index]
+    if unicodedata.category(after)[0] == "M" or "\u200d" in before + after or "\U0001f3fb" <= after <= "\U0001f3ff":
+        return True
+    if "\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff":
+        return True
+    # A flag is a pair of regional indicators: inside of it stands an odd number of them before the cut.
+    return _num_flag_letters_before(text, index) % 2 == 1 and _is_flag_letter(after)
+
+
+def _is_flag_letter(c: str) -> bool:
+    return "\U0001f1e6" <= c <= "\U0001f1ff"
+
+
+def _num_flag_letters_before(text: str, index: int) -> int:
+    num = 0
+    while num < index and _is_flag_letter(text[index - num - 1]):
+        num += 1
+    return num
+
+
+def cut_text(text: str, limit: int) -> str:
+    """Return the first `limit` characters of `text`, fewer where the last one would be split."""
+    end = min(limit, len(text))
+    while is_inside_character(text, end):
         end -= 1
     return text[: end or limit]

@@ -41,11 +41,11 @@ def range_text(name: str) -> str:
 def check_option(name: str, value: object) -> int | float:
     """Return `value` as the option `name` takes it. Raises RequestError that states the range."""
     low, high = RANGES[name]
-    is_real = name in _REAL
+    kinds = int | float if name in _REAL else int
     # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
-    if isinstance(value, int | float if is_real else int) and not isinstance(value, bool) and low <= value <= high:
-        if not (name == "top_p" and value == 0):
-            return float(value) if is_real else int(value)
+    is_in_range = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
+    if is_in_range and not (name == "top_p" and value == 0):
+        return float(value) if name in _REAL else int(value)
     # repr() refuses an int of thousands of digits.
     shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
     raise RequestError(f"{name} takes {range_text(name)}, not {shown}.")
