@@ -1,62 +1,186 @@
-"""Everything that happens to the database file before it is used: its folder, its health, its schema."""
+"""What happens to the database file before it is used: its place, its health, its schema; blocking, for a thread."""
 
+import errno
 import os
+import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from bot.errors import StoreError, Unavailable
-from bot.store.failures import DAMAGED, primary_code
+from bot.store.failures import DAMAGED, primary_code, why_not_opened
 from bot.store.file_lock import FileLock
-from bot.store.schema import migrate, read_migrations
+from bot.store.schema import APPLICATION_ID, migrate, read_migrations
 
 OPEN_TIMEOUT_S: Final = 10.0
+LOWEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
+
+# What every connection that may write sets first.
+PRAGMAS: Final = (
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+)
 
 
-def prepare(path: Path) -> tuple[Path, FileLock]:
-    """Make `path` a healthy database of the newest schema; return its real path and the open lock beside it.
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A database ready to be opened: its real path, the lock beside it, and a sentence about each thing repaired."""
 
-    Blocking: call it in a thread. Raises StoreError, one sentence.
-    """
+    path: Path
+    file_lock: FileLock
+    notices: tuple[str, ...]
+
+
+def prepare(path: Path) -> Prepared:
+    """Make `path` a healthy database of the newest schema. Raises StoreError, one sentence."""
+    if sqlite3.sqlite_version_info < LOWEST_SQLITE:
+        raise StoreError(f"This Python has SQLite {sqlite3.sqlite_version}; the database needs 3.37 or newer.")
     path = _real_path(path)
-    lock = _open_lock(path)
+    file_lock = _open_lock(path)
     try:
-        lock.acquire_blocking(OPEN_TIMEOUT_S)
+        file_lock.acquire_blocking(OPEN_TIMEOUT_S)
         try:
-            _make_healthy(path)
+            notices = _make_healthy(path)
+            _bring_up_to_date(path)
         finally:
-            lock.release()
-    except Unavailable as e:
-        lock.close()
-        raise StoreError(f"The database {path} is in use by another program.") from e
-    except BaseException:
-        lock.close()
+            file_lock.release()
+    except BaseException as e:
+        file_lock.close()
+        if isinstance(e, Unavailable):
+            raise StoreError(f"The database {path} is in use by another program; stop that first.") from e
         raise
-    return path, lock
+    return Prepared(path, file_lock, notices)
 
 
 def _real_path(path: Path) -> Path:
-    path = path.expanduser().resolve()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Return `path` without `~` and links, its folder made (for its owner alone) where there was none."""
+    try:
+        # RuntimeError: no home folder or a loop of links; ValueError: a NUL in the name.
+        path = path.expanduser().resolve()
+        if path.is_dir():
+            raise StoreError(f"The database {path} is a folder; DATABASE must name a file.")
+        if path.exists() and not path.is_file():
+            raise StoreError(f"The database {path} is not a regular file; DATABASE must name one.")
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError, ValueError) as e:
+        raise StoreError(f"The database {path} can't be made there: {_reason(e)}.") from e
     return path
 
 
 def _open_lock(path: Path) -> FileLock:
-    return FileLock(path.with_name(f"{path.name}-lock"))
-
-
-def _make_healthy(path: Path) -> None:
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
-            connection.execute("PRAGMA synchronous = FULL")
-            if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise StoreError(f"The database {path} is damaged.")
-            connection.execute("PRAGMA journal_mode = WAL")
-            migrate(connection, read_migrations(), path=path)
+        return FileLock(path.with_name(f"{path.name}-lock"))
+    except OSError as e:
+        raise StoreError(f"The database's folder {path.parent} can't be written: {_reason(e)}.") from e
+
+
+def _make_healthy(path: Path) -> tuple[str, ...]:
+    """Make an empty file where there is none, and put a backup in the place of a damaged one."""
+    try:
+        wal = path.with_name(f"{path.name}-wal")
+        has_wal = wal.exists() and wal.stat().st_size > 0
+        if not path.exists():
+            if has_wal:  # SQLite would delete it, and with it what was written last
+                raise StoreError(f"The database {path} is missing but its log {wal.name} is there; put both back.")
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            return ()
+        is_emptied = path.stat().st_size == 0 and (has_wal or bool(_backups(path)))
+        problem = "it is empty" if is_emptied else _find_damage(path, "mode=rw")
+        return (_restore(path, problem),) if problem else ()
+    except OSError as e:
+        raise StoreError(f"The database {path} can't be opened: {_reason(e)}.") from e
+
+
+def _find_damage(path: Path, access: str) -> str | None:
+    """Return what is wrong with a database file, None when it is sound. Raises StoreError where it can't be read."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?{access}", uri=True, isolation_level=None)) as connection:
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+            return None if found == "ok" else found
     except sqlite3.Error as e:
         if primary_code(e) in DAMAGED:
-            raise StoreError(f"The database {path} is damaged or no database.") from e
-        raise StoreError(f"The database {path} can't be opened: {e}.") from e
+            return str(e)
+        raise StoreError(f"The database {path} can't be opened: {why_not_opened(e)}.") from e
+
+
+def _backups(path: Path) -> list[Path]:
+    """Return the files NAME.backup-* beside the database, newest first."""
+    found = [
+        other
+        for other in path.parent.iterdir()
+        if other.name.startswith(f"{path.name}.backup-") and not other.name.endswith(("-wal", "-shm", ".partial"))
+    ]
+    return sorted(found, key=lambda other: (other.stat().st_mtime_ns, other.name), reverse=True)
+
+
+def _restore(path: Path, problem: str) -> str:
+    """Move the damaged file aside and copy the newest good backup to its place; return a sentence that says so.
+
+    Without a good backup nothing is touched, so that no later start can begin empty without a word.
+    """
+    backup = next((other for other in _backups(path) if _is_good_backup(other)), None)
+    if backup is None:
+        raise StoreError(
+            f"The database {path} is damaged ({problem}) and no good backup {path.name}.backup-* lies beside it;"
+            " nothing was changed: put a good copy in its place, or move it away to start empty."
+        )
+    aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    restored = path.with_name(f"{path.name}.restoring")
+    shutil.copyfile(backup, restored)
+    restored.chmod(0o600)
+    _sync(restored)
+    # The log goes first and the place is never empty: a crash between two steps leads back here at the next start.
+    for suffix in ("-wal", "-shm"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + suffix))
+    try:
+        os.link(path, aside)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, aside)
+        _sync(aside)
+    restored.replace(path)
+    return f"The database {path} was damaged; it was moved to {aside.name}, and {backup.name} was restored."
+
+
+def _is_good_backup(path: Path) -> bool:
+    """Say whether a backup is a sound database of this program, without writing anything beside it."""
+    try:
+        if _find_damage(path, "mode=ro&immutable=1"):
+            return False
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
+    except (sqlite3.Error, StoreError):
+        return False
+
+
+def _bring_up_to_date(path: Path) -> None:
+    migrations = read_migrations()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
+            for pragma in PRAGMAS:
+                connection.execute(pragma)
+            migrate(connection, migrations, path=path)
+            # Last: on a file that turns out to be another program's nothing was changed.
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            if mode != "wal":
+                raise StoreError(f"The database {path} lies where SQLite can't keep a log; name another in DATABASE.")
+    except sqlite3.Error as e:
+        raise StoreError(f"The database {path} can't be opened: {why_not_opened(e)}.") from e
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None:
+        return "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno).lower()
+    return str(error)

@@ -30,3 +30,8 @@ class Store(Messages, Replies, ChannelSettings, OpenCards, Retention):
     def path(self) -> Path:
         """Return the database file's real path."""
         return self._database.path
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Return sentences for the operator about what was repaired at opening: a damaged file, a backup restored."""
+        return self._database.notices
