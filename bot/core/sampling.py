@@ -41,11 +41,11 @@ def range_text(name: str) -> str:
 def check_option(name: str, value: object) -> int | float:
     """Return `value` as the option `name` takes it. Raises RequestError that states the range."""
     low, high = RANGES[name]
-    kinds = int | float if name in _REAL else int
-    # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
-    is_in_range = isinstance(value, kinds) and not isinstance(value, bool) and low <= value <= high
-    if is_in_range and not (name == "top_p" and value == 0):
-        return float(value) if name in _REAL else int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        is_right_kind = name in _REAL or isinstance(value, int)
+        # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
+        if is_right_kind and low <= value <= high and not (name == "top_p" and value == 0):
+            return float(value) if name in _REAL else int(value)
     # repr() refuses an int of thousands of digits.
     shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
     raise RequestError(f"{name} takes {range_text(name)}, not {shown}.")

@@ -8,6 +8,7 @@ from typing import Final
 from bot.core.safe_text import is_inside_character
 
 _FENCE: Final = re.compile(r"```(?:([\w+#.-]*)(?=\n))?")
+_FENCE_AT_END: Final = re.compile(r"```[\w+#.-]*\s*\Z")
 # Where to cut, best first: after a paragraph, a line, a sentence, a word.
 _BREAKS: Final = tuple(re.compile(p) for p in (r"\n[^\S\n]*\n", r"\n", r"[.!?…][\"'”’)]*\s|[。！？]", r"\s"))
 # A good place that would leave a piece below this share of the limit is worse than the next kind of place.
@@ -37,9 +38,13 @@ def split_text(text: str, limit: int, *, length: Callable[[str], int] = len) -> 
     character is above the limit.
     """
     pieces: list[str] = []
-    rest, fence = text.rstrip(), None
+    rest = text.rstrip()
+    fence: _Fence | None = None
     while rest:
         piece, rest, fence = _cut_piece(rest, fence, limit, length)
+        if fence and rest.lstrip("\n").startswith("```"):
+            # The block was closed at the cut already: opening it again for nothing would show an empty one.
+            rest, fence = rest.lstrip("\n")[3:].lstrip(), None
         if piece.strip():
             pieces.append(piece)
     return pieces
@@ -61,6 +66,9 @@ def _cut_piece(
     if end == 0:
         raise ValueError(f"a limit of {limit} is below the length of one character, {length(rest[0])}")
     cut = _find_cut(rest, end)
+    if has_fence and (opened := _FENCE_AT_END.search(rest, 0, cut)) and opened.start() > 0:
+        # A block of which nothing fits here starts in the next piece.
+        cut = opened.start()
     head, tail = rest[:cut].rstrip(), rest[cut:]
     fence = _fence_after(rest[:cut], fence) if can_balance else None
     if fence is None:
