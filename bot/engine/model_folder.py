@@ -1,0 +1,236 @@
+"""A model's folder on disk, checked without loading it: whole, safe to load, of a kind that the engine runs rightly."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bot.engine.weights_file import IncompleteModel, StoredTensor, read_stored_tensors
+from bot.errors import ModelError
+
+# model_type -> the class that generates with it. All have full attention; each is tested with a tiny random model.
+SUPPORTED_MODELS: Final[Mapping[str, str]] = {
+    "gpt2": "GPT2LMHeadModel",
+    "gpt_neox": "GPTNeoXForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "openai-gpt": "OpenAIGPTLMHeadModel",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+}
+_WITHOUT_CACHE: Final = frozenset({"openai-gpt"})
+# Where config.json is silent, transformers ties input and output embeddings for these.
+_TIED_BY_DEFAULT: Final = frozenset({"gpt2", "openai-gpt"})
+# Where config.json is silent, transformers gives these a sliding window.
+_SLIDING_BY_DEFAULT: Final = frozenset({"mistral"})
+# Frequencies that depend on the longest text in the batch would make an answer depend on its neighbours.
+_UNSTEADY_ROPE: Final = frozenset({"dynamic", "longrope"})
+_OUTPUT_EMBEDDINGS: Final = frozenset({"lm_head.weight", "embed_out.weight"})
+_BUFFER_SUFFIXES: Final = (".masked_bias", ".rotary_emb.inv_freq")
+_MASK_SUFFIXES: Final = (".attn.bias", ".attention.bias")
+_PICKLE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+_MAX_JSON_BYTES: Final = 50_000_000
+
+WEIGHTS_NAME: Final = "model.safetensors"
+INDEX_NAME: Final = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfigFacts:
+    """What a model's folder says about it.
+
+    `context_length` counts tokens and comes from config.json, never from the tokenizer. `num_parameters` counts shared
+    weights once, and no buffers. `num_bytes` is the size of the weights on disk, `dtypes` in safetensors' names.
+    """
+
+    model_type: str
+    architectures: tuple[str, ...]
+    context_length: int
+    has_cache: bool
+    num_parameters: int
+    num_bytes: int
+    dtypes: tuple[str, ...]
+
+
+def check_model_folder(folder: Path) -> ModelConfigFacts:
+    """Return the facts of the model in `folder`, reading its config and the headers of its weights only.
+
+    Raises ModelError, one sentence, for whatever would keep the engine from running it rightly and safely;
+    IncompleteModel, its subclass, where fetching the model again would mend it.
+    """
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise ModelError(f"The model folder {folder} {what}.")
+    config = read_config(folder)
+    model_type = check_config(config, source=str(folder))
+    tensors, num_bytes = _read_weights(folder)
+    _check_tokenizer(folder)
+    is_tied = config.get("tie_word_embeddings", model_type in _TIED_BY_DEFAULT)
+    return ModelConfigFacts(
+        model_type=model_type,
+        architectures=tuple(config.get("architectures") or ()),
+        context_length=_find_context_length(config, source=str(folder)),
+        has_cache=model_type not in _WITHOUT_CACHE,
+        num_parameters=_count_parameters(tensors, is_tied=bool(is_tied)),
+        num_bytes=num_bytes,
+        dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json of `folder`. Raises ModelError where it is missing or no JSON object."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise IncompleteModel(f"The folder {folder} holds no model: it has no config.json.")
+    config = _read_json(path)
+    if not isinstance(config, dict):
+        raise ModelError(f"The file {path} is not a model's configuration.")
+    return config
+
+
+def check_config(config: Mapping[str, Any], *, source: str) -> str:
+    """Return the model type that `config` (of config.json) names, if the engine runs such a model rightly.
+
+    Raises ModelError, one sentence that begins with `source`, for every other one.
+    """
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise ModelError(f"The config.json of {source} does not name a model_type.")
+    if config.get("is_encoder_decoder") or config.get("add_cross_attention"):
+        raise ModelError(
+            f"The model {source} ({model_type}) is an encoder-decoder; only plain language models work here."
+        )
+    if model_type not in SUPPORTED_MODELS:
+        if config.get("auto_map"):
+            raise ModelError(
+                f"The model {source} ({model_type}) works only with Python code of its own, which is never run here."
+            )
+        _check_attention(config, model_type, source)
+        raise ModelError(
+            f"The model {source} is of the type {model_type}, which is not supported; "
+            f"supported are {', '.join(sorted(SUPPORTED_MODELS))}."
+        )
+    architectures = config.get("architectures") or [SUPPORTED_MODELS[model_type]]
+    if SUPPORTED_MODELS[model_type] not in architectures:
+        raise ModelError(
+            f"The model {source} is made for something else than writing text: "
+            f"{_shown(architectures)} instead of {SUPPORTED_MODELS[model_type]}."
+        )
+    quantization = config.get("quantization_config")
+    if quantization:
+        method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
+        raise ModelError(f"The model {source} has quantized weights ({_shown(method)}); take the unquantized one.")
+    _check_attention(config, model_type, source)
+    _check_rope(config, source)
+    _find_context_length(config, source=source)
+    return model_type
+
+
+def _check_attention(config: Mapping[str, Any], model_type: str, source: str) -> None:
+    layer_types = config.get("layer_types") or ()
+    strange = {str(kind) for kind in layer_types if kind != "full_attention"}
+    attention_types = config.get("attention_types") or config.get("attention_layers")
+    if attention_types and "local" in str(attention_types):
+        strange.add("local attention")
+    window = config.get("sliding_window", 4096 if model_type in _SLIDING_BY_DEFAULT else None)
+    if window is not None and config.get("use_sliding_window", not model_type.startswith("qwen")):
+        strange.add("sliding_attention")
+    if strange:
+        kinds = ", ".join(sorted(strange)).replace("_", " ")
+        raise ModelError(f"The model {source} ({model_type}) uses {kinds}; only models with full attention work here.")
+
+
+def _check_rope(config: Mapping[str, Any], source: str) -> None:
+    rope = config.get("rope_parameters") or config.get("rope_scaling")
+    kind = (rope.get("rope_type") or rope.get("type")) if isinstance(rope, dict) else None
+    if kind in _UNSTEADY_ROPE:
+        raise ModelError(
+            f"The model {source} changes its position code with the length of a text ({kind}), which is not supported."
+        )
+
+
+def _find_context_length(config: Mapping[str, Any], *, source: str) -> int:
+    for key in ("n_positions", "max_position_embeddings", "n_ctx"):
+        length = config.get(key)
+        if length is None:
+            continue
+        if not isinstance(length, int) or isinstance(length, bool) or length < 2:
+            raise ModelError(f"The config.json of {source} says {key}={_shown(length)}, which is no context length.")
+        return length
+    raise ModelError(f"The config.json of {source} does not say how long the model's context is.")
+
+
+def _read_weights(folder: Path) -> tuple[dict[str, StoredTensor], int]:
+    single = folder / WEIGHTS_NAME
+    if single.exists():
+        return read_stored_tensors(single), single.stat().st_size
+    index = folder / INDEX_NAME
+    if index.exists():
+        return _read_shards(folder, index)
+    if (folder / "adapter_model.safetensors").exists():
+        raise ModelError(f"The folder {folder} holds an adapter, not a whole model; merge it into its model first.")
+    if any(path.suffix in _PICKLE_SUFFIXES for path in folder.iterdir()):
+        raise IncompleteModel(
+            f"The folder {folder} has its weights as pickle files only, which can run code when loaded; "
+            f"{WEIGHTS_NAME} is needed."
+        )
+    raise IncompleteModel(f"The folder {folder} has no weights: {WEIGHTS_NAME} is missing.")
+
+
+def _read_shards(folder: Path, index: Path) -> tuple[dict[str, StoredTensor], int]:
+    found = _read_json(index)
+    weight_map = found.get("weight_map") if isinstance(found, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise IncompleteModel(f"The file {index} does not say where the weights are.")
+    tensors: dict[str, StoredTensor] = {}
+    num_bytes = 0
+    for shard in sorted({str(shard) for shard in weight_map.values()}):
+        if Path(shard).name != shard:
+            raise ModelError(f"The file {index} points out of its folder, to {_shown(shard)}.")
+        stored = read_stored_tensors(folder / shard)
+        if any(name not in stored for name, place in weight_map.items() if place == shard):
+            raise IncompleteModel(f"The weights file {folder / shard} lacks weights that {INDEX_NAME} promises.")
+        tensors |= stored
+        num_bytes += (folder / shard).stat().st_size
+    return tensors, num_bytes
+
+
+def _check_tokenizer(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    if path.exists():
+        if not isinstance(_read_json(path), dict):
+            raise IncompleteModel(f"The file {path} is not a tokenizer.")
+        return
+    if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
+        return
+    if (folder / "tokenizer.model").exists():
+        raise ModelError(f"The folder {folder} has its tokenizer as tokenizer.model only; tokenizer.json is needed.")
+    raise IncompleteModel(f"The folder {folder} has no tokenizer: tokenizer.json is missing.")
+
+
+def _count_parameters(tensors: Mapping[str, StoredTensor], *, is_tied: bool) -> int:
+    num = 0
+    for name, tensor in tensors.items():
+        # Old GPT-2 and GPT-NeoX files carry their causal masks: square, with two leading ones.
+        is_mask = name.endswith(_MASK_SUFFIXES) and len(tensor.shape) == 4
+        is_copy = is_tied and name in _OUTPUT_EMBEDDINGS
+        if not (is_mask or is_copy or name.endswith(_BUFFER_SUFFIXES)):
+            num += tensor.num_values
+    return num
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise ModelError(f"The file {path} is too large to be what its name says.")
+        return json.loads(path.read_bytes())
+    except OSError as e:
+        raise ModelError(f"The file {path} can't be read: {e.strerror or e}.") from e
+    except (ValueError, RecursionError) as e:
+        raise IncompleteModel(f"The file {path} is not valid JSON.") from e
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
