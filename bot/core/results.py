@@ -92,3 +92,33 @@ class ModelInfo:
     has_cache: bool
     has_chat_template: bool
     vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """The middle and the slow end of a measure: half of all are below `p50`, 95 % below `p95`."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What the engine does and did since it was opened; the rates and percentiles are of the last requests only.
+
+    `num_failed` counts requests that broke inside the model, `num_refused` those that were turned away or too long.
+    `tokens_per_s` is that of answers being written, None before the first one; the percentiles (milliseconds, of
+    answers) likewise.
+    """
+
+    num_waiting: int
+    num_running: int
+    num_done: int
+    num_cancelled: int
+    num_failed: int
+    num_refused: int
+    uptime_s: float
+    tokens_per_s: float | None
+    queue_ms: Percentiles | None
+    first_token_ms: Percentiles | None
+    total_ms: Percentiles | None

@@ -1,0 +1,141 @@
+"""Beam search over one prompt, step by step; its results are those of transformers' (length penalty 1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from bot.engine.healing import Healing
+from bot.engine.model_thread import Steps, WorkCancelled
+from bot.engine.sequences import Sequences
+
+# Added to the score of what must not be chosen; finite, so that a beam without any choice left is still a beam.
+_EXCLUDED: Final = -1.0e9
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """One result: its tokens, and the log-probability of each under the model's own distribution."""
+
+    score: float
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+
+
+class _Search:
+    """The beams that run, (num_beams, …) each, and the best ones that ended."""
+
+    def __init__(self, num_beams: int, max_new_tokens: int, eos_ids: tuple[int, ...], device: torch.device) -> None:
+        self.num_beams = num_beams
+        self.scores = torch.full((num_beams,), _EXCLUDED, device=device)
+        self.scores[0] = 0.0  # all beams begin equal: only the first may branch
+        self.tokens = torch.empty((num_beams, 0), dtype=torch.long, device=device)
+        self.logprobs = torch.empty((num_beams, 0), device=device)
+        self.ended: list[Beam] = []
+        self._max_new_tokens = max_new_tokens
+        self._eos_ids = torch.tensor(eos_ids, dtype=torch.long, device=device)
+        self._num_candidates = max(2, 1 + len(eos_ids)) * num_beams
+        self._can_improve = True
+
+    def advance(self, log_probs: torch.Tensor, own_logprobs: torch.Tensor) -> torch.Tensor | None:
+        """Extend the beams by one token each; return which beam each new one grew from, None at the search's end.
+
+        `log_probs` (num_beams, vocab) decide, `own_logprobs` are the same before any penalty.
+        """
+        vocab_size = log_probs.shape[1]
+        totals = (log_probs + self.scores[:, None]).reshape(-1)
+        best, places = torch.topk(totals, k=min(self._num_candidates, totals.shape[0]))
+        parents, tokens = places // vocab_size, places % vocab_size
+        grown_tokens = torch.cat([self.tokens[parents], tokens[:, None]], dim=1)
+        grown_logprobs = torch.cat([self.logprobs[parents], own_logprobs[parents, tokens][:, None]], dim=1)
+        num_new = grown_tokens.shape[1]
+        has_ended = torch.isin(tokens, self._eos_ids) | (num_new >= self._max_new_tokens)
+        self._keep_ended(best / num_new, has_ended, grown_tokens, grown_logprobs)
+
+        running = best + has_ended.float() * _EXCLUDED
+        chosen = torch.topk(running, k=self.num_beams).indices
+        self.scores = running[chosen]
+        self.tokens, self.logprobs = grown_tokens[chosen], grown_logprobs[chosen]
+        self._can_improve &= self._may_still_improve(num_new)
+        if not self._can_improve or bool(has_ended.all()):
+            return None
+        return parents[chosen]
+
+    def _keep_ended(
+        self, means: torch.Tensor, has_ended: torch.Tensor, tokens: torch.Tensor, logprobs: torch.Tensor
+    ) -> None:
+        """Take those of the first num_beams candidates that ended among the best ones; more than num_beams drop out."""
+        for at in has_ended[: self.num_beams].nonzero()[:, 0].tolist():
+            self.ended.append(Beam(float(means[at]), tuple(tokens[at].tolist()), tuple(logprobs[at].tolist())))
+        self.ended.sort(key=lambda beam: -beam.score)  # stable: of two equal ones the earlier stays
+        del self.ended[self.num_beams :]
+
+    def _may_still_improve(self, num_new: int) -> bool:
+        """Say whether the best running beam, as it is, has a better mean than the worst of num_beams ended ones."""
+        if len(self.ended) < self.num_beams:
+            return True
+        return float(self.scores[0] / num_new) > self.ended[-1].score
+
+    def best(self) -> list[Beam]:
+        """Return the ended beams, best first, then those that still run."""
+        running = [
+            Beam(score, tuple(tokens), tuple(logprobs))
+            for score, tokens, logprobs in zip(
+                self.scores.tolist(), self.tokens.tolist(), self.logprobs.tolist(), strict=True
+            )
+        ]
+        return [*self.ended, *running][: self.num_beams]
+
+
+def search_beams(
+    sequences: Sequences,
+    logits: torch.Tensor,
+    *,
+    num_beams: int,
+    max_new_tokens: int,
+    eos_ids: tuple[int, ...],
+    penalties: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    healing: Healing,
+) -> Steps[list[Beam]]:
+    """Return the num_beams best continuations of the one row of `sequences`, best first.
+
+    `logits` (1, vocab) are those after the prompt. Cancelled, it returns what it has.
+    """
+    search = _Search(num_beams, max_new_tokens, eos_ids, logits.device)
+    rows = torch.zeros(num_beams, dtype=torch.long, device=logits.device)
+    sequences.select(rows)
+    logits = logits[rows]
+    try:
+        while True:
+            own_logprobs = logits.log_softmax(dim=-1)
+            log_probs = _apply(penalties, healing, search, sequences, own_logprobs)
+            parents = search.advance(log_probs, own_logprobs)
+            if parents is None:
+                break
+            sequences.select(parents)
+            yield
+            logits = sequences.extend(search.tokens[:, -1])
+    except WorkCancelled:
+        pass
+    return search.best()
+
+
+def _apply(
+    penalties: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    healing: Healing,
+    search: _Search,
+    sequences: Sequences,
+    own_logprobs: torch.Tensor,
+) -> torch.Tensor:
+    log_probs = penalties(sequences.ids, own_logprobs)
+    if not healing.typed:
+        return log_probs
+    excluded = torch.full_like(own_logprobs, _EXCLUDED)
+    for row, token_ids in enumerate(search.tokens.tolist()):
+        allowed_ids = healing.allowed_after(token_ids)
+        if allowed_ids is not None:
+            excluded[row, allowed_ids] = own_logprobs[row, allowed_ids]
+        else:
+            excluded[row] = log_probs[row]
+    return excluded

@@ -1,0 +1,60 @@
+"""A model's own chat template: turns to a prompt in which only the template's own text is markup."""
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from jinja2 import TemplateError
+
+from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import Prompt, PromptPart
+from bot.engine.loading import LoadedModel
+from bot.errors import ModelError
+
+
+def render_turns(model: LoadedModel, turns: Sequence[ChatTurn]) -> Prompt:
+    """Return the prompt that asks for the next assistant turn.
+
+    The template sees placeholders instead of contents, so nothing that people write is read as markup or as template.
+    Contents lose their outer white space. A template that takes no system turn gets it before the first user turn.
+    Raises ModelError when the model has no chat template, or its template can't put these turns.
+    """
+    if not model.info.has_chat_template:
+        raise ModelError(f"The model {model.info.name} has no chat template of its own.")
+    nonce = secrets.token_hex(8)
+    places = [f"T{nonce}N{index}E" for index in range(len(turns))]
+    roles = [turn.role for turn in turns]
+    try:
+        rendered = _apply(model, list(zip(roles, places, strict=True)))
+    except TemplateError:
+        try:
+            rendered = _apply(model, _fold_system_turns(list(zip(roles, places, strict=True))))
+        except TemplateError as e:
+            raise ModelError(f"The chat template of {model.info.name} can't put this conversation: {e}") from e
+    parts: list[PromptPart] = []
+    for index, piece in enumerate(re.split(f"T{nonce}N(\\d+)E", rendered)):
+        is_markup = index % 2 == 0
+        text = piece if is_markup else turns[int(piece)].content.strip()
+        if text:
+            parts.append(PromptPart(text, is_markup))
+    return Prompt(tuple(parts))
+
+
+def _apply(model: LoadedModel, turns: list[tuple[str, str]]) -> str:
+    messages = [{"role": role, "content": content} for role, content in turns]
+    return str(model.chat_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def _fold_system_turns(turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return `turns` with system contents put before the next user turn's content."""
+    folded: list[tuple[str, str]] = []
+    waiting: list[str] = []
+    for role, content in turns:
+        if role == "system":
+            waiting.append(content)
+        elif role == "user" and waiting:
+            folded.append((role, "\n\n".join([*waiting, content])))
+            waiting = []
+        else:
+            folded.append((role, content))
+    return folded

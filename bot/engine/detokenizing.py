@@ -1,0 +1,84 @@
+"""From tokens to text as they come: never half a character, never what was typed already, never a stop string."""
+
+import codecs
+from typing import Final
+
+from bot.engine.vocabulary import Vocabulary
+
+_GLUED_TO_THE_LEFT: Final = frozenset(b".,!?;:')]}%")
+
+
+class Detokenizer:
+    """Turn tokens of one continuation into text; each call returns what is certain by now.
+
+    Bytes that can't become a character show as U+FFFD; a last character whose other bytes never came is dropped.
+    `typed` are bytes that the tokens repeat because they stand in the prompt already (token healing); they are left
+    out. `is_space_due` says that the prompt's last token ended a word without showing the space (style "word_end").
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, typed: bytes = b"", is_space_due: bool = False) -> None:
+        self._vocabulary = vocabulary
+        self._num_typed = len(typed)
+        self._is_space_due = is_space_due
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token_id: int) -> str:
+        """Return the characters that `token_id` completes."""
+        shown = self._vocabulary.token_bytes(token_id)
+        if self._vocabulary.style == "word_end":
+            shown = self._join_word(shown)
+        if self._num_typed:
+            skipped = min(self._num_typed, len(shown))
+            self._num_typed -= skipped
+            shown = shown[skipped:]
+        return self._decoder.decode(shown)
+
+    def _join_word(self, shown: bytes) -> bytes:
+        """Return `shown` with the space before it, if one is due, and without the one after it, which becomes due."""
+        if not shown:
+            return shown
+        is_glued = shown[0] in _GLUED_TO_THE_LEFT
+        joined = b" " + shown if self._is_space_due and not is_glued else shown
+        self._is_space_due = shown.endswith(b" ")
+        if shown == b"' ":  # don't, it's: an apostrophe takes no space on either side
+            self._is_space_due = False
+        return joined.removesuffix(b" ") if shown.endswith(b" ") else joined
+
+
+class StopMatcher:
+    """Find the first stop string in a growing text; hold back what could still become one."""
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops = stops
+        self._held = ""
+        self.is_matched = False
+
+    def push(self, text: str) -> str:
+        """Return the text that is safe to show by now; nothing more once `is_matched`.
+
+        The stop string that is complete first wins, whatever pieces the text comes in.
+        """
+        if self.is_matched:
+            return ""
+        self._held += text
+        ends = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if ends:
+            self.is_matched = True
+            return self._release(min(ends)[1])
+        return self._release(len(self._held) - self._num_at_risk())
+
+    def flush(self) -> str:
+        """Return what was held back: the text has ended, it can't become a stop string any more."""
+        return "" if self.is_matched else self._release(len(self._held))
+
+    def _release(self, length: int) -> str:
+        safe, self._held = self._held[:length], self._held[length:]
+        return safe
+
+    def _num_at_risk(self) -> int:
+        longest = min(max((len(stop) for stop in self._stops), default=1) - 1, len(self._held))
+        for length in range(longest, 0, -1):
+            tail = self._held[-length:]
+            if any(stop.startswith(tail) for stop in self._stops):
+                return length
+        return 0

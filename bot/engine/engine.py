@@ -1,0 +1,288 @@
+"""The async face of the model: everything the rest of the program may ask of it."""
+
+import asyncio
+import time
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import Prompt
+from bot.core.results import (
+    Completion,
+    Delta,
+    EngineStats,
+    ModelInfo,
+    Timings,
+    TokenScore,
+    WordProbability,
+)
+from bot.core.sampling import SamplingParams
+from bot.engine.model_thread import ModelThread, Steps, Work
+from bot.engine.statistics import Statistics
+
+if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
+    from bot.engine.decoding import GenerationResult
+    from bot.engine.language_model import LanguageModel
+
+ResultT = TypeVar("ResultT")
+
+MAX_QUEUE_S: Final = 60.0  # how long a request without a time limit of its own waits for its turn
+
+
+class Generation:
+    """One generation: `async with` starts it, `async for` gives its deltas, then `completions` holds the results.
+
+    Leaving the `async with` early, or being cancelled in it, cancels the generation; so does forgetting it. Raises, in
+    the `async with`, Unavailable when the queue is full; in the `async for`, Unavailable when its turn never came,
+    PromptTooLong, RequestError and GenerationError.
+    """
+
+    def __init__(
+        self,
+        thread: "ModelThread[LanguageModel]",
+        statistics: Statistics,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        heal: bool,
+        end_at: Callable[[str], int | None] | None,
+        timeout_s: float,
+    ) -> None:
+        self.completions: tuple[Completion, ...] = ()
+        self.timings: Timings | None = None
+        self._thread = thread
+        self._statistics = statistics
+        self._prompt = prompt
+        self._params = params
+        self._heal = heal
+        self._end_at = end_at
+        self._timeout_s = timeout_s
+        self._deltas: deque[Delta] = deque()
+        self._news = asyncio.Event()
+        self._work: Work[LanguageModel, GenerationResult] | None = None
+        self._is_ended = False
+        self._error: BaseException | None = None
+
+    @property
+    def num_ahead(self) -> int:
+        """Return how many requests come before this one, 0 once it runs."""
+        return self._thread.num_ahead(self._work) if self._work is not None else 0
+
+    def cancel(self) -> None:
+        """End it within a token; the iteration then ends with finish_reason "cancelled". Safe at any time."""
+        work = self._work
+        if work is not None and self._thread.withdraw(work) and not work.future.done():
+            # It never ran: its continuations are empty.
+            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in range(self._params.n))
+            self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
+            work.future.cancel()
+
+    async def __aenter__(self) -> "Generation":
+        if self._work is not None:
+            raise RuntimeError("A generation can be entered only once.")
+        # The thread must not keep alive what its consumer forgot: it only knows a weak reference.
+        deliver = _Delivery(self._thread, weakref.ref(self))
+        prompt, params, heal, end_at = self._prompt, self._params, self._heal, self._end_at
+        work: Work[LanguageModel, GenerationResult] = Work(
+            lambda model: model.generate(prompt, params, heal=heal, end_at=end_at, emit=deliver)
+        )
+        deliver.work = work
+        statistics = self._statistics
+        work.future.add_done_callback(lambda _: statistics.count_end(work))
+        work.future.add_done_callback(deliver.end)
+        self._work = work
+        try:
+            self._thread.submit(work)
+        except BaseException:
+            work.future.cancel()
+            raise
+        self._thread.expire_after(work, self._timeout_s)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def __del__(self) -> None:
+        work = getattr(self, "_work", None)  # None, too, when __init__ failed
+        if work is not None:
+            work.is_cancelled = True  # no lock: this may run anywhere
+
+    def __aiter__(self) -> "Generation":
+        return self
+
+    async def __anext__(self) -> Delta:
+        if self._work is None:
+            raise RuntimeError("Enter the generation with `async with` first.")
+        while not self._deltas:
+            if self._is_ended:
+                error, self._error = self._error, None
+                raise StopAsyncIteration if error is None else error
+            self._news.clear()
+            await self._news.wait()
+        return self._deltas.popleft()
+
+    def _take(self, delta: Delta) -> None:
+        self._deltas.append(delta)
+        self._news.set()
+
+    def _end(self, work: "Work[LanguageModel, GenerationResult]") -> None:
+        self._is_ended = True
+        self._news.set()
+        if work.future.cancelled():
+            return
+        self._error = work.future.exception()
+        if self._error is not None:
+            return
+        result = work.future.result()
+        self.completions = result.completions
+        self.timings = Timings(
+            work.queue_ms,
+            result.prefill_ms,
+            result.decode_ms,
+            result.num_prompt_tokens,
+            sum(len(completion.token_ids) for completion in result.completions),
+        )
+        self._statistics.count_answer(self.timings)
+
+
+class _Delivery:
+    """Bring deltas from the model thread to a generation, or cancel the work when nobody is there any more."""
+
+    def __init__(self, thread: "ModelThread[LanguageModel]", generation: "weakref.ref[Generation]") -> None:
+        self.work: Work[LanguageModel, GenerationResult] | None = None
+        self._thread = thread
+        self._generation = generation
+
+    def __call__(self, delta: Delta) -> None:
+        if not self._thread.post(self._take, delta) and self.work is not None:
+            self.work.is_cancelled = True
+
+    def _take(self, delta: Delta) -> None:
+        generation = self._generation()
+        if generation is not None:
+            generation._take(delta)
+
+    def end(self, _: object) -> None:
+        """Tell the generation that its work is done."""
+        generation = self._generation()
+        if generation is not None and self.work is not None:
+            generation._end(self.work)
+
+
+class Engine:
+    """The model that answers. Opened once; used from one event loop; every call is one request in its queue."""
+
+    def __init__(self, thread: "ModelThread[LanguageModel]", info: ModelInfo) -> None:
+        self.info = info
+        self._thread = thread
+        self._statistics = Statistics()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        name: str,
+        device: str = "auto",
+        precision: str = "auto",
+        max_waiting: int = 64,
+        num_threads: int | None = None,
+    ) -> AsyncIterator["Engine"]:
+        """Load the model in `folder` and hold it; at the end cancel what runs and free it.
+
+        device is auto, cpu, cuda, cuda:N or mps; `max_waiting` requests at most wait; `num_threads` is that of a
+        forward pass on the CPU. Raises ModelError.
+        """
+
+        def open_model() -> "AbstractContextManager[LanguageModel]":
+            from bot.engine.language_model import open_language_model  # imports torch, in the model thread
+
+            return open_language_model(folder, name=name, device=device, precision=precision, num_threads=num_threads)
+
+        thread: ModelThread[LanguageModel] = ModelThread(open_model, max_waiting=max_waiting)
+        try:
+            model = await thread.open()
+            yield cls(thread, model.info)
+        finally:
+            await thread.close()
+
+    def generate(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        heal: bool = False,
+        end_at: Callable[[str], int | None] | None = None,
+        timeout_s: float = MAX_QUEUE_S,
+    ) -> Generation:
+        """Return a generation of `params.n` continuations; it starts when it is entered.
+
+        `heal` finishes a half-typed last word (token healing). `end_at` is a pure function that is given each
+        continuation's text as it grows, in the model thread, and returns the index at which it ends there ("stop"),
+        or None. `timeout_s` is how long the generation may wait for its turn.
+        """
+        return Generation(self._thread, self._statistics, prompt, params, heal=heal, end_at=end_at, timeout_s=timeout_s)
+
+    async def score(self, text: str, *, num_expected: int = 0) -> tuple[TokenScore, ...]:
+        """Return the log-probability of each token of `text`, with the `num_expected` likeliest ones there.
+
+        Long texts are scored with rolling windows. Raises RequestError for a text without tokens, Unavailable.
+        """
+        return await self._ask(lambda model: model.score(text, num_expected=num_expected))
+
+    async def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> tuple[float, ...]:
+        """Return the total log-probability (nats) of each continuation, taken whole, after `prompt`.
+
+        Raises RequestError for an empty one, PromptTooLong, Unavailable.
+        """
+        texts = tuple(continuations)
+        return await self._ask(lambda model: model.score_continuations(prompt, texts))
+
+    async def next_tokens(self, prompt: Prompt, *, num: int) -> tuple[WordProbability, ...]:
+        """Return the `num` likeliest next tokens, of the full distribution. Raises PromptTooLong, Unavailable."""
+        return await self._ask(lambda model: model.next_tokens(prompt, num=num))
+
+    async def next_words(self, prompt: Prompt, *, num: int) -> tuple[WordProbability, ...]:
+        """Return the `num` likeliest next words; their probabilities sum to at most 1.
+
+        Raises PromptTooLong, Unavailable.
+        """
+        return await self._ask(lambda model: model.next_words(prompt, num=num))
+
+    async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        """Return how many tokens each prompt feeds to the model. Waits for no generation. Raises Unavailable."""
+        given = tuple(prompts)
+        return await self._ask(lambda model: model.count_tokens(given), is_quick=True)
+
+    async def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        """Return `turns` in the model's own chat markup, ready for its answer. Waits for no generation.
+
+        Contents stay plain text. Raises ModelError for a model without a chat template (see info.has_chat_template).
+        """
+        given = tuple(turns)
+        return await self._ask(lambda model: model.render_chat(given), is_quick=True)
+
+    def stats(self) -> EngineStats:
+        """Return counts, rates and percentiles since the engine was opened."""
+        return self._statistics.snapshot(
+            num_waiting=self._thread.num_waiting, num_running=self._thread.num_running, now=time.perf_counter()
+        )
+
+    async def _ask(self, make_steps: "Callable[[LanguageModel], Steps[ResultT]]", *, is_quick: bool = False) -> ResultT:
+        work: Work[LanguageModel, ResultT] = Work(make_steps, is_quick=is_quick)
+        if not is_quick:
+            work.future.add_done_callback(lambda _: self._statistics.count_end(work))
+        try:
+            self._thread.submit(work)
+        except BaseException:
+            work.future.cancel()
+            raise
+        return await self._thread.result(work, timeout_s=MAX_QUEUE_S)

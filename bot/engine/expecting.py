@@ -1,0 +1,104 @@
+"""What the model expects next after a prompt, at temperature 1: single tokens and whole words."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from bot.core.prompt_parts import Prompt
+from bot.core.results import WordProbability
+from bot.core.sampling import SamplingParams
+from bot.engine.decoding import plan_generation
+from bot.engine.detokenizing import Detokenizer
+from bot.engine.loading import LoadedModel
+from bot.engine.model_thread import Steps
+from bot.engine.sequences import Sequences
+
+_MAX_PATHS: Final = 16  # unfinished words that are looked at in one forward pass
+_MAX_LEVELS: Final = 4  # tokens that are looked at after the first one of a word
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """The first tokens of a word, and how likely they come in that order."""
+
+    token_ids: tuple[int, ...]
+    probability: float
+
+
+def expect_tokens(model: LoadedModel, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
+    """Return the `num` likeliest next tokens, likeliest first. Raises RequestError, PromptTooLong."""
+    plan = plan_generation(model, prompt, SamplingParams(), heal=False)
+    logits = yield from Sequences(model, plan.ids).prefill()
+    best, ids = logits[0].softmax(dim=-1).topk(min(num, logits.shape[1]))
+    return tuple(
+        WordProbability(_text_of(model, (token_id,), is_space_due=plan.is_space_due), probability)
+        for probability, token_id in zip(best.tolist(), ids.tolist(), strict=True)
+    )
+
+
+def expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
+    """Return the `num` likeliest next words, likeliest first; their probabilities sum to at most 1.
+
+    A word ends where the next token can't go on it: P(word) = P(its tokens) · P(such a token after them), summed over
+    the ways to write it. Words are found best first, so a word of many unlikely tokens may lack a part of its
+    probability, never gain one. Marks and line ends are words of one token. Raises RequestError, PromptTooLong.
+    """
+    plan = plan_generation(model, prompt, SamplingParams(), heal=False)
+    sequences = Sequences(model, plan.ids)
+    logits = yield from sequences.prefill()
+    found: defaultdict[str, float] = defaultdict(float)
+    boundary_ids = torch.tensor(model.vocabulary.boundary_ids, dtype=torch.long, device=logits.device)
+    paths = [_Path((), 1.0)]
+    for level in range(_MAX_LEVELS + 1):
+        probabilities = logits.softmax(dim=-1)  # (len(paths), vocab)
+        if level:
+            ends = probabilities[:, boundary_ids].sum(dim=-1).tolist()
+            for path, end in zip(paths, ends, strict=True):
+                found[_text_of(model, path.token_ids, is_space_due=plan.is_space_due)] += path.probability * end
+            probabilities[:, boundary_ids] = 0.0
+        grown = _grow(model, paths, probabilities, num)
+        open_paths = []
+        for path in grown:
+            if model.vocabulary.is_special(path.token_ids[-1]):
+                continue  # the text's end is no word
+            if model.vocabulary.is_open_word(path.token_ids[-1]):
+                open_paths.append(path)
+            else:
+                found[_text_of(model, path.token_ids, is_space_due=plan.is_space_due)] += path.probability
+        least = sorted(found.values(), reverse=True)[num - 1] if len(found) >= num else 0.0
+        paths = [path for path in open_paths if path.probability > least][:_MAX_PATHS]
+        if not paths or len(plan.ids) + level + 1 > model.info.context_length:
+            break
+        yield
+        logits = _look_at(sequences, paths)
+    words = sorted(found.items(), key=lambda item: -item[1])
+    return tuple(WordProbability(text, probability) for text, probability in words[:num] if text and probability > 0)
+
+
+def _grow(model: LoadedModel, paths: list[_Path], probabilities: torch.Tensor, num: int) -> list[_Path]:
+    """Return the likeliest ways to add one token to `paths`, likeliest first."""
+    weights = torch.tensor([path.probability for path in paths], device=probabilities.device)
+    joint = (weights[:, None] * probabilities).reshape(-1)
+    best, places = joint.topk(min(_MAX_PATHS + num, joint.shape[0]))
+    vocab_size = probabilities.shape[1]
+    return [
+        _Path((*paths[place // vocab_size].token_ids, place % vocab_size), probability)
+        for probability, place in zip(best.tolist(), places.tolist(), strict=True)
+        if probability > 0
+    ]
+
+
+def _look_at(sequences: Sequences, paths: list[_Path]) -> torch.Tensor:
+    """Return the logits after the prompt and each path (len(paths), vocab)."""
+    device = sequences.ids.device
+    rows = sequences.copy(torch.zeros(len(paths), dtype=torch.long, device=device))
+    tokens = torch.tensor([path.token_ids for path in paths], dtype=torch.long, device=device)
+    return rows.extend_by(tokens)[:, -1]
+
+
+def _text_of(model: LoadedModel, token_ids: tuple[int, ...], *, is_space_due: bool) -> str:
+    detokenizer = Detokenizer(model.vocabulary, is_space_due=is_space_due)
+    text = "".join(detokenizer.push(token_id) for token_id in token_ids)
+    return text or "".join(model.vocabulary.token_text(token_id) for token_id in token_ids)

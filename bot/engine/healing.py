@@ -1,0 +1,53 @@
+"""Token healing: a half-typed last word is taken back and written again by the model, letters as typed."""
+
+from collections.abc import Sequence
+
+from bot.engine.loading import LoadedModel
+from bot.engine.tokenizing import EncodedPrompt
+from bot.engine.vocabulary import Vocabulary
+
+
+class Healing:
+    """What the first tokens of a continuation must repeat: the bytes `typed` (none: nothing, they are free)."""
+
+    def __init__(self, vocabulary: Vocabulary, typed: bytes) -> None:
+        self.typed = typed
+        self._vocabulary = vocabulary
+        self._fitting: dict[bytes, list[int]] = {}
+
+    def allowed_after(self, token_ids: Sequence[int]) -> list[int] | None:
+        """Return the tokens that may follow `token_ids`; None when any may."""
+        written = b""
+        for token_id in token_ids:
+            if len(written) >= len(self.typed):
+                break
+            written += self._vocabulary.token_bytes(token_id)
+        remaining = self.typed[len(written) :]
+        if not remaining or not self.typed.startswith(written):
+            return None
+        if remaining not in self._fitting:
+            self._fitting[remaining] = self._vocabulary.ids_that_fit(remaining)
+        return self._fitting[remaining] or None
+
+
+def back_off(encoded: EncodedPrompt, model: LoadedModel) -> tuple[tuple[int, ...], bytes]:
+    """Return the prompt's ids without its last plain token, and the bytes taken away.
+
+    White space at the end goes as a whole. A prompt of one token falls back to BOS, else EOS; without either nothing
+    is taken away.
+    """
+    vocabulary = model.vocabulary
+    if not encoded.plain_ids or (vocabulary.style == "word_end" and encoded.ends_in_space):
+        return encoded.ids, b""  # no plain text at the end, or its last word is whole
+    pieces = [vocabulary.token_bytes(token_id) for token_id in encoded.plain_ids]
+    num_removed = 0
+    while num_removed < len(pieces) and pieces[-1 - num_removed].isspace():
+        num_removed += 1
+    num_removed = max(num_removed, 1)
+    typed = b"".join(pieces[-num_removed:])
+    if vocabulary.style == "word_end":
+        typed = typed.rstrip(b" ")  # the word may go on
+    kept = encoded.ids[:-num_removed]
+    if not kept and model.tokenizer.start_id is not None:
+        kept = (model.tokenizer.start_id,)
+    return (kept, typed) if kept and typed else (encoded.ids, b"")

@@ -1,0 +1,86 @@
+"""Everything the model thread can do, each as steps: the only object that the thread owns."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import Prompt
+from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
+from bot.core.sampling import SamplingParams
+from bot.engine.chat_markup import render_turns
+from bot.engine.decoding import EndAt, GenerationResult, generate, plan_generation
+from bot.engine.expecting import expect_tokens, expect_words
+from bot.engine.loading import LoadedModel, load_model
+from bot.engine.model_thread import Steps
+from bot.engine.scoring import score_continuations, score_text
+from bot.errors import RequestError
+
+
+class LanguageModel:
+    """The loaded model with its work; each method returns steps that do nothing until they are advanced."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+
+    @property
+    def info(self) -> ModelInfo:
+        """Return what the model is."""
+        return self._loaded.info
+
+    def generate(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        heal: bool,
+        end_at: EndAt | None,
+        emit: Callable[[Delta], None],
+    ) -> Steps[GenerationResult]:
+        """Continue `prompt`. Raises RequestError, PromptTooLong, GenerationError."""
+        plan = plan_generation(self._loaded, prompt, params, heal=heal, end_at=end_at)
+        return (yield from generate(self._loaded, plan, params, emit))
+
+    def score(self, text: str, *, num_expected: int) -> Steps[tuple[TokenScore, ...]]:
+        """Score each token of `text`. Raises RequestError."""
+        return (yield from score_text(self._loaded, text, num_expected=num_expected))
+
+    def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> Steps[tuple[float, ...]]:
+        """Score whole continuations. Raises RequestError, PromptTooLong."""
+        return (yield from score_continuations(self._loaded, prompt, continuations))
+
+    def next_tokens(self, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
+        """Return the likeliest next tokens. Raises RequestError, PromptTooLong."""
+        return (yield from expect_tokens(self._loaded, prompt, num=num))
+
+    def next_words(self, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
+        """Return the likeliest next words. Raises RequestError, PromptTooLong."""
+        return (yield from expect_words(self._loaded, prompt, num=num))
+
+    def count_tokens(self, prompts: Sequence[Prompt]) -> Steps[tuple[int, ...]]:
+        """Return how many tokens each prompt feeds to the model; 0 for an empty one that it can't begin from."""
+        counts = []
+        for prompt in prompts:
+            try:
+                counts.append(len(self._loaded.tokenizer.encode_prompt(prompt).ids))
+            except RequestError:
+                counts.append(0)
+            yield
+        return tuple(counts)
+
+    def render_chat(self, turns: Sequence[ChatTurn]) -> Steps[Prompt]:
+        """Put `turns` into the model's own chat markup. Raises ModelError for a model without."""
+        yield
+        return render_turns(self._loaded, turns)
+
+
+@contextmanager
+def open_language_model(
+    folder: Path, *, name: str, device: str, precision: str, num_threads: int | None
+) -> Iterator[LanguageModel]:
+    """Load a model and hold it, without gradients, until the context ends. Raises ModelError."""
+    loaded = load_model(folder, name=name, device=device, precision=precision, num_threads=num_threads)
+    with torch.inference_mode():
+        yield LanguageModel(loaded)

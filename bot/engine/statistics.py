@@ -1,0 +1,65 @@
+"""What the engine counts and times; belongs to the event loop's thread."""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bot.core.results import EngineStats, Percentiles, Timings
+from bot.engine.model_thread import Work
+from bot.errors import GenerationError
+
+_NUM_RECENT: Final = 200  # answers that percentiles are taken of
+_NUM_RECENT_FOR_RATE: Final = 20
+
+
+class Statistics:
+    """Counts since the start, and the timings of the last answers."""
+
+    def __init__(self) -> None:
+        self._started_at = time.perf_counter()
+        self._num_done = 0
+        self._num_cancelled = 0
+        self._num_failed = 0
+        self._num_refused = 0
+        self._recent: deque[Timings] = deque(maxlen=_NUM_RECENT)
+
+    def count_end(self, work: Work[Any, Any]) -> None:
+        """Count one request that is done, however it ended."""
+        if work.future.cancelled():
+            self._num_cancelled += 1
+        elif (error := work.future.exception()) is None:
+            self._num_done += 1
+        elif isinstance(error, GenerationError):
+            self._num_failed += 1
+        else:
+            self._num_refused += 1
+
+    def count_answer(self, timings: Timings) -> None:
+        """Keep the timings of one answer."""
+        self._recent.append(timings)
+
+    def snapshot(self, *, num_waiting: int, num_running: int, now: float) -> EngineStats:
+        """Return all figures as they are `now` (of time.perf_counter)."""
+        latest = list(self._recent)[-_NUM_RECENT_FOR_RATE:]
+        decode_s = sum(timings.decode_ms for timings in latest) / 1000
+        return EngineStats(
+            num_waiting=num_waiting,
+            num_running=num_running,
+            num_done=self._num_done,
+            num_cancelled=self._num_cancelled,
+            num_failed=self._num_failed,
+            num_refused=self._num_refused,
+            uptime_s=now - self._started_at,
+            tokens_per_s=sum(timings.num_new_tokens for timings in latest) / decode_s if decode_s > 0 else None,
+            queue_ms=_percentiles([t.queue_ms for t in self._recent]),
+            first_token_ms=_percentiles([t.queue_ms + t.prefill_ms for t in self._recent]),
+            total_ms=_percentiles([t.queue_ms + t.prefill_ms + t.decode_ms for t in self._recent]),
+        )
+
+
+def _percentiles(values: Sequence[float]) -> Percentiles | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    return Percentiles(*(ordered[min(int(share * len(ordered)), len(ordered) - 1)] for share in (0.5, 0.95)))

@@ -1,0 +1,149 @@
+"""From prompts to token ids: what people write is plain text, only a model's own markup holds special tokens."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tokenizers import Tokenizer
+
+from bot.core.prompt_parts import Prompt, PromptPart
+from bot.engine.vocabulary import Vocabulary
+from bot.errors import RequestError
+
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_LOOKS_LIKE_A_MARKER: Final = re.compile(r"<.+>|\[.+\]")
+
+
+def replace_surrogates(text: str) -> str:
+    """Return `text` with each lone surrogate, which no tokenizer takes, as U+FFFD. Lengths stay the same."""
+    return _LONE_SURROGATE.sub("\ufffd", text)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """A prompt as the model is fed: `ids`, the first `num_prefix` of them put there by the tokenizer itself.
+
+    `plain_ids` are the last ones, those of the plain text at the prompt's end; `ends_in_space` speaks of that text.
+    """
+
+    ids: tuple[int, ...]
+    num_prefix: int
+    plain_ids: tuple[int, ...]
+    ends_in_space: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """A plain text's token ids with the characters (start, end) that each covers."""
+
+    ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+
+
+class PromptTokenizer:
+    """Encode prompts and texts. Belongs to the model thread: the tokenizer under it has a mode that each call sets."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, vocabulary: Vocabulary, *, bos_id: int | None = None, eos_id: int | None = None
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+        self.bos_id = bos_id
+        self.eos_id = eos_id
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        # What the tokenizer puts first by itself (Llama 2: <s>). What it puts last would end the text: left out.
+        bare = tokenizer.encode("a", add_special_tokens=False).ids
+        full = tokenizer.encode("a", add_special_tokens=True).ids
+        self.prefix_ids: tuple[int, ...] = tuple(full[: full.index(bare[0])]) if bare else ()
+        markers = [
+            token.content
+            for token in tokenizer.get_added_tokens_decoder().values()
+            if not token.special and _LOOKS_LIKE_A_MARKER.fullmatch(token.content)
+        ]
+        self._marker = re.compile("|".join(map(re.escape, markers))) if markers else None
+
+    @property
+    def start_id(self) -> int | None:
+        """Return the token before the first one of a text: BOS, else EOS, else None."""
+        return self.bos_id if self.bos_id is not None else self.eos_id
+
+    def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
+        """Encode `prompt`; an empty one is BOS, else EOS. Raises RequestError for an empty one without either."""
+        ids: list[int] = []
+        plain_ids: tuple[int, ...] = ()
+        parts = _merge_plain(prompt.parts)
+        for part in parts:
+            part_ids = self._encode_markup(part.text) if part.is_markup else self.encode_text(part.text).ids
+            plain_ids = () if part.is_markup else part_ids
+            ids += part_ids
+        has_own_prefix = ids[: len(self.prefix_ids)] == list(self.prefix_ids)
+        prefix = () if has_own_prefix else self.prefix_ids
+        if not ids and not prefix:
+            if self.start_id is None:
+                raise RequestError("This model needs at least one word to go on from.")
+            prefix = (self.start_id,)
+        ends_in_space = bool(parts) and not parts[-1].is_markup and parts[-1].text[-1:].isspace()
+        return EncodedPrompt((*prefix, *ids), len(prefix), plain_ids, ends_in_space)
+
+    def encode_text(self, text: str) -> EncodedText:
+        """Encode `text` as plain text: `<|endoftext|>` in it is thirteen characters, and nothing is put before it."""
+        text = replace_surrogates(text)
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        start = 0
+        for piece in self._cut_markers(text):
+            self._tokenizer.encode_special_tokens = True
+            encoding = self._tokenizer.encode(piece, add_special_tokens=False)
+            ids += encoding.ids
+            offsets += [(first + start, last + start) for first, last in encoding.offsets]
+            start += len(piece)
+        if self._vocabulary.style == "byte_level":
+            offsets = self._offsets_by_bytes(text, ids) or offsets
+        return EncodedText(tuple(ids), tuple(offsets))
+
+    def encode_continuation(self, prompt: Prompt, prompt_ids: Sequence[int], continuation: str) -> tuple[int, ...]:
+        """Return the tokens of `continuation` as they follow `prompt`, whose tokens are `prompt_ids`."""
+        whole = self.encode_prompt(Prompt((*prompt.parts, PromptPart(continuation)))).ids
+        if whole[: len(prompt_ids)] == tuple(prompt_ids):
+            return whole[len(prompt_ids) :]
+        # A token spans the border: then the continuation counts as a text of its own.
+        return self.encode_text(continuation).ids
+
+    def _encode_markup(self, text: str) -> tuple[int, ...]:
+        self._tokenizer.encode_special_tokens = False
+        return tuple(self._tokenizer.encode(replace_surrogates(text), add_special_tokens=False).ids)
+
+    def _cut_markers(self, text: str) -> list[str]:
+        """Cut `text` inside of markers that the tokenizer calls not special and would take for tokens all the same."""
+        if self._marker is None:
+            return [text]
+        cuts = [0, *(match.start() + 1 for match in self._marker.finditer(text)), len(text)]
+        return [text[first:last] for first, last in itertools.pairwise(cuts)]
+
+    def _offsets_by_bytes(self, text: str, ids: list[int]) -> list[tuple[int, int]] | None:
+        """Return character offsets from the tokens' bytes; None when those don't spell `text` (a normaliser's work)."""
+        pieces = [self._vocabulary.token_bytes(token_id) for token_id in ids]
+        if b"".join(pieces) != text.encode():
+            return None
+        character_at = [at for at, character in enumerate(text) for _ in character.encode()]
+        offsets = []
+        start = 0
+        for piece in pieces:
+            offsets.append((character_at[start], character_at[start + len(piece) - 1] + 1))
+            start += len(piece)
+        return offsets
+
+
+def _merge_plain(parts: Sequence[PromptPart]) -> list[PromptPart]:
+    merged: list[PromptPart] = []
+    for part in parts:
+        if not part.text:
+            continue
+        if merged and not part.is_markup and not merged[-1].is_markup:
+            merged[-1] = PromptPart(merged[-1].text + part.text)
+        else:
+            merged.append(part)
+    return merged

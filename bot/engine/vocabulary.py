@@ -1,0 +1,131 @@
+"""The tokens of a model as bytes: what each one adds to a text, and which ones begin with given bytes."""
+
+import bisect
+import json
+import re
+from functools import cached_property
+from typing import Final, Literal
+
+from tokenizers import AddedToken, Tokenizer
+
+from bot.errors import ModelError
+
+TokenStyle = Literal["byte_level", "sentencepiece", "word_end"]
+
+_BYTE_TOKEN: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_WORD_CHARACTERS: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]")
+
+
+def byte_of_character() -> dict[str, int]:
+    """Return the byte that each of the 256 characters of a byte-level vocabulary stands for.
+
+    Visible Latin-1 characters stand for themselves, the other bytes for characters from U+0100 on, in order.
+    """
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = [byte for byte in range(256) if byte not in set(visible)]
+    return {chr(byte): byte for byte in visible} | {chr(256 + rank): byte for rank, byte in enumerate(hidden)}
+
+
+class Vocabulary:
+    """Token ids and the bytes they add to a text. Special tokens add none.
+
+    In the style "word_end" (the first GPT) a token that ends a word adds the space after it; in the two others a
+    space is part of the token that follows it.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, *, size: int) -> None:
+        self.size = size  # of the model's output; ids beyond the tokenizer's own add no text
+        self._tokenizer = tokenizer
+        self.style, self._suffix = _find_style(tokenizer)
+        self._byte_of = byte_of_character()
+        self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
+        self._bytes: dict[int, bytes] = {}
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Return what the token adds to a text; it may be part of a UTF-8 character."""
+        if token_id not in self._bytes:
+            self._bytes[token_id] = self._make_bytes(token_id)
+        return self._bytes[token_id]
+
+    def token_text(self, token_id: int) -> str:
+        """Return the token as a person reads it: special tokens by name, broken characters as U+FFFD."""
+        if self.is_special(token_id):
+            return self._added[token_id].content
+        text = self.token_bytes(token_id).decode("utf-8", "replace")
+        return text.rstrip(" ") if self.style == "word_end" else text
+
+    def is_special(self, token_id: int) -> bool:
+        """Say whether the token is a marker that never shows in a text."""
+        return token_id in self._added and self._added[token_id].special
+
+    def ids_that_fit(self, remaining: bytes) -> list[int]:
+        """Return the tokens that begin with the bytes `remaining`, or are a beginning of them."""
+        keys, ids = self._sorted
+        found = []
+        at = bisect.bisect_left(keys, remaining)
+        while at < len(keys) and keys[at].startswith(remaining):
+            found.append(ids[at])
+            at += 1
+        for length in range(1, len(remaining)):
+            beginning = remaining[:length]
+            at = bisect.bisect_left(keys, beginning)
+            while at < len(keys) and keys[at] == beginning:
+                found.append(ids[at])
+                at += 1
+        return found
+
+    @cached_property
+    def boundary_ids(self) -> list[int]:
+        """Return the tokens that can't go on a word: they begin with a space or a mark, or are special."""
+        if self.style == "word_end":  # there the word's last token says so itself
+            return [token_id for token_id in range(self.size) if self.is_special(token_id)]
+        return [
+            token_id
+            for token_id in range(self.size)
+            if self.is_special(token_id) or not _WORD_CHARACTERS.match(self.token_bytes(token_id) or b"a")
+        ]
+
+    def is_open_word(self, token_id: int) -> bool:
+        """Say whether the next token may belong to the same word as this one."""
+        if self.is_special(token_id):
+            return False
+        shown = self.token_bytes(token_id)
+        return shown == b" " or bool(_WORD_CHARACTERS.match(shown[-1:]))
+
+    @cached_property
+    def _sorted(self) -> tuple[list[bytes], list[int]]:
+        pairs = ((self.token_bytes(token_id), token_id) for token_id in range(self.size))
+        in_order = sorted(pair for pair in pairs if pair[0])
+        return [key for key, _ in in_order], [token_id for _, token_id in in_order]
+
+    def _make_bytes(self, token_id: int) -> bytes:
+        if token_id in self._added:
+            added = self._added[token_id]
+            return b"" if added.special else added.content.encode()
+        token = self._tokenizer.id_to_token(token_id)
+        if token is None:
+            return b""
+        if self.style == "byte_level":
+            return b"".join(
+                bytes((self._byte_of[c],)) if c in self._byte_of else c.encode("utf-8", "replace") for c in token
+            )
+        if self.style == "word_end":
+            if token.endswith(self._suffix):
+                return f"{token.removesuffix(self._suffix)} ".encode()
+            return token.encode()
+        if byte := _BYTE_TOKEN.fullmatch(token):
+            return bytes((int(byte[1], 16),))
+        return token.replace("▁", " ").encode()
+
+
+def _find_style(tokenizer: Tokenizer) -> tuple[TokenStyle, str]:
+    """Return the style of the tokens and the suffix that ends a word. Raises ModelError for an unknown one."""
+    decoder = json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder is not None else {}
+    kinds = {part["type"]: part for part in (decoder, *decoder.get("decoders", ())) if "type" in part}
+    if "ByteLevel" in kinds:
+        return "byte_level", ""
+    if "BPEDecoder" in kinds:
+        return "word_end", str(kinds["BPEDecoder"]["suffix"])
+    if "Metaspace" in kinds or "▁" in json.dumps(decoder, ensure_ascii=False):
+        return "sentencepiece", ""
+    raise ModelError("The model's tokenizer is of a kind that this bot does not know.")
