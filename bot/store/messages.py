@@ -123,13 +123,15 @@ class Messages(Records):
                 SELECT id, reply_to, 1 FROM readable WHERE message_id = ?
                 UNION ALL
                 SELECT r.id, r.reply_to, chain.depth + 1 FROM chain JOIN readable r ON r.message_id = chain.reply_to
-                 WHERE r.id < chain.id AND chain.depth < ?)
-            SELECT {MESSAGE_COLUMNS} FROM chain JOIN messages m ON m.id = chain.id ORDER BY chain.depth DESC""",
+                 WHERE chain.depth < ?)
+            SELECT {MESSAGE_COLUMNS} FROM chain JOIN messages m ON m.id = chain.id ORDER BY chain.depth""",
             *scope_values(scope),
             message_id,
             limit,
         )
-        return [to_stored_message(row) for row in rows] if limit > 0 else []
+        # A chain that goes round comes back to its first message again and again: each counts once.
+        chain = {row["message_id"]: to_stored_message(row) for row in rows}
+        return list(reversed(chain.values())) if limit > 0 else []
 
     async def mark_fresh(self, scope: Scope) -> None:
         """Draw a line: what was said in `scope` until now is never read as history again."""

@@ -15,7 +15,7 @@ from bot.store.failures import DAMAGED, primary_code, why_not_opened
 from bot.store.file_lock import FileLock
 from bot.store.schema import APPLICATION_ID, migrate, read_migrations
 
-OPEN_TIMEOUT_S: Final = 10.0
+OPEN_TIMEOUT_S: Final = 5.0
 LOWEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
 
 # What every connection that may write sets first.
@@ -37,17 +37,20 @@ class Prepared:
     notices: tuple[str, ...]
 
 
-def prepare(path: Path) -> Prepared:
-    """Make `path` a healthy database of the newest schema. Raises StoreError, one sentence."""
+def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
+    """Make `path` a healthy database of the newest schema. Raises StoreError, one sentence.
+
+    `timeout_s` is how long to wait for other programs that use the file.
+    """
     if sqlite3.sqlite_version_info < LOWEST_SQLITE:
         raise StoreError(f"This Python has SQLite {sqlite3.sqlite_version}; the database needs 3.37 or newer.")
     path = _real_path(path)
     file_lock = _open_lock(path)
     try:
-        file_lock.acquire_blocking(OPEN_TIMEOUT_S)
+        file_lock.acquire_blocking(timeout_s)
         try:
-            notices = _make_healthy(path)
-            _bring_up_to_date(path)
+            notices = _make_healthy(path, timeout_s)
+            _bring_up_to_date(path, timeout_s)
         finally:
             file_lock.release()
     except BaseException as e:
@@ -80,7 +83,7 @@ def _open_lock(path: Path) -> FileLock:
         raise StoreError(f"The database's folder {path.parent} can't be written: {_reason(e)}.") from e
 
 
-def _make_healthy(path: Path) -> tuple[str, ...]:
+def _make_healthy(path: Path, timeout_s: float) -> tuple[str, ...]:
     """Make an empty file where there is none, and put a backup in the place of a damaged one."""
     try:
         wal = path.with_name(f"{path.name}-wal")
@@ -90,17 +93,20 @@ def _make_healthy(path: Path) -> tuple[str, ...]:
                 raise StoreError(f"The database {path} is missing but its log {wal.name} is there; put both back.")
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             return ()
+        # SQLite would open a file that it may not write for reading, without a word.
+        if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise StoreError(f"The database {path} can't be opened: this user may not read and write it.")
         is_emptied = path.stat().st_size == 0 and (has_wal or bool(_backups(path)))
-        problem = "it is empty" if is_emptied else _find_damage(path, "mode=rw")
+        problem = "it is empty" if is_emptied else _find_damage(path, "rw", timeout_s)
         return (_restore(path, problem),) if problem else ()
     except OSError as e:
         raise StoreError(f"The database {path} can't be opened: {_reason(e)}.") from e
 
 
-def _find_damage(path: Path, access: str) -> str | None:
+def _find_damage(path: Path, mode: str, timeout_s: float) -> str | None:
     """Return what is wrong with a database file, None when it is sound. Raises StoreError where it can't be read."""
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?{access}", uri=True, isolation_level=None)) as connection:
+        with closing(_connect(path, mode, timeout_s)) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
             return None if found == "ok" else found
     except sqlite3.Error as e:
@@ -152,18 +158,18 @@ def _restore(path: Path, problem: str) -> str:
 def _is_good_backup(path: Path) -> bool:
     """Say whether a backup is a sound database of this program, without writing anything beside it."""
     try:
-        if _find_damage(path, "mode=ro&immutable=1"):
+        if _find_damage(path, "ro&immutable=1", 0):
             return False
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        with closing(_connect(path, "ro&immutable=1", 0)) as connection:
             return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
     except (sqlite3.Error, StoreError):
         return False
 
 
-def _bring_up_to_date(path: Path) -> None:
+def _bring_up_to_date(path: Path, timeout_s: float) -> None:
     migrations = read_migrations()
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)) as connection:
+        with closing(_connect(path, "rw", timeout_s)) as connection:
             for pragma in PRAGMAS:
                 connection.execute(pragma)
             migrate(connection, migrations, path=path)
@@ -175,12 +181,17 @@ def _bring_up_to_date(path: Path) -> None:
         raise StoreError(f"The database {path} can't be opened: {why_not_opened(e)}.") from e
 
 
+def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=timeout_s)
+
+
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None:
-        return "the disk is full" if error.errno == errno.ENOSPC else os.strerror(error.errno).lower()
-    return str(error)
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    # mkdir says "file exists" of a parent that is a file.
+    return os.strerror(errno.ENOTDIR if error.errno == errno.EEXIST else error.errno).lower()
