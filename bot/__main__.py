@@ -1,0 +1,236 @@
+"""The command line, and the composition root: the only place that builds the parts of the bot."""
+
+import argparse
+import asyncio
+import contextlib
+import getpass
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from bot.chat import Chat
+from bot.commands.dispatch import COMMANDS, Bot
+from bot.commands.services import Services
+from bot.core.channel_settings import declare_settings
+from bot.core.stopping import Stopper
+from bot.engine.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
+from bot.engine.engine import Engine
+from bot.errors import FewshotError
+from bot.platforms.terminal.conversation import Conversation
+from bot.platforms.terminal.piped import run_piped
+from bot.settings import Settings
+from bot.store.store import Store
+from bot.templates import TemplateLibrary
+
+logger = logging.getLogger("bot")
+
+_EXIT_SETUP: Final = 2
+_EXIT_INTERRUPTED: Final = 130
+_RETENTION_INTERVAL_S: Final = 3600.0
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
+
+
+async def _forget_expired(store: Store, retention_days: int) -> None:
+    """Erase what is older than its retention, now and every hour."""
+    while True:
+        try:
+            await store.delete_expired(default_days=retention_days)
+        except FewshotError as e:
+            logger.warning("expired messages could not be erased: %s", e)
+        await asyncio.sleep(_RETENTION_INTERVAL_S)
+
+
+def _choose_model(settings: Settings) -> ModelChoice:
+    """Return the model on this machine, fetched first where it is not here yet."""
+    try:
+        return resolve_model(settings.model, settings.models_dir)
+    except ModelNotPulled:
+        from bot.engine.pulling import pull_model
+
+        return pull_model(settings.model, settings.models_dir, timeout_s=settings.pull_timeout_s)
+
+
+@asynccontextmanager
+async def _open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot]:
+    """Build the bot: store, templates, engine, commands; all closed again at the end."""
+    templates = TemplateLibrary.read(settings.prompts_dir)
+    chat_templates = [template.name for template in templates if template.kind == "chat"]
+    channel_settings = declare_settings(chat_templates, retention_days=settings.retention_days)
+    async with (
+        Store.open(settings.database) as store,
+        Engine.open(
+            choice.folder,
+            name=choice.name,
+            device=settings.device,
+            precision=settings.precision,
+            max_waiting=settings.max_waiting,
+            num_threads=settings.num_threads or None,
+        ) as engine,
+    ):
+        forgetting = asyncio.create_task(_forget_expired(store, settings.retention_days))
+        try:
+            chat = Chat(
+                engine,
+                store,
+                templates,
+                channel_settings,
+                bot_name=settings.bot_name,
+                timeout_s=settings.request_timeout_s,
+            )
+            yield Bot(
+                Services(
+                    engine=engine,
+                    store=store,
+                    templates=templates,
+                    chat=chat,
+                    channel_settings=channel_settings,
+                    commands=COMMANDS,
+                    command_prefix=settings.command_prefix,
+                    request_timeout_s=settings.request_timeout_s,
+                )
+            )
+        finally:
+            forgetting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await forgetting
+
+
+async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argparse.Namespace) -> int:
+    async with _open_bot(settings, choice) as bot:
+        conversation = Conversation.of(
+            bot,
+            server=arguments.server,
+            channel=arguments.channel,
+            name=arguments.name,
+            is_moderator=arguments.role == "moderator",
+        )
+        if sys.stdin.isatty() and not arguments.json:
+            from bot.platforms.terminal.interactive import run_interactive
+
+            history_file = Path(platformdirs.user_state_dir("fewshot", appauthor=False)) / "typed_lines"
+            return await run_interactive(conversation, history_file)
+        stopper = Stopper()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopper.stop)
+        return await run_piped(conversation, stopper, is_json=arguments.json)
+
+
+def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
+    TemplateLibrary.read(settings.prompts_dir)
+    choice = _choose_model(settings)
+    _say(choice.line)
+    return asyncio.run(_run_terminal(settings, choice, arguments))
+
+
+def _model_list(settings: Settings, arguments: argparse.Namespace) -> int:
+    for model in list_models(settings.models_dir):
+        absent = model.problem or f"not here; from the {model.source}"
+        state = f"here: {model.folder}" if model.facts else absent
+        sys.stdout.write(f"{model.name:40} {state}\n")
+    return 0
+
+
+def _model_pull(settings: Settings, arguments: argparse.Namespace) -> int:
+    from bot.engine.pulling import pull_model
+
+    choice = pull_model(arguments.model or settings.model, settings.models_dir, timeout_s=settings.pull_timeout_s)
+    _say(choice.line)
+    sys.stdout.write(f"{choice.folder}\n")
+    return 0
+
+
+async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, str | int | bool]:
+    async with Engine.open(
+        choice.folder, name=choice.name, device=settings.device, precision=settings.precision
+    ) as engine:
+        info = engine.info
+        return {
+            "name": info.name,
+            "folder": info.folder,
+            "device": info.device,
+            "precision": info.precision,
+            "context_length": info.context_length,
+            "num_parameters": info.num_parameters,
+            "vocab_size": info.vocab_size,
+            "model_type": info.model_type,
+            "has_cache": info.has_cache,
+            "has_chat_template": info.has_chat_template,
+            "reason": choice.reason,
+        }
+
+
+def _model_info(settings: Settings, arguments: argparse.Namespace) -> int:
+    choice = resolve_model(arguments.model or settings.model, settings.models_dir)
+    info = asyncio.run(_open_info(settings, choice))
+    if arguments.json:
+        sys.stdout.write(json.dumps(info) + "\n")
+    else:
+        sys.stdout.write("".join(f"{name:20} {value}\n" for name, value in info.items()))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bot", description="A chat bot that runs its own language model.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    terminal = commands.add_parser("terminal", help="talk to the bot here; with a pipe each line is one message")
+    terminal.add_argument("--channel", default="terminal", help="the channel to talk in (default: terminal)")
+    terminal.add_argument("--as", dest="name", default=_user_name(), metavar="NAME", help="the name you talk under")
+    terminal.add_argument("--server", default="local", help="the server that the channel belongs to (default: local)")
+    terminal.add_argument("--role", choices=("member", "moderator"), default="moderator", help="what you may do")
+    terminal.add_argument("--json", action="store_true", help="answer each line of standard input with a JSON object")
+    terminal.set_defaults(run=_terminal)
+
+    model = commands.add_parser("model", help="list, fetch and describe models")
+    actions = model.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="models known and models here").set_defaults(run=_model_list)
+    pull = actions.add_parser("pull", help="fetch a model, so that the bot can start without the network")
+    pull.add_argument("model", nargs="?", metavar="NAME", help="default: the setting MODEL")
+    pull.set_defaults(run=_model_pull)
+    info = actions.add_parser("info", help="load a model and say what it is")
+    info.add_argument("model", nargs="?", metavar="NAME", help="default: the setting MODEL")
+    info.add_argument("--json", action="store_true", help="as one JSON object")
+    info.set_defaults(run=_model_info)
+    return parser
+
+
+def _user_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "member"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 0, 2 for what the operator can mend, 130 after Ctrl-C."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = Settings.from_env()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        return int(arguments.run(settings, arguments))
+    except FewshotError as e:
+        _say(str(e))
+        return _EXIT_SETUP
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read standard output is gone; the interpreter must not try to flush it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

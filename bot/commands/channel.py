@@ -1,0 +1,229 @@
+"""Commands about the conversation and the bot itself: settings, fresh, context, stats, help."""
+
+from typing import Final
+
+from bot.commands.declaring import Cards, Command, Option, Request
+from bot.core.cards import Block, Card, Facts, Table, Text
+from bot.core.channel_settings import SETTING_LEVELS
+from bot.core.messages import now_utc
+from bot.core.results import Percentiles
+from bot.core.suggesting import nearest
+from bot.errors import RequestError
+from bot.store.channel_settings import SettingLevel
+
+RESET: Final = "default"
+
+
+async def answer_settings(request: Request) -> Cards:
+    """Show the settings, or change one."""
+    services = request.services
+    scope = request.message.scope
+    if "NAME" in request.arguments:
+        await _change_setting(request, request.arguments["NAME"], request.arguments.get("VALUE", ""))
+    stored = await services.store.get_settings(scope)
+    rows = []
+    for setting in services.channel_settings.values():
+        value = stored.get(setting.name, setting.default)
+        rows.append((setting.name, value, "set" if setting.name in stored else RESET, setting.help))
+    yield Card(
+        blocks=(Table(("setting", "value", "", "what it is"), tuple(rows)),),
+        data={"settings": {name: value for name, value, *_ in rows}},
+    )
+
+
+async def _change_setting(request: Request, name: str, value: str) -> None:
+    settings = request.services.channel_settings
+    if name not in settings:
+        suggestion = nearest(name, tuple(settings))
+        hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(settings)}."
+        raise RequestError(f"There is no setting {name[:32]!r}; {hint}")
+    setting = settings[name]
+    if not value:
+        raise RequestError(f"VALUE is missing; {name} takes {setting.takes}, or {RESET} to take it back.")
+    level: SettingLevel = "server" if setting.is_server_only else request.options.get("level", "channel")
+    checked = None if value == RESET else setting.read(name, value)
+    await request.services.store.set_setting(request.message.scope, level, name, checked)
+
+
+async def answer_fresh(request: Request) -> Cards:
+    """Draw a line: nothing above it is read again."""
+    await request.services.store.mark_fresh(request.message.scope)
+    yield Card(
+        blocks=(Text("──────── a fresh start: nothing above this line is read again ────────"),),
+        data={"text": "A fresh start: nothing said before is read again."},
+    )
+
+
+async def answer_context(request: Request) -> Cards:
+    """Show what the model would read now, in tokens."""
+    services = request.services
+    use = await services.chat.count_context(request.message.scope)
+    rows = (
+        ("template and examples", f"{use.num_template_tokens:,}"),
+        (f"history ({use.num_turns} turns)", f"{use.num_history_tokens:,}"),
+        ("kept for the answer", f"{use.num_answer_tokens:,}"),
+        ("free", f"{use.num_free_tokens:,}"),
+        ("context of the model", f"{use.context_length:,}"),
+    )
+    blocks = [Table(("what the model would read now", "tokens"), rows)]
+    dropped = (
+        [Text(f"{use.num_turns_dropped} older turns do not fit and are not read.", is_quiet=True)]
+        if use.num_turns_dropped
+        else []
+    )
+    yield Card(
+        blocks=(*blocks, *dropped),
+        data={
+            "template": use.template_name,
+            "num_template_tokens": use.num_template_tokens,
+            "num_history_tokens": use.num_history_tokens,
+            "num_turns": use.num_turns,
+            "num_turns_dropped": use.num_turns_dropped,
+            "num_answer_tokens": use.num_answer_tokens,
+            "num_free_tokens": use.num_free_tokens,
+            "context_length": use.context_length,
+        },
+    )
+
+
+def _percentiles(percentiles: Percentiles | None) -> dict[str, float]:
+    return {"p50": percentiles.p50, "p95": percentiles.p95} if percentiles else {}
+
+
+def _figure(value: float | None, unit: str) -> str:
+    """Return a rate or time; a dash before anything was measured."""
+    if value is None:
+        return "—"
+    return f"{value:,.0f}{unit}" if unit else f"{value:,.1f}"
+
+
+async def answer_stats(request: Request) -> Cards:
+    """Show model, speed, queue, latencies, uptime and what is stored."""
+    services = request.services
+    info, stats = services.engine.info, services.engine.stats()
+    stored = await services.store.count_stored()
+    uptime = now_utc() - services.started_at_utc
+    first, total = _percentiles(stats.first_token_ms), _percentiles(stats.total_ms)
+    yield Card(
+        blocks=(
+            Facts(
+                (
+                    ("model", info.name),
+                    ("parameters", f"{info.num_parameters:,}"),
+                    ("device", info.device),
+                    ("precision", info.precision),
+                    ("context", f"{info.context_length:,} tokens"),
+                )
+            ),
+            Facts(
+                (
+                    ("tokens/s", _figure(stats.tokens_per_s, "")),
+                    ("waiting", str(stats.num_waiting)),
+                    ("running", str(stats.num_running)),
+                    ("done", str(stats.num_done)),
+                    ("failed", str(stats.num_failed)),
+                )
+            ),
+            Facts(
+                (
+                    ("first token p50", _figure(first.get("p50"), " ms")),
+                    ("p95", _figure(first.get("p95"), " ms")),
+                    ("whole answer p50", _figure(total.get("p50"), " ms")),
+                    ("p95", _figure(total.get("p95"), " ms")),
+                )
+            ),
+            Facts(
+                (
+                    ("up", str(uptime).split(".", maxsplit=1)[0]),
+                    ("messages", f"{stored.num_messages:,}"),
+                    ("replies", f"{stored.num_replies:,}"),
+                    ("database", f"{stored.num_bytes / 2**20:.1f} MiB"),
+                )
+            ),
+        ),
+        data={
+            "model": info.name,
+            "device": info.device,
+            "precision": info.precision,
+            "context_length": info.context_length,
+            "num_parameters": info.num_parameters,
+            "tokens_per_s": stats.tokens_per_s,
+            "num_waiting": stats.num_waiting,
+            "num_running": stats.num_running,
+            "num_done": stats.num_done,
+            "num_failed": stats.num_failed,
+            "first_token_ms": first,
+            "total_ms": total,
+            "uptime_s": uptime.total_seconds(),
+            "num_messages": stored.num_messages,
+            "num_replies": stored.num_replies,
+            "num_bytes": stored.num_bytes,
+        },
+    )
+
+
+def _commands_by_first_word(request: Request) -> dict[str, list[Command]]:
+    families: dict[str, list[Command]] = {}
+    for command in request.services.commands.values():
+        families.setdefault(command.name.split()[0], []).append(command)
+    return families
+
+
+async def answer_help(request: Request) -> Cards:
+    """List the commands, or explain one."""
+    name = " ".join(request.text.split()).lower().removeprefix(request.services.command_prefix)
+    prefix = request.services.command_prefix
+    commands = request.services.commands
+    if not name:
+        rows = tuple((f"{prefix}{c.usage.replace('[--option value …] ', '')}", c.summary) for c in commands.values())
+        yield Card(
+            blocks=(
+                Table(("command", "what it does"), rows),
+                Text(f"Anything else is chat. {prefix}help COMMAND shows a command's options.", is_quiet=True),
+            ),
+            data={"commands": {c.name: c.summary for c in commands.values()}},
+        )
+        return
+    found = [commands[name]] if name in commands else _commands_by_first_word(request).get(name, [])
+    if not found:
+        suggestion = nearest(name, sorted({*commands, *_commands_by_first_word(request)}))
+        hint = f"did you mean {suggestion}?" if suggestion else f"{prefix}help lists what there is."
+        raise RequestError(f"There is no command {name[:32]!r}; {hint}")
+    blocks: list[Block] = []
+    for command in found:
+        blocks.append(Text(f"{prefix}{command.usage}\n  {command.summary}"))
+        if command.options:
+            blocks.append(Table(("option", "takes", ""), tuple(_option_row(option) for option in command.options)))
+        blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]
+    yield Card(blocks=tuple(blocks), data={"usage": [f"{prefix}{command.usage}" for command in found]})
+
+
+def _option_row(option: Option) -> tuple[str, str, str]:
+    return f"--{option.name}", option.takes, option.help
+
+
+_LEVEL: Final = Option("level", "choice", "for this channel, or for the whole server", choices=SETTING_LEVELS)
+
+COMMANDS: Final = (
+    Command(
+        name="settings",
+        summary="settings of this channel and server; with NAME VALUE changes one",
+        answer=answer_settings,
+        arguments=("NAME", "VALUE"),
+        num_optional_arguments=2,
+        options=(_LEVEL,),
+        who="moderators",
+        examples=("settings preset careful", "settings --level server history_length 20", "settings preset default"),
+    ),
+    Command(name="fresh", summary="a fresh start: nothing above is read again", answer=answer_fresh),
+    Command(name="context", summary="what the model would read now, in tokens", answer=answer_context),
+    Command(name="stats", summary="model, speed, queue and what is stored", answer=answer_stats),
+    Command(
+        name="help",
+        summary="the commands, or one of them",
+        answer=answer_help,
+        text="optional",
+        text_name="COMMAND",
+        examples=("help complete",),
+    ),
+)

@@ -1,0 +1,145 @@
+"""The `!` form of a command: a message's text to a command's name, leading words, typed options and verbatim text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bot.commands.declaring import Command, Option
+from bot.core.suggesting import nearest
+from bot.errors import RequestError
+
+_QUOTES: Final = {'"': '"', "'": "'", "“": "”", "„": "“"}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """A command with everything that was typed behind it."""
+
+    command: Command
+    arguments: Mapping[str, str]
+    options: Mapping[str, Any]
+    text: str
+
+
+def _split_word(text: str) -> tuple[str, str]:
+    """Return the first word and what follows it, one white space character dropped between them."""
+    for i, character in enumerate(text):
+        if character.isspace():
+            return text[:i], text[i + 1 :]
+    return text, ""
+
+
+def _split_value(text: str, option: str) -> tuple[str, str]:
+    """Return an option's value, quoted or one word, and what follows it, one white space character dropped."""
+    text = text.lstrip(" \t")
+    closing = _QUOTES.get(text[:1])
+    if not closing:
+        return _split_word(text)
+    value = []
+    i = 1
+    while i < len(text):
+        if text[i] == "\\" and text[i + 1 : i + 2] in (closing, "\\"):
+            value.append(text[i + 1])
+            i += 2
+        elif text[i] == closing:
+            rest = text[i + 1 :]
+            return "".join(value), rest[1:] if rest[:1].isspace() else rest
+        else:
+            value.append(text[i])
+            i += 1
+    raise RequestError(f"The quoted value of --{option} has no closing {closing}")
+
+
+def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any], str]:
+    """Return the leading options of `text`, typed, and the text behind them, verbatim.
+
+    `--` ends the options. `--name=value` and hyphens for underscores are taken as well. Raises RequestError for an
+    unknown option (with the nearest name), a missing or wrong value, and an option given twice.
+    """
+    known = {option.name: option for option in options}
+    values: dict[str, Any] = {}
+    while text.startswith("--"):
+        word, rest = _split_word(text)
+        if word == "--":
+            return values, rest
+        typed, has_equals, inline = word[2:].partition("=")
+        name = typed.replace("-", "_")
+        if name not in known:
+            raise RequestError(_unknown_option(typed, list(known)))
+        option = known[name]
+        if has_equals:
+            # The value may be quoted and hold spaces, so it is read from the text, not from the word.
+            value, rest = _split_value(text[len(word) - len(inline) :], name)
+        else:
+            value, rest = _split_value(rest, name)
+        if not value and option.kind != "text":
+            raise RequestError(f"--{name} needs a value.")
+        if option.is_repeatable:
+            value = value.replace("\\n", "\n")
+            values[name] = (*values.get(name, ()), option.read(value))
+        elif name in values:
+            raise RequestError(f"--{name} is given twice.")
+        else:
+            values[name] = option.read(value)
+        text = rest
+    return values, text
+
+
+def _unknown_option(typed: str, known: Sequence[str]) -> str:
+    if not known:
+        return f"This command takes no options; to begin the text with --{typed}, write -- before it."
+    suggestion = nearest(typed, known)
+    hint = f"did you mean --{suggestion}?" if suggestion else f"it takes --{', --'.join(known)}."
+    return f"There is no option --{typed[:32]}; {hint}"
+
+
+def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, str]:
+    """Return the command that `text` (without the prefix) names, and what follows the name.
+
+    A family such as `prompt` is found by its second word, or by its default command where that is none of the family's.
+    Raises RequestError that suggests the nearest name.
+    """
+    first, rest = _split_word(text)
+    first = first.lower()
+    if first in commands:
+        return commands[first], rest
+    family = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{first} ")}
+    if family:
+        second, after = _split_word(rest)
+        if second.lower() in family:
+            return family[second.lower()], after
+        for command in family.values():
+            if command.is_family_default and rest.strip():
+                return command, rest
+        raise RequestError(f"Say which: {', '.join(f'{first} {name}' for name in family)}.")
+    names = sorted({name.split()[0] for name in commands})
+    suggestion = nearest(first, names)
+    hint = f"did you mean {suggestion}?" if suggestion else "help lists what there is."
+    raise RequestError(f"There is no command {first[:32]!r}; {hint}")
+
+
+def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLine:
+    """Return what `text` (without the prefix) asks for. Options may stand before and after the leading words.
+
+    Raises RequestError, one sentence, for an unknown command or option, a wrong value or a missing leading word.
+    """
+    command, rest = find_command(text, commands)
+    options, rest = split_options(rest, command.options)
+    arguments: dict[str, str] = {}
+    for i, name in enumerate(command.arguments):
+        word, after = _split_word(rest.lstrip() if command.text == "none" else rest)
+        if not word:
+            if i < len(command.arguments) - command.num_optional_arguments:
+                raise RequestError(f"{name} is missing: {command.usage}")
+            break
+        arguments[name] = word
+        rest = after
+    if arguments and command.options and command.text != "none":
+        more, rest = split_options(rest, command.options)
+        both = sorted(set(options) & set(more))
+        if both:
+            raise RequestError(f"--{both[0]} is given twice.")
+        options |= more
+    if command.text == "none" and rest.strip():
+        raise RequestError(f"{command.name} takes no text: {command.usage}")
+    return CommandLine(command, arguments, options, rest)

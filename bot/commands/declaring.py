@@ -1,0 +1,134 @@
+"""What a command is: its name, who may use it, its typed options and the function that answers it."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from bot.core.cards import Card
+from bot.core.messages import Message
+from bot.core.sampling import PRESETS, RANGES, check_option, range_text
+from bot.errors import RequestError
+
+if TYPE_CHECKING:
+    from bot.commands.services import Services
+    from bot.core.stopping import Stopper
+
+OptionKind = Literal["whole", "real", "text", "choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One `--name value`. A repeatable option may be given several times and gathers its values in a tuple."""
+
+    name: str
+    kind: OptionKind
+    help: str
+    choices: tuple[str, ...] = ()
+    is_repeatable: bool = False
+
+    @property
+    def takes(self) -> str:
+        """Describe the values that are taken."""
+        if self.kind == "choice":
+            return ", ".join(self.choices)
+        return "a text" if self.kind == "text" else range_text(self.name)
+
+    def read(self, value: str) -> int | float | str:
+        """Return the typed value. Raises RequestError that states what the option takes."""
+        if self.kind == "text":
+            return value
+        if self.kind == "choice":
+            if value not in self.choices:
+                raise RequestError(f"{self.name} takes one of {self.takes}, not {value[:32]!r}.")
+            return value
+        try:
+            number: int | float = int(value) if self.kind == "whole" else float(value)
+        except ValueError:
+            raise RequestError(f"{self.name} takes {self.takes}, not {value[:32]!r}.") from None
+        return check_option(self.name, number)
+
+
+_REAL_OPTIONS: Final = ("temperature", "top_p", "repetition_penalty")
+_SAMPLING_HELP: Final[Mapping[str, str]] = {
+    "n": "how many answers",
+    "max_new_tokens": "longest answer, in tokens",
+    "temperature": "0 takes the likeliest token, higher is wilder",
+    "top_k": "choose among the k likeliest tokens; 0 is off",
+    "top_p": "choose among the likeliest tokens that make up this probability",
+    "repetition_penalty": "above 1 avoids words that were there before",
+    "no_repeat_ngram_size": "never repeat a run of this many tokens; 0 is off",
+    "num_beams": "search this many beams instead of drawing",
+    "seed": "the same seed gives the same answer",
+}
+
+SAMPLING_OPTIONS: Final = (
+    *(Option(name, "real" if name in _REAL_OPTIONS else "whole", _SAMPLING_HELP[name]) for name in RANGES),
+    Option("stop", "text", "a text that ends the answer; may be given four times", is_repeatable=True),
+    Option("preset", "choice", "a set of options by name", choices=tuple(PRESETS)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """The stored message that a request's text stands in, at its revision: behind a command, or all of it."""
+
+    message_id: str
+    revision: int = 1
+    is_command_line: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One command as it was asked for: what a command's function gets.
+
+    `arguments` are the leading words by name, `options` the typed options that were given, `text` the rest, verbatim,
+    or the words of the message replied to. `source` is the message that the text stands in.
+    """
+
+    services: "Services"
+    stopper: "Stopper"
+    message: Message
+    command: "Command"
+    arguments: Mapping[str, str]
+    options: Mapping[str, Any]
+    text: str
+    source: "TextSource"
+
+
+Cards = AsyncGenerator[Card]
+Answer = Callable[[Request], Cards]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, declared once for every platform.
+
+    `name` may have two words (`prompt show`). `arguments` name the leading words. `text` says whether the rest of the
+    line is wanted. `answers` is how the reply is shown. `default_for` makes the two-word command answer when its first
+    word is followed by none of its family's second words.
+    """
+
+    name: str
+    summary: str
+    answer: Answer
+    text: Literal["required", "optional", "none"] = "none"
+    text_name: str = "TEXT"
+    arguments: tuple[str, ...] = ()
+    num_optional_arguments: int = 0
+    options: tuple[Option, ...] = ()
+    who: Literal["all", "moderators"] = "all"
+    answers: Literal["public", "private", "form"] = "public"
+    is_family_default: bool = False
+    examples: tuple[str, ...] = field(default=())
+
+    @property
+    def usage(self) -> str:
+        """Return the form of the command as help shows it, without the prefix."""
+        words = [self.name]
+        if self.options:
+            words.append("[--option value …]")
+        num_required = len(self.arguments) - self.num_optional_arguments
+        words += [name if i < num_required else f"[{name}]" for i, name in enumerate(self.arguments)]
+        if self.text != "none":
+            words.append(self.text_name if self.text == "required" else f"[{self.text_name}]")
+        return " ".join(words)

@@ -1,0 +1,144 @@
+"""The command that explains an answer: the exact prompt, rebuilt, and what has changed since."""
+
+from typing import Final
+
+from bot.commands.asked import asked_text
+from bot.commands.declaring import Cards, Command, Request
+from bot.core.cards import Block, Card, Facts, Text, Verbatim
+from bot.core.history import merge_turns
+from bot.core.prompt import build_prompt
+from bot.core.prompt_parts import Prompt
+from bot.core.sampling import SamplingParams
+from bot.core.template import parse_template
+from bot.errors import RequestError
+from bot.replies import prompt_sha256
+from bot.store.replies import StoredReply
+
+
+async def _rebuild(request: Request, reply: StoredReply) -> Prompt | None:
+    """Return the prompt made of what is stored now; None where nothing of what it was made of is left."""
+    services = request.services
+    provenance = reply.provenance
+    inputs = provenance.prompt_inputs
+    messages = [back.message for back in reply.read if back.message is not None]
+    if not messages:
+        return None
+    stored = provenance.template
+    template = None
+    if stored:
+        template = parse_template(stored.source_text, name=stored.name, source=f"{stored.name} {stored.version}")
+    if inputs["mode"] in ("transcript", "markup") and template:
+        turns = merge_turns(messages)
+        if not turns:
+            return None
+        return await services.chat.render(
+            template, turns, is_markup=inputs["mode"] == "markup", bot_name=inputs["bot_name"]
+        )
+    text = asked_text(
+        messages[0],
+        is_command_line=inputs["is_command_line"],
+        prefix=services.command_prefix,
+        commands=services.commands,
+    )
+    if text is None:
+        return None
+    return build_prompt(template, text) if template else Prompt.plain(text + inputs["suffix"])
+
+
+def _changes(reply: StoredReply, prompt: Prompt | None) -> list[str]:
+    """Return one sentence for each thing that is not as it was when the model read it."""
+    sentences = []
+    for change, consequence in (("edited", ""), ("deleted", "; what they said is missing here")):
+        num = sum(back.change == change for back in reply.read)
+        if num:
+            were = "message read was" if num == 1 else "messages read were"
+            sentences.append(f"{num} {were} {change} since{consequence}.")
+    digest = reply.provenance.prompt_sha256
+    if prompt and not sentences and digest is not None and prompt_sha256(prompt) != digest:
+        sentences.append("Prompts are built in another way now, so this is not to the letter what was read.")
+    return sentences
+
+
+def _sampling_text(params: SamplingParams) -> str:
+    names = ["n", "max_new_tokens", "repetition_penalty", "no_repeat_ngram_size"]
+    names[1:1] = ["num_beams"] if params.num_beams > 1 else ["temperature", "top_k", "top_p"]
+    if params.is_sampled:
+        names.append("seed")
+    return " · ".join(f"{name} {getattr(params, name)}" for name in names)
+
+
+async def answer_why(request: Request) -> Cards:
+    """Explain an answer: the one replied to, or the last one here."""
+    store, scope = request.services.store, request.message.scope
+    if request.message.reply_to:
+        reply = await store.get_reply(scope, request.message.reply_to)
+    else:
+        reply = await store.last_reply(scope)
+    if reply is None:
+        raise RequestError("There is no answer of the bot here to explain.")
+    prompt = await _rebuild(request, reply)
+    changes = _changes(reply, prompt)
+    if prompt is None:
+        changes.append("What the prompt was made of is gone.")
+    provenance = reply.provenance
+    template = provenance.template
+    facts = [("command", provenance.command), ("model", provenance.model_name), ("precision", provenance.precision)]
+    if template:
+        facts.append(("template", f"{template.name} {template.version}"))
+    timings = provenance.timings
+    blocks: list[Block] = [Facts(tuple(facts))]
+    if provenance.sampling:
+        blocks.append(Text(_sampling_text(provenance.sampling)))
+    if timings:
+        blocks.append(
+            Facts(
+                (
+                    ("prompt", f"{provenance.num_prompt_tokens:,} tokens"),
+                    ("answer", f"{provenance.num_new_tokens:,} tokens"),
+                    ("waited", f"{timings.queue_ms:,.0f} ms"),
+                    ("read", f"{timings.prefill_ms:,.0f} ms"),
+                    ("wrote", f"{timings.decode_ms:,.0f} ms"),
+                    ("ended by", str(provenance.finish_reason)),
+                )
+            )
+        )
+    blocks += [Text(sentence) for sentence in changes]
+    if prompt:
+        blocks += [Text("The prompt:", is_quiet=True), Verbatim(prompt.text)]
+    yield Card(
+        blocks=tuple(blocks),
+        data={
+            "prompt": prompt.text if prompt else None,
+            "is_exact": prompt is not None and not changes,
+            "changes": changes,
+            "answer": reply.message.text,
+            "answered_command": provenance.command,
+            "model": provenance.model_name,
+            "precision": provenance.precision,
+            "template": template.name if template else None,
+            "version": template.version if template else None,
+            "sampling": provenance.sampling.to_dict() if provenance.sampling else None,
+            "seed": provenance.sampling.seed if provenance.sampling else None,
+            "num_prompt_tokens": provenance.num_prompt_tokens,
+            "num_new_tokens": provenance.num_new_tokens,
+            "finish_reason": provenance.finish_reason,
+            "timings_ms": {
+                "queue": timings.queue_ms,
+                "prefill": timings.prefill_ms,
+                "decode": timings.decode_ms,
+            }
+            if timings
+            else None,
+        },
+        answers="private",
+    )
+
+
+COMMANDS: Final = (
+    Command(
+        name="why",
+        summary="the exact prompt, template, sampling and timings behind an answer",
+        answer=answer_why,
+        answers="private",
+    ),
+)

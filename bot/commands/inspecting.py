@@ -1,0 +1,223 @@
+"""Commands that show what the model thinks of a text: perplexity, compare, next."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from bot.commands.declaring import Cards, Command, Request
+from bot.core.cards import Bars, Block, Card, Facts, Table, Text, TintedText
+from bot.core.perplexity import (
+    TextFigures,
+    WordSurprisal,
+    compare_figures,
+    differing_words,
+    most_surprising,
+    summarize,
+    words_of,
+)
+from bot.core.prompt_parts import Prompt
+from bot.core.results import TokenScore
+from bot.errors import RequestError
+
+FEW_TOKENS: Final = 8
+_NUM_SURPRISING: Final = 3
+_MAX_COMPARED: Final = 5
+_NUM_NEXT: Final = 10
+
+
+def _shown(text: str) -> str:
+    """Return a token's text so that white space can be seen."""
+    return text.replace("\n", "⏎").replace("\t", "⇥").strip(" ") or "␣"
+
+
+def _tinted(text: str, words: Sequence[WordSurprisal]) -> TintedText:
+    """Return all of `text` in pieces, the words with their surprisal, what lies between them without."""
+    pieces: list[tuple[str, float | None]] = []
+    end = 0
+    for word in words:
+        if word.start > end:
+            pieces.append((text[end : word.start], None))
+        pieces.append((text[word.start : word.end], word.surprisal))
+        end = word.end
+    if end < len(text):
+        pieces.append((text[end:], None))
+    return TintedText(tuple(pieces))
+
+
+def _surprising_table(words: Sequence[WordSurprisal]) -> Table:
+    rows = []
+    for word in most_surprising(words, _NUM_SURPRISING):
+        expected = ", ".join(
+            f"{_shown(candidate.text)} {math.exp(candidate.logprob):.0%}" for candidate in word.expected[:3]
+        )
+        rows.append((_shown(word.text), f"{word.surprisal:.1f} bits", expected or "—"))
+    return Table(("most surprising", "surprisal", "expected instead"), tuple(rows))
+
+
+def _token_data(scores: Sequence[TokenScore]) -> list[dict[str, Any]]:
+    return [{"text": score.text, "logprob": score.logprob} for score in scores]
+
+
+def _notes(figures: TextFigures) -> list[Block]:
+    notes: list[Block] = []
+    if figures.num_tokens < FEW_TOKENS:
+        notes.append(Text(f"Under {FEW_TOKENS} tokens the figure means little.", is_quiet=True))
+    if figures.num_scored < figures.num_tokens:
+        notes.append(Text("This model has no start token, so the first token is not scored.", is_quiet=True))
+    return notes
+
+
+async def answer_perplexity(request: Request) -> Cards:
+    """Answer how surprising the text is, word by word."""
+    services = request.services
+    scores = await services.engine.score(request.text, num_expected=_NUM_SURPRISING)
+    figures = summarize(request.text, scores)
+    words = words_of(request.text, scores)
+    model = services.engine.info.name
+    facts = Facts(
+        (
+            ("perplexity", f"{figures.perplexity:,.2f}"),
+            ("bits per byte", f"{figures.bits_per_byte:.3f}"),
+            ("tokens", f"{figures.num_tokens:,}"),
+            ("model", model),
+        )
+    )
+    yield Card(
+        blocks=(facts, _tinted(request.text, words), _surprising_table(words), *_notes(figures)),
+        data={
+            "input": request.text,
+            "perplexity": figures.perplexity,
+            "bits_per_byte": figures.bits_per_byte,
+            "num_tokens": figures.num_tokens,
+            "tokens": _token_data(scores),
+            "words": [{"text": word.text, "surprisal_bits": word.surprisal} for word in words],
+            "model": model,
+        },
+    )
+
+
+def _split_compared(text: str) -> list[str]:
+    texts = [part.strip() for part in text.split("|")]
+    if not 2 <= len(texts) <= _MAX_COMPARED or not all(texts):
+        raise RequestError(f"compare takes 2 to {_MAX_COMPARED} texts with | between them, none of them empty.")
+    return texts
+
+
+async def answer_compare(request: Request) -> Cards:
+    """Answer which of several texts the model finds likelier, and where they differ."""
+    services = request.services
+    texts = _split_compared(request.text)
+    letters = "ABCDE"
+    all_scores = [await services.engine.score(text) for text in texts]
+    figures = [summarize(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
+    verdict = compare_figures(figures)
+    rows = tuple(
+        (letter, text, f"{figure.total_bits:.1f}", f"{figure.bits_per_byte:.3f}", f"{figure.perplexity:,.2f}")
+        for letter, text, figure in zip(letters, texts, figures, strict=False)
+    )
+    best = letters[verdict.best]
+    if verdict.is_close:
+        sentence = f"Too close to call: {best} is ahead by less than 1 bit."
+    else:
+        second = letters[verdict.second]
+        sentence = f"{best} is {_times(verdict.bits_ahead)} likelier than {second}."
+    blocks: list[Block] = [Text(sentence), Table(("", "text", "bits", "bits per byte", "perplexity"), rows)]
+    words = [words_of(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
+    base = words[verdict.best]
+    differences = []
+    for i, letter in enumerate(letters[: len(texts)]):
+        if i == verdict.best:
+            continue
+        for ours, theirs in differing_words(base, words[i]):
+            differences.append((_worded(ours), f"{best} | {letter}", _worded(theirs)))
+    if differences:
+        blocks.append(Table((f"in {best}", "differs", "in the other"), tuple(differences[:8])))
+    if verdict.is_length_unequal:
+        blocks.append(Text("The lengths differ much: look at bits per byte rather than bits.", is_quiet=True))
+    yield Card(
+        blocks=tuple(blocks),
+        data={
+            "text": sentence,
+            "best": verdict.best,
+            "is_close": verdict.is_close,
+            "bits_ahead": verdict.bits_ahead,
+            "texts": [
+                {
+                    "text": text,
+                    "total_bits": figure.total_bits,
+                    "bits_per_byte": figure.bits_per_byte,
+                    "perplexity": figure.perplexity,
+                    "num_tokens": figure.num_tokens,
+                }
+                for text, figure in zip(texts, figures, strict=True)
+            ],
+            "model": services.engine.info.name,
+        },
+    )
+
+
+def _worded(words: Sequence[WordSurprisal]) -> str:
+    """Return words with their bits, a dash for none."""
+    shown = []
+    for word in words:
+        bits = "" if word.surprisal is None else f" ({word.surprisal:.1f})"
+        shown.append(_shown(word.text) + bits)
+    return " ".join(shown) or "—"
+
+
+def _times(bits: float) -> str:
+    """Return 2^bits as a person reads it."""
+    if bits < 30:
+        times = 2**bits
+        return f"{times:,.1f} times" if times < 10 else f"{times:,.0f} times"
+    return f"2^{bits:.0f} times"
+
+
+async def answer_next(request: Request) -> Cards:
+    """Answer the probable next words of the text."""
+    services = request.services
+    words = await services.engine.next_words(Prompt.plain(request.text.rstrip()), num=_NUM_NEXT)
+    rest = max(0.0, 1.0 - sum(word.probability for word in words))
+    yield Card(
+        blocks=(
+            Text(f"After “{_tail(request.text)}” the model expects:"),
+            Bars(tuple((_shown(word.text), word.probability) for word in words), rest, "rest of the vocabulary"),
+        ),
+        data={
+            "input": request.text,
+            "words": [{"text": word.text, "probability": word.probability} for word in words],
+            "rest": rest,
+            "model": services.engine.info.name,
+        },
+    )
+
+
+def _tail(text: str, limit: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else "…" + text[-limit:]
+
+
+COMMANDS: Final = (
+    Command(
+        name="perplexity",
+        summary="how surprising a text is to the model, word by word",
+        answer=answer_perplexity,
+        text="required",
+        examples=("perplexity Can it does what?",),
+    ),
+    Command(
+        name="compare",
+        summary="which of 2 to 5 texts the model finds likelier, and where they differ",
+        answer=answer_compare,
+        text="required",
+        text_name="A | B",
+        examples=("compare Can it do that? | Can it does what?",),
+    ),
+    Command(
+        name="next",
+        summary="the probable next words",
+        answer=answer_next,
+        text="required",
+        examples=("next The capital of France is",),
+    ),
+)

@@ -1,0 +1,129 @@
+"""The state behind cards that people act on: a completion's tree of continuations, kept in the store."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from bot.core.messages import Scope, now_utc
+from bot.core.sampling import SamplingParams
+from bot.store.cards import OpenCard
+from bot.store.store import Store
+
+COMPLETION_CARD: Final = "completion"
+MAX_OPTIONS: Final = 9
+_LIFETIME: Final = timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionOption:
+    """One continuation: its text, log-probability (nats) and why it ended."""
+
+    text: str
+    logprob: float
+    finish_reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-able values."""
+        return {"text": self.text, "logprob": self.logprob, "finish_reason": self.finish_reason}
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionTree:
+    """Where someone stands in completing a text.
+
+    The text so far is what was asked followed by `taken`. What was asked is kept in the message `message_id` (behind
+    its command where `is_command_line`), not here, so that forgetting the message forgets it. `options` are
+    the continuations on offer. `past` holds earlier (taken, options), oldest first, for undo. `num_rounds` counts what
+    was drawn, so that each round has a seed of its own that follows from the first.
+    """
+
+    message_id: str
+    is_command_line: bool
+    params: SamplingParams
+    taken: str = ""
+    options: tuple[CompletionOption, ...] = ()
+    past: tuple[tuple[str, tuple[CompletionOption, ...]], ...] = ()
+    num_rounds: int = 0
+
+    @property
+    def round_params(self) -> SamplingParams:
+        """Return the options of the next round: those of the first with a seed of its own."""
+        seed = self.params.seed
+        return self.params if seed is None else replace(self.params, seed=(seed + self.num_rounds) % 2**63)
+
+    def offer(self, options: tuple[CompletionOption, ...]) -> "CompletionTree":
+        """Return the tree with other options on offer, after one more round."""
+        return replace(
+            self,
+            options=options,
+            past=(*self.past, (self.taken, self.options)) if self.options else self.past,
+            num_rounds=self.num_rounds + 1,
+        )
+
+    def take(self, index: int) -> "CompletionTree":
+        """Return the tree after option `index` (from 0) was taken; nothing is on offer then."""
+        return replace(
+            self,
+            taken=self.taken + self.options[index].text,
+            options=(),
+            past=(*self.past, (self.taken, self.options)),
+        )
+
+    def undo(self) -> "CompletionTree":
+        """Return the tree as it was before the last step. Raises IndexError at the start."""
+        taken, options = self.past[-1]
+        return replace(self, taken=taken, options=options, past=self.past[:-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tree as JSON-able values."""
+        return {
+            "message_id": self.message_id,
+            "is_command_line": self.is_command_line,
+            "params": self.params.to_dict(),
+            "taken": self.taken,
+            "options": [option.to_dict() for option in self.options],
+            "past": [[taken, [option.to_dict() for option in options]] for taken, options in self.past],
+            "num_rounds": self.num_rounds,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "CompletionTree":
+        """Return the tree that `to_dict()` wrote."""
+        return cls(
+            message_id=values["message_id"],
+            is_command_line=values["is_command_line"],
+            params=SamplingParams.from_dict(values["params"]),
+            taken=values["taken"],
+            options=tuple(CompletionOption(**option) for option in values["options"]),
+            past=tuple(
+                (taken, tuple(CompletionOption(**option) for option in options)) for taken, options in values["past"]
+            ),
+            num_rounds=values["num_rounds"],
+        )
+
+
+async def save_tree(store: Store, scope: Scope, owner_id: str, tree: CompletionTree, card: OpenCard | None) -> OpenCard:
+    """Keep `tree` as a new card, or as the next revision of `card`; return the card as kept.
+
+    Where `card` was changed or closed by another click meanwhile, the tree becomes a card of its own: nothing is lost.
+    """
+    if card is not None:
+        following = replace(card, revision=card.revision + 1, state=tree.to_dict())
+        if await store.save_open_card(following):
+            return following
+    now = now_utc()
+    opened = OpenCard(
+        id=uuid.uuid4().hex,
+        scope=scope,
+        owner_id=owner_id,
+        kind=COMPLETION_CARD,
+        revision=1,
+        state=tree.to_dict(),
+        created_at_utc=now,
+        expires_at_utc=now + _LIFETIME,
+        source_message_id=tree.message_id,
+    )
+    await store.save_open_card(opened)
+    return opened

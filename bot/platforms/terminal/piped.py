@@ -1,0 +1,85 @@
+"""The terminal for scripts: a line of standard input is a message, its answer goes to standard output, in order."""
+
+import asyncio
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import AsyncIterator
+from typing import IO, Final
+
+from bot.commands.dispatch import MAX_TEXT_BYTES
+from bot.core.cards import Card, error_card
+from bot.core.stopping import Stopper
+from bot.platforms.terminal.conversation import Conversation
+from bot.platforms.terminal.rendering import plain_text, render_card
+
+# A line is read whole up to here, so that its error can state its size; what is beyond is skipped, never held.
+_MAX_LINE_BYTES: Final = 16 * MAX_TEXT_BYTES
+_MAX_LINES_AHEAD: Final = 16
+
+
+def _read_line(stream: IO[bytes]) -> bytes:
+    """Return the next line, b"" at the end; of a line that is far too long only the beginning."""
+    line = stream.readline(_MAX_LINE_BYTES)
+    if len(line) == _MAX_LINE_BYTES and not line.endswith(b"\n"):
+        while (rest := stream.readline(_MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            pass
+    return line
+
+
+async def _read_lines(stream: IO[bytes]) -> AsyncIterator[bytes]:
+    """Yield the lines of a blocking stream, read in a daemon thread: the program's end never waits for it."""
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    room = threading.Semaphore(_MAX_LINES_AHEAD)
+
+    def read() -> None:
+        # RuntimeError: the loop is closed, so nobody wants the line any more.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            while True:
+                room.acquire()
+                line = _read_line(stream)
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+                if not line:
+                    return
+
+    threading.Thread(target=read, name="standard-input", daemon=True).start()
+    while line := await lines.get():
+        room.release()
+        yield line
+
+
+async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper) -> Card | None:
+    """Return the final card that answers one line; None for an empty line."""
+    try:
+        text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except UnicodeDecodeError as e:
+        return error_card(f"That line is not UTF-8 text (byte {e.start + 1}); it was not read.", command="chat")
+    if not text.strip():
+        return None
+    final = None
+    async for card in conversation.say(text, stopper):
+        final = card
+    return final
+
+
+def _to_json(card: Card) -> str:
+    text = "" if card.error else plain_text(render_card(card, is_colored=False)).rstrip("\n")
+    return json.dumps({"command": "chat", "text": text, **card.data}, ensure_ascii=False, allow_nan=False)
+
+
+async def run_piped(conversation: Conversation, stopper: Stopper, *, is_json: bool) -> int:
+    """Answer all lines of standard input; return the exit status.
+
+    `stopper` ends the answer being written and all that would follow: status 130, as after Ctrl-C.
+    """
+    async for line in _read_lines(sys.stdin.buffer):
+        card = await _answer_line(conversation, line, stopper)
+        if card is not None:
+            text = _to_json(card) + "\n" if is_json else plain_text(render_card(card, is_colored=False))
+            sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+            sys.stdout.buffer.flush()
+        if stopper.is_stopped:
+            return 130
+    return 0

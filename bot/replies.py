@@ -1,0 +1,100 @@
+"""The bot's replies as they are kept: what each was made of, and the exact prompt rebuilt from that."""
+
+import hashlib
+import logging
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from bot.core.messages import Author, Message
+from bot.core.prompt_parts import Prompt
+from bot.core.sampling import SamplingParams
+from bot.core.template import PromptTemplate
+from bot.engine.engine import Engine, Generation
+from bot.errors import Unavailable
+from bot.store.messages import MessageKind
+from bot.store.replies import MessageRead, Provenance, TemplateVersion
+from bot.store.store import Store
+
+logger = logging.getLogger(__name__)
+
+Mode = Literal["text", "template", "transcript", "markup"]
+
+_NOT_KEPT: Final = "This answer could not be stored, so why can't explain it later."
+
+
+@dataclass(frozen=True, slots=True)
+class PromptOrigin:
+    """What a prompt was made of.
+
+    `mode` says how: the asker's text itself, a template filled with it, or a conversation as a transcript or in the
+    model's own markup. `reads` are the messages that went in, in order, at their revisions. `suffix` is what the bot
+    itself had appended before.
+    """
+
+    mode: Mode
+    reads: tuple[tuple[str, int], ...]
+    template: PromptTemplate | None = None
+    suffix: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+
+def prompt_sha256(prompt: Prompt) -> str:
+    """Return the hex digest that tells whether a rebuilt prompt is the one that the model read."""
+    return hashlib.sha256(prompt.text.encode("utf-8", "replace")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedReply:
+    """A reply that is about to be kept, and how the model came to it."""
+
+    command: str
+    text: str
+    prompt: Prompt
+    origin: PromptOrigin
+    params: SamplingParams
+    generation: Generation
+
+
+async def record_reply(
+    store: Store, engine: Engine, message: Message, reply: GeneratedReply, *, bot_name: str, kind: MessageKind
+) -> str | None:
+    """Keep `reply` to `message` with its provenance; return None, or a sentence where it could not be kept."""
+    completions = reply.generation.completions
+    timings = reply.generation.timings
+    template = reply.origin.template
+    provenance = Provenance(
+        command=reply.command,
+        model_name=engine.info.name,
+        precision=engine.info.precision,
+        read=tuple(MessageRead(message_id, revision) for message_id, revision in reply.origin.reads),
+        template=TemplateVersion(template.name, template.version, template.source_text) if template else None,
+        sampling=reply.params,
+        num_prompt_tokens=timings.num_prompt_tokens if timings else 0,
+        num_new_tokens=timings.num_new_tokens if timings else 0,
+        finish_reason=completions[0].finish_reason if completions else "cancelled",
+        timings=timings,
+        prompt_inputs={"mode": reply.origin.mode, "suffix": reply.origin.suffix, **reply.origin.inputs},
+        prompt_sha256=prompt_sha256(reply.prompt),
+    )
+    answer = Message(
+        id=uuid.uuid4().hex,
+        scope=message.scope,
+        author=Author(id="bot", name=bot_name, is_bot=True, is_me=True),
+        text=reply.text,
+        reply_to=message.id,
+    )
+    try:
+        await store.add_reply(answer, provenance, kind=kind)
+    except Unavailable:
+        logger.warning("a reply in %s could not be stored", message.scope.platform)
+        return _NOT_KEPT
+    logger.info(
+        "replied in %s/%s: %d prompt tokens, %d new, %s",
+        message.scope.server,
+        message.scope.channel,
+        provenance.num_prompt_tokens,
+        provenance.num_new_tokens,
+        provenance.finish_reason,
+    )
+    return None

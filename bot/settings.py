@@ -1,0 +1,138 @@
+"""The operator's settings: the only place that reads the environment and the file .env."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import platformdirs
+from dotenv import dotenv_values
+
+from bot.core.suggesting import nearest
+from bot.errors import SetupError
+
+_DATA_FOLDER: Final = Path(platformdirs.user_data_dir("fewshot", appauthor=False))
+_SHIPPED_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; each is named in the environment by its upper-case name and explained in .env.example."""
+
+    model: str = "auto"
+    models_dir: Path = _DATA_FOLDER / "models"
+    device: str = "auto"
+    precision: str = "auto"
+    num_threads: int = 0
+    database: Path = _DATA_FOLDER / "fewshot.db"
+    prompts_dir: Path = _SHIPPED_PROMPTS
+    command_prefix: str = "!"
+    bot_name: str = "Fewshot"
+    max_waiting: int = 64
+    request_timeout_s: float = 60.0
+    pull_timeout_s: float = 3600.0
+    retention_days: int = 30
+    log_level: str = "WARNING"
+    discord_token: str = field(default="", repr=False)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> "Settings":
+        """Read the settings: environment first, then `env_file`, then defaults; an empty value is the default.
+
+        Raises SetupError, one sentence, for the first wrong value and for a name in `env_file` that looks like a
+        misspelt setting; other names there are other programs' business.
+        """
+        from_file = _read_env_file(env_file)
+        names = {f.name.upper() for f in fields(cls)}
+        for name in from_file:
+            suggestion = None if name in names else nearest(name, sorted(names))
+            if suggestion:
+                raise SetupError(f"{env_file} sets {name}, which is no setting; did you mean {suggestion}?")
+        values = {**from_file, **(os.environ if environ is None else environ)}
+        chosen = {}
+        for f in fields(cls):
+            text = values.get(f.name.upper(), "").strip()
+            if text:
+                chosen[f.name] = _READERS[f.name](f.name.upper(), text)
+        return cls(**chosen)
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        return {name: value or "" for name, value in dotenv_values(path, interpolate=False, encoding="utf-8").items()}
+    except (OSError, UnicodeDecodeError) as e:
+        raise SetupError(f"The settings file {path} can't be read: {e}.") from e
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _path(name: str, value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _whole(low: int, high: int) -> Callable[[str, str], int]:
+    def read(name: str, value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise SetupError(f"{name} takes a whole number from {low} to {high:,}, not {value!r}.")
+        return number
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[str, str], float]:
+    def read(name: str, value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise SetupError(f"{name} takes seconds from {low:g} to {high:g}, not {value!r}.")
+        return number
+
+    return read
+
+
+def _prefix(name: str, value: str) -> str:
+    if len(value) > 3 or any(c.isalnum() or c.isspace() for c in value):
+        raise SetupError(f"{name} takes 1 to 3 signs such as ! or ?, no letters, digits or spaces, not {value!r}.")
+    return value
+
+
+def _log_level(name: str, value: str) -> str:
+    # DEBUG is not offered: libraries write message texts and tokens at that level.
+    levels = ("INFO", "WARNING", "ERROR")
+    if value.upper() not in levels:
+        raise SetupError(f"{name} takes one of {', '.join(levels)}, not {value!r}.")
+    return value.upper()
+
+
+def _name(name: str, value: str) -> str:
+    if len(value) > 32 or any(c in "\n:" for c in value):
+        raise SetupError(f"{name} takes a name of at most 32 characters without a colon, not {value!r}.")
+    return value
+
+
+_READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "model": _text,
+    "models_dir": _path,
+    "device": _text,
+    "precision": _text,
+    "num_threads": _whole(0, 1024),
+    "database": _path,
+    "prompts_dir": _path,
+    "command_prefix": _prefix,
+    "bot_name": _name,
+    "max_waiting": _whole(1, 10_000),
+    "request_timeout_s": _seconds(1, 600),
+    "pull_timeout_s": _seconds(10, 86_400),
+    "retention_days": _whole(1, 3650),
+    "log_level": _log_level,
+    "discord_token": _text,
+}
