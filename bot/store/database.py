@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import math
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -20,6 +22,9 @@ Value = str | int | float | None
 
 BUSY_TIMEOUT_S: Final = 5.0
 _CHECKPOINT_TIMEOUT_MS: Final = 250
+# A VACUUM writes the whole file anew, so it follows an erasure at most this often, and by itself only in small files.
+_VACUUM_PAUSE_S: Final = 60.0
+_SMALL_BYTES: Final = 64 * 2**20
 
 logger = logging.getLogger(__name__)
 # At DEBUG aiosqlite logs every statement with its parameters: people's words.
@@ -42,6 +47,11 @@ class Transaction:
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self.has_erased = False
+
+    def mark_erased(self) -> None:
+        """Ask that the words which this transaction took away are gone from the files when it has been committed."""
+        self.has_erased = True
 
     async def execute(self, sql: str, *values: Value) -> list[sqlite3.Row]:
         """Run one statement with `values` for its `?` and return its rows (of RETURNING or SELECT)."""
@@ -65,7 +75,9 @@ class Database:
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[Any] | None = None
         self._is_closed = False
-        self._has_erased = False
+        self._is_log_due = False
+        self._is_vacuum_due = False
+        self._vacuumed_at_s = -math.inf
 
     @classmethod
     @asynccontextmanager
@@ -89,14 +101,25 @@ class Database:
         finally:
             await _finish(asyncio.ensure_future(_close(database, connections, prepared.file_lock)))
 
-    async def write(self, transaction: Callable[[Transaction], Awaitable[T]], *, erases: bool = False) -> T:
+    async def write(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all of it happens, or nothing.
 
-        Once begun it is finished even when the caller is cancelled. `erases` says that words must be gone from the
-        files afterwards. Raises Unavailable (disk full, busy, closed).
+        Once begun it is finished even when the caller is cancelled. Raises Unavailable (disk full, busy, closed).
         """
-        await self._turn.acquire()
-        task = asyncio.ensure_future(self._run(transaction, erases))
+        return await self._take_turn(self._run(transaction))
+
+    async def forget(self) -> None:
+        """Rid the files of whatever erased words are left in them now, however long that takes. Raises Unavailable."""
+        await self._take_turn(self._tidy_alone())
+
+    async def _take_turn(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` alone with the writer and to its end; cancelled before its turn comes, it never runs."""
+        try:
+            await self._turn.acquire()
+        except BaseException:
+            work.close()
+            raise
+        task = asyncio.ensure_future(work)
         self._running = task
         task.add_done_callback(lambda _: self._turn.release())
         try:
@@ -112,41 +135,65 @@ class Database:
             return list(await self._reader.execute_fetchall(sql, [storable(value) for value in values]))
 
     async def close(self) -> None:
-        """Let the running transaction finish, then refuse everything else."""
+        """Let the running transaction finish, refuse everything else, and leave the files tidy."""
         async with self._turn:
             self._is_closed = True
+            with suppress(Unavailable):
+                async with self._file_lock.hold(BUSY_TIMEOUT_S):
+                    await self._tidy(max_bytes=_SMALL_BYTES)
 
     def _check_open(self) -> None:
         if self._is_closed:
             raise Unavailable("The bot is shutting down; try again when it is back.")
 
-    async def _run(self, transaction: Callable[[Transaction], Awaitable[T]], erases: bool) -> T:
+    async def _run(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
         self._check_open()
         with self._translated():
             async with self._file_lock.hold(BUSY_TIMEOUT_S):
+                working = Transaction(self._writer)
                 try:
                     await self._writer.execute_fetchall("BEGIN IMMEDIATE")
-                    result = await transaction(Transaction(self._writer))
+                    result = await transaction(working)
                     await self._writer.execute_fetchall("COMMIT")
                 finally:
                     # Always queued: when this task itself is cancelled, BEGIN may not have run yet.
                     await self._writer.rollback()
-                self._has_erased = self._has_erased or erases
-                if self._has_erased:
-                    await self._checkpoint()
+                if working.has_erased:
+                    self._is_log_due = self._is_vacuum_due = True
+                await self._tidy(max_bytes=_SMALL_BYTES, pause_s=_VACUUM_PAUSE_S)
                 return result
 
-    async def _checkpoint(self) -> None:
-        """Move the write-ahead log into the database and empty it, so that erased words are in neither file.
+    async def _tidy_alone(self) -> None:
+        self._check_open()
+        async with self._file_lock.hold(BUSY_TIMEOUT_S):
+            await self._tidy(max_bytes=math.inf)
 
-        What fails here (a reader in the way, a full disk) is done after the next write: the transaction stands.
+    async def _tidy(self, *, max_bytes: float, pause_s: float = 0.0) -> None:
+        """Rid the files of erased words as far as that is due.
+
+        `secure_delete` overwrites them in the database, but now and then a copy stays in a page from which a row was
+        moved away: VACUUM leaves those pages behind. The write-ahead log holds earlier pages until it is emptied.
+        What fails here (a reader in the way, a full disk) is tried again after the next write; the transaction stands.
         """
         try:
-            await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {_CHECKPOINT_TIMEOUT_MS}")
-            rows = list(await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)"))
-            self._has_erased = bool(rows[0][0])
+            if self._is_vacuum_due and time.monotonic() - self._vacuumed_at_s >= pause_s:
+                (row,) = await self._writer.execute_fetchall(
+                    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+                )
+                if row[0] <= max_bytes:
+                    self._vacuumed_at_s = time.monotonic()
+                    await self._writer.execute_fetchall("VACUUM")
+                    self._is_vacuum_due, self._is_log_due = False, True
+            if self._is_log_due:
+                await self._empty_log()
         except sqlite3.OperationalError as e:
-            logger.warning("emptying the log of the database failed: %s", e)
+            logger.warning("ridding the database's files of erased words failed for now: %s", e)
+
+    async def _empty_log(self) -> None:
+        await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {_CHECKPOINT_TIMEOUT_MS}")
+        try:
+            (row,) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._is_log_due = bool(row[0])
         finally:
             await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 

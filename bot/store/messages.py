@@ -60,9 +60,11 @@ class Messages(Records):
                 text,
                 to_microseconds(now_utc()),
             )
+            if rows:
+                transaction.mark_erased()
             return bool(rows)
 
-        return await self._database.write(update, erases=True)
+        return await self._database.write(update)
 
     async def delete_message(self, platform: str, message_id: str) -> bool:
         """Erase a message's words and its author's name for good; return False when there is nothing to erase.
@@ -78,10 +80,12 @@ class Messages(Records):
                 message_id,
                 to_microseconds(now_utc()),
             )
-            await forget_derived(transaction, platform, message_id)
+            if rows:
+                await forget_derived(transaction, platform, message_id)
+                transaction.mark_erased()
             return bool(rows)
 
-        return await self._database.write(erase, erases=True)
+        return await self._database.write(erase)
 
     async def load_history(self, scope: Scope, *, limit: int) -> list[StoredMessage]:
         """Return the newest `limit` chat messages of `scope` after its fresh line, oldest first."""

@@ -24,7 +24,6 @@ PRAGMAS: Final = (
     "PRAGMA trusted_schema = OFF",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
-    "PRAGMA temp_store = MEMORY",
 )
 
 

@@ -49,10 +49,14 @@ class Retention(Records):
                 RETENTION_SETTING,
                 DIRECT_MESSAGES,
             )
-            await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ?", now_us)
+            cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
+            if rows or cards:
+                transaction.mark_erased()
             return len(rows)
 
-        return await self._database.write(erase, erases=True)
+        num_deleted = await self._database.write(erase)
+        await self._database.forget()
+        return num_deleted
 
     async def count_stored(self, *, platform: str | None = None, server: str | None = None) -> StoreStats:
         """Count what is stored, of one server where `platform` and `server` are given, else of all."""
