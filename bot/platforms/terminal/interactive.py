@@ -1,6 +1,8 @@
 """The terminal for people: line editing and history, answers that appear as they are written, Ctrl-C to stop one."""
 
 import asyncio
+import math
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,11 +13,12 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import get_cwidth
 
 from bot.core.cards import Card, Text
 from bot.core.stopping import Stopper
 from bot.platforms.terminal.conversation import Conversation
-from bot.platforms.terminal.rendering import MODEL_STYLE, plain_text, render_card
+from bot.platforms.terminal.rendering import QUIET_STYLE, plain_text, render_card
 from bot.platforms.terminal.suggestions import Suggestions
 
 _STYLE: Final = Style.from_dict({"bottom-toolbar": "noreverse"})
@@ -31,57 +34,76 @@ def _history(path: Path) -> History:
 
 
 class AnswerView:
-    """Shows the snapshots of one answer: model text grows in place, cards appear when they are final."""
+    """Shows the snapshots of one answer: model text grows in place, any other card is drawn anew over itself."""
 
     def __init__(self) -> None:
         self._shown = ""
+        self._num_rows = 0
+
+    def wait(self) -> None:
+        """Show that something is coming."""
+        self._draw([(QUIET_STYLE, "…\n")])
 
     def show(self, card: Card) -> None:
         """Show what is new in this snapshot."""
-        if card.is_final:
-            self._finish(card)
-        elif len(card.blocks) == 1 and isinstance(card.blocks[0], Text) and card.blocks[0].is_model_text:
-            self._grow(card.blocks[0].text)
-        elif not self._shown:
-            self._progress(card)
-
-    def _grow(self, text: str) -> None:
-        if text.startswith(self._shown):
-            _print([(MODEL_STYLE, text[len(self._shown) :])], end="")
-            self._shown = text
-
-    def _progress(self, card: Card) -> None:
-        # A card that is not one growing text (several continuations) shows its last line until it is complete.
-        lines = plain_text(render_card(card, is_colored=False)).splitlines()
-        if lines and sys.stdout.isatty():
-            sys.stdout.write("\r\x1b[K" + lines[-1][-70:])
-            sys.stdout.flush()
-
-    def _finish(self, card: Card) -> None:
-        sys.stdout.write("" if self._shown else "\r\x1b[K")
         fragments = render_card(card, is_colored=True)
         text = plain_text(fragments)
-        if self._shown and text.startswith(self._shown):
-            _print(_skip(fragments, len(self._shown)), end="")
+        is_growing = bool(card.blocks) and isinstance(card.blocks[0], Text) and card.blocks[0].is_model_text
+        if is_growing and text.startswith(self._shown):
+            # While the text grows, its line break is still to come.
+            fragments = fragments if card.is_final else _clip(fragments, len(text) - 1)
+            self._erase()
+            _print(_skip(fragments, len(self._shown)))
+            self._shown = plain_text(fragments)
         elif self._shown:
-            _print([("", "\n"), *fragments], end="")
-        else:
-            _print(fragments, end="")
+            # What is on the screen turned out differently: the whole follows below it.
+            _print([("", "\n"), *fragments])
+            self._shown = text
+        elif card.is_final or _count_rows(text) < shutil.get_terminal_size().lines - 1:
+            self._draw(fragments)
+
+    def _draw(self, fragments: StyleAndTextTuples) -> None:
+        self._erase()
+        _print(fragments)
+        self._num_rows = _count_rows(plain_text(fragments))
+
+    def _erase(self) -> None:
+        if self._num_rows:
+            sys.stdout.write(f"\x1b[{self._num_rows}A\r\x1b[J")
+            sys.stdout.flush()
+        self._num_rows = 0
 
 
-def _skip(fragments: StyleAndTextTuples, num_characters: int) -> StyleAndTextTuples:
+def _count_rows(text: str) -> int:
+    """Return how many rows of the terminal a text takes that ends in a line break."""
+    columns = shutil.get_terminal_size().columns
+    return sum(max(1, math.ceil(get_cwidth(line) / columns)) for line in text.splitlines())
+
+
+def _clip(fragments: StyleAndTextTuples, num_characters: int) -> StyleAndTextTuples:
+    """Return the first `num_characters` of styled text."""
     kept: StyleAndTextTuples = []
     for fragment in fragments:
-        style, text = fragment[0], fragment[1]
-        skipped = min(num_characters, len(text))
-        num_characters -= skipped
-        if text[skipped:]:
-            kept.append((style, text[skipped:]))
+        text = fragment[1][:num_characters]
+        num_characters -= len(text)
+        if text:
+            kept.append((fragment[0], text))
     return kept
 
 
-def _print(fragments: StyleAndTextTuples, *, end: str = "\n") -> None:
-    print_formatted_text(FormattedText(fragments), end=end, flush=True)
+def _skip(fragments: StyleAndTextTuples, num_characters: int) -> StyleAndTextTuples:
+    """Return styled text without its first `num_characters`."""
+    kept: StyleAndTextTuples = []
+    for fragment in fragments:
+        text = fragment[1][num_characters:]
+        num_characters = max(0, num_characters - len(fragment[1]))
+        if text:
+            kept.append((fragment[0], text))
+    return kept
+
+
+def _print(fragments: StyleAndTextTuples) -> None:
+    print_formatted_text(FormattedText(fragments), end="", flush=True)
 
 
 async def _answer(conversation: Conversation, text: str) -> None:
@@ -91,6 +113,7 @@ async def _answer(conversation: Conversation, text: str) -> None:
     loop.add_signal_handler(signal.SIGINT, stopper.stop)
     try:
         view = AnswerView()
+        view.wait()
         async for card in conversation.say(text, stopper):
             view.show(card)
     finally:
@@ -113,7 +136,7 @@ async def run_interactive(conversation: Conversation, history_file: Path) -> int
 
     session.default_buffer.on_text_changed += watch
     help_line = f"Say something. {bot.command_prefix}help lists the commands, TAB continues your text, Ctrl-D leaves."
-    _print([("fg:#888888", f"{bot.model_line}\n{help_line}")])
+    _print([(QUIET_STYLE, f"{bot.model_line}\n{help_line}\n")])
     while True:
         try:
             text = await session.prompt_async(f"{conversation.author.name}> ")

@@ -19,7 +19,7 @@ _TINTS: Final = (
 )
 _BAR_WIDTH: Final = 30
 _MAX_CELL: Final = 60
-_QUIET: Final = "fg:#888888"
+QUIET_STYLE: Final = "fg:#888888"
 MODEL_STYLE: Final = "bold"
 
 
@@ -47,7 +47,7 @@ def _table(table: Table) -> StyleAndTextTuples:
     widths = [max([get_cwidth(name), *(get_cwidth(row[i]) for row in cells)]) for i, name in enumerate(table.columns)]
     lines: StyleAndTextTuples = []
     if any(table.columns):
-        lines.append((_QUIET, _row(table.columns, widths)))
+        lines.append((QUIET_STYLE, _row(table.columns, widths)))
     lines += [("", _row(row, widths)) for row in cells]
     return lines
 
@@ -59,7 +59,7 @@ def _bars(bars: Bars) -> StyleAndTextTuples:
     lines: StyleAndTextTuples = []
     for i, (name, fraction) in enumerate(items):
         bar = "█" * round(_BAR_WIDTH * fraction / largest) or "▏"
-        style = _QUIET if i == len(bars.items) else "fg:#c75a00"
+        style = QUIET_STYLE if i == len(bars.items) else "fg:#c75a00"
         lines += [("", f"{_pad(name, width)}  "), (style, _pad(bar, _BAR_WIDTH)), ("", f"  {fraction:6.1%}\n")]
     return lines
 
@@ -78,7 +78,7 @@ def render_block(block: Block, *, is_colored: bool) -> StyleAndTextTuples:
     """Return one block as styled lines, each ending in a line break."""
     match block:
         case Text():
-            style = MODEL_STYLE if block.is_model_text and is_colored else _QUIET if block.is_quiet else ""
+            style = MODEL_STYLE if block.is_model_text and is_colored else QUIET_STYLE if block.is_quiet else ""
             return [(style, block.text + "\n")]
         case Facts():
             return [("", " · ".join(f"{name} {value}" for name, value in block.items) + "\n")]
@@ -104,7 +104,7 @@ def render_card(card: Card, *, is_colored: bool) -> StyleAndTextTuples:
     for block in card.blocks:
         fragments += render_block(block, is_colored=is_colored)
     if card.buttons and is_colored:
-        fragments.append((_QUIET, "type " + " · ".join(button.label for button in card.buttons) + "\n"))
+        fragments.append((QUIET_STYLE, "type " + " · ".join(button.label for button in card.buttons) + "\n"))
     return fragments
 
 

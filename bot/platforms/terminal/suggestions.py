@@ -11,10 +11,10 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from bot.commands.dispatch import Bot
 from bot.errors import FewshotError
+from bot.platforms.terminal.rendering import QUIET_STYLE
 
 # What each further TAB asks for: continuations on offer, tokens each.
 _ROUNDS: Final = ((3, 6), (5, 16), (5, 40))
-_QUIET: Final = "fg:#888888"
 
 
 class Suggestions:
@@ -46,9 +46,9 @@ class Suggestions:
         """Return what stands below the line."""
         lines: StyleAndTextTuples = []
         for i, option in enumerate(self.options):
-            lines += [("", f"{i + 1} "), (_QUIET, "…"), ("bold", option), ("", "\n")]
+            lines += [("", f"{i + 1} "), (QUIET_STYLE, "…"), ("bold", option), ("", "\n")]
         hint = "a number takes one · TAB for more and longer · ESC for none" if self.options else ""
-        lines.append((_QUIET, self._notice or hint))
+        lines.append((QUIET_STYLE, self._notice or hint))
         return lines
 
     def _parts(self, text: str) -> tuple[str, str]:
