@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import math
+import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -15,7 +17,7 @@ import aiosqlite
 from bot.errors import StoreError, Unavailable
 from bot.store.failures import translate, why_not_opened
 from bot.store.file_lock import FileLock
-from bot.store.preparation import PRAGMAS, Prepared, prepare
+from bot.store.preparation import PRAGMAS, Prepared, prepare, sync_file
 
 T = TypeVar("T")
 Value = str | int | float | None
@@ -134,6 +136,30 @@ class Database:
         with self._translated():
             return list(await self._reader.execute_fetchall(sql, [storable(value) for value in values]))
 
+    async def back_up(self) -> Path:
+        """Write a copy of the database beside it, named NAME.backup-TIME, and return its path.
+
+        Reading and writing go on meanwhile. Raises Unavailable, and leaves no half copy, when it can't be written.
+        """
+        self._check_open()
+        backup = self.path.with_name(f"{self.path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        partial = backup.with_name(f"{backup.name}.partial")
+        connections: list[aiosqlite.Connection] = []
+        try:
+            with self._translated():
+                os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
+                connection = await _connect(self.path, "ro", connections)
+                await connection.execute_fetchall("VACUUM INTO ?", (str(partial),))
+            await asyncio.to_thread(sync_file, partial)
+            partial.rename(backup)
+        except OSError as e:
+            raise Unavailable(f"The backup {backup} can't be written: {(e.strerror or str(e)).lower()}.") from e
+        finally:
+            await _finish(asyncio.ensure_future(_stop(connections)))
+            with suppress(OSError):
+                partial.unlink()
+        return backup
+
     async def close(self) -> None:
         """Let the running transaction finish, refuse everything else, and leave the files tidy."""
         async with self._turn:
@@ -244,11 +270,15 @@ async def _close(database: Database | None, connections: list[aiosqlite.Connecti
             await file_lock.acquire(BUSY_TIMEOUT_S)
     finally:
         # The reader first: the last connection to close is the one that checkpoints.
-        for connection in reversed(connections):
-            stopped = connection.stop()
-            if stopped is not None:
-                await stopped
+        await _stop(reversed(connections))
         file_lock.close()
+
+
+async def _stop(connections: Iterable[aiosqlite.Connection]) -> None:
+    for connection in connections:
+        stopped = connection.stop()
+        if stopped is not None:
+            await stopped
 
 
 async def _finish(task: "asyncio.Future[None]") -> None:

@@ -87,15 +87,22 @@ class Messages(Records):
 
         return await self._database.write(erase)
 
-    async def load_history(self, scope: Scope, *, limit: int) -> list[StoredMessage]:
-        """Return the newest `limit` chat messages of `scope` after its fresh line, oldest first."""
+    async def load_history(self, scope: Scope, *, limit: int, up_to: str | None = None) -> list[StoredMessage]:
+        """Return the newest `limit` chat messages of `scope` after its fresh line, oldest first.
+
+        With `up_to`, a message's id, only that one and what was said before it.
+        """
         rows = await self._database.read(
             f"SELECT {MESSAGE_COLUMNS} FROM conversations c JOIN messages m ON m.conversation_id = c.id"
             " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
             " AND m.id > c.fresh_row AND m.created_at_utc >= c.fresh_utc"
             " AND m.kind = 'chat' AND m.deleted_at_utc IS NULL"
+            " AND (? IS NULL OR (m.created_at_utc, m.id) <="
+            " (SELECT created_at_utc, id FROM messages WHERE platform = c.platform AND message_id = ?))"
             " ORDER BY m.created_at_utc DESC, m.id DESC LIMIT ?",
             *scope_values(scope),
+            up_to,
+            up_to,
             max(limit, 0),
         )
         return [to_stored_message(row) for row in reversed(rows)]

@@ -139,7 +139,7 @@ def _restore(path: Path, problem: str) -> str:
     restored = path.with_name(f"{path.name}.restoring")
     shutil.copyfile(backup, restored)
     restored.chmod(0o600)
-    _sync(restored)
+    sync_file(restored)
     # The log goes first and the place is never empty: a crash between two steps leads back here at the next start.
     for suffix in ("-wal", "-shm"):
         beside = path.with_name(path.name + suffix)
@@ -149,7 +149,7 @@ def _restore(path: Path, problem: str) -> str:
         os.link(path, aside)
     except OSError:  # a file system without hard links
         shutil.copy2(path, aside)
-        _sync(aside)
+        sync_file(aside)
     restored.replace(path)
     return f"The database {path} was damaged; it was moved to {aside.name}, and {backup.name} was restored."
 
@@ -184,7 +184,8 @@ def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=timeout_s)
 
 
-def _sync(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Wait until the bytes of a file are on the disk. Raises OSError."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 

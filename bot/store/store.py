@@ -35,3 +35,10 @@ class Store(Messages, Replies, ChannelSettings, OpenCards, Retention):
     def notices(self) -> tuple[str, ...]:
         """Return sentences for the operator about what was repaired at opening: a damaged file, a backup restored."""
         return self._database.notices
+
+    async def back_up(self) -> Path:
+        """Write a copy of everything beside the database file and return its path; a damaged file is restored from it.
+
+        It still holds words that are deleted later: whoever makes copies removes them in time. Raises Unavailable.
+        """
+        return await self._database.back_up()

@@ -12,6 +12,9 @@ from bot.store.database import Database, Transaction
 from bot.store.store import Store
 from tests.store.samples import HERE, said
 
+# These check files from inside async tests; they are small and local.
+# ruff: noqa: ASYNC240
+
 
 async def count(database: Database) -> int:
     rows = await database.read("SELECT count(*) FROM settings")
@@ -260,3 +263,28 @@ async def test_a_full_database_refuses_what_is_new_and_keeps_the_rest(store: Sto
 
     await store._database.write(lift_limit)
     assert await store.add_message(said(999, "x" * 50_000), kind="chat")
+
+
+async def test_a_backup_is_made_while_writing_goes_on_and_is_restored_in_need(path: Path) -> None:
+    async with Store.open(path) as store:
+        for number in range(20):
+            await store.add_message(said(number, "x" * 5000), kind="chat")
+        writing = [store.add_message(said(number), kind="chat") for number in range(20, 40)]
+        backup, *added = await asyncio.gather(store.back_up(), *writing)
+        assert all(added)
+        assert backup.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"overwritten by accident")
+    async with Store.open(path) as store:
+        assert backup.name in store.notices[0]
+        assert 20 <= (await store.count_stored()).num_messages <= 40
+        assert await store.add_message(said(99), kind="chat")
+    names = {other.name for other in path.parent.iterdir() if ".damaged-" not in other.name}
+    assert names == {path.name, backup.name, f"{path.name}-lock"}
+
+
+async def test_a_backup_that_can_not_be_written_leaves_nothing(store: Store, path: Path) -> None:
+    store._database.path = path.with_name("x" * 240)
+    with pytest.raises(Unavailable, match="can't be written: file name too long"):
+        await store.back_up()
+    store._database.path = path
+    assert not list(path.parent.glob("*.partial"))

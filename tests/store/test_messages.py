@@ -30,6 +30,14 @@ async def test_history_follows_the_platforms_times_not_the_order_of_arrival(stor
     assert [m.id for m in await store.load_history(HERE, limit=9)] == ["1", "2", "3"]
 
 
+async def test_history_up_to_a_message_leaves_out_what_came_after_it(store: Store) -> None:
+    for number in range(1, 8):
+        await store.add_message(said(number, created_at_utc=at(number // 2)), kind="chat")
+    assert [m.id for m in await store.load_history(HERE, limit=3, up_to="4")] == ["2", "3", "4"]
+    assert [m.id for m in await store.load_history(HERE, limit=9, up_to="1")] == ["1"]
+    assert await store.load_history(HERE, limit=9, up_to="unknown") == []
+
+
 async def test_a_message_that_is_known_is_not_stored_again(store: Store) -> None:
     assert await store.add_message(said(1, "first"), kind="chat")
     assert not await store.add_message(said(1, "second"), kind="chat")
