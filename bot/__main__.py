@@ -63,7 +63,7 @@ def _choose_model(settings: Settings) -> ModelChoice:
 
 
 @asynccontextmanager
-async def _open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot]:
+async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot]:
     """Build the bot: store, templates, engine, commands; all closed again at the end."""
     templates = TemplateLibrary.read(settings.prompts_dir)
     chat_templates = [template.name for template in templates if template.kind == "chat"]
@@ -108,7 +108,7 @@ async def _open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bo
 
 
 async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argparse.Namespace) -> int:
-    async with _open_bot(settings, choice) as bot:
+    async with open_bot(settings, choice) as bot:
         conversation = Conversation.of(
             bot,
             server=arguments.server,

@@ -22,6 +22,7 @@ CORPUS = (
     "Hello there, who are you? I am a bot that answers questions about the world.",
     "Can it do that? It can do this and that, and the things that others can not do.",
     "Positive Negative Neutral: I love when you say this. I hate this awful message.",
+    "It's what I don't know, [so] {far}; or 100%!",
     "def add(a, b):\n    return a + b\n\nprint(add(1, 2))\n",
 )
 CHAT_TEMPLATE = (
@@ -91,14 +92,14 @@ def _save(model: PreTrainedModel, tokenizer: Tokenizer, folder: Path, **special_
     return folder
 
 
-def make_tiny_gpt2(folder: Path, *, seed: int = 0) -> Path:
-    """Write a GPT-2 with random weights, a context of 96 tokens, and `<|endoftext|>` as BOS and EOS."""
+def make_tiny_gpt2(folder: Path, *, seed: int = 0, context_length: int = CONTEXT_LENGTH) -> Path:
+    """Write a GPT-2 with random weights and `<|endoftext|>` as BOS and EOS."""
     tokenizer = make_byte_level_tokenizer("<|endoftext|>")
     end = tokenizer.token_to_id("<|endoftext|>")
     torch.manual_seed(seed)
     config = GPT2Config(
         vocab_size=tokenizer.get_vocab_size(),
-        n_positions=CONTEXT_LENGTH,
+        n_positions=context_length,
         n_embd=32,
         n_layer=2,
         n_head=4,
@@ -109,12 +110,12 @@ def make_tiny_gpt2(folder: Path, *, seed: int = 0) -> Path:
     return _save(GPT2LMHeadModel(config), tokenizer, folder, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
-def make_tiny_llama(folder: Path, *, seed: int = 1) -> Path:
+def make_tiny_llama(folder: Path, *, seed: int = 1, context_length: int = CONTEXT_LENGTH) -> Path:
     """Write a Llama with random weights, grouped-query attention, ChatML markers and a chat template."""
     tokenizer = make_byte_level_tokenizer("<|endoftext|>", "<|im_start|>", "<|im_end|>")
     torch.manual_seed(seed)
     return _save(
-        LlamaForCausalLM(_llama_config(tokenizer, bos="<|im_start|>", eos="<|im_end|>")),
+        LlamaForCausalLM(_llama_config(tokenizer, bos="<|im_start|>", eos="<|im_end|>", context_length=context_length)),
         tokenizer,
         folder,
         bos_token="<|im_start|>",
@@ -147,10 +148,10 @@ def make_tiny_openai_gpt(folder: Path, *, seed: int = 3) -> Path:
     return _save(OpenAIGPTLMHeadModel(config), tokenizer, folder, unk_token="<unk>")
 
 
-def _llama_config(tokenizer: Tokenizer, *, bos: str, eos: str) -> LlamaConfig:
+def _llama_config(tokenizer: Tokenizer, *, bos: str, eos: str, context_length: int = CONTEXT_LENGTH) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
-        max_position_embeddings=CONTEXT_LENGTH,
+        max_position_embeddings=context_length,
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,
