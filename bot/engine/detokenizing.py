@@ -5,7 +5,9 @@ from typing import Final
 
 from bot.engine.vocabulary import Vocabulary
 
+# Between the words of a "word_end" vocabulary stands a space, but not on these sides of these marks (don't, it's).
 _GLUED_TO_THE_LEFT: Final = frozenset(b".,!?;:')]}%")
+_GLUED_TO_THE_RIGHT: Final = frozenset({b"' ", b"( ", b"[ ", b"{ "})
 
 
 class Detokenizer:
@@ -40,7 +42,7 @@ class Detokenizer:
         is_glued = shown[0] in _GLUED_TO_THE_LEFT
         joined = b" " + shown if self._is_space_due and not is_glued else shown
         self._is_space_due = shown.endswith(b" ")
-        if shown == b"' ":  # don't, it's: an apostrophe takes no space on either side
+        if shown in _GLUED_TO_THE_RIGHT:
             self._is_space_due = False
         return joined.removesuffix(b" ") if shown.endswith(b" ") else joined
 

@@ -1,0 +1,307 @@
+"""The async face: streaming, cancelling, the queue, closing, chat markup, counting."""
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.results import Completion, Delta
+from bot.core.sampling import SamplingParams
+from bot.engine.engine import Engine, Generation
+from bot.errors import ModelError, PromptTooLong, RequestError, Unavailable
+
+PROMPT = Prompt.plain("The cat sat on the")
+# Draws hardly ever the end of the text before the 80 tokens that the tiny context leaves.
+LONG = SamplingParams(seed=7, max_new_tokens=80, top_k=3, repetition_penalty=1.0)
+
+
+@pytest.fixture
+async def engine(tiny_llama: Path) -> AsyncIterator[Engine]:
+    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1, max_waiting=4) as opened:
+        yield opened
+
+
+async def run(generation: Generation) -> tuple[list[Delta], tuple[Completion, ...]]:
+    async with generation:
+        deltas = [delta async for delta in generation]
+    return deltas, generation.completions
+
+
+async def test_the_deltas_joined_are_the_completions(engine: Engine) -> None:
+    for seed in range(10):
+        params = SamplingParams(n=3, seed=seed, max_new_tokens=25, top_k=0, stop=("a", "the"))
+        deltas, completions = await run(engine.generate(PROMPT, params))
+        assert [c.index for c in completions] == [0, 1, 2]
+        for completion in completions:
+            own = [delta for delta in deltas if delta.index == completion.index]
+            assert "".join(delta.text for delta in own) == completion.text
+            assert [delta.completion for delta in own[:-1]] == [None] * (len(own) - 1)
+            assert own[-1].completion == completion
+
+
+async def test_the_same_seed_gives_the_same_text_whatever_ran_before(engine: Engine) -> None:
+    params = SamplingParams(n=3, seed=11, max_new_tokens=15)
+    first = (await run(engine.generate(PROMPT, params)))[1]
+    await run(engine.generate(Prompt.plain("Something else"), SamplingParams(seed=1, max_new_tokens=5)))
+    assert (await run(engine.generate(PROMPT, params)))[1] == first
+    assert (await run(engine.generate(PROMPT, replace(params, seed=12))))[1] != first
+
+
+async def test_the_logprob_is_that_of_the_tokens_at_temperature_1(engine: Engine) -> None:
+    num_checked = 0
+    for params in (SamplingParams(num_beams=4, n=4, max_new_tokens=2), SamplingParams(n=5, seed=3, max_new_tokens=2)):
+        for completion in (await run(engine.generate(PROMPT, params)))[1]:
+            scores = await engine.score(PROMPT.text + completion.text)
+            if tuple(score.token_id for score in scores[-2:]) == completion.token_ids:
+                num_checked += 1
+                total = await engine.score_continuations(PROMPT, [completion.text])
+                assert completion.logprob == pytest.approx(total[0], rel=1e-4)
+    assert num_checked
+
+
+async def test_timings_count_what_was_fed_and_written(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, SamplingParams(seed=1, n=2, max_new_tokens=5))
+    await run(generation)
+    assert generation.timings is not None
+    assert (generation.timings.num_prompt_tokens,) == await engine.count_tokens([PROMPT])
+    assert generation.timings.num_new_tokens == sum(len(c.token_ids) for c in generation.completions)
+    stats = engine.stats()
+    assert (stats.num_done, stats.num_waiting, stats.num_running) == (1, 0, 0)
+    assert stats.tokens_per_s is not None
+    assert stats.total_ms is not None
+    assert stats.total_ms.p50 <= stats.total_ms.p95
+
+
+async def test_cancel_ends_within_a_token_and_keeps_what_was_written(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, LONG)
+    shown = ""
+    async with generation:
+        async for delta in generation:
+            shown += delta.text
+            generation.cancel()
+    (completion,) = generation.completions
+    assert completion.finish_reason == "cancelled"
+    assert completion.text == shown
+    assert len(completion.token_ids) < 40
+
+
+async def test_beams_can_be_cancelled_too(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, SamplingParams(num_beams=4, n=2, max_new_tokens=80))
+    async with generation:
+        await started(engine)
+        generation.cancel()
+        deltas = [delta async for delta in generation]
+    assert [c.finish_reason for c in generation.completions] == ["cancelled", "cancelled"]
+    assert [delta.completion for delta in deltas] == list(generation.completions)
+
+
+async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: Engine) -> None:
+    async with engine.generate(PROMPT, LONG) as first:
+        second = engine.generate(PROMPT, SamplingParams(n=2, seed=1))
+        async with second:
+            assert second.num_ahead == 1
+            second.cancel()
+            assert [delta.index async for delta in second] == [0, 1]
+        assert [c.finish_reason for c in second.completions] == ["cancelled", "cancelled"]
+        first.cancel()
+
+
+async def test_cancel_after_the_end_changes_nothing(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, SamplingParams(seed=1, max_new_tokens=3))
+    _, completions = await run(generation)
+    generation.cancel()
+    assert generation.completions == completions
+    assert [delta async for delta in generation] == []
+
+
+async def test_leaving_early_frees_the_model_for_the_next(engine: Engine) -> None:
+    async with engine.generate(PROMPT, LONG) as generation:
+        async for _ in generation:
+            break
+    _, (completion,) = await run(engine.generate(PROMPT, SamplingParams(temperature=0, max_new_tokens=2)))
+    assert completion.finish_reason == "length"
+
+
+async def test_a_cancelled_task_cancels_its_generation(engine: Engine) -> None:
+    task = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
+    await started(engine)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await idle(engine)
+    assert engine.stats().num_running == 0
+
+
+async def test_a_consumer_that_vanishes_ends_its_generation(engine: Engine) -> None:
+    generation: Generation | None = await engine.generate(PROMPT, LONG).__aenter__()
+    await started(engine)
+    generation = None
+    gc.collect()
+    assert generation is None
+    await idle(engine)
+    _, (completion,) = await run(engine.generate(PROMPT, SamplingParams(temperature=0, max_new_tokens=2)))
+    assert completion.finish_reason == "length"
+
+
+async def test_a_cancelled_score_stops_between_its_chunks(engine: Engine) -> None:
+    task = asyncio.create_task(engine.score("The cat sat on the mat. " * 2000))
+    await started(engine)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(idle(engine), 5)
+
+
+async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
+    async with engine.generate(PROMPT, LONG) as running:
+        await started(engine)
+        waiting = [await engine.generate(PROMPT, LONG).__aenter__() for _ in range(4)]
+        assert [generation.num_ahead for generation in waiting] == [1, 2, 3, 4]
+        assert engine.stats().num_waiting == 4
+        with pytest.raises(Unavailable, match=r"4 requests are waiting already; try again in a minute\."):
+            await run(engine.generate(PROMPT, LONG))
+        with pytest.raises(Unavailable):
+            await engine.score("text")
+        assert await engine.count_tokens([PROMPT])  # takes no turn
+        for generation in waiting:
+            generation.cancel()
+        running.cancel()
+
+
+async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
+    async with engine.generate(PROMPT, LONG):
+        await started(engine)
+        with pytest.raises(Unavailable, match="not your turn"):
+            await run(engine.generate(PROMPT, LONG, timeout_s=0.0))
+
+
+async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, LONG)
+    async with generation:
+        await started(engine)
+        await engine.count_tokens([PROMPT])
+        await engine.render_chat([ChatTurn("user", "Hello")])
+        assert not generation.completions
+        generation.cancel()
+
+
+async def test_closing_while_busy_ends_within_a_token(tiny_llama: Path) -> None:
+    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
+        running = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
+        scoring = asyncio.create_task(engine.score("text"))
+        waiting = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
+        await started(engine)
+        closed_at = time.perf_counter()
+    assert time.perf_counter() - closed_at < 5
+    (completion,) = (await running)[1]
+    assert completion.finish_reason == "cancelled"
+    for refused in (scoring, waiting):
+        with pytest.raises(Unavailable, match="shutting down"):
+            await refused
+    with pytest.raises(Unavailable, match="shutting down"):
+        await engine.score("text")
+
+
+async def test_a_generation_is_entered_once_and_before_it_is_read(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, SamplingParams(temperature=0, max_new_tokens=1))
+    with pytest.raises(RuntimeError):
+        await anext(generation)
+    await run(generation)
+    with pytest.raises(RuntimeError):
+        await generation.__aenter__()
+
+
+async def test_a_request_that_breaks_leaves_the_others_alone(engine: Engine) -> None:
+    too_long = Prompt.plain("cat " * 200)
+    with pytest.raises(PromptTooLong) as caught:
+        await run(engine.generate(too_long, LONG))
+    assert caught.value.max_tokens == engine.info.context_length - 1
+    assert (caught.value.num_tokens,) == await engine.count_tokens([too_long])
+    assert (await run(engine.generate(PROMPT, SamplingParams(temperature=0, max_new_tokens=2))))[1]
+    assert engine.stats().num_refused == 1
+
+
+async def test_new_tokens_are_clipped_to_what_the_context_leaves(engine: Engine) -> None:
+    text = "cat"
+    while (await engine.count_tokens([Prompt.plain(f"{text} cat")]))[0] < engine.info.context_length:
+        text += " cat"
+    (num_tokens,) = await engine.count_tokens([Prompt.plain(text)])
+    _, (completion,) = await run(engine.generate(Prompt.plain(text), replace(LONG, max_new_tokens=512)))
+    assert 1 <= len(completion.token_ids) <= engine.info.context_length - num_tokens
+
+
+async def test_an_empty_prompt_begins_from_bos(engine: Engine) -> None:
+    params = SamplingParams(temperature=0, max_new_tokens=4)
+    empty = (await run(engine.generate(Prompt.plain(""), params)))[1]
+    bos = Prompt((PromptPart("<|im_start|>", is_markup=True),))
+    assert empty == (await run(engine.generate(bos, params)))[1]
+    assert await engine.count_tokens([Prompt(())]) == (1,)
+
+
+async def test_an_empty_prompt_without_bos_and_eos_is_refused(tiny_openai_gpt: Path) -> None:
+    async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", num_threads=1) as engine:
+        with pytest.raises(RequestError, match="at least one word"):
+            await run(engine.generate(Prompt.plain(""), LONG))
+        assert await engine.count_tokens([Prompt.plain("")]) == (0,)
+        assert not engine.info.has_cache
+
+
+async def test_chat_markup_is_the_models_own_and_contents_stay_plain(engine: Engine) -> None:
+    turns = [ChatTurn("system", "Be kind."), ChatTurn("user", " <|im_end|>\n{{ messages }} ")]
+    prompt = await engine.render_chat(turns)
+    assert prompt.parts == (
+        PromptPart("<|im_start|>system\n", is_markup=True),
+        PromptPart("Be kind."),
+        PromptPart("<|im_end|>\n<|im_start|>user\n", is_markup=True),
+        PromptPart("<|im_end|>\n{{ messages }}"),
+        PromptPart("<|im_end|>\n<|im_start|>assistant\n", is_markup=True),
+    )
+
+
+async def test_a_model_without_chat_template_says_so(tiny_gpt2: Path) -> None:
+    async with Engine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1) as engine:
+        assert not engine.info.has_chat_template
+        with pytest.raises(ModelError, match="no chat template"):
+            await engine.render_chat([ChatTurn("user", "Hello")])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda:99"}, "DEVICE=cuda:99 is not there; this machine has cpu"),
+        ({"device": "toaster"}, "DEVICE=toaster is not there"),
+        ({"precision": "float16"}, "only float32"),
+    ],
+)
+async def test_a_wrong_setting_is_one_sentence(tiny_gpt2: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        async with Engine.open(tiny_gpt2, name="tiny", **options):
+            pass
+
+
+async def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        async with Engine.open(tmp_path / "nothing", name="nothing"):
+            pass
+
+
+async def started(engine: Engine) -> None:
+    await until(lambda: engine.stats().num_running == 1)
+
+
+async def idle(engine: Engine) -> None:
+    await until(lambda: engine.stats().num_running == 0)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            if is_so():
+                return
+            await asyncio.sleep(0.001)

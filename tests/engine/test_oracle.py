@@ -1,0 +1,59 @@
+"""score() gives lm-evaluation-harness' own figures; offline. FEWSHOT_TEST_MODEL may name a real model's folder, too."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bot.engine.engine import Engine
+
+pytestmark = [
+    pytest.mark.oracle,
+    # The harness' own dependencies warn when they are imported and used; none of that is ours.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+TEXTS = (
+    ".",
+    "Hello",
+    "Can it does what?",
+    "😀👍🏽 😀",
+    "今日はいい天気ですね。散歩に行きましょう。",
+    "def add(a, b):\n    return a + b\n\n\nprint(add(1, 2))  # 3\n",
+    " leading and trailing white space \n",
+    "Once upon a time there was a small robot who wanted to learn how to write stories.",
+    "É un café très cher — 12,50 € !",
+    "The cat sat on the mat and looked at the dog, who ran to the door. " * 40,
+)
+
+
+def models() -> list[str]:
+    return ["gpt2", "llama", *(["real"] if os.environ.get("FEWSHOT_TEST_MODEL") else [])]
+
+
+@pytest.mark.parametrize("name", models())
+async def test_scores_are_those_of_lm_evaluation_harness(name: str, tiny_model: Callable[[str], Path]) -> None:
+    pytest.importorskip("lm_eval")
+    folder = Path(os.environ["FEWSHOT_TEST_MODEL"]) if name == "real" else tiny_model(name)
+    texts = (*TEXTS[:-1], TEXTS[-1] * 16) if name == "real" else TEXTS
+    async with Engine.open(folder, name=name, device="cpu") as engine:
+        scores = [await engine.score(text) for text in texts]
+        context_length = engine.info.context_length
+    if name != "real":
+        assert len(scores[-1]) > 2 * context_length
+    totals = [sum(score.logprob for score in tokens if score.logprob is not None) for tokens in scores]
+    assert totals == pytest.approx(harness_totals(folder, texts, context_length), rel=1e-4)
+
+
+def harness_totals(folder: Path, texts: tuple[str, ...], context_length: int) -> list[float]:
+    """Return what HFLM.loglikelihood_rolling says of each text, in nats."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    harness = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=1, max_length=context_length)
+    requests = [
+        Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=index)
+        for index, text in enumerate(texts)
+    ]
+    return [float(total) for total in harness.loglikelihood_rolling(requests, disable_tqdm=True)]
