@@ -57,9 +57,13 @@ def _choose_model(settings: Settings) -> ModelChoice:
     try:
         return resolve_model(settings.model, settings.models_dir)
     except ModelNotPulled:
-        from bot.engine.pulling import pull_model
+        return _pull(settings.model, settings)
 
-        return pull_model(settings.model, settings.models_dir, timeout_s=settings.pull_timeout_s)
+
+def _pull(name: str, settings: Settings) -> ModelChoice:
+    from bot.engine.pulling import PullLimits, pull_model
+
+    return pull_model(name, settings.models_dir, PullLimits(timeout_s=settings.pull_timeout_s))
 
 
 @asynccontextmanager
@@ -144,9 +148,7 @@ def _model_list(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _model_pull(settings: Settings, arguments: argparse.Namespace) -> int:
-    from bot.engine.pulling import pull_model
-
-    choice = pull_model(arguments.model or settings.model, settings.models_dir, timeout_s=settings.pull_timeout_s)
+    choice = _pull(arguments.model or settings.model, settings)
     _say(choice.line)
     sys.stdout.write(f"{choice.folder}\n")
     return 0
