@@ -25,6 +25,11 @@ MESSAGE_COLUMNS: Final = (
     "m.message_id, m.author_id, m.author_name, m.is_me, m.text, m.attachment, m.reply_to, m.kind, m.revision,"
     " m.created_at_utc, m.edited_at_utc"
 )
+# Whether the message `m` may be part of a reply chain in the conversation `here`.
+_READABLE: Final = (
+    "m.conversation_id = here.id AND m.id > here.fresh_row AND m.created_at_utc >= here.fresh_utc"
+    " AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)"
+)
 _IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
 
 
@@ -61,6 +66,7 @@ class Messages(Records):
                 to_microseconds(now_utc()),
             )
             if rows:
+                await _forget_check_sums(transaction, message_id)
                 transaction.mark_erased()
             return bool(rows)
 
@@ -69,7 +75,7 @@ class Messages(Records):
     async def delete_message(self, platform: str, message_id: str) -> bool:
         """Erase a message's words and its author's name for good; return False when there is nothing to erase.
 
-        What was derived from it goes too: cards opened by it, and the check sums of prompts that contained it.
+        What was derived from it goes too: cards that hold its words, and the check sums of prompts that contained it.
         """
 
         async def erase(transaction: Transaction) -> bool:
@@ -81,7 +87,13 @@ class Messages(Records):
                 to_microseconds(now_utc()),
             )
             if rows:
-                await forget_derived(transaction, platform, message_id)
+                await _forget_check_sums(transaction, message_id)
+                await transaction.execute(
+                    "DELETE FROM open_cards WHERE source_message_id = ?"
+                    " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?)",
+                    message_id,
+                    platform,
+                )
                 transaction.mark_erased()
             return bool(rows)
 
@@ -90,19 +102,18 @@ class Messages(Records):
     async def load_history(self, scope: Scope, *, limit: int, up_to: str | None = None) -> list[StoredMessage]:
         """Return the newest `limit` chat messages of `scope` after its fresh line, oldest first.
 
-        With `up_to`, a message's id, only that one and what was said before it.
+        With `up_to`, a message's id, only that one and what was said before it; nothing where it is unknown.
         """
+        bound = "(SELECT created_at_utc, id FROM messages WHERE platform = ? AND message_id = ?)"
         rows = await self._database.read(
             f"SELECT {MESSAGE_COLUMNS} FROM conversations c JOIN messages m ON m.conversation_id = c.id"
             " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
             " AND m.id > c.fresh_row AND m.created_at_utc >= c.fresh_utc"
             " AND m.kind = 'chat' AND m.deleted_at_utc IS NULL"
-            " AND (? IS NULL OR (m.created_at_utc, m.id) <="
-            " (SELECT created_at_utc, id FROM messages WHERE platform = c.platform AND message_id = ?))"
+            f" {'' if up_to is None else f'AND (m.created_at_utc, m.id) <= {bound}'}"
             " ORDER BY m.created_at_utc DESC, m.id DESC LIMIT ?",
             *scope_values(scope),
-            up_to,
-            up_to,
+            *(() if up_to is None else (scope.platform, up_to)),
             max(limit, 0),
         )
         return [to_stored_message(row) for row in reversed(rows)]
@@ -110,9 +121,11 @@ class Messages(Records):
     async def load_messages(self, scope: Scope, message_ids: Sequence[str]) -> list[StoredMessage]:
         """Return those of `message_ids` that stand in `scope`, in the order asked; deleted ones are left out."""
         rows = await self._database.read(
-            f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) wanted JOIN messages m ON m.message_id = wanted.value"
+            f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) wanted"
+            " CROSS JOIN messages m ON m.platform = ? AND m.message_id = wanted.value"
             f" WHERE m.{_IN_CONVERSATION} AND m.deleted_at_utc IS NULL ORDER BY wanted.key",
             json.dumps(list(message_ids), ensure_ascii=False),
+            scope.platform,
             *scope_values(scope),
         )
         return [to_stored_message(row) for row in rows]
@@ -124,18 +137,19 @@ class Messages(Records):
         bot's answer to a command is part of it.
         """
         rows = await self._database.read(
+            # Each step finds its one message by (platform, message_id) and checks afterwards that it may be read.
             f"""WITH RECURSIVE
               here AS (SELECT * FROM conversations WHERE {IN_SCOPE}),
-              readable AS (
-                SELECT m.* FROM messages m JOIN here ON m.conversation_id = here.id
-                 WHERE m.id > here.fresh_row AND m.created_at_utc >= here.fresh_utc
-                   AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)),
-              chain (id, reply_to, depth) AS (
-                SELECT id, reply_to, 1 FROM readable WHERE message_id = ?
+              chain (id, platform, reply_to, depth) AS (
+                SELECT m.id, m.platform, m.reply_to, 1
+                  FROM here CROSS JOIN messages m ON m.platform = here.platform AND m.message_id = ?
+                 WHERE {_READABLE}
                 UNION ALL
-                SELECT r.id, r.reply_to, chain.depth + 1 FROM chain JOIN readable r ON r.message_id = chain.reply_to
-                 WHERE chain.depth < ?)
-            SELECT {MESSAGE_COLUMNS} FROM chain JOIN messages m ON m.id = chain.id ORDER BY chain.depth""",
+                SELECT m.id, m.platform, m.reply_to, chain.depth + 1
+                  FROM chain CROSS JOIN here
+                 CROSS JOIN messages m ON m.platform = chain.platform AND m.message_id = chain.reply_to
+                 WHERE chain.depth < ? AND {_READABLE})
+            SELECT {MESSAGE_COLUMNS} FROM chain CROSS JOIN messages m ON m.id = chain.id ORDER BY chain.depth""",
             *scope_values(scope),
             message_id,
             limit,
@@ -184,14 +198,8 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
     return int(rows[0]["id"]) if rows else None
 
 
-async def forget_derived(transaction: Transaction, platform: str, message_id: str) -> None:
-    """Forget what was made from a message: cards that it opened, check sums of prompts that contained it."""
-    await transaction.execute(
-        "DELETE FROM open_cards WHERE source_message_id = ?"
-        " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?)",
-        message_id,
-        platform,
-    )
+async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:
+    """Forget the check sums of prompts that contained a message: they would tell whether a guess at it is right."""
     await transaction.execute(
         "UPDATE replies SET prompt_sha256 = NULL WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",
         message_id,

@@ -189,6 +189,24 @@ async def _insert_provenance(transaction: Transaction, row_id: int, provenance: 
             read.revision,
         )
 
+    # A message may have been deleted or edited while the model was writing.
+    await forget_stale_check_sums(transaction, since_row=row_id)
+
+
+async def forget_stale_check_sums(transaction: Transaction, *, since_row: int = 0) -> None:
+    """Forget the check sums of prompts (of answers from `since_row` on) with a message that has gone or changed.
+
+    They would tell whether a guess at its words is right.
+    """
+    await transaction.execute(
+        "UPDATE replies SET prompt_sha256 = NULL WHERE prompt_sha256 IS NOT NULL AND id IN ("
+        " SELECT rr.reply_id FROM reply_reads rr JOIN messages answer ON answer.id = rr.reply_id"
+        " LEFT JOIN messages m ON m.platform = answer.platform AND m.message_id = rr.message_id"
+        " WHERE rr.reply_id >= ?"
+        " AND (m.id IS NULL OR m.deleted_at_utc IS NOT NULL OR m.revision <> rr.revision))",
+        since_row,
+    )
+
 
 async def _template_id(transaction: Transaction, template: TemplateVersion) -> int:
     digest = hashlib.sha256(template.source_text.encode("utf-8", "replace")).hexdigest()

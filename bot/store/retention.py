@@ -8,6 +8,7 @@ from bot.core.messages import now_utc
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.records import Records, to_microseconds
+from bot.store.replies import forget_stale_check_sums
 
 RETENTION_SETTING: Final = "retention_days"
 
@@ -50,6 +51,8 @@ class Retention(Records):
                 DIRECT_MESSAGES,
             )
             cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
+            if rows:
+                await forget_stale_check_sums(transaction)
             if rows or cards:
                 transaction.mark_erased()
             return len(rows)

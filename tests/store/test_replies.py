@@ -9,7 +9,7 @@ from tests.store.samples import HERE, ME, at, bytes_on_disk, provenance, said
 
 async def test_an_answer_comes_back_with_all_that_made_it(store: Store, path: Path) -> None:
     await store.add_message(said(1), kind="chat")
-    given = provenance(("1", 1), ("gone", 4))
+    given = provenance(("1", 1))
     answer = said(2, "an answer", author=ME, reply_to="1")
     assert await store.add_reply(answer, given, kind="chat")
     assert not await store.add_reply(answer, given, kind="chat")
@@ -20,7 +20,6 @@ async def test_an_answer_comes_back_with_all_that_made_it(store: Store, path: Pa
         assert reply == await again.last_reply(HERE)
         assert [(back.message_id, back.revision, back.change) for back in reply.read] == [
             ("1", 1, "same"),
-            ("gone", 4, "deleted"),
         ]
         assert [m.id for m in await again.load_history(HERE, limit=9)] == ["1", "2"]
 
@@ -51,6 +50,27 @@ async def test_why_says_what_was_edited_or_deleted_since(store: Store) -> None:
     assert reply.read[1].message is not None
     assert reply.read[1].message.text == "edited"
     assert reply.provenance.prompt_sha256 is None, "a check sum would tell whether a guess at deleted words is right"
+
+
+@pytest.mark.parametrize("change", ["edited", "deleted", "expired", "unknown", "changed before"])
+async def test_the_check_sum_of_a_prompt_goes_with_the_words_in_it(store: Store, change: str) -> None:
+    if change != "unknown":
+        await store.add_message(said(1), kind="chat")
+    await store.add_message(said(2), kind="chat")
+    if change == "changed before":
+        await store.edit_message("terminal", "1", "edited while the model was writing")
+    late = at(31 * 86_400)
+    for answer, read in [("3", "1"), ("4", "2")]:
+        message = said(int(answer), author=ME, created_at_utc=late)
+        await store.add_reply(message, provenance((read, 1)), kind="chat")
+    if change == "edited":
+        await store.edit_message("terminal", "1", "something else")
+    if change == "deleted":
+        await store.delete_message("terminal", "1")
+    if change == "expired":
+        await store.delete_expired(now=at(30 * 86_400 + 1.5))
+    replies = [await store.get_reply(HERE, answer) for answer in ("3", "4")]
+    assert [reply.provenance.prompt_sha256 for reply in replies if reply] == [None, "ab" * 32]
 
 
 async def test_a_template_text_is_kept_once_and_a_changed_one_beside_it(store: Store, path: Path) -> None:
