@@ -201,19 +201,21 @@ class Database:
         moved away: VACUUM leaves those pages behind. The write-ahead log holds earlier pages until it is emptied.
         What fails here (a reader in the way, a full disk) is tried again after the next write; the transaction stands.
         """
-        try:
-            if self._is_vacuum_due and time.monotonic() - self._vacuumed_at_s >= pause_s:
-                (row,) = await self._writer.execute_fetchall(
-                    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-                )
-                if row[0] <= max_bytes:
-                    self._vacuumed_at_s = time.monotonic()
-                    await self._writer.execute_fetchall("VACUUM")
-                    self._is_vacuum_due, self._is_log_due = False, True
-            if self._is_log_due:
+        if self._is_vacuum_due and time.monotonic() - self._vacuumed_at_s >= pause_s:
+            with _logged("leaving behind pages with erased words"):
+                await self._vacuum(max_bytes)
+        if self._is_log_due:
+            with _logged("emptying the log of the database"):
                 await self._empty_log()
-        except sqlite3.OperationalError as e:
-            logger.warning("ridding the database's files of erased words failed for now: %s", e)
+
+    async def _vacuum(self, max_bytes: float) -> None:
+        (row,) = await self._writer.execute_fetchall(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        )
+        if row[0] <= max_bytes:
+            self._vacuumed_at_s = time.monotonic()
+            await self._writer.execute_fetchall("VACUUM")
+            self._is_vacuum_due, self._is_log_due = False, True
 
     async def _empty_log(self) -> None:
         await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {_CHECKPOINT_TIMEOUT_MS}")
@@ -232,6 +234,15 @@ class Database:
             if failure is None:
                 raise
             raise failure from e
+
+
+@contextmanager
+def _logged(doing: str) -> Iterator[None]:
+    """Say on the log, instead of raising, that something failed which will be tried again."""
+    try:
+        yield
+    except sqlite3.OperationalError as e:
+        logger.warning("%s failed for now: %s", doing, e)
 
 
 async def _prepare(path: Path) -> Prepared:
