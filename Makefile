@@ -1,4 +1,4 @@
-.PHONY: chat test check format clean
+.PHONY: chat test lint check oracle format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -7,22 +7,29 @@ chat: $(READY)
 	@$(BIN)/python -m bot terminal
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -m "not oracle and not real_model" $(ARGS)
 
-check: $(READY)
+lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q
+
+check: lint test
+
+# The tests on the real model smollm2-135m (fetched where it is not here yet) and against lm-evaluation-harness.
+oracle: $(READY)
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,oracle]' </dev/null >&2
+	@FEWSHOT_TEST_MODEL="$$($(BIN)/python -m bot model pull smollm2-135m)" && export FEWSHOT_TEST_MODEL && \
+		$(BIN)/python -m pytest -q -m "oracle or real_model" $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Standard input is for the chat, standard output for its answers: the set-up touches neither.
+# Standard input is for the chat and standard output for its answers: the set-up touches neither.
 $(READY): pyproject.toml constraints.txt
-	@echo "Setting up .venv (once; about 1 GB) …" >&2
+	@echo "Setting up .venv (once; downloads about 1 GB) …" >&2
 	@$(PYTHON) -m venv .venv </dev/null >&2
 	@$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' </dev/null >&2
 	@touch $(READY)
