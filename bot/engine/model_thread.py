@@ -143,10 +143,14 @@ class ModelThread(Generic[ModelT]):
         work.future.add_done_callback(lambda _: timer.cancel())
 
     def post(self, callback: Callable[..., None], *arguments: object) -> bool:
-        """Call `callback` on the event loop, from the model thread; return False when the loop is gone."""
+        """Call `callback` on the event loop, from the model thread; return False when the loop is gone.
+
+        Without a loop nobody is left to answer: the thread then ends by itself.
+        """
         try:
             self._loop.call_soon_threadsafe(callback, *arguments)
-        except RuntimeError:  # the loop was closed under us: nobody is left to tell
+        except RuntimeError:  # the loop was closed under us
+            self._is_closing = True
             return False
         return True
 

@@ -1,11 +1,11 @@
 """How likely the model finds what is given: a text's tokens, and continuations of a prompt."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import torch
 
+from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, TokenScore
 from bot.engine.loading import LoadedModel
@@ -18,32 +18,6 @@ _ROWS_AT_ONCE: Final = 16  # continuations in one forward pass: bounds the copie
 _SLICE_TOKENS: Final = 128  # over these at once the logits (tokens, vocab) are summed: bounds memory
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A stretch of a token list that one pass reads: input [input_start, input_stop); of the predictions made there
-
-    the last target_stop - target_start are those of the tokens [target_start, target_stop).
-    """
-
-    input_start: int
-    input_stop: int
-    target_start: int
-    target_stop: int
-
-
-def rolling_windows(num_tokens: int, context_length: int) -> Iterator[Window]:
-    """Yield the windows in which each token after the first counts once, as lm-evaluation-harness cuts them.
-
-    Token 0 only begins the list (BOS), it is never a target. All windows but the last are disjoint; the last one
-    reaches back to fill the context.
-    """
-    predicted = 1
-    while predicted < num_tokens:
-        stop = min(predicted + context_length, num_tokens)
-        yield Window(max(stop - 1 - context_length, 0), stop - 1, predicted, stop)
-        predicted = stop
-
-
 def score_text(model: LoadedModel, text: str, *, num_expected: int) -> Steps[tuple[TokenScore, ...]]:
     """Score every token of `text` after BOS (else EOS; without either the first token stays unscored).
 
@@ -54,19 +28,19 @@ def score_text(model: LoadedModel, text: str, *, num_expected: int) -> Steps[tup
     if not encoded.ids:
         raise RequestError("There is nothing to score: give at least one word.")
     start_id = model.tokenizer.start_id
-    ids = encoded.ids if start_id is None else (start_id, *encoded.ids)
+    fed = encoded.ids if start_id is None else (start_id, *encoded.ids)  # the first of them is never a target
     logprobs: list[float | None] = [None] * (start_id is None)
     expected: list[tuple[Expected, ...]] = [()] * (start_id is None)
-    for window in rolling_windows(len(ids), model.info.context_length):
-        inputs = ids[window.input_start : window.input_stop]
-        # In the model's input the first wanted prediction stands so far behind the beginning:
-        skipped = len(inputs) - (window.target_stop - window.target_start)
+    for window in rolling_windows(len(fed) - 1, model.info.context_length):
+        inputs = fed[window.context_start + 1 : window.end]
+        targets = fed[window.start + 1 : window.end + 1]
+        skipped = len(inputs) - len(targets)  # predictions of tokens that an earlier window counted
         for first, logits in Sequences(model, inputs).read_chunks():
             wanted = logits[max(skipped - first, 0) :]
-            targets = ids[window.target_start + max(first - skipped, 0) :][: wanted.shape[0]]
-            for at in range(0, len(targets), _SLICE_TOKENS):
+            own_targets = targets[max(first - skipped, 0) :][: wanted.shape[0]]
+            for at in range(0, len(own_targets), _SLICE_TOKENS):
                 piece = slice(at, at + _SLICE_TOKENS)
-                gained = _score_slice(wanted[piece], targets[piece], num_expected, model)
+                gained = _score_slice(wanted[piece], own_targets[piece], num_expected, model)
                 logprobs += gained[0]
                 expected += gained[1]
             yield

@@ -2,19 +2,22 @@
 
 import asyncio
 import gc
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling import SamplingParams
 from bot.engine.engine import Engine, Generation
-from bot.errors import ModelError, PromptTooLong, RequestError, Unavailable
+from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
 
 PROMPT = Prompt.plain("The cat sat on the")
 # Draws hardly ever the end of the text before the 80 tokens that the tiny context leaves.
@@ -225,6 +228,26 @@ async def test_a_request_that_breaks_leaves_the_others_alone(engine: Engine) -> 
     assert (caught.value.num_tokens,) == await engine.count_tokens([too_long])
     assert (await run(engine.generate(PROMPT, SamplingParams(temperature=0, max_new_tokens=2))))[1]
     assert engine.stats().num_refused == 1
+
+
+async def test_numbers_that_are_not_finite_end_only_their_request(tiny_gpt2: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_gpt2, tmp_path / "broken"))
+    weights = load_file(folder / "model.safetensors")
+    cat_id = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("!").ids[0]
+    weights["transformer.wte.weight"][cat_id] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    async with Engine.open(folder, name="broken", device="cpu", num_threads=1) as engine:
+        for _ in range(2):
+            with pytest.raises(GenerationError, match="no usable numbers"):
+                await run(engine.generate(Prompt.plain("cat!"), LONG))
+        assert engine.stats().num_failed == 2
+        assert await engine.count_tokens([PROMPT])
+
+
+async def test_no_token_comes_twice_when_single_tokens_may_not_repeat(engine: Engine) -> None:
+    params = SamplingParams(no_repeat_ngram_size=1, max_new_tokens=90, temperature=0)
+    _, (completion,) = await run(engine.generate(Prompt.plain("a"), params))
+    assert len(set(completion.token_ids)) == len(completion.token_ids)
 
 
 async def test_new_tokens_are_clipped_to_what_the_context_leaves(engine: Engine) -> None:

@@ -36,12 +36,12 @@ def models() -> list[str]:
 async def test_scores_are_those_of_lm_evaluation_harness(name: str, tiny_model: Callable[[str], Path]) -> None:
     pytest.importorskip("lm_eval")
     folder = Path(os.environ["FEWSHOT_TEST_MODEL"]) if name == "real" else tiny_model(name)
-    texts = (*TEXTS[:-1], TEXTS[-1] * 16) if name == "real" else TEXTS
     async with Engine.open(folder, name=name, device="cpu") as engine:
-        scores = [await engine.score(text) for text in texts]
         context_length = engine.info.context_length
-    if name != "real":
-        assert len(scores[-1]) > 2 * context_length
+        # The last text is longer than the context, unless that is too much for a processor.
+        texts = (*TEXTS[:-1], TEXTS[-1] * max(1, min(context_length, 1024) // 300))
+        scores = [await engine.score(text) for text in texts]
+    assert len(scores[-1]) > min(context_length, 1024)
     totals = [sum(score.logprob for score in tokens if score.logprob is not None) for tokens in scores]
     assert totals == pytest.approx(harness_totals(folder, texts, context_length), rel=1e-4)
 

@@ -5,13 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from bot.core.prompt_parts import Prompt
 from bot.engine.engine import Engine
-from bot.engine.scoring import rolling_windows
 from bot.errors import PromptTooLong, RequestError
 
 MODELS = ("gpt2", "llama", "llama2", "openai_gpt")
@@ -92,17 +89,6 @@ async def test_scoring_in_small_chunks_and_slices_is_the_same(engine: Engine, mo
     pieces = await engine.score(text, num_expected=2)
     assert [s.token_id for s in whole] == [s.token_id for s in pieces]
     assert [s.logprob for s in whole][1:] == pytest.approx([s.logprob for s in pieces][1:], rel=1e-4)
-
-
-@given(num_tokens=st.integers(0, 60), context_length=st.integers(1, 12))
-def test_every_token_after_the_first_is_the_target_of_one_window(num_tokens: int, context_length: int) -> None:
-    windows = list(rolling_windows(num_tokens, context_length))
-    targets = [at for window in windows for at in range(window.target_start, window.target_stop)]
-    assert targets == list(range(1, num_tokens))
-    for window in windows:
-        assert 0 <= window.input_start < window.input_stop == window.target_stop - 1
-        assert window.input_stop - window.input_start <= context_length
-        assert window.input_stop - window.input_start >= window.target_stop - window.target_start
 
 
 async def test_an_empty_text_is_refused(engine: Engine) -> None:
