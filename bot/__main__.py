@@ -83,6 +83,8 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
             num_threads=settings.num_threads or None,
         ) as engine,
     ):
+        for notice in store.notices:
+            _say(notice)
         forgetting = asyncio.create_task(_forget_expired(store, settings.retention_days))
         try:
             chat = Chat(

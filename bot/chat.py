@@ -117,11 +117,7 @@ class Chat:
             links = await self._store.load_reply_chain(scope, message_id, limit=limit)
             messages = reply_chain({m.id: m for m in links}, message_id)
         else:
-            messages = await self._store.load_history(scope, limit=limit)
-            # What came after the message that is answered is not part of its conversation.
-            ids = [m.id for m in messages]
-            if message_id in ids:
-                messages = messages[: ids.index(message_id) + 1]
+            messages = await self._store.load_history(scope, limit=limit, up_to=message_id)
         return await self.build(template, messages, params)
 
     def _value(self, settings: Mapping[str, str], name: str) -> str:
