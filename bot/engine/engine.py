@@ -37,6 +37,7 @@ MAX_QUEUE_S: Final = 60.0  # how long a request without a time limit of its own 
 class Generation:
     """One generation: `async with` starts it, `async for` gives its deltas, then `completions` holds the results.
 
+    `params` are the options with the seed that was drawn where none was given.
     Leaving the `async with` early, or being cancelled in it, cancels the generation; so does forgetting it. Raises, in
     the `async with`, Unavailable when the queue is full; in the `async for`, Unavailable when its turn never came,
     PromptTooLong, RequestError and GenerationError.
@@ -53,18 +54,19 @@ class Generation:
         end_at: Callable[[str], int | None] | None,
         timeout_s: float,
     ) -> None:
+        self.params = params.with_seed()
         self.completions: tuple[Completion, ...] = ()
         self.timings: Timings | None = None
         self._thread = thread
         self._statistics = statistics
         self._prompt = prompt
-        self._params = params
         self._heal = heal
         self._end_at = end_at
         self._timeout_s = timeout_s
         self._deltas: deque[Delta] = deque()
         self._news = asyncio.Event()
         self._work: Work[LanguageModel, GenerationResult] | None = None
+        self._is_unwanted = False  # cancelled before it was entered
         self._is_ended = False
         self._error: BaseException | None = None
 
@@ -76,9 +78,10 @@ class Generation:
     def cancel(self) -> None:
         """End it within a token; the iteration then ends with finish_reason "cancelled". Safe at any time."""
         work = self._work
+        self._is_unwanted = work is None
         if work is not None and self._thread.withdraw(work) and not work.future.done():
             # It never ran: its continuations are empty.
-            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in range(self._params.n))
+            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in range(self.params.n))
             self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
             work.future.cancel()
 
@@ -87,7 +90,7 @@ class Generation:
             raise RuntimeError("A generation can be entered only once.")
         # The thread must not keep alive what its consumer forgot: it only knows a weak reference.
         deliver = _Delivery(self._thread, weakref.ref(self))
-        prompt, params, heal, end_at = self._prompt, self._params, self._heal, self._end_at
+        prompt, params, heal, end_at = self._prompt, self.params, self._heal, self._end_at
         work: Work[LanguageModel, GenerationResult] = Work(
             lambda model: model.generate(prompt, params, heal=heal, end_at=end_at, emit=deliver)
         )
@@ -102,6 +105,8 @@ class Generation:
             work.future.cancel()
             raise
         self._thread.expire_after(work, self._timeout_s)
+        if self._is_unwanted:
+            self.cancel()
         return self
 
     async def __aexit__(

@@ -71,8 +71,7 @@ def expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Steps[tuple
         paths = [path for path in open_paths if path.probability > least][:_MAX_PATHS]
         if not paths or len(plan.ids) + level + 1 > model.info.context_length:
             break
-        yield
-        logits = _look_at(sequences, paths)
+        logits = yield from _look_at(sequences, paths)
     words = sorted(found.items(), key=lambda item: -item[1])
     return tuple(WordProbability(text, probability) for text, probability in words[:num] if text and probability > 0)
 
@@ -90,12 +89,18 @@ def _grow(model: LoadedModel, paths: list[_Path], probabilities: torch.Tensor, n
     ]
 
 
-def _look_at(sequences: Sequences, paths: list[_Path]) -> torch.Tensor:
-    """Return the logits after the prompt and each path (len(paths), vocab)."""
+def _look_at(sequences: Sequences, paths: list[_Path]) -> Steps[torch.Tensor]:
+    """Return the logits after the prompt and each path, all of one length, (len(paths), vocab)."""
     device = sequences.ids.device
-    rows = sequences.copy(torch.zeros(len(paths), dtype=torch.long, device=device))
-    tokens = torch.tensor([path.token_ids for path in paths], dtype=torch.long, device=device)
-    return rows.extend_by(tokens)[:, -1]
+    found = []
+    num_at_once = sequences.num_copies_at_once(len(paths[0].token_ids))
+    for start in range(0, len(paths), num_at_once):
+        yield
+        batch = paths[start : start + num_at_once]
+        rows = sequences.copy(torch.zeros(len(batch), dtype=torch.long, device=device))
+        tokens = torch.tensor([path.token_ids for path in batch], dtype=torch.long, device=device)
+        found.append(rows.extend_by(tokens)[:, -1])
+    return torch.cat(found)
 
 
 def _text_of(model: LoadedModel, token_ids: tuple[int, ...], *, is_space_due: bool) -> str:

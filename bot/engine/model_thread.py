@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from bot.errors import FewshotError, GenerationError, Unavailable
 
@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT")
 ResultT = TypeVar("ResultT")
+
+_SHUTTING_DOWN: Final = "The bot is shutting down; ask again when it is back."
+_STOPPED: Final = "The model stopped working; the operator has to restart the bot."
 
 Steps = Generator[None, None, ResultT]
 
@@ -83,7 +86,7 @@ class ModelThread(Generic[ModelT]):
                 self._running.is_cancelled = True
             self._condition.notify()
         for work in refused:
-            self._settle(work, error=Unavailable("The bot is shutting down; ask again when it is back."))
+            self._settle(work, error=Unavailable(_SHUTTING_DOWN))
         await self._ended.wait()
         self._thread.join()
 
@@ -100,8 +103,10 @@ class ModelThread(Generic[ModelT]):
     def submit(self, work: Work[ModelT, Any]) -> None:
         """Put `work` into the queue. Raises Unavailable when the queue is full or the thread is closing or dead."""
         with self._condition:
-            if self._is_closing or not self._thread.is_alive():
-                raise Unavailable("The bot is shutting down; ask again when it is back.")
+            if self._is_closing:
+                raise Unavailable(_SHUTTING_DOWN)
+            if not self._thread.is_alive():
+                raise Unavailable(_STOPPED)
             lane = self._quick if work.is_quick else self._waiting
             if len(lane) >= self._max_waiting:
                 raise Unavailable(f"{len(lane)} requests are waiting already; try again in a minute.")
@@ -200,7 +205,7 @@ class ModelThread(Generic[ModelT]):
             self._quick.clear()
             self._running = None
         for work in left:
-            self._settle(work, error=Unavailable("The model stopped working; the operator has to restart the bot."))
+            self._settle(work, error=Unavailable(_STOPPED))
 
     def _next_work(self) -> Work[ModelT, Any] | None:
         """Wait for work and return it, quick work first; None when closing."""
@@ -260,5 +265,5 @@ class ModelThread(Generic[ModelT]):
 
     def _tell_ended(self, work: Work[ModelT, Any], result: object, error: BaseException | None) -> None:
         if isinstance(error, WorkCancelled) and self._is_closing:
-            error = Unavailable("The bot is shutting down; ask again when it is back.")
+            error = Unavailable(_SHUTTING_DOWN)
         self._settle(work, result=result, error=error)

@@ -14,7 +14,6 @@ from bot.engine.sequences import Sequences
 from bot.engine.tokenizing import EncodedText, replace_surrogates
 from bot.errors import PromptTooLong, RequestError
 
-_ROWS_AT_ONCE: Final = 16  # continuations in one forward pass: bounds the copies of the prompt's cache
 _SLICE_TOKENS: Final = 128  # over these at once the logits (tokens, vocab) are summed: bounds memory
 
 
@@ -96,9 +95,10 @@ def score_continuations(model: LoadedModel, prompt: Prompt, continuations: Seque
     first = logits[0].log_softmax(dim=-1)
     totals = [float(first[tail[0]]) for tail in tails]
     longer = [at for at, tail in enumerate(tails) if len(tail) > 1]
-    for start in range(0, len(longer), _ROWS_AT_ONCE):
+    num_at_once = sequences.num_copies_at_once(max(len(tail) for tail in tails))
+    for start in range(0, len(longer), num_at_once):
         yield
-        batch = longer[start : start + _ROWS_AT_ONCE]
+        batch = longer[start : start + num_at_once]
         for at, logprob in zip(batch, _score_rest(sequences, [tails[at] for at in batch]), strict=True):
             totals[at] += logprob
     return tuple(totals)

@@ -1,7 +1,7 @@
 """Rows of tokens of one length with what the model remembers of them: the only place that runs the network."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers import DynamicCache
@@ -11,6 +11,10 @@ from bot.engine.model_thread import Steps
 from bot.errors import GenerationError
 
 CHUNK_TOKENS = 256  # of a prompt in one forward pass: between two of them a request can be cancelled
+# Bounds of memory for copies of a prompt: rows at once, tokens of cache in all of them, rows of logits.
+_MAX_ROWS: Final = 16
+_MAX_CACHED_TOKENS: Final = 4096
+_MAX_LOGIT_ROWS: Final = 512
 
 
 class Sequences:
@@ -63,6 +67,11 @@ class Sequences:
         self.ids = self.ids[rows]
         if self._cache is not None:
             self._cache.batch_select_indices(rows)
+
+    def num_copies_at_once(self, width: int) -> int:
+        """Return how many copies of one row, each extended by `width` tokens, memory has room for; at least 1."""
+        length = int(self.ids.shape[1])
+        return max(1, min(_MAX_ROWS, _MAX_CACHED_TOKENS // (length + width), _MAX_LOGIT_ROWS // width))
 
     def copy(self, rows: torch.Tensor) -> "Sequences":
         """Return new sequences made of `rows` (k,) of these, which stay as they are."""

@@ -115,6 +115,20 @@ async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: Engi
         first.cancel()
 
 
+async def test_cancelled_before_it_is_entered_it_ends_at_once(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, LONG)
+    generation.cancel()
+    _, (completion,) = await asyncio.wait_for(run(generation), 5)
+    assert completion.finish_reason == "cancelled"
+
+
+async def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
+    generation = engine.generate(PROMPT, SamplingParams(max_new_tokens=8))
+    _, completions = await run(generation)
+    assert generation.params.seed is not None
+    assert (await run(engine.generate(PROMPT, generation.params)))[1] == completions
+
+
 async def test_cancel_after_the_end_changes_nothing(engine: Engine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(seed=1, max_new_tokens=3))
     _, completions = await run(generation)

@@ -116,6 +116,18 @@ async def test_more_continuations_than_fit_into_one_pass(engine: Engine) -> None
     assert list(together) == pytest.approx(alone, rel=1e-4)
 
 
+async def test_with_little_room_for_copies_the_figures_are_the_same(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = Prompt.plain("The cat sat on the")
+    totals = await engine.score_continuations(prompt, LABELS)
+    words = await engine.next_words(prompt, num=8)
+    monkeypatch.setattr("bot.engine.sequences._MAX_CACHED_TOKENS", 20)
+    assert list(await engine.score_continuations(prompt, LABELS)) == pytest.approx(list(totals), rel=1e-4)
+    again = await engine.next_words(prompt, num=8)
+    assert [word.text for word in again] == [word.text for word in words]
+
+
 async def test_continuations_that_are_empty_or_too_long_are_refused(engine: Engine) -> None:
     with pytest.raises(RequestError, match="at least one word"):
         await engine.score_continuations(Prompt.plain("The cat"), [" sat", ""])
