@@ -15,6 +15,9 @@ _PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document
 _HEADER: Final = re.compile(r"(\[\[?)([^\[\]]*)\]")
 _KEY: Final = re.compile(r"""("[^"]*"|'[^']*'|[\w-]+(?:[ \t]*\.[ \t]*[\w-]+)*)[ \t]*=""")
 _STRING: Final = re.compile(r'"""|\'\'\'|"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*')
+# Any string or comment, up to the end of the text at most.
+_LITERAL: Final = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*''', re.DOTALL)
+_LONG_KEY: Final = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,10 @@ def split_file(text: str, *, source: str) -> FileHalves:
 
 def parse_front_matter(toml: str, *, source: str) -> dict[str, Any]:
     """Return the front matter's values. Raises TemplateError with the file's line where the TOML is wrong."""
+    _refuse_long_keys(toml, source)
     try:
-        return tomllib.loads(toml)
+        # With a line break at the end, tomllib names the last line too instead of "end of document".
+        return tomllib.loads(f"{toml}\n")
     except RecursionError as e:
         raise TemplateError("The front matter is nested too deeply.", source=source) from e
     except ValueError as e:
@@ -65,6 +70,14 @@ def parse_front_matter(toml: str, *, source: str) -> dict[str, Any]:
         raise TemplateError(
             f"The front matter is no TOML: {problem} (column {place[2]}).", source=source, line=int(place[1]) + 1
         ) from e
+
+
+def _refuse_long_keys(toml: str, source: str) -> None:
+    """Raise TemplateError for a key of many dotted names: tomllib's time grows with the cube of their number."""
+    without_strings = _LITERAL.sub(lambda found: "_" + "\n" * found[0].count("\n"), toml)
+    if found := _LONG_KEY.search(without_strings):
+        line = without_strings.count("\n", 0, found.start()) + 2
+        raise TemplateError("A key here is nested too deeply.", source=source, line=line)
 
 
 class LineIndex:
@@ -145,6 +158,6 @@ _ESCAPES: Final = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\
 
 
 def toml_string(text: str) -> str:
-    """Return `text` as a TOML basic string on one line."""
-    escaped = (_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else c) for c in text)
+    """Return `text` as a TOML basic string on one line, with every control character escaped."""
+    escaped = (_ESCAPES.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 32 or 127 <= ord(c) < 160 else c) for c in text)
     return f'"{"".join(escaped)}"'

@@ -17,6 +17,7 @@ Markup = Literal["auto", "transcript"]
 
 MARKUPS: Final[tuple[Markup, ...]] = ("auto", "transcript")
 MAX_TEMPLATE_BYTES: Final = 64 * 1024
+MAX_LABELS: Final = 50
 MAX_STOPS: Final = 16
 MAX_STOP_CHARACTERS: Final = 200
 # Subcommands of `prompt`: `prompt list` must never be a template.
@@ -257,12 +258,11 @@ class _Reader:
         return value
 
     def labels(self) -> tuple[str, ...]:
-        """Return the labels of a classify template: at least two, all different."""
+        """Return the labels of a classify template, all different."""
         labels = self._texts("labels")
-        if len(labels) < 2:
-            raise self.error(
-                "Kind classify needs labels, a list of at least two texts.", "labels" if labels else "kind"
-            )
+        if not 2 <= len(labels) <= MAX_LABELS:
+            problem = f"Kind classify needs labels, a list of 2 to {MAX_LABELS} texts."
+            raise self.error(problem, "labels" if labels else "kind")
         for i, label in enumerate(labels):
             if not label or label != label.strip():
                 problem = f"The label {_quoted(label)} must be a text without white space at its ends."

@@ -97,8 +97,10 @@ def _read_chat(
 def _find_slots(body: str, first_line: int, kind: Kind, source: str) -> list[_Slot]:
     lines = body.split("\n")
     slots = []
+    index = counted = 0
     for match in Template.pattern.finditer(body):
-        index = body.count("\n", 0, match.start())
+        index += body.count("\n", counted, match.start())
+        counted = match.start()
         if match["invalid"] is not None:
             problem = "A dollar sign is written $$; a single one starts a slot, such as $" + SLOTS[kind][-1] + "."
             raise TemplateError(problem, source=source, line=first_line + index)
