@@ -4,11 +4,11 @@ import asyncio
 import math
 import shutil
 import signal
-import sys
 from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession, print_formatted_text
+from prompt_toolkit.application import get_app_session
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
@@ -69,8 +69,10 @@ class AnswerView:
 
     def _erase(self) -> None:
         if self._num_rows:
-            sys.stdout.write(f"\x1b[{self._num_rows}A\r\x1b[J")
-            sys.stdout.flush()
+            output = get_app_session().output
+            output.cursor_up(self._num_rows)
+            output.erase_down()
+            output.flush()
         self._num_rows = 0
 
 

@@ -8,6 +8,7 @@ from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
 from bot.core.cards import Bars, Block, Card, Choices, Facts, Table, Text, TintedText, Verbatim
+from bot.core.safe_text import clean_model_text
 
 # One hue, from almost nothing to strong, with the text colour that stays readable on it.
 _TINTS: Final = (
@@ -70,7 +71,7 @@ def _choices(choices: Choices) -> StyleAndTextTuples:
     if not choices.options:
         return [("", tail + "\n")]
     for i, option in enumerate(choices.options):
-        lines += [("", f"{choices.first_number + i}  {tail}"), (MODEL_STYLE, option), ("", "\n")]
+        lines += [("", f"{choices.first_number + i}  {tail}"), (MODEL_STYLE, clean_model_text(option)), ("", "\n")]
     return lines
 
 
@@ -79,7 +80,7 @@ def render_block(block: Block, *, is_colored: bool) -> StyleAndTextTuples:
     match block:
         case Text():
             style = MODEL_STYLE if block.is_model_text and is_colored else QUIET_STYLE if block.is_quiet else ""
-            return [(style, block.text + "\n")]
+            return [(style, (clean_model_text(block.text) if block.is_model_text else block.text) + "\n")]
         case Facts():
             return [("", " · ".join(f"{name} {value}" for name, value in block.items) + "\n")]
         case Table():

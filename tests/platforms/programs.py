@@ -1,0 +1,72 @@
+"""The bot as a program of its own: `python -m bot` in a subprocess with a home and a model of the test's."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How to start the bot: its home folder, its model, and further environment."""
+
+    home: Path
+    model: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database(self) -> Path:
+        """Return the database file."""
+        return self.home / "fewshot.db"
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start `python -m bot` with `arguments`; the caller ends it."""
+        environment = {
+            **os.environ,
+            "HOME": str(self.home),
+            "MODEL": str(self.model),
+            "DATABASE": str(self.database),
+            "NUM_THREADS": "1",
+            "PYTHONPATH": str(PROJECT),
+            **self.environment,
+        }
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(
+            [sys.executable, "-m", "bot", *arguments], env=environment, cwd=self.home, **{**pipes, **options}
+        )
+
+    def run(self, *arguments: str, typed: bytes = b"") -> "Finished":
+        """Run `python -m bot` with `arguments` and standard input `typed` to its end."""
+        with self.start(*arguments) as process:
+            try:
+                out, err = process.communicate(typed, timeout=120)
+            except BaseException:
+                process.kill()
+                raise
+        return Finished(process.returncode, out.decode(), err.decode())
+
+    def ask(self, *lines: str) -> list[dict[str, Any]]:
+        """Return the JSON objects that answer `lines`, one each."""
+        finished = self.run("terminal", "--json", typed="".join(f"{line}\n" for line in lines).encode())
+        if finished.status:
+            raise AssertionError(finished.err)
+        return finished.objects
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A program that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """Return each line of standard output as a JSON object."""
+        return [json.loads(line) for line in self.out.splitlines()]

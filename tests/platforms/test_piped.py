@@ -1,0 +1,217 @@
+"""The terminal at the end of a pipe, as a program of its own: answers in order, JSON for scripts, mistakes."""
+
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_models
+from tests.platforms.programs import Program
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.make_tiny_llama(tmp_path_factory.mktemp("model"), context_length=1024)
+
+
+@pytest.fixture
+def program(tmp_path: Path, model: Path) -> Program:
+    return Program(tmp_path, model)
+
+
+def test_each_line_is_answered_in_order_and_the_program_ends_with_status_0(program: Program) -> None:
+    finished = program.run("terminal", typed=b"!prompt list\n\n   \n!settings\n!context\nhello")
+    assert finished.status == 0
+    assert finished.out.index("sentiment") < finished.out.index("chat_template") < finished.out.index("nothing to")
+    assert finished.err.startswith("Model: ")
+    assert finished.err.count("\n") == 1
+
+
+def test_json_gives_one_object_for_each_line_that_is_not_empty(program: Program) -> None:
+    lines = [
+        b"hello there",
+        b"",
+        b"!perplexity Can it do that?",
+        b"!next Can it",
+        b"!complete --seed 3 Can it",
+        b"2",
+        b"!prompt sentiment I like it",
+        b"!compare a cat | a dog",
+        b"!nonsense",
+        b"!perplexity",
+        b"\xff\xfe broken",
+        b"   ",
+        b"!stats",
+    ]
+    finished = program.run("terminal", "--json", typed=b"\n".join(lines) + b"\n")
+    assert finished.status == 0
+    objects = finished.objects
+    assert [o["command"] for o in objects] == [
+        "chat",
+        "perplexity",
+        "next",
+        "complete",
+        "complete",
+        "prompt run",
+        "compare",
+        "nonsense",
+        "perplexity",
+        "chat",
+        "stats",
+    ]
+    assert all(isinstance(o["text"], str) for o in objects)
+    assert [bool(o.get("error")) for o in objects] == [False] * 7 + [True] * 3 + [False]
+    assert all("\n" not in o["error"] for o in objects if "error" in o)
+    _, perplexity, following, complete, taken, classified, *_ = objects
+    assert {"perplexity", "bits_per_byte", "num_tokens"} <= perplexity.keys()
+    assert len(perplexity["tokens"]) == perplexity["num_tokens"]
+    assert all(set(token) == {"text", "logprob"} for token in perplexity["tokens"])
+    assert sum(word["probability"] for word in following["words"]) <= 1 + 1e-6
+    assert len(complete["choices"]) == 3
+    assert {"text", "logprob", "finish_reason"} <= complete["choices"][0].keys()
+    assert complete["seed"] == 3
+    assert taken["prompt"] == "Can it" + complete["choices"][1]["text"]
+    assert sum(classified["probabilities"].values()) == pytest.approx(1)
+    assert classified["label"] in classified["probabilities"]
+
+
+def test_a_line_of_a_megabyte_is_one_sentence_and_the_next_line_works(program: Program) -> None:
+    finished = program.run("terminal", "--json", typed=b"x" * 2**20 + b"\n" + b"y" * 2**23 + b"\n!prompt list\n")
+    too_long, far_too_long, listed = finished.objects
+    assert "1,048,576 bytes" in too_long["error"]
+    assert "bytes; at most 262,144 are read" in far_too_long["error"]
+    assert "templates" in listed
+
+
+def test_what_was_said_is_in_the_prompt_after_a_restart_and_not_after_fresh(program: Program) -> None:
+    program.ask("my cat is called Miaou")
+    (_, why) = program.ask("what now?", "!why")
+    assert "my cat is called Miaou" in why["prompt"]
+    assert why["is_exact"]
+    *_, why = program.ask("!fresh", "and now?", "!why")
+    assert "Miaou" not in why["prompt"]
+    assert "and now?" in why["prompt"]
+
+
+def test_channels_and_servers_are_apart(program: Program) -> None:
+    program.run("terminal", "--channel", "a", "--server", "one", typed=b"the secret word is plum\n")
+    for place in (["--channel", "b", "--server", "one"], ["--channel", "a", "--server", "two"]):
+        finished = program.run("terminal", "--json", *place, typed=b"hello\n!why\n")
+        assert "plum" not in finished.objects[1]["prompt"]
+
+
+def test_a_member_may_not_change_settings(program: Program) -> None:
+    finished = program.run("terminal", "--json", "--role", "member", typed=b"!settings preset wild\n")
+    assert finished.objects[0]["error"] == "settings is for moderators."
+
+
+def test_ctrl_c_ends_a_piped_program_with_status_130(program: Program) -> None:
+    with program.start("terminal", "--json") as process:
+        try:
+            process.stdin.write(b"!prompt list\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            assert process.stdout.readline()  # type: ignore[union-attr]
+            process.send_signal(signal.SIGINT)
+            process.stdin.write(b"!prompt list\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+def test_killed_in_the_middle_of_an_answer_everything_acknowledged_is_there(program: Program) -> None:
+    with program.start("terminal", "--json") as process:
+        try:
+            process.stdin.write(b"first message\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            first = process.stdout.readline()  # type: ignore[union-attr]
+            process.stdin.write(b"second message\n" + b"!complete --max_new_tokens 500 --n 5 long\n" * 5)  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            process.stdout.readline()  # type: ignore[union-attr]
+        finally:
+            process.kill()
+            process.wait()
+    assert b'"chat"' in first
+    with sqlite3.connect(program.database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    _, why = program.ask("third message", "!why")
+    assert "first message" in why["prompt"]
+    assert "second message" in why["prompt"]
+
+
+def test_nobody_reading_the_answers_is_no_traceback(program: Program) -> None:
+    with program.start("terminal", "--json") as process:
+        try:
+            process.stdout.close()  # type: ignore[union-attr]
+            process.stdout = None
+            _, err = process.communicate(b"!prompt list\n!prompt list\n", timeout=60)
+        finally:
+            process.kill()
+    assert b"Traceback" not in err
+    assert b"Exception" not in err
+
+
+MISTAKES = {
+    "a model that does not exist": ({"MODEL": "gtp2"}, "did you mean gpt2?"),
+    "a model folder that is not there": ({"MODEL": "/nowhere/at/all"}, "/nowhere/at/all"),
+    "a device that is not there": ({"DEVICE": "cuda:7"}, "cuda"),
+    "a device that does not exist": ({"DEVICE": "toaster"}, "toaster"),
+    "a precision that is not offered": ({"PRECISION": "int3"}, "float32"),
+    "a number that is none": ({"MAX_WAITING": "many"}, "MAX_WAITING takes a whole number"),
+    "a log level that tells too much": ({"LOG_LEVEL": "DEBUG"}, "LOG_LEVEL takes one of INFO, WARNING, ERROR"),
+    "a prompts folder without prompts": ({"PROMPTS_DIR": "/"}, "PROMPTS_DIR names the folder"),
+    "a database that is a folder": ({"DATABASE": "/"}, "/"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_the_operator_is_one_sentence_and_status_2(program: Program, mistake: str) -> None:
+    environment, part = MISTAKES[mistake]
+    finished = Program(program.home, program.model, environment).run("terminal", typed=b"hello\n")
+    assert finished.status == 2
+    assert finished.out == ""
+    sentence = finished.err.strip().splitlines()[-1]
+    assert part in sentence
+    assert "Traceback" not in finished.err
+    assert len(finished.err.strip().splitlines()) <= 2
+
+
+def test_a_broken_prompt_file_stops_the_start_with_its_file_and_line(program: Program, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts"
+    prompts.mkdir()
+    (prompts / "odd.prompt").write_text('+++\ndescription = "x"\nkind = "compleet"\n+++\n$input\n')
+    finished = Program(program.home, program.model, {"PROMPTS_DIR": str(prompts)}).run("terminal", typed=b"hello\n")
+    assert finished.status == 2
+    assert finished.err.startswith("odd.prompt:3: ")
+    assert "complete" in finished.err
+    assert finished.err.count("\n") == 1
+
+
+def test_a_database_that_is_none_is_one_sentence_and_stays_as_it_was(program: Program) -> None:
+    program.database.write_bytes(b"this is a letter to grandmother, not a database\n" * 100)
+    finished = program.run("terminal", typed=b"hello\n")
+    assert finished.status == 2
+    assert "Traceback" not in finished.err
+    kept = [path.read_bytes() for path in program.home.glob("fewshot.db*")]
+    assert any(b"grandmother" in data for data in kept)
+
+
+def test_model_info_tells_scripts_what_runs(program: Program) -> None:
+    finished = program.run("model", "info", "--json")
+    (info,) = finished.objects
+    assert info["folder"] == str(program.model)
+    assert info["device"] == "cpu"
+    assert info["precision"] == "float32"
+    assert info["context_length"] == 1024
+    assert info["num_parameters"] > 0
+
+
+def test_model_list_names_every_known_model(program: Program) -> None:
+    finished = program.run("model", "list")
+    assert finished.status == 0
+    for name in ("gpt2", "gpt2-xl", "openai-community/openai-gpt", "smollm2-135m"):
+        assert name in finished.out
