@@ -1,6 +1,7 @@
 """A conversation: a message in, the model's reply out, built from the channel's template and what was said before."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from bot.core.prompt import (
 )
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
-from bot.core.safe_text import clean_model_text
+from bot.core.safe_text import clean_model_text, clean_name
 from bot.core.sampling import SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.template import PromptTemplate
@@ -52,7 +53,7 @@ class ChatPrompt:
     reads: tuple[tuple[str, int], ...]
     num_prompt_tokens: int
     num_template_tokens: int
-    num_turns_dropped: int
+    num_messages_dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class ContextUse:
     num_free_tokens: int
     context_length: int
     num_turns: int
-    num_turns_dropped: int
+    num_messages_dropped: int
 
 
 class Chat:
@@ -87,7 +88,8 @@ class Chat:
         self._templates = templates
         self._channel_settings = channel_settings
         self._timeout_s = timeout_s
-        self.bot_name = bot_name
+        # As it stands in prompts, so that the bot's own lines are known as such in what the model writes.
+        self.bot_name = clean_name(bot_name)
         self._locks: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
 
     async def reply(self, message: Message, stopper: Stopper) -> AsyncGenerator[Card]:
@@ -97,7 +99,12 @@ class Chat:
         """
         lock = self._locks.setdefault(message.scope, asyncio.Lock())
         async with lock:
-            chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to)
+            try:
+                chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to)
+            except PromptTooLong:
+                # Kept, what was refused would stand between every later message and what was said before it.
+                await self._store.delete_message(message.scope.platform, message.id)
+                raise
             async for card in self._write(message, chat_prompt, stopper):
                 yield card
 
@@ -111,7 +118,8 @@ class Chat:
         limit = int(self._value(settings, "history_length"))
         params = apply_options(SamplingParams(), template.sampling)
         if "preset" in settings:
-            params = apply_options(params, {"preset": settings["preset"]})
+            params = apply_options(params, {"preset": self._value(settings, "preset")})
+        params = replace(params, n=1)
         messages: Sequence[HistoryMessage]
         if reply_to and message_id:
             links = await self._store.load_reply_chain(scope, message_id, limit=limit)
@@ -121,43 +129,49 @@ class Chat:
         return await self.build(template, messages, params)
 
     def _value(self, settings: Mapping[str, str], name: str) -> str:
-        return settings.get(name, self._channel_settings[name].default)
+        setting = self._channel_settings[name]
+        if name in settings:
+            # What was set may be gone by now: a template that the operator took away.
+            with contextlib.suppress(RequestError):
+                return setting.read(name, settings[name])
+        return setting.default
 
     async def build(
         self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams
     ) -> ChatPrompt:
-        """Build the prompt of `messages`, oldest first; the oldest turns are left out where not all fit."""
+        """Build the prompt of `messages`, oldest first; the oldest ones are left out where not all fit."""
         is_markup = template.markup == "auto" and self._engine.info.has_chat_template
-        turns = merge_turns(messages)
-        if not turns:
+        # Left out message by message, not turn by turn: all that a person says without an answer is one turn.
+        said = [(message, turn) for message in messages for turn in merge_turns([message])]
+        if not said:
             raise RequestError("There is nothing to answer here yet.")
         room = self._engine.info.context_length - min(params.max_new_tokens, self._engine.info.context_length // 2)
-        lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for turn in turns]
+        lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for _, turn in said]
         counts = await self._engine.count_tokens(lines)
-        (base,) = await self._engine.count_tokens([await self.render(template, turns[-1:], is_markup=is_markup)])
+        (base,) = await self._engine.count_tokens([await self.render(template, [said[-1][1]], is_markup=is_markup)])
         first = select_turns(counts, room - max(0, base - counts[-1]))
         while True:
-            prompt = await self.render(template, turns[first:], is_markup=is_markup)
+            kept = [message for message, _ in said[first:]]
+            turns = merge_turns(kept)
+            prompt = await self.render(template, turns, is_markup=is_markup)
             (num_tokens,) = await self._engine.count_tokens([prompt])
             if num_tokens <= room:
                 break
-            if first == len(turns) - 1:
+            if first == len(said) - 1:
                 raise PromptTooLong(num_tokens=num_tokens, max_tokens=room)
             first += 1
-        kept = turns[first:]
-        kept_ids = {message_id for turn in kept for message_id in turn.message_ids}
-        speakers = speakers_of(template, kept, bot_name=self.bot_name)
+        speakers = speakers_of(template, turns, bot_name=self.bot_name)
         return ChatPrompt(
             prompt=prompt,
             template=template,
-            turns=kept,
+            turns=turns,
             is_markup=is_markup,
             params=replace(params, stop=stops_of(template, speakers)),
             speakers=speakers,
-            reads=tuple((m.id, m.revision) for m in messages if m.id in kept_ids),
+            reads=tuple((message.id, message.revision) for message in kept),
             num_prompt_tokens=num_tokens,
             num_template_tokens=max(0, base - counts[-1]),
-            num_turns_dropped=first,
+            num_messages_dropped=first,
         )
 
     async def count_context(self, scope: Scope) -> ContextUse:
@@ -173,7 +187,7 @@ class Chat:
             num_free_tokens=length - chat_prompt.num_prompt_tokens - num_answer,
             context_length=length,
             num_turns=len(chat_prompt.turns),
-            num_turns_dropped=chat_prompt.num_turns_dropped,
+            num_messages_dropped=chat_prompt.num_messages_dropped,
         )
 
     async def render(
@@ -204,6 +218,8 @@ class Chat:
                             generation.cancel()
                     if loop_start is None and (text := self._clean(raw, chat_prompt)):
                         yield Card(blocks=(Text(text, is_model_text=True),), is_final=False)
+            if loop_start is None:
+                loop_start = find_loop(raw)
             text = self._clean(raw[:loop_start], chat_prompt)
             is_last = attempt == MAX_ATTEMPTS - 1
             if stopper.is_stopped or is_last or (text and loop_start is None):
@@ -238,7 +254,7 @@ class Chat:
             template=chat_prompt.template,
             inputs={"bot_name": self.bot_name},
         )
-        reply = GeneratedReply("chat", text, chat_prompt.prompt, origin, params, generation)
+        reply = GeneratedReply("chat", text, chat_prompt.prompt, origin, params, generation, reason)
         notice = await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
         blocks = (Text(text, is_model_text=True), *([Text(notice, is_quiet=True)] if notice else []))
         return Card(

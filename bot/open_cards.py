@@ -36,7 +36,8 @@ class CompletionTree:
     The text so far is what was asked followed by `taken`. What was asked is kept in the message `message_id` (behind
     its command where `is_command_line`), not here, so that forgetting the message forgets it. `options` are
     the continuations on offer. `past` holds earlier (taken, options), oldest first, for undo. `num_rounds` counts what
-    was drawn, so that each round has a seed of its own that follows from the first.
+    was drawn, so that each round has a seed of its own that follows from the first. `ends_sentence` says that
+    continuations end with their sentence; who asked for a length gets that instead.
     """
 
     message_id: str
@@ -46,6 +47,7 @@ class CompletionTree:
     options: tuple[CompletionOption, ...] = ()
     past: tuple[tuple[str, tuple[CompletionOption, ...]], ...] = ()
     num_rounds: int = 0
+    ends_sentence: bool = True
 
     @property
     def round_params(self) -> SamplingParams:
@@ -86,6 +88,7 @@ class CompletionTree:
             "options": [option.to_dict() for option in self.options],
             "past": [[taken, [option.to_dict() for option in options]] for taken, options in self.past],
             "num_rounds": self.num_rounds,
+            "ends_sentence": self.ends_sentence,
         }
 
     @classmethod
@@ -101,6 +104,7 @@ class CompletionTree:
                 (taken, tuple(CompletionOption(**option) for option in options)) for taken, options in values["past"]
             ),
             num_rounds=values["num_rounds"],
+            ends_sentence=values["ends_sentence"],
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from bot.core.messages import Author, Message
 from bot.core.prompt_parts import Prompt
+from bot.core.results import FinishReason
 from bot.core.sampling import SamplingParams
 from bot.core.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
@@ -46,7 +47,10 @@ def prompt_sha256(prompt: Prompt) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedReply:
-    """A reply that is about to be kept, and how the model came to it."""
+    """A reply that is about to be kept, and how the model came to it.
+
+    `finish_reason` is None where the reply ends as the first continuation of the generation did.
+    """
 
     command: str
     text: str
@@ -54,6 +58,7 @@ class GeneratedReply:
     origin: PromptOrigin
     params: SamplingParams
     generation: Generation
+    finish_reason: FinishReason | None = None
 
 
 async def record_reply(
@@ -72,7 +77,7 @@ async def record_reply(
         sampling=reply.params,
         num_prompt_tokens=timings.num_prompt_tokens if timings else 0,
         num_new_tokens=timings.num_new_tokens if timings else 0,
-        finish_reason=completions[0].finish_reason if completions else "cancelled",
+        finish_reason=reply.finish_reason or (completions[0].finish_reason if completions else "cancelled"),
         timings=timings,
         prompt_inputs={"mode": reply.origin.mode, "suffix": reply.origin.suffix, **reply.origin.inputs},
         prompt_sha256=prompt_sha256(reply.prompt),

@@ -36,6 +36,8 @@ class TemplateLibrary:
             raise SetupError(f"The prompt files in {folder} can't be read: {e.strerror or e}.") from e
         if not templates:
             raise SetupError(f"There is no {SUFFIX} file in {folder}; PROMPTS_DIR names the folder.")
+        if not any(template.kind == "chat" for template in templates.values()):
+            raise SetupError(f"No template in {folder} is of kind chat; without one the bot can't talk.")
         return cls(templates)
 
     def __iter__(self) -> Iterator[PromptTemplate]:

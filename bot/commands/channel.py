@@ -67,8 +67,8 @@ async def answer_context(request: Request) -> Cards:
     )
     blocks = [Table(("what the model would read now", "tokens"), rows)]
     dropped = (
-        [Text(f"{use.num_turns_dropped} older turns do not fit and are not read.", is_quiet=True)]
-        if use.num_turns_dropped
+        [Text(f"older messages that do not fit and are not read: {use.num_messages_dropped}", is_quiet=True)]
+        if use.num_messages_dropped
         else []
     )
     yield Card(
@@ -78,7 +78,7 @@ async def answer_context(request: Request) -> Cards:
             "num_template_tokens": use.num_template_tokens,
             "num_history_tokens": use.num_history_tokens,
             "num_turns": use.num_turns,
-            "num_turns_dropped": use.num_turns_dropped,
+            "num_messages_dropped": use.num_messages_dropped,
             "num_answer_tokens": use.num_answer_tokens,
             "num_free_tokens": use.num_free_tokens,
             "context_length": use.context_length,

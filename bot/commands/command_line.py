@@ -87,7 +87,7 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
 
 def _unknown_option(typed: str, known: Sequence[str]) -> str:
     if not known:
-        return f"This command takes no options; to begin the text with --{typed}, write -- before it."
+        return f"This command takes no options; to begin the text with --{typed[:32]}, write -- before it."
     suggestion = nearest(typed, known)
     hint = f"did you mean --{suggestion}?" if suggestion else f"it takes --{', --'.join(known)}."
     return f"There is no option --{typed[:32]}; {hint}"
@@ -124,22 +124,25 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
     Raises RequestError, one sentence, for an unknown command or option, a wrong value or a missing leading word.
     """
     command, rest = find_command(text, commands)
+    # White space before leading words and their options means nothing; before the text it is the text's.
+    if command.arguments:
+        rest = rest.lstrip()
     options, rest = split_options(rest, command.options)
     arguments: dict[str, str] = {}
     for i, name in enumerate(command.arguments):
-        word, after = _split_word(rest.lstrip() if command.text == "none" else rest)
+        word, after = _split_word(rest.lstrip())
         if not word:
             if i < len(command.arguments) - command.num_optional_arguments:
                 raise RequestError(f"{name} is missing: {command.usage}")
             break
         arguments[name] = word
         rest = after
-    if arguments and command.options and command.text != "none":
-        more, rest = split_options(rest, command.options)
+    if arguments and command.options:
+        more, rest = split_options(rest.lstrip() if command.text == "none" else rest, command.options)
         both = sorted(set(options) & set(more))
         if both:
             raise RequestError(f"--{both[0]} is given twice.")
         options |= more
     if command.text == "none" and rest.strip():
         raise RequestError(f"{command.name} takes no text: {command.usage}")
-    return CommandLine(command, arguments, options, rest)
+    return CommandLine(command, arguments, options, "" if command.text == "none" else rest)

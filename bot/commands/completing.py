@@ -27,10 +27,10 @@ def is_action(text: str) -> bool:
 async def answer_complete(request: Request) -> Cards:
     """Answer with several continuations of the text to choose from."""
     params = apply_options(DEFAULT_PARAMS, request.options).with_seed()
-    tree = CompletionTree(request.source.message_id, request.source.is_command_line, params)
-    # Who says how long wants that length; otherwise a continuation ends with its sentence.
+    source = request.source
     ends_sentence = "max_new_tokens" not in request.options
-    async for card in _Step(request, request.text, None).draw(tree, ends_sentence=ends_sentence):
+    tree = CompletionTree(source.message_id, source.is_command_line, params, ends_sentence=ends_sentence)
+    async for card in _Step(request, request.text, None).draw(tree):
         yield card
 
 
@@ -67,14 +67,14 @@ class _Step:
     base: str
     card: OpenCard | None
 
-    async def draw(self, tree: CompletionTree, *, keeps: bool = False, ends_sentence: bool = True) -> Cards:
+    async def draw(self, tree: CompletionTree, *, keeps: bool = False) -> Cards:
         """Draw the next continuations; `keeps` puts them behind those on offer. A half-typed word is finished."""
         params = tree.round_params
         old = tree.options if keeps else ()
         if len(old) + params.n > MAX_OPTIONS:
             params = replace(params, n=MAX_OPTIONS - len(old))
         shown = [option.text for option in old] + [""] * params.n
-        generation = self._generate(self.base + tree.taken, params, heal=not tree.taken, ends_sentence=ends_sentence)
+        generation = self._generate(tree, self.base + tree.taken, params, heal=not tree.taken)
         async with generation:
             self.request.stopper.on_stop(generation.cancel)
             async for delta in generation:
@@ -93,7 +93,7 @@ class _Step:
             params = replace(tree.round_params, n=1)
             if params.seed is not None:
                 params = replace(params, seed=(params.seed + i) % 2**63)
-            generation = self._generate(self.base + tree.taken + option.text, params)
+            generation = self._generate(tree, self.base + tree.taken + option.text, params)
             async with generation:
                 self.request.stopper.on_stop(generation.cancel)
                 async for delta in generation:
@@ -104,15 +104,13 @@ class _Step:
             notice = await self._record(tree.taken + option.text, params, generation)
         yield await self.show(tree.offer(tuple(longer)), notice=notice)
 
-    def _generate(
-        self, text: str, params: SamplingParams, *, heal: bool = False, ends_sentence: bool = True
-    ) -> Generation:
+    def _generate(self, tree: CompletionTree, text: str, params: SamplingParams, *, heal: bool = False) -> Generation:
         services = self.request.services
         return services.engine.generate(
             Prompt.plain(text),
             params,
             heal=heal,
-            end_at=end_of_sentence if ends_sentence else None,
+            end_at=end_of_sentence if tree.ends_sentence else None,
             timeout_s=services.request_timeout_s,
         )
 

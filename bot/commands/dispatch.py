@@ -14,7 +14,7 @@ from bot.commands.services import Services
 from bot.core.cards import error_card
 from bot.core.messages import Message
 from bot.core.prompt_parts import Prompt
-from bot.core.safe_text import replace_lone_surrogates
+from bot.core.safe_text import clean_history_text, replace_lone_surrogates
 from bot.core.sampling import SamplingParams
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
@@ -94,7 +94,7 @@ class Bot:
         if line.command.who == "moderators" and not message.author.is_moderator:
             raise RequestError(f"{line.command.name} is for moderators.")
         text, source = line.text, TextSource(message.id)
-        if line.command.text != "none" and not text.strip():
+        if line.command.text == "required" and not text.strip():
             text, source = await self._replied_text(message) or (text, source)
         if line.command.text == "required" and not text.strip():
             raise RequestError(f"{line.command.text_name} is missing: {self.command_prefix}{line.command.usage}")
@@ -150,6 +150,7 @@ def _checked(message: Message) -> Message:
     num_bytes = len(text.encode())
     if num_bytes > MAX_TEXT_BYTES:
         raise RequestError(f"That text has {num_bytes:,} bytes; at most {MAX_TEXT_BYTES:,} are read. Shorten it.")
-    if not text.strip():
+    # Invisible characters alone say nothing either: the model would answer what was said before.
+    if not clean_history_text(text).strip():
         raise RequestError("That message is empty; say something, or ask for help.")
     return replace(message, text=text)

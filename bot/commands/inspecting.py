@@ -76,8 +76,8 @@ async def answer_perplexity(request: Request) -> Cards:
     model = services.engine.info.name
     facts = Facts(
         (
-            ("perplexity", f"{figures.perplexity:,.2f}"),
-            ("bits per byte", f"{figures.bits_per_byte:.3f}"),
+            ("perplexity", f"{figures.perplexity:,.2f}" if figures.num_scored else "—"),
+            ("bits per byte", f"{figures.bits_per_byte:.3f}" if figures.num_scored else "—"),
             ("tokens", f"{figures.num_tokens:,}"),
             ("model", model),
         )
@@ -86,8 +86,8 @@ async def answer_perplexity(request: Request) -> Cards:
         blocks=(facts, _tinted(request.text, words), _surprising_table(words), *_notes(figures)),
         data={
             "input": request.text,
-            "perplexity": figures.perplexity,
-            "bits_per_byte": figures.bits_per_byte,
+            "perplexity": figures.perplexity if figures.num_scored else None,
+            "bits_per_byte": figures.bits_per_byte if figures.num_scored else None,
             "num_tokens": figures.num_tokens,
             "tokens": _token_data(scores),
             "words": [{"text": word.text, "surprisal_bits": word.surprisal} for word in words],
@@ -110,6 +110,8 @@ async def answer_compare(request: Request) -> Cards:
     letters = "ABCDE"
     all_scores = [await services.engine.score(text) for text in texts]
     figures = [summarize(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
+    if not all(figure.num_scored for figure in figures):
+        raise RequestError("This model can't score a first token, so compare texts of at least two tokens.")
     verdict = compare_figures(figures)
     rows = tuple(
         (letter, text, f"{figure.total_bits:.1f}", f"{figure.bits_per_byte:.3f}", f"{figure.perplexity:,.2f}")

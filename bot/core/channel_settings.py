@@ -48,10 +48,17 @@ def _choice(name: str, help: str, default: str, choices: Sequence[str]) -> Chann
     return ChannelSetting(name, help, default, takes, read)
 
 
+def _default_template(chat_templates: Sequence[str]) -> str:
+    return "chat" if "chat" in chat_templates else chat_templates[0]
+
+
 def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> Mapping[str, ChannelSetting]:
-    """Return all settings by name; the operator's `retention_days` is the default and the most that is taken."""
+    """Return all settings by name; the operator's `retention_days` is the default and the most that is taken.
+
+    `chat_templates` are the names of all templates for chat, at least one.
+    """
     settings = (
-        _choice("chat_template", "template of the conversation", "chat", chat_templates),
+        _choice("chat_template", "template of the conversation", _default_template(chat_templates), chat_templates),
         _choice("preset", "sampling of chat answers", "normal", tuple(PRESETS)),
         _whole("history_length", "messages that the model may read at most", 40, 1, 200),
         _whole("retention_days", "days that messages are kept", retention_days, 1, retention_days, is_server_only=True),
