@@ -1,9 +1,14 @@
 """Fixtures for every test: tiny random models on disk, made once in a session."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.bots import Talk
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +51,49 @@ def tiny_llama2(tiny_model: Callable[[str], Path]) -> Path:
 def tiny_openai_gpt(tiny_model: Callable[[str], Path]) -> Path:
     """Return the folder of a tiny random first GPT: no cache, no BOS, no EOS."""
     return tiny_model("openai_gpt")
+
+
+@pytest.fixture(scope="session")
+def roomy_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function from gpt2 or llama to the folder of that tiny model with room for a conversation."""
+    import torch
+
+    from tests import tiny_models
+
+    torch.set_num_threads(1)
+    folders: dict[str, Path] = {}
+
+    def folder_of(name: str) -> Path:
+        if name not in folders:
+            make = getattr(tiny_models, f"make_tiny_{name}")
+            folders[name] = make(tmp_path_factory.mktemp(f"roomy_{name}"), context_length=512)
+        return folders[name]
+
+    return folder_of
+
+
+@pytest.fixture
+def open_tiny(tmp_path: Path, roomy_model: Callable[[str], Path]) -> Callable[..., "AbstractAsyncContextManager[Talk]"]:
+    """Return a function that opens the real bot on a tiny model; again and again on the same database."""
+    from tests.bots import open_tiny_bot
+
+    def open_it(model: str = "gpt2", **settings: Any) -> "AbstractAsyncContextManager[Talk]":
+        return open_tiny_bot(roomy_model(model), tmp_path, **settings)
+
+    return open_it
+
+
+@pytest.fixture
+async def talk(open_tiny: Callable[..., "AbstractAsyncContextManager[Talk]"]) -> "AsyncIterator[Talk]":
+    """Return the real bot on a tiny GPT-2, which reads conversations as transcripts."""
+    async with open_tiny("gpt2") as opened:
+        yield opened
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+async def any_talk(
+    request: pytest.FixtureRequest, open_tiny: Callable[..., "AbstractAsyncContextManager[Talk]"]
+) -> "AsyncIterator[Talk]":
+    """Return the real bot on a tiny GPT-2 (transcript), then on a tiny Llama (the model's own chat markup)."""
+    async with open_tiny(request.param) as opened:
+        yield opened

@@ -1,0 +1,229 @@
+"""The real bot on tiny models: opened as the program opens it, and talked to as a platform does."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from bot.__main__ import open_bot
+from bot.chat import Chat
+from bot.commands.dispatch import COMMANDS, Bot
+from bot.commands.services import Services
+from bot.core.cards import Card
+from bot.core.channel_settings import declare_settings
+from bot.core.messages import Author, Message, Scope
+from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import Prompt
+from bot.core.results import Completion, Delta, EngineStats, ModelInfo
+from bot.core.sampling import SamplingParams
+from bot.core.stopping import Stopper
+from bot.engine.catalog import ModelChoice
+from bot.settings import Settings
+from bot.store.database import Transaction
+from bot.store.store import Store
+from bot.templates import TemplateLibrary
+
+HERE = Scope("terminal", "home", "general")
+
+# Short, since each character of most words is a token of its own to the tiny models; the seed makes answers repeat.
+PROMPTS = {
+    "chat": (
+        '+++\ndescription = "A talk."\nkind = "chat"\n[sampling]\nseed = 5\nmax_new_tokens = 12\ntop_k = 0\n+++\n'
+        "You are $bot_name.\n\n$history\n$bot_name:\n"
+    ),
+    "pirate": (
+        '+++\ndescription = "A talk at sea."\nkind = "chat"\n[sampling]\nseed = 6\nmax_new_tokens = 12\n+++\n'
+        "$bot_name is a pirate.\n\n$history\n$bot_name:\n"
+    ),
+    "sentiment": (
+        '+++\ndescription = "Friendly or not?"\nkind = "classify"\nlabels = ["Positive", "Negative", "Neutral"]\n'
+        '[[examples]]\ninput = "I love this"\noutput = "Positive"\n'
+        '[[examples]]\ninput = "I hate this"\noutput = "Negative"\n+++\nFeelings.\n\n$examples\n$input ->\n'
+    ),
+    "translate-en-fr": (
+        '+++\ndescription = "English to French."\n[sampling]\nmax_new_tokens = 10\n'
+        '[[examples]]\ninput = "cat"\noutput = "chat"\n+++\nEnglish to French.\n\n$examples\n$input =\n'
+    ),
+    "story": '+++\ndescription = "A story."\n[sampling]\nmax_new_tokens = 10\n+++\nA story about $input\nOnce\n',
+    "exact": (
+        '+++\ndescription = "Always the same."\n[sampling]\ntemperature = 0\nmax_new_tokens = 5\n+++\nIt is $input so\n'
+    ),
+}
+
+
+def write_prompts(folder: Path, prompts: Mapping[str, str] = PROMPTS) -> Path:
+    """Write prompt files into `folder`; return it."""
+    folder.mkdir(exist_ok=True)
+    for name, text in prompts.items():
+        (folder / f"{name}.prompt").write_text(text, encoding="utf-8")
+    return folder
+
+
+@dataclass
+class Talk:
+    """An open bot, and what the tests ask of it. `message_ids` are those of all messages said, in order."""
+
+    bot: Bot
+    services: Services
+    message_ids: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    @property
+    def store(self) -> Store:
+        return self.services.store
+
+    async def snapshots(
+        self,
+        text: str,
+        *,
+        who: str = "Ann",
+        scope: Scope = HERE,
+        reply_to: str | None = None,
+        is_moderator: bool = True,
+        stopper: Stopper | None = None,
+    ) -> AsyncIterator[Card]:
+        """Say `text` and yield every snapshot of the answer."""
+        # Another opening of the same database goes on with other ids.
+        message_id = f"m{next(self._numbers)}-{id(self)}"
+        self.message_ids.append(message_id)
+        author = Author(id=who.lower(), name=who, is_moderator=is_moderator)
+        message = Message(message_id, scope, author, text, reply_to=reply_to)
+        async for card in self.bot.answer(message, stopper or Stopper()):
+            yield card
+
+    async def card(self, text: str, **how: Any) -> Card:
+        """Say `text` and return the last snapshot, which is the only final one."""
+        cards = [card async for card in self.snapshots(text, **how)]
+        assert [card.is_final for card in cards] == [False] * (len(cards) - 1) + [True]
+        return cards[-1]
+
+    async def ask(self, text: str, **how: Any) -> dict[str, Any]:
+        """Say `text` and return the data of an answer that is no error."""
+        card = await self.card(text, **how)
+        assert card.error is None, card.error
+        return dict(card.data)
+
+    async def refusal(self, text: str, **how: Any) -> str:
+        """Say `text` and return the one sentence with which it is refused."""
+        card = await self.card(text, **how)
+        assert card.error, card
+        assert not card.blocks
+        assert card.answers == "private"
+        assert card.data["error"] == card.error
+        assert "\n" not in card.error
+        assert len(card.error) < 400
+        return card.error
+
+    async def why(self, scope: Scope = HERE, **how: Any) -> dict[str, Any]:
+        """Return the data of `why` in `scope`."""
+        return await self.ask("!why", scope=scope, **how)
+
+    async def num_stored(self) -> int:
+        """Return how many messages are stored."""
+        return (await self.store.count_stored()).num_messages
+
+
+@asynccontextmanager
+async def open_tiny_bot(
+    model_folder: Path, folder: Path, *, prompts: Mapping[str, str] = PROMPTS, **settings: Any
+) -> AsyncIterator[Talk]:
+    """Open the real bot on the model in `model_folder`, with its database and prompt files in `folder`."""
+    chosen = Settings(
+        database=folder / "fewshot.db",
+        prompts_dir=write_prompts(folder / "prompts", prompts),
+        device="cpu",
+        num_threads=1,
+        **settings,
+    )
+    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it")) as bot:
+        yield Talk(bot, bot._services)
+
+
+async def fill_disk(store: Store) -> None:
+    """Let the database grow no more, as on a full disk: SQLite reports both as SQLITE_FULL."""
+
+    async def limit_pages(transaction: Transaction) -> None:
+        (row,) = await transaction.execute("PRAGMA page_count")
+        await transaction.execute(f"PRAGMA max_page_count = {row[0]}")
+
+    await store._database.write(limit_pages)
+
+
+async def empty_disk(store: Store) -> None:
+    """Let the database grow again."""
+
+    async def lift_limit(transaction: Transaction) -> None:
+        await transaction.execute("PRAGMA max_page_count = 1000000")
+
+    await store._database.write(lift_limit)
+
+
+class ScriptedGeneration:
+    """Writes a given text in pieces of a few characters; an exception in its place is raised."""
+
+    def __init__(self, script: str | Exception) -> None:
+        self._script = script
+        self.timings = None
+        self.completions: tuple[Completion, ...] = ()
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+
+    async def __aenter__(self) -> "ScriptedGeneration":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.cancel()
+
+    async def __aiter__(self) -> AsyncIterator[Delta]:
+        if isinstance(self._script, Exception):
+            raise self._script
+        written = ""
+        for start in range(0, len(self._script), 5):
+            if self.is_cancelled:
+                break
+            piece = self._script[start : start + 5]
+            written += piece
+            yield Delta(0, piece)
+        self.completions = (Completion(0, written, (1,), -1.0, "cancelled" if self.is_cancelled else "length"),)
+
+
+class ScriptedEngine:
+    """Writes the given texts one after another, the last one again and again; a token is a character to it.
+
+    `read` and `params` hold what each generation was given.
+    """
+
+    def __init__(self, scripts: Sequence[str | Exception], *, context_length: int = 2000) -> None:
+        self.info = ModelInfo("scripted", "", "cpu", "float32", context_length, 1, "none", True, False, 256)
+        self.scripts = list(scripts)
+        self.read: list[Prompt] = []
+        self.params: list[SamplingParams] = []
+
+    def generate(self, prompt: Prompt, params: SamplingParams, **_: object) -> ScriptedGeneration:
+        self.read.append(prompt)
+        self.params.append(params)
+        return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0])
+
+    async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        return tuple(len(prompt.text) for prompt in prompts)
+
+    async def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        raise NotImplementedError
+
+    def stats(self) -> EngineStats:
+        raise ValueError("a mistake in the program")
+
+
+@asynccontextmanager
+async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterator[Talk]:
+    """Open the bot on `engine`: everything else is real."""
+    templates = TemplateLibrary.read(write_prompts(folder / "prompts"))
+    settings = declare_settings(["chat", "pirate"], retention_days=30)
+    async with Store.open(folder / "fewshot.db") as store:
+        chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
+        services = Services(engine, store, templates, chat, settings, COMMANDS)
+        yield Talk(Bot(services), services)

@@ -1,0 +1,164 @@
+"""What a typed line means: command, leading words, options, text; and the sentence for each mistake."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.commands.command_line import parse_command_line
+from bot.commands.dispatch import COMMANDS
+from bot.core.sampling import SamplingParams, apply_options
+from bot.errors import RequestError
+
+LINES = [
+    ("complete a b", "complete", {}, {}, "a b"),
+    ("COMPLETE a", "complete", {}, {}, "a"),
+    ("complete", "complete", {}, {}, ""),
+    ("complete\na\nb\n", "complete", {}, {}, "a\nb\n"),
+    ("complete  two spaces ", "complete", {}, {}, " two spaces "),
+    ("complete \n\tx", "complete", {}, {}, "\n\tx"),
+    ("complete --n 2 a --seed 3", "complete", {}, {"n": 2}, "a --seed 3"),
+    ("complete --n 2   a", "complete", {}, {"n": 2}, "  a"),
+    ("complete --n=2 --top-p=0.5 a", "complete", {}, {"n": 2, "top_p": 0.5}, "a"),
+    ("complete --n   2 --max-new-tokens\t5 a", "complete", {}, {"n": 2, "max_new_tokens": 5}, "a"),
+    ("complete --n 2\na\nb", "complete", {}, {"n": 2}, "a\nb"),
+    ("complete --temperature 1 a", "complete", {}, {"temperature": 1.0}, "a"),
+    ("complete --stop 'a b' --stop=\"c\" x", "complete", {}, {"stop": ("a b", "c")}, "x"),
+    ("complete --stop \\n --stop “q r” x", "complete", {}, {"stop": ("\n", "q r")}, "x"),
+    (r'complete --stop "say \"no\" \\" x', "complete", {}, {"stop": ('say "no" \\',)}, "x"),
+    ("complete --stop='two words' x", "complete", {}, {"stop": ("two words",)}, "x"),
+    ("complete --preset wild a", "complete", {}, {"preset": "wild"}, "a"),
+    ("complete --n 2 -- --seed 3", "complete", {}, {"n": 2}, "--seed 3"),
+    ("complete -- ", "complete", {}, {}, ""),
+    ("complete --  a", "complete", {}, {}, " a"),
+    ("complete - a", "complete", {}, {}, "- a"),
+    ("complete -n 2", "complete", {}, {}, "-n 2"),
+    ("perplexity -- --n is text", "perplexity", {}, {}, "--n is text"),
+    ("prompt story a --n 2", "prompt run", {"NAME": "story"}, {}, "a --n 2"),
+    ("prompt  story  a", "prompt run", {"NAME": "story"}, {}, " a"),
+    ("prompt run story a", "prompt run", {"NAME": "story"}, {}, "a"),
+    ("prompt --n 2 story a", "prompt run", {"NAME": "story"}, {"n": 2}, "a"),
+    ("prompt story --n 2 a", "prompt run", {"NAME": "story"}, {"n": 2}, "a"),
+    ("prompt --n 2 story --seed 3 a", "prompt run", {"NAME": "story"}, {"n": 2, "seed": 3}, "a"),
+    ("prompt story -- --n 2", "prompt run", {"NAME": "story"}, {}, "--n 2"),
+    ("prompt story\na\n b", "prompt run", {"NAME": "story"}, {}, "a\n b"),
+    ("prompt list", "prompt list", {}, {}, ""),
+    ("prompt SHOW  story ", "prompt show", {"NAME": "story"}, {}, ""),
+    ("settings", "settings", {}, {}, ""),
+    ("settings preset", "settings", {"NAME": "preset"}, {}, ""),
+    ("settings  preset  wild ", "settings", {"NAME": "preset", "VALUE": "wild"}, {}, ""),
+    ("settings --level server preset wild", "settings", {"NAME": "preset", "VALUE": "wild"}, {"level": "server"}, ""),
+    ("settings preset wild --level=server", "settings", {"NAME": "preset", "VALUE": "wild"}, {"level": "server"}, ""),
+    ("fresh  ", "fresh", {}, {}, ""),
+]
+
+MISTAKES = [
+    ("complet a", "There is no command 'complet'; did you mean complete?"),
+    ("xyzzy a", "There is no command 'xyzzy'; help lists what there is."),
+    ("q" * 99, f"There is no command {'q' * 32!r}; help lists what there is."),
+    ("prompt", "Say which: prompt run, prompt list, prompt show."),
+    ("prompt run", "NAME is missing: prompt run [--option value …] NAME TEXT"),
+    ("prompt show", "NAME is missing: prompt show NAME"),
+    ("prompt list now", "prompt list takes no text: prompt list"),
+    ("fresh now", "fresh takes no text: fresh"),
+    ("settings a b c", "settings takes no text: settings [--option value …] [NAME] [VALUE]"),
+    ("settings --level world a b", "level takes one of server, channel, not 'world'."),
+    ("complete --sede 3 a", "There is no option --sede; did you mean --seed?"),
+    ("complete --Seed 3 a", "There is no option --Seed; did you mean --seed?"),
+    ("complete --temprature=1 a", "There is no option --temprature; did you mean --temperature?"),
+    ("perplexity --n 3 a", "This command takes no options; to begin the text with --n, write -- before it."),
+    ("complete --n 2 --n 3 a", "--n is given twice."),
+    ("prompt --n 2 story --n 3 a", "--n is given twice."),
+    ("complete --n", "--n needs a value."),
+    ("complete --n= ", "--n needs a value."),
+    ("complete --stop 'a b", "The quoted value of --stop has no closing '"),
+    ("complete --n two a", "n takes a whole number from 1 to 5, not 'two'."),
+    ("complete --n 2.5 a", "n takes a whole number from 1 to 5, not '2.5'."),
+    ("complete --n 100 a", "n takes a whole number from 1 to 5, not 100."),
+    ("complete --n 0 a", "n takes a whole number from 1 to 5, not 0."),
+    ("complete --max_new_tokens 513 a", "max_new_tokens takes a whole number from 1 to 512, not 513."),
+    ("complete --temperature=nan a", "temperature takes a number from 0 to 2, not nan."),
+    ("complete --temperature inf a", "temperature takes a number from 0 to 2, not inf."),
+    ("complete --temperature -inf a", "temperature takes a number from 0 to 2, not -inf."),
+    ("complete --temperature -1 a", "temperature takes a number from 0 to 2, not -1.0."),
+    ("complete --temperature hot a", "temperature takes a number from 0 to 2, not 'hot'."),
+    ("complete --top_p 0 a", "top_p takes a number above 0 and up to 1, not 0.0."),
+    ("complete --top_k 1001 a", "top_k takes a whole number from 0 to 1000, not 1001."),
+    ("complete --repetition_penalty 0.5 a", "repetition_penalty takes a number from 0.8 to 2, not 0.5."),
+    ("complete --seed -1 a", "seed takes a whole number from 0 to 2^63-1, not -1."),
+    (f"complete --seed {2**63} a", f"seed takes a whole number from 0 to 2^63-1, not {2**63}."),
+    (f"complete --seed {'9' * 60} a", "seed takes a whole number from 0 to 2^63-1, not a number that long."),
+    (f"complete --seed {'9' * 9999} a", f"seed takes a whole number from 0 to 2^63-1, not {'9' * 32!r}."),
+    ("complete --preset wid a", "preset takes one of careful, normal, wild, greedy, beam, not 'wid'."),
+]
+
+CLASHES = [
+    ("--num_beams 3 --temperature 1", "Beams sample nothing: leave out temperature, or set num_beams to 1."),
+    ("--top_k 5 --num_beams 3 --top_p 1", "Beams sample nothing: leave out top_k, top_p, or set num_beams to 1."),
+    ("--num_beams 2 --n 3", "n takes at most num_beams (2) when beams are used, not 3."),
+    ("--temperature 0 --n 3", "temperature 0 always picks the likeliest token, so n must be 1, not 3."),
+    ("--preset greedy --n 3", "temperature 0 always picks the likeliest token, so n must be 1, not 3."),
+    ("--preset beam --top_k 3", "Beams sample nothing: leave out top_k, or set num_beams to 1."),
+    ("--stop ''", "stop takes texts of 1 to 32 characters, not 0."),
+    (f"--stop {'x' * 33}", "stop takes texts of 1 to 32 characters, not 33."),
+    ("--stop a --stop b --stop c --stop d --stop e", "stop takes at most 4 texts, not 5."),
+]
+
+
+@pytest.mark.parametrize(("line", "name", "arguments", "options", "text"), LINES)
+def test_a_line_is_a_command_with_words_options_and_text(
+    line: str, name: str, arguments: dict[str, str], options: dict[str, Any], text: str
+) -> None:
+    parsed = parse_command_line(line, COMMANDS)
+    assert (parsed.command.name, parsed.arguments, parsed.options, parsed.text) == (name, arguments, options, text)
+    assert [type(value) for value in parsed.options.values()] == [type(value) for value in options.values()]
+
+
+@pytest.mark.parametrize(("line", "sentence"), MISTAKES, ids=[line[:40] for line, _ in MISTAKES])
+def test_a_mistake_gets_one_sentence_that_says_what_is_taken(line: str, sentence: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_command_line(line, COMMANDS)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(("options", "sentence"), CLASHES)
+def test_options_that_contradict_each_other_are_refused(options: str, sentence: str) -> None:
+    line = parse_command_line(f"complete {options} a", COMMANDS)
+    with pytest.raises(RequestError) as caught:
+        apply_options(SamplingParams(n=3), line.options)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
+def test_a_word_of_any_length_gives_a_short_sentence(command: Any) -> None:
+    for line in (f"{command.name} --{'x' * 9999}", "x" * 9999, f"{command.name} --level={'x' * 9999} a"):
+        with pytest.raises(RequestError) as caught:
+            parse_command_line(line, COMMANDS)
+        assert len(str(caught.value)) < 300
+
+
+_WORDS = st.sampled_from(
+    [*COMMANDS, "prompt", "--", "--n", "--n=2", "--seed", "--stop", "--level=server", "'", '"', "“a”", "\\", "=", "3"]
+)
+_ANYTHING = st.text(st.characters(exclude_categories=()), max_size=30)
+
+
+@given(st.lists(st.one_of(_WORDS, st.sampled_from(" \t\n\u2028"), _ANYTHING), max_size=12).map("".join))
+@settings(max_examples=400, deadline=None)
+def test_whatever_is_typed_is_a_command_or_one_sentence(line: str) -> None:
+    sentence = text = ""
+    try:
+        text = parse_command_line(line, COMMANDS).text
+    except RequestError as e:
+        sentence = str(e)
+    assert "\n" not in sentence
+    assert len(sentence) < 300
+    assert line.endswith(text)
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_a_text_behind_the_options_stays_as_it_is(text: str) -> None:
+    assert parse_command_line(f"complete --n 2 -- {text}", COMMANDS).text == text
+    assert parse_command_line(f"prompt story -- {text}", COMMANDS).text == text
