@@ -10,6 +10,7 @@ import numpy as np
 from gguf import GGUFReader, TokenType
 from gguf.quants import dequantize
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
@@ -71,8 +72,11 @@ def convert_gguf(source: Path, folder: Path, progress: ProgressWriter) -> None:
         tensors[name] = values
         progress.advance(len(tensors))
     progress.phase("Writing the weights", total=sum(values.nbytes for values in tensors.values()))
-    with progress.watch_growth(folder):
-        save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    try:
+        with progress.watch_growth(folder):
+            save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
+    except SafetensorError as e:  # its only failure here is writing; it gives no error number
+        raise ModelError(f"The converted weights can't be written to {folder} (is the disk full?): {e}.") from e
     # safetensors makes it readable for its owner only; it is as public as the files beside it.
     (folder / WEIGHTS_NAME).chmod((folder / "config.json").stat().st_mode)
 

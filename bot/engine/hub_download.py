@@ -82,7 +82,9 @@ def explain_hub_error(name: str, error: Exception) -> str | None:
     if isinstance(error, RepositoryNotFoundError):
         return f"The Hugging Face hub has no model {hub_id(name)} that is open to you; check the name."
     if isinstance(error, HfHubHTTPError):
-        return f"The Hugging Face hub answered {error.response.status_code} for {name}; try again later."
+        status = error.response.status_code
+        advice = "try again later" if status >= 500 or status == 429 else "check the name and the network's proxy"
+        return f"The Hugging Face hub answered {status} for {name}; {advice}."
     is_network = isinstance(error, ConnectionError | TimeoutError | LocalEntryNotFoundError)
     if not is_network and type(error).__module__.partition(".")[0] not in _HTTP_CLIENTS:
         return None

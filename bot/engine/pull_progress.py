@@ -1,6 +1,7 @@
 """How far a pull is: the events that the pulling process writes, and the bar that the waiting one draws of them."""
 
 import json
+import shutil
 import sys
 import threading
 import time
@@ -53,7 +54,7 @@ class ProgressWriter:
 
     @contextmanager
     def watch_growth(self, folder: Path) -> Iterator[None]:
-        """Advance by the bytes that lie under `folder`, looked up from time to time while the block runs."""
+        """Advance by the bytes that lie under `folder`, looked up now and then while the block runs, to its total."""
         is_over = threading.Event()
 
         def look() -> None:
@@ -67,6 +68,7 @@ class ProgressWriter:
         finally:
             is_over.set()
             thread.join()
+        self.advance(self._total)
 
     def _write(self, event: dict[str, Any]) -> None:
         with self._lock:
@@ -104,8 +106,11 @@ class ProgressDisplay:
         if self._file is None:
             return
         if total > 0 and self._file.isatty():
+            # Not tqdm's own measuring: where a terminal does not say its size, that draws nothing at all.
+            columns, lines = shutil.get_terminal_size()
+            is_bytes = unit == "B"
             self._bar = tqdm(
-                total=total, desc=text, unit=unit, unit_scale=unit == "B", file=self._file, dynamic_ncols=True
+                total=total, desc=text, unit=unit, unit_scale=is_bytes, file=self._file, ncols=columns, nrows=lines
             )
         else:
             self.tell(f"{text} …")

