@@ -209,14 +209,15 @@ def _prefix_lengths(text: str) -> list[int]:
 def _end_of_first(text: str, start: int, period: int) -> int:
     """Return where the first repetition ends: at a sentence's end or between words where the phrase has such."""
     first = start + period
-    if found := _BREAK.search(text, first, first + period + 1):
+    # The phrase may begin with the break that ends the round before it.
+    if found := _BREAK.search(text, first - 1, first + period):
         return found.start()
-    if (space := text.find(" ", first, first + period + 1)) >= 0:
+    if (space := text.find(" ", first - 1, first + period)) >= 0:
         return space
     return first
 
 
-_SENTENCE_END: Final = re.compile(r"""[.!?…]+["'”’»)\]*_]*(?=\s)|[。！？]+[」』”’）]*|\n""")
+_SENTENCE_END: Final = re.compile(r"""[.!?…]+["'”’»)\]*_]*(?=\s)|[。！？]+[」』”’）]*(?=[^。！？」』”’）])|\n""")
 # What stands before a full stop that ends no sentence: titles, Latin, single initials ("J."), a list's number.
 _NO_END: Final = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|vs|etc|e\.g|i\.e|cf|approx|dept|fig|inc|ltd|mt|no|vol)|\b[^\W\d_]|(?:\A|\n)\s*\d+)\Z",
@@ -227,8 +228,8 @@ _NO_END: Final = re.compile(
 def end_of_sentence(text: str) -> int | None:
     """Return the index after the first sentence of `text` that has surely ended; None where none has.
 
-    Sure means that white space follows its sign (so it was no "3.14"), or that the line ends; signs of Chinese and
-    Japanese need no white space. A sentence holds at least one letter or digit. Since only what is sure counts, the
+    Sure means that white space follows its sign (so it was no "3.14"), or that the line ends; after a sign of Chinese
+    or Japanese any character does. A sentence holds at least one letter or digit. Since only what is sure counts, the
     answer for a text stays the same however the text goes on.
     """
     for found in _SENTENCE_END.finditer(text):
