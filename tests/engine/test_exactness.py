@@ -1,5 +1,7 @@
 """The engine writes what transformers' own generate writes, token for token, in float32."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def run_engine(model: LoadedModel, text: str, params: SamplingParams) -> list[li
 
 
 def run_transformers(model: LoadedModel, text: str, params: SamplingParams) -> list[list[int]]:
-    ids = torch.tensor([model.chat_tokenizer(text).input_ids])
+    ids = torch.tensor([model.chat_tokenizer(text).input_ids], device=model.device)
     options: dict[str, Any] = {
         "max_new_tokens": params.max_new_tokens,
         "num_return_sequences": params.n,
@@ -135,6 +137,19 @@ def test_beams_that_end_early_are_exact(loaded: Callable[[str], LoadedModel]) ->
     finally:
         with torch.inference_mode():
             lm_head[model.eos_ids[0]] = eos_row
+
+
+@pytest.mark.parametrize("options", [{"n": 3, "seed": 8, "top_k": 0}, {"num_beams": 3, "n": 2}])
+def test_a_model_with_several_end_tokens_is_exact(tiny_llama: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    config = json.loads((folder / "generation_config.json").read_text())
+    ends = [config["eos_token_id"], *range(60, 160)]
+    (folder / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": ends}))
+    model = load_model(folder, name="tiny", device="cpu", precision="auto", num_threads=1)
+    params = SamplingParams(max_new_tokens=20, **options)
+    written = run_engine(model, TEXT, params)
+    assert written == run_transformers(model, TEXT, params)
+    assert any(len(ids) < 20 for ids in written)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
