@@ -93,9 +93,12 @@ class Sequences:
         arguments: dict[str, Any] = {"position_ids": torch.arange(start, stop, device=tokens.device)[None]}
         if self._cache is not None:
             arguments |= {"past_key_values": self._cache, "use_cache": True}
-        logits: torch.Tensor = self._model.network(
-            input_ids=tokens, logits_to_keep=num_logits, return_dict=True, **arguments
-        ).logits.float()
+        try:
+            logits: torch.Tensor = self._model.network(
+                input_ids=tokens, logits_to_keep=num_logits, return_dict=True, **arguments
+            ).logits.float()
+        except torch.OutOfMemoryError as e:
+            raise GenerationError("The device has not enough memory for this request; make it shorter.") from e
         # A maximum is NaN if any logit is, and infinite if any is.
         if not bool(torch.isfinite(logits.amax(dim=-1)).all()):
             raise GenerationError("The model gave no usable numbers for this text.")

@@ -32,11 +32,18 @@ def loaded(tiny_model: Callable[[str], Path]) -> Callable[[str], LoadedModel]:
 
 
 def write(
-    model: LoadedModel, text: str, params: SamplingParams, *, heal: bool = False
+    model: LoadedModel,
+    text: str,
+    params: SamplingParams,
+    *,
+    heal: bool = False,
+    end_at: Callable[[str], int | None] | None = None,
 ) -> tuple[tuple[Completion, ...], list[Delta]]:
     deltas: list[Delta] = []
     with torch.inference_mode():
-        steps = generate(model, plan_generation(model, Prompt.plain(text), params, heal=heal), params, deltas.append)
+        steps = generate(
+            model, plan_generation(model, Prompt.plain(text), params, heal=heal, end_at=end_at), params, deltas.append
+        )
         while True:
             try:
                 next(steps)
@@ -187,6 +194,24 @@ def test_a_generation_ends_before_its_stop_string(loaded: Callable[[str], Loaded
         assert completion.finish_reason == "stop"
         assert completion.text == free[: free.index(stop)]
         assert "".join(delta.text for delta in deltas) == completion.text
+
+
+@pytest.mark.parametrize("options", [{"seed": 4, "n": 3}, {"num_beams": 3}])
+def test_a_continuation_ends_where_end_at_says_so(
+    loaded: Callable[[str], LoadedModel], options: dict[str, int]
+) -> None:
+    model = loaded("llama")
+    params = SamplingParams(max_new_tokens=40, **options)
+    free = write(model, "The cat", params)[0]
+
+    def end_after_eight(text: str) -> int | None:
+        return 8 if len(text) >= 8 else None
+
+    cut, deltas = write(model, "The cat", params, end_at=end_after_eight)
+    for completion, whole in zip(cut, free, strict=True):
+        assert (completion.text, completion.finish_reason) == (whole.text[:8], "stop")
+        assert "".join(delta.text for delta in deltas if delta.index == completion.index) == completion.text
+        assert completion.token_ids == whole.token_ids[: len(completion.token_ids)]
 
 
 def test_beams_are_cut_at_a_stop_string(loaded: Callable[[str], LoadedModel]) -> None:
