@@ -88,6 +88,15 @@ def test_other_programs_find_what_was_pulled_in_the_cache(hub: HubServer, models
         assert try_to_load_from_cache(GPT2_ID, name, cache_dir=tmp_path / "hub") == str(folder / name)
 
 
+def test_a_token_for_the_hub_is_not_sent_to_the_host_that_has_the_weights(
+    hub: HubServer, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    pull("gpt2", models_dir)
+    assert hub.weight_ranges == [0]
+    assert hub.leaked_tokens == []
+
+
 def test_a_sharded_repository_is_fetched_whole(hub: HubServer, repo: Path, models_dir: Path) -> None:
     tensors = load_file(repo / "model.safetensors")
     (repo / "model.safetensors").unlink()
@@ -147,7 +156,7 @@ def test_a_stalled_download_is_killed_and_the_next_pull_goes_on_with_it(
 
 
 def test_a_connection_that_breaks_off_is_taken_up_again(hub: HubServer, repo: Path, models_dir: Path) -> None:
-    hub.cut_after = 200_000
+    hub.cut_after = 400_000
     folder, _ = pull("gpt2", models_dir)
     assert hub.weight_ranges[0] == 0
     assert all(first > 0 for first in hub.weight_ranges[1:])
@@ -156,8 +165,8 @@ def test_a_connection_that_breaks_off_is_taken_up_again(hub: HubServer, repo: Pa
 
 def test_a_slow_download_ends_at_the_limit_of_time(hub: HubServer, models_dir: Path) -> None:
     hub.delay_s = 0.3
-    with pytest.raises(ModelError, match=r"^Fetching gpt2 took longer than 3 s and was stopped; pull again"):
-        pull("gpt2", models_dir, PullLimits(timeout_s=3, stall_s=2))
+    with pytest.raises(ModelError, match=r"^Fetching gpt2 took longer than 2 s and was stopped; pull again"):
+        pull("gpt2", models_dir, PullLimits(timeout_s=2, stall_s=1.5))
 
 
 def test_damaged_bytes_are_thrown_away(hub: HubServer, repo: Path, models_dir: Path) -> None:
@@ -183,7 +192,7 @@ def test_a_damaged_model_in_the_cache_is_fetched_again(hub: HubServer, repo: Pat
 
 
 def test_two_pulls_at_once_fetch_the_weights_once(hub: HubServer, models_dir: Path) -> None:
-    hub.delay_s = 0.05
+    hub.delay_s = 0.02
     with ThreadPoolExecutor() as threads:
         folders = list(threads.map(lambda _: pull("gpt2", models_dir)[0], range(2)))
     assert folders[0] == folders[1]

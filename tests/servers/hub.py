@@ -19,6 +19,7 @@ class HubServer(ThreadingHTTPServer):
     """Serves repositories from folders; `cut_after` and `stall_after` count bytes of one answer's body.
 
     `weight_ranges` collects the first byte asked for in each download of weights. `is_mute` accepts and never answers.
+    As on the real hub, weights lie on another host; `leaked_tokens` collects the credentials that it was sent.
     """
 
     daemon_threads = True
@@ -27,6 +28,7 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repos = repos
         self.weight_ranges: list[int] = []
+        self.leaked_tokens: list[str] = []
         self.cut_after: int | None = None
         self.stall_after: int | None = None
         self.delay_s = 0.0
@@ -76,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(b"", status=self.server.status)
             return
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
+        if parts[0] == "other-host":
+            self._answer_weights(self.server.repos["/".join(parts[1:3])] / parts[3])
+            return
         is_api = parts[:2] == ["api", "models"]
         parts = parts[2:] if is_api else parts
         folder = self.server.repos.get("/".join(parts[:2]))
@@ -84,7 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif is_api:
             self._answer_api("/".join(parts[:2]), folder, wants_tree=parts[2:3] == ["tree"])
         else:
-            self._answer_file(folder / "/".join(parts[4:]))
+            self._answer_file("/".join(parts[:2]), folder / "/".join(parts[4:]))
 
     def _answer_api(self, repo_id: str, folder: Path, *, wants_tree: bool) -> None:
         rows = []
@@ -103,20 +108,29 @@ class _Handler(BaseHTTPRequestHandler):
         answer = rows if wants_tree else {"id": repo_id, "sha": COMMIT, "siblings": rows}
         self._answer(json.dumps(answer).encode(), headers={"Content-Type": "application/json"})
 
-    def _answer_file(self, path: Path) -> None:
+    def _answer_file(self, repo_id: str, path: Path) -> None:
         if not path.is_file():
             self._answer(b"", status=404, headers={"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
             return
         content = path.read_bytes()
-        is_large = path.suffix == ".safetensors"
-        digest = hashlib.sha256(content) if is_large else hashlib.sha1(content)
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{digest.hexdigest()}"', "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": COMMIT}
+        if path.suffix != ".safetensors":
+            self._answer(content, headers=headers | {"ETag": f'"{hashlib.sha1(content).hexdigest()}"'})
+            return
+        headers["X-Linked-ETag"] = f'"{hashlib.sha256(content).hexdigest()}"'
+        headers["X-Linked-Size"] = str(len(content))
+        headers["Location"] = f"http://localhost:{self.server.server_port}/other-host/{repo_id}/{path.name}"
+        self._answer(b"", status=302, headers=headers)
+
+    def _answer_weights(self, path: Path) -> None:
+        content = path.read_bytes()
         first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
-        if first:
-            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        if is_large and self.command == "GET":
+        headers = {"Content-Range": f"bytes {first}-{len(content) - 1}/{len(content)}"} if first else {}
+        if self.command == "GET":
             self.server.weight_ranges.append(first)
-        self._answer(content[first:], status=206 if first else 200, headers=headers, is_weights=is_large)
+        if "Authorization" in self.headers:
+            self.server.leaked_tokens.append(self.headers["Authorization"])
+        self._answer(content[first:], status=206 if first else 200, headers=headers, is_weights=True)
 
     def _answer(
         self, body: bytes, *, status: int = 200, headers: dict[str, str] | None = None, is_weights: bool = False
