@@ -57,6 +57,7 @@ def label_continuations(template: PromptTemplate) -> tuple[str, ...]:
 
 def speakers_of(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> tuple[str, ...]:
     """Return every name that stands before a line of the conversation, the bot's own first."""
+    bot_name = clean_name(bot_name)
     names = [bot_name, *(EXAMPLE_SPEAKER for _ in template.examples[:1])]
     names += [_name_of(turn, bot_name) for turn in turns]
     return tuple(dict.fromkeys(names))
@@ -90,7 +91,7 @@ def build_transcript(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
 
 def transcript_line(turn: Turn, *, bot_name: str) -> str:
     """Return the one line that `turn` is in a transcript."""
-    return f"{_name_of(turn, bot_name)}: {one_line(turn.text)}"
+    return f"{_name_of(turn, clean_name(bot_name))}: {one_line(turn.text)}"
 
 
 def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> tuple[ChatTurn, ...]:
@@ -147,7 +148,7 @@ def clean_reply(text: str, *, bot_name: str, names: Iterable[str]) -> str:
     is "" where nothing is left.
     """
     text = text.strip()
-    own = f"{bot_name}:"
+    own = f"{clean_name(bot_name)}:"
     while text.startswith(own):
         text = text.removeprefix(own).lstrip()
     for stop in speaker_stops(names):
