@@ -14,7 +14,7 @@ from bot.commands.services import Services
 from bot.core.cards import error_card
 from bot.core.messages import Message
 from bot.core.prompt_parts import Prompt
-from bot.core.safe_text import clean_history_text, replace_lone_surrogates
+from bot.core.safe_text import clean_history_text, clean_model_text, replace_lone_surrogates
 from bot.core.sampling import SamplingParams
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
@@ -142,7 +142,8 @@ class Bot:
         async with generation:
             async for _ in generation:
                 pass
-        return tuple(dict.fromkeys(c.text.rstrip() for c in generation.completions if c.text.strip()))
+        texts = (clean_model_text(completion.text).rstrip() for completion in generation.completions)
+        return tuple(dict.fromkeys(text for text in texts if text))
 
 
 def _checked(message: Message) -> Message:

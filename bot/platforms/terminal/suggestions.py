@@ -1,6 +1,7 @@
 """Continuations of the line that is being typed: TAB shows some, TAB again more and longer ones, a number takes one."""
 
 import asyncio
+import logging
 from typing import Final
 
 from prompt_toolkit.application import get_app
@@ -12,6 +13,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from bot.commands.dispatch import Bot
 from bot.errors import FewshotError
 from bot.platforms.terminal.rendering import QUIET_STYLE
+
+logger = logging.getLogger(__name__)
 
 # What each further TAB asks for: continuations on offer, tokens each.
 _ROUNDS: Final = ((3, 6), (5, 16), (5, 40))
@@ -99,6 +102,9 @@ class Suggestions:
             self._round += 1
         except FewshotError as e:
             self._notice = str(e)
+        except Exception:
+            logger.exception("continuing a typed line failed")
+            self._notice = "That did not work; the log says why."
         get_app().invalidate()
 
     def take(self, buffer: Buffer, number: int) -> None:
