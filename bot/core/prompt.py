@@ -218,7 +218,12 @@ def _end_of_first(text: str, start: int, period: int) -> int:
     return first
 
 
-_SENTENCE_END: Final = re.compile(r"""[.!?…]+["'”’»)\]*_]*(?=\s)|[。！？]+[」』”’）]*(?=[^。！？」』”’）])|\n""")
+_SENTENCE_END: Final = re.compile(
+    r"""(?<![.!?…])[.!?…]+["'”’»)\]*_]*(?=\s)"""
+    r"|(?<![。！？])[。！？]+[」』”’）]*(?=[^。！？」』”’）])"
+    r"|\n"
+)
+_LETTER_OR_DIGIT: Final = re.compile(r"[^\W_]")
 # What stands before a full stop that ends no sentence: titles, Latin, single initials ("J."), a list's number.
 _NO_END: Final = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|vs|etc|e\.g|i\.e|cf|approx|dept|fig|inc|ltd|mt|no|vol)|\b[^\W\d_]|(?:\A|\n)\s*\d+)\Z",
@@ -233,11 +238,10 @@ def end_of_sentence(text: str) -> int | None:
     or Japanese any character does. A sentence holds at least one letter or digit. Since only what is sure counts, the
     answer for a text stays the same however the text goes on.
     """
-    for found in _SENTENCE_END.finditer(text):
-        before = text[: found.start()]
-        is_stop = found[0].startswith(".") and not found[0].startswith("..")
-        if is_stop and _NO_END.search(before[-20:]):
+    worded = _LETTER_OR_DIGIT.search(text)
+    for found in _SENTENCE_END.finditer(text, worded.end()) if worded else ():
+        is_full_stop = found[0].startswith(".") and not found[0].startswith("..")
+        if is_full_stop and _NO_END.search(text, max(0, found.start() - 20), found.start()):
             continue
-        if any(c.isalnum() for c in before):
-            return found.start() if found[0] == "\n" else found.end()
+        return found.start() if found[0] == "\n" else found.end()
     return None

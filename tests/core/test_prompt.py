@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -269,3 +271,12 @@ def test_where_a_sentence_ends_does_not_change_as_the_text_grows(text: str, more
     index = end_of_sentence(text)
     if index is not None:
         assert end_of_sentence(text + more) == index
+
+
+@pytest.mark.parametrize("unit", ["a", "ab ", "\n", ". ", "1.", ".", "。", '."', 'a."', "!?", "x\n"])
+def test_no_text_of_the_longest_kind_takes_long(unit: str) -> None:
+    started = time.process_time()
+    for text in (unit * 20_000, unit * 20_000 + "b"):
+        find_loop(text)
+        end_of_sentence(text)
+    assert time.process_time() - started < 1.0
