@@ -194,7 +194,7 @@ class ScriptedGeneration:
 class ScriptedEngine:
     """Writes the given texts one after another, the last one again and again; a token is a character to it.
 
-    `read` and `params` hold what each generation was given.
+    `read`, `params` and `how` hold what each generation was given.
     """
 
     def __init__(self, scripts: Sequence[str | Exception], *, context_length: int = 2000) -> None:
@@ -202,10 +202,12 @@ class ScriptedEngine:
         self.scripts = list(scripts)
         self.read: list[Prompt] = []
         self.params: list[SamplingParams] = []
+        self.how: list[dict[str, Any]] = []
 
-    def generate(self, prompt: Prompt, params: SamplingParams, **_: object) -> ScriptedGeneration:
+    def generate(self, prompt: Prompt, params: SamplingParams, **how: Any) -> ScriptedGeneration:
         self.read.append(prompt)
         self.params.append(params)
+        self.how.append(how)
         return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0])
 
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:

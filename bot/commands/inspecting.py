@@ -1,6 +1,7 @@
 """Commands that show what the model thinks of a text: perplexity, compare, next."""
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -26,8 +27,10 @@ _NUM_NEXT: Final = 10
 
 
 def _shown(text: str) -> str:
-    """Return a token's text so that white space can be seen."""
-    return text.replace("\n", "⏎").replace("\t", "⇥").strip(" ") or "␣"
+    """Return a token's text so that white space and control characters can be seen."""
+    text = text.replace("\n", "⏎").replace("\t", "⇥").strip(" ") or "␣"
+    is_unseen = (c != " " and (c.isspace() or unicodedata.category(c) == "Cc") for c in text)
+    return "".join(f"⟨U+{ord(c):04X}⟩" if unseen else c for c, unseen in zip(text, is_unseen, strict=True))
 
 
 def _tinted(text: str, words: Sequence[WordSurprisal]) -> TintedText:
