@@ -20,6 +20,7 @@ from bot.core.results import Completion, Delta, EngineStats, ModelInfo
 from bot.core.sampling import SamplingParams
 from bot.core.stopping import Stopper
 from bot.engine.catalog import ModelChoice
+from bot.errors import Unavailable
 from bot.settings import Settings
 from bot.store.database import Transaction
 from bot.store.store import Store
@@ -141,14 +142,25 @@ async def open_tiny_bot(
         yield Talk(bot, bot._services)
 
 
-async def fill_disk(store: Store) -> None:
-    """Let the database grow no more, as on a full disk: SQLite reports both as SQLITE_FULL."""
+async def fill_disk(store: Store, *, leaves_bytes: int = 0) -> None:
+    """Fill the database up so that it can grow no more, as on a full disk: SQLite reports both as SQLITE_FULL.
+
+    A message of up to `leaves_bytes` still fits.
+    """
 
     async def limit_pages(transaction: Transaction) -> None:
         (row,) = await transaction.execute("PRAGMA page_count")
-        await transaction.execute(f"PRAGMA max_page_count = {row[0]}")
+        await transaction.execute(f"PRAGMA max_page_count = {row[0] + leaves_bytes // 1000}")
 
     await store._database.write(limit_pages)
+    author = Author("filler", "Filler")
+    for number in range(1000) if not leaves_bytes else ():
+        filler = Message(f"filler{number}", Scope("terminal", "filler", "filler"), author, "x" * (1000 // (number + 1)))
+        try:
+            await store.add_message(filler, kind="command")
+        except Unavailable:
+            if number > 300:
+                return
 
 
 async def empty_disk(store: Store) -> None:
