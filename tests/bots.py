@@ -173,7 +173,7 @@ async def empty_disk(store: Store) -> None:
 
 
 class ScriptedGeneration:
-    """Writes a given text in pieces of a few characters; an exception in its place is raised."""
+    """Writes a given text in pieces, 5 characters or one of 200 parts; an exception in its place is raised."""
 
     def __init__(self, script: str | Exception) -> None:
         self._script = script
@@ -194,10 +194,11 @@ class ScriptedGeneration:
         if isinstance(self._script, Exception):
             raise self._script
         written = ""
-        for start in range(0, len(self._script), 5):
+        size = max(5, len(self._script) // 200)
+        for start in range(0, len(self._script), size):
             if self.is_cancelled:
                 break
-            piece = self._script[start : start + 5]
+            piece = self._script[start : start + size]
             written += piece
             yield Delta(0, piece)
         self.completions = (Completion(0, written, (1,), -1.0, "cancelled" if self.is_cancelled else "length"),)

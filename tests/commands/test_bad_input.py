@@ -136,7 +136,7 @@ async def test_what_the_engine_says_is_passed_on(tmp_path: Path, error: Exceptio
 
 @pytest.mark.parametrize("line", ["Hello", "!prompt story a cat"])
 async def test_an_answer_that_can_not_be_kept_is_given_and_says_so(tmp_path: Path, line: str) -> None:
-    answer = " ".join(map(str, range(1500)))
+    answer = " ".join(map(str, range(6000)))
     async with open_scripted_bot(ScriptedEngine([answer]), tmp_path) as talk:
         await fill_disk(talk.store, leaves_bytes=1000)
         card = await talk.card(line)
