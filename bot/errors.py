@@ -39,9 +39,7 @@ class PromptTooLong(RequestError):
     def __init__(self, *, num_tokens: int, max_tokens: int) -> None:
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
-        super().__init__(
-            f"That is {num_tokens:,} tokens for the model; at most {max_tokens:,} fit. Shorten the text."
-        )
+        super().__init__(f"That is {num_tokens:,} tokens for the model; at most {max_tokens:,} fit. Shorten the text.")
 
 
 class Unavailable(FewshotError):
