@@ -285,9 +285,10 @@ async def test_a_model_that_only_loops_is_cut_at_last(tmp_path: Path) -> None:
         assert (await talk.store.load_history(HERE, limit=1))[0].text == cards[-1].data["text"]
 
 
-async def test_a_loop_that_comes_in_one_piece_is_cut_too(tmp_path: Path) -> None:
-    async with open_scripted_bot(ScriptedEngine(["ab. " * 15 + "ab."]), tmp_path) as talk:
-        assert (await talk.ask("Hello"))["text"] == "ab."
+async def test_a_loop_in_the_last_few_characters_is_cut_too(tmp_path: Path) -> None:
+    """The guard looks at every 16th character or so: what completes the loop comes after its last look."""
+    async with open_scripted_bot(ScriptedEngine(["Well. " + "ab. " * 15]), tmp_path) as talk:
+        assert (await talk.ask("Hello"))["text"] == "Well. ab."
 
 
 @pytest.mark.parametrize("script", ["", " \n ", "\u200b", "Fewshot:", "Ann: I speak for Ann", "\nAnn: me"])

@@ -1,0 +1,66 @@
+"""Settings: what is read from where, what is refused, and that .env.example tells the truth."""
+
+import itertools
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from bot.errors import SetupError
+from bot.settings import Settings
+
+EXAMPLE = Path(__file__).parent.parent / ".env.example"
+NOWHERE = Path("no-such-file.env")
+
+
+def test_the_example_names_every_setting_once_with_a_comment_before_it() -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    names = [line.partition("=")[0] for line in lines if re.match("[A-Z]", line)]
+    assert names == [f.name.upper() for f in fields(Settings)]
+    for before, line in itertools.pairwise(lines):
+        if re.match("[A-Z]", line):
+            assert before.startswith("# "), line
+
+
+def test_the_example_holds_the_defaults() -> None:
+    assert Settings.from_env({}, EXAMPLE) == Settings()
+
+
+def test_the_environment_beats_the_file_and_an_empty_value_is_the_default(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("MODEL=gpt2\nCOMMAND_PREFIX=?\nDEVICE=\n")
+    settings = Settings.from_env({"MODEL": "gpt2-xl"}, env_file)
+    assert (settings.model, settings.command_prefix, settings.device) == ("gpt2-xl", "?", "auto")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("RETENTION_DAYS", "0", "RETENTION_DAYS takes a whole number from 1 to 3,650, not '0'."),
+        ("REQUEST_TIMEOUT_S", "nan", "REQUEST_TIMEOUT_S takes seconds from 1 to 600, not 'nan'."),
+        (
+            "COMMAND_PREFIX",
+            "a",
+            "COMMAND_PREFIX takes 1 to 3 signs such as ! or ?, no letters, digits or spaces, not 'a'.",
+        ),
+        ("BOT_NAME", "a:b", "BOT_NAME takes a name of at most 32 characters without a colon, not 'a:b'."),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        Settings.from_env({name: value}, NOWHERE)
+    assert str(caught.value) == sentence
+
+
+def test_a_misspelt_setting_in_the_file_is_named_and_foreign_names_are_left_alone(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("HF_HOME=/somewhere\n")
+    assert Settings.from_env({}, env_file) == Settings()
+    env_file.write_text("COMAND_PREFIX=?\n")
+    with pytest.raises(SetupError, match="did you mean COMMAND_PREFIX"):
+        Settings.from_env({}, env_file)
+
+
+def test_the_token_is_not_shown() -> None:
+    assert "secret" not in repr(Settings.from_env({"DISCORD_TOKEN": "secret"}, NOWHERE))
