@@ -23,7 +23,7 @@ from bot.core.prompt import (
 )
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
-from bot.core.safe_text import clean_model_text, clean_name
+from bot.core.safe_text import clean_model_text
 from bot.core.sampling import SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.template import PromptTemplate
@@ -88,8 +88,7 @@ class Chat:
         self._templates = templates
         self._channel_settings = channel_settings
         self._timeout_s = timeout_s
-        # As it stands in prompts, so that the bot's own lines are known as such in what the model writes.
-        self.bot_name = clean_name(bot_name)
+        self.bot_name = bot_name
         self._locks: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
 
     async def reply(self, message: Message, stopper: Stopper) -> AsyncGenerator[Card]:
