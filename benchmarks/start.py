@@ -10,15 +10,23 @@ import subprocess
 import sys
 import time
 
-IMPORT = [sys.executable, "-c", "import torch, transformers"]
+IMPORT = [sys.executable, "-c", "import torch, transformers; print('imported', flush=True)"]
 START = [sys.executable, "-m", "bot", "terminal"]
 
 
 def seconds(command: list[str], typed: bytes) -> float:
-    """Return how long `command` runs with `typed` as its standard input."""
+    """Return how long `command`, given `typed` as its standard input, takes to its first line of output."""
     started = time.perf_counter()
-    subprocess.run(command, input=typed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - started
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the program has no pipes")
+        process.stdin.write(typed)
+        process.stdin.close()
+        if not process.stdout.readline():
+            raise SystemExit(f"{command[-1]} said nothing; is the model here? python -m bot model pull")
+        duration = time.perf_counter() - started
+        process.stdout.read()
+    return duration
 
 
 def main() -> None:
@@ -36,7 +44,7 @@ def main() -> None:
     sys.stdout.write(
         f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {num_runs} runs\n"
         f"import torch, transformers    {statistics.median(imports):6.2f} s\n"
-        f"start, one !help, end         {statistics.median(starts):6.2f} s\n"
+        f"start to the answer of !help  {statistics.median(starts):6.2f} s\n"
         f"beyond the import             {statistics.median(beyond):6.2f} s"
         f" (from {min(beyond):.2f} to {max(beyond):.2f})\n"
     )
