@@ -1,11 +1,18 @@
 """Fixtures for every test: tiny random models on disk, made once in a session."""
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no error of the code, and a run on every change tries the same examples each time.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 if TYPE_CHECKING:
     from tests.bots import Talk
