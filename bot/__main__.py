@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import getpass
 import json
 import logging
@@ -115,6 +116,9 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
 
 async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argparse.Namespace) -> int:
     async with open_bot(settings, choice) as bot:
+        # What was imported stays for good: from here on the collector need not look at it.
+        gc.freeze()
+        gc.enable()
         conversation = Conversation.of(
             bot,
             server=arguments.server,
@@ -135,6 +139,8 @@ async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argp
 
 
 def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
+    # Importing torch and transformers makes millions of objects and hardly any garbage: collecting there costs a second.
+    gc.disable()
     TemplateLibrary.read(settings.prompts_dir)
     choice = _choose_model(settings)
     _say(choice.line)
