@@ -139,7 +139,7 @@ async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argp
 
 
 def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
-    # Importing torch and transformers makes millions of objects and hardly any garbage: collecting there costs a second.
+    # Importing torch and transformers makes hardly any garbage: looking for it there costs most of a second.
     gc.disable()
     TemplateLibrary.read(settings.prompts_dir)
     choice = _choose_model(settings)
