@@ -70,7 +70,10 @@ def _text(name: str, value: str) -> str:
 
 
 def _path(name: str, value: str) -> Path:
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as e:  # "~somebody" who does not exist
+        raise SetupError(f"{name} names the home of somebody who is not known here: {value!r}.") from e
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:

@@ -44,6 +44,11 @@ def test_the_environment_beats_the_file_and_an_empty_value_is_the_default(tmp_pa
             "a",
             "COMMAND_PREFIX takes 1 to 3 signs such as ! or ?, no letters, digits or spaces, not 'a'.",
         ),
+        (
+            "DATABASE",
+            "~nobody-here/x.db",
+            "DATABASE names the home of somebody who is not known here: '~nobody-here/x.db'.",
+        ),
         ("BOT_NAME", "a:b", "BOT_NAME takes a name of at most 32 characters without a colon, not 'a:b'."),
     ],
 )
