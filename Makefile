@@ -29,7 +29,7 @@ format: $(READY)
 
 # Standard input is for the chat and standard output for its answers: the set-up touches neither.
 $(READY): pyproject.toml constraints.txt
-	@echo "Setting up .venv (once; downloads about 1 GB) …" >&2
+	@echo "Setting up .venv (once; takes about 2 GB of disk) …" >&2
 	@$(PYTHON) -m venv .venv </dev/null >&2
 	@$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' </dev/null >&2
 	@touch $(READY)
