@@ -1,0 +1,253 @@
+"""Tokens chosen for many rows at once are those that transformers' processors and torch.multinomial give, row by row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from bot.core.sampling import SamplingParams
+from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
+from bot.errors import GenerationError
+
+CPU = torch.device("cpu")
+INF = float("inf")
+
+
+class Reference:
+    """The choices of one request as transformers' generate makes them: all n rows, every step."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self.params = params
+        self.generator = torch.Generator()
+        self.generator.manual_seed(params.seed or 0)
+        self.processors = LogitsProcessorList()
+        if params.repetition_penalty != 1:
+            self.processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
+        if params.no_repeat_ngram_size:
+            self.processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
+        if params.is_sampled:
+            self.processors.append(TemperatureLogitsWarper(params.temperature))
+            if params.top_k:
+                self.processors.append(TopKLogitsWarper(params.top_k))
+            if params.top_p < 1:
+                self.processors.append(TopPLogitsWarper(params.top_p))
+
+    def choose(self, logits: torch.Tensor, ids: Sequence[Sequence[int]]) -> list[int] | None:
+        """Return the tokens of all n rows; None where one has none to choose."""
+        scores = self.processors(torch.tensor([list(row) for row in ids]), logits)
+        if not self.params.is_sampled:
+            return scores.argmax(dim=-1).tolist() if bool((scores.amax(dim=-1) > -INF).all()) else None
+        probabilities = scores.softmax(dim=-1)
+        if bool(probabilities.isnan().any()):
+            return None
+        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0].tolist()
+
+
+def token_ids(results: Sequence[Chosen | GenerationError]) -> list[int]:
+    found = []
+    for result in results:
+        assert isinstance(result, Chosen), result
+        found.append(result.token_id)
+    return found
+
+
+def random_logits(seed: int, num_rows: int, vocab_size: int, shape: str) -> torch.Tensor:
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    logits = torch.randn(num_rows, vocab_size, generator=generator)
+    if shape == "peaked":
+        return logits * 6
+    if shape == "ties":
+        return (logits * 4).round() / 2
+    if shape == "bfloat16":
+        return (logits * 5).bfloat16().float()
+    if shape == "impossible":
+        return logits.masked_fill(torch.rand(logits.shape, generator=generator) < 0.9, -INF)
+    if shape == "equal":
+        return torch.zeros_like(logits)
+    if shape == "shifted":
+        return logits * 3 - 100
+    return logits * 2
+
+
+shapes = st.sampled_from(["flat", "peaked", "ties", "bfloat16", "impossible", "equal", "shifted"])
+params_strategy = st.builds(
+    SamplingParams,
+    n=st.integers(1, 4),
+    temperature=st.one_of(st.floats(0.01, 2), st.sampled_from([0.8, 1.0, 2.0, 1e-4])),
+    top_k=st.one_of(st.integers(0, 60), st.sampled_from([0, 1, 50, 199, 200, 201, 400, 1000])),
+    top_p=st.one_of(st.floats(0.001, 1), st.sampled_from([0.95, 1.0, 1e-6, 0.9999999])),
+    repetition_penalty=st.one_of(st.floats(0.8, 2), st.sampled_from([1.0, 1.1])),
+    no_repeat_ngram_size=st.sampled_from([0, 0, 0, 1, 2, 3]),
+    seed=st.integers(0, 2**63 - 1),
+)
+greedy_strategy = st.builds(
+    SamplingParams,
+    temperature=st.just(0),
+    repetition_penalty=st.one_of(st.floats(0.8, 2), st.just(1.0)),
+    no_repeat_ngram_size=st.integers(0, 3),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.one_of(params_strategy, greedy_strategy), min_size=1, max_size=4),
+    st.integers(0, 10**6),
+    st.sampled_from([40, 400, 400, 5000, 20000]),
+    shapes,
+)
+def test_any_rows_in_one_call_are_exact_step_after_step(
+    requests: list[SamplingParams], seed: int, vocab_size: int, shape: str
+) -> None:
+    choosers = [TokenChooser(params, CPU) for params in requests]
+    references = [Reference(params) for params in requests]
+    prompt = torch.randint(0, vocab_size, (20,), generator=torch.Generator().manual_seed(seed)).tolist() * 2
+    texts = [[list(prompt[i:]) for _ in range(params.n)] for i, params in enumerate(requests)]
+    is_alive = [True] * len(requests)
+    for step in range(4):
+        num_rows = sum(params.n for params in requests)
+        logits = random_logits(seed + step, num_rows, vocab_size, shape)
+        before = logits.clone()
+        choices = [
+            Choice(chooser, index, texts[i][index], None)
+            for i, chooser in enumerate(choosers)
+            for index in range(chooser.params.n)
+        ]
+        results = choose_tokens(logits, choices)
+        assert torch.equal(logits, before)
+        first = 0
+        for i, params in enumerate(requests):
+            rows = slice(first, first + params.n)
+            first += params.n
+            wanted = references[i].choose(logits[rows], texts[i])
+            if wanted is None:
+                is_alive[i] = False
+                assert any(isinstance(result, GenerationError) for result in results[rows])
+            elif is_alive[i]:
+                assert token_ids(results[rows]) == wanted
+            for index, text in enumerate(texts[i]):
+                text.append(wanted[index] if wanted else prompt[step])
+
+
+def test_the_log_probability_is_the_models_own() -> None:
+    logits = random_logits(3, 6, 9000, "peaked")
+    choosers = [
+        TokenChooser(SamplingParams(seed=i, temperature=1.5 if i % 2 else 0, top_k=i * 90), CPU) for i in range(6)
+    ]
+    results = choose_tokens(logits, [Choice(chooser, 0, [1, 2, 3], None) for chooser in choosers])
+    for row, result in zip(logits.log_softmax(dim=-1), results, strict=True):
+        assert isinstance(result, Chosen)
+        assert result.logprob == pytest.approx(float(row[result.token_id]), abs=1e-4)
+
+
+def make_chooser(**options: Any) -> TokenChooser:
+    return TokenChooser(SamplingParams(**{"seed": 7, **options}), CPU)
+
+
+VARIED: list[dict[str, Any]] = [
+    {},
+    {"temperature": 0},
+    {"top_k": 0, "top_p": 0.98, "temperature": 1.2},
+    {"no_repeat_ngram_size": 2},
+    {"top_k": 5, "repetition_penalty": 0.8},
+    {"temperature": 0, "repetition_penalty": 1.0},
+    {"top_k": 1000, "top_p": 0.3},
+]
+
+
+def test_a_row_beside_others_gets_what_it_gets_alone() -> None:
+    logits = random_logits(1, len(VARIED), 8000, "flat")
+    ids = [5, 9, 5, 9, 5]
+    together = choose_tokens(logits, [Choice(make_chooser(**options), 0, ids, None) for options in VARIED])
+    for at, options in enumerate(VARIED):
+        alone = choose_tokens(logits[at : at + 1], [Choice(make_chooser(**options), 0, ids, None)])
+        assert token_ids(alone) == token_ids(together[at : at + 1])
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "all -inf", "allowed outside", "ids of no number", "negative id"])
+def test_one_bad_row_harms_no_other(bad: str) -> None:
+    logits = random_logits(2, len(VARIED) + 1, 8000, "flat")
+    ids: list[Any] = [5, 9, 5, 9, 5]
+    wanted = choose_tokens(logits[1:], [Choice(make_chooser(**options), 0, ids, None) for options in VARIED])
+    if bad in ("nan", "inf"):
+        logits[0, 77] = float(bad)
+    if bad == "all -inf":
+        logits[0] = -INF
+    bad_ids = {"ids of no number": [1, "x"], "negative id": [1, -5]}.get(bad, ids)
+    first = Choice(make_chooser(), 0, bad_ids, [9000] if bad == "allowed outside" else None)
+    results = choose_tokens(logits, [first, *(Choice(make_chooser(**options), 0, ids, None) for options in VARIED)])
+    assert isinstance(results[0], GenerationError)
+    assert results[1:] == wanted
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_a_row_with_no_token_left_says_which_option_to_lower(temperature: float) -> None:
+    chooser = make_chooser(no_repeat_ngram_size=1, temperature=temperature)
+    [result] = choose_tokens(torch.zeros(1, 8), [Choice(chooser, 0, list(range(8)), None)])
+    assert isinstance(result, GenerationError)
+    assert "no_repeat_ngram_size" in str(result)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 0}, {"temperature": 0.0, "n": 1}])
+def test_finished_rows_still_take_their_draws(options: dict[str, Any]) -> None:
+    params = SamplingParams(**{"n": 3, "seed": 11, **options})
+    chooser, reference = TokenChooser(params, CPU), Reference(params)
+    texts = [[1, 2, 3] for _ in range(params.n)]
+    for step in range(6):
+        logits = random_logits(step, params.n, 3000, "flat")
+        rows = [row for row in range(params.n) if row != 1 or step < 2]
+        results = choose_tokens(logits[rows], [Choice(chooser, row, texts[row], None) for row in rows])
+        wanted = reference.choose(logits, texts)
+        assert wanted is not None
+        assert token_ids(results) == [wanted[row] for row in rows]
+        for text, token_id in zip(texts, wanted, strict=True):
+            text.append(token_id)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 0, "top_p": 0.5}, {"top_k": 3}, {"temperature": 0}])
+def test_only_allowed_tokens_come_and_penalties_leave_them_alone(options: dict[str, Any]) -> None:
+    logits = random_logits(4, 1, 3000, "flat")
+    allowed = [17, 4, 2999, 1200]
+    params = SamplingParams(**{"seed": 3, "repetition_penalty": 2.0, **options})
+    restricted = torch.full_like(logits, -INF)
+    restricted[0, allowed] = logits[0, allowed]
+    chooser = TokenChooser(params, CPU)
+    reference = Reference(SamplingParams(**{"seed": 3, **options, "repetition_penalty": 1.0}))
+    for _ in range(20):
+        results = choose_tokens(logits, [Choice(chooser, 0, allowed, allowed)])
+        assert token_ids(results) == reference.choose(restricted, [allowed])
+
+
+def test_an_almost_zero_temperature_is_greedy() -> None:
+    logits = random_logits(5, 1, 3000, "peaked")
+    cold, greedy = make_chooser(temperature=1e-40), make_chooser(temperature=0)
+    assert choose_tokens(logits, [Choice(cold, 0, [1], None)]) == choose_tokens(logits, [Choice(greedy, 0, [1], None)])
+
+
+def test_ids_that_were_taken_back_and_replaced_are_forgotten() -> None:
+    logits = torch.zeros(1, 500)
+    chooser = make_chooser(temperature=0, repetition_penalty=2.0, no_repeat_ngram_size=2)
+    logits[0, [8, 9]] = torch.tensor([2.0, 3.0])
+    assert token_ids(choose_tokens(logits, [Choice(chooser, 0, [1, 9], None)])) == [8]
+    assert token_ids(choose_tokens(logits, [Choice(chooser, 0, [1, 8], None)])) == [9]
+
+
+def test_a_token_above_the_logits_is_no_trouble() -> None:
+    logits = random_logits(6, 1, 500, "flat")
+    [result] = choose_tokens(logits, [Choice(make_chooser(), 0, [1, 700], None)])
+    assert isinstance(result, Chosen)
+
+
+def test_nothing_to_choose_is_no_trouble() -> None:
+    assert choose_tokens(torch.zeros(0, 500), []) == []
