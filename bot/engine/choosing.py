@@ -157,12 +157,7 @@ def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chose
         results |= _choose_among_candidates(logits, rows)
     except Exception:
         _log.exception("Choosing for %d rows at once failed; each gets a try of its own", len(rows))
-    for row in rows:
-        if row.at not in results:
-            try:
-                results[row.at] = _choose_alone(logits[row.at], row)
-            except Exception as e:
-                results[row.at] = _as_error(e)
+    results |= _choose_alone(logits, [row for row in rows if row.at not in results])
     return [results[at] for at in range(len(choices))]
 
 
@@ -198,15 +193,15 @@ def _choose_among_candidates(logits: torch.Tensor, rows: Sequence[_Row]) -> dict
     is_whole = values.shape[1] == logits.shape[1]
     bounds = np.full(len(narrow), -np.inf, np.float32) if is_whole else values.min(axis=1)
     scores = _penalise(values, ids, narrow, logits.device)
-    sampled = [i for i, row in enumerate(narrow) if row.draws is not None]
+    drawn = [(i, row.draws) for i, row in enumerate(narrow) if row.draws is not None]
     greedy = [i for i, row in enumerate(narrow) if row.draws is None]
     columns = np.full(len(narrow), -1)
     if greedy:
         columns[greedy] = _pick_largest(scores[greedy], ids[greedy], bounds[greedy], is_whole=is_whole)
-    if sampled:
-        drawn = [narrow[i] for i in sampled]
-        draws = np.stack([row.draws.at(row.choice.index, ids[i]) for i, row in zip(sampled, drawn, strict=True)])
-        warp = _Warp.of([row.params for row in drawn], logits.device)
+    if drawn:
+        sampled = [i for i, _ in drawn]
+        draws = np.stack([draws.at(narrow[i].choice.index, ids[i]) for i, draws in drawn])
+        warp = _Warp.of([narrow[i].params for i in sampled], logits.device)
         columns[sampled] = _pick_drawn(scores[sampled], draws, bounds[sampled], warp, is_whole=is_whole)
     for i, row in enumerate(narrow):
         if columns[i] >= 0:
@@ -231,7 +226,7 @@ def _find_largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch
     # Token i is in group i % width. The largest `count` values lie in the `count` groups with the largest maxima
     # (each of these has a value at least as large as all of the other groups), or in the short rest.
     num_grouped = width * _GROUP_SIZE
-    groups = logits[:, :num_grouped].unflatten(1, (_GROUP_SIZE, width))  # (num_rows, group size, width)
+    groups = logits[:, :num_grouped].view(-1, _GROUP_SIZE, width)  # (num_rows, group size, width)
     best = groups.amax(dim=1).topk(count, sorted=False).indices  # (num_rows, count)
     values = groups.gather(2, best[:, None].expand(-1, _GROUP_SIZE, -1)).flatten(1)
     firsts = torch.arange(0, num_grouped, width, device=logits.device)
@@ -375,11 +370,102 @@ def _judge_mass(
     return is_kept, is_removed
 
 
-def _choose_alone(logits: torch.Tensor, row: _Row) -> Chosen:
-    """Choose for one row by its logits (vocab,), on the whole vocabulary. Raises GenerationError."""
+def _choose_alone(logits: torch.Tensor, rows: Sequence[_Row]) -> dict[int, Chosen | GenerationError]:
+    """Choose for each row by itself, on the whole vocabulary."""
+    results: dict[int, Chosen | GenerationError] = {}
+    launched: list[tuple[int, torch.Tensor]] = []
+    for row in rows:
+        try:
+            chosen = _choose_by_quotients(logits[row.at], row) if logits.device.type == "cpu" else None
+            if chosen is not None:
+                results[row.at] = chosen
+            else:
+                launched.append((row.at, _choose_as_transformers(logits[row.at], row)))
+        except Exception as e:
+            results[row.at] = _as_error(e)
+    if launched:  # one round trip to the device for all rows
+        for (at, _), values in zip(launched, torch.stack([found for _, found in launched]).tolist(), strict=True):
+            token_id, logit, log_sum, best = values
+            if not np.isfinite(log_sum):
+                results[at] = GenerationError(_NO_NUMBERS)
+            elif not np.isfinite(best):
+                results[at] = GenerationError(_NO_TOKEN)
+            else:
+                results[at] = Chosen(int(token_id), logit - log_sum)
+    return results
+
+
+def _choose_by_quotients(logits: torch.Tensor, row: _Row) -> Chosen | None:
+    """Choose for one row on the CPU without sorting it; None where the result is not proven, see `_pick_drawn`."""
     log_sum = float(logits.logsumexp(dim=-1))
     if not np.isfinite(log_sum):
         raise GenerationError(_NO_NUMBERS)
+    values, params = logits.numpy(), row.params
+    if row.choice.allowed is not None:
+        ids = np.unique(np.asarray(row.choice.allowed, np.int64))
+        scores = values = values[ids]
+    else:
+        ids = np.arange(len(values))
+        scores = _penalise_all(values, row)
+    if row.draws is None:
+        column = int(_pick_largest(scores[None], ids[None], scores[:1], is_whole=True)[0])
+    elif row.choice.allowed is not None:
+        draws, warp = row.draws.at(row.choice.index, ids)[None], _Warp.of([params], logits.device)
+        column = int(_pick_drawn(scores[None], draws, scores[:1], warp, is_whole=True)[0])
+    else:
+        column = _pick_drawn_of_all(scores, row.draws, row)
+    return Chosen(int(ids[column]), float(values[column]) - log_sum) if column >= 0 else None
+
+
+def _penalise_all(values: Floats, row: _Row) -> Floats:
+    """Return all of one row's `values` (vocab,) after repetition penalty and n-grams."""
+    scores = values.copy()
+    if row.memory.is_seen is not None:
+        seen = np.flatnonzero(row.memory.is_seen)
+        penalty, found = np.float32(row.params.repetition_penalty), values[seen]
+        scores[seen] = np.where(found < 0, found * penalty, found / penalty)
+    banned = np.array(row.memory.banned, np.int64)
+    scores[banned[banned < len(scores)]] = -np.inf
+    return scores
+
+
+def _pick_drawn_of_all(scores: Floats, draws: Draws, row: _Row) -> int:
+    """Return the token that sampling takes of all by the penalised `scores` (vocab,); -1 where that is not proven.
+
+    As `_pick_drawn`, but a rough value of the draws sorts out nearly all tokens before any is worked out well.
+    """
+    params, index = row.params, row.choice.index
+    with np.errstate(all="ignore"):
+        scaled = scores / np.float32(params.temperature)
+        distances = scaled - scaled.max()
+        weights = np.exp(distances)
+        if 0 < params.top_k < len(scaled):
+            smallest = torch.from_numpy(scaled).topk(params.top_k, sorted=False).values.min().item()
+            weights[scaled < smallest] = 0
+        rough = weights / draws.quick_row(index)
+        removed_masses = _Warp.of([params], torch.device("cpu")).removed_masses
+        while True:
+            best = rough.max()
+            if not 0 < best < np.inf:
+                return -1
+            near = np.flatnonzero(rough >= best * 0.8)  # both may be 5 % off
+            quotients = np.exp(distances[near].astype(np.float64)) / draws.at(index, near)
+            first = int(quotients.argmax())
+            if (quotients >= quotients[first] * (1 - _QUOTIENT_MARGIN)).sum() > 1:
+                return -1
+            winner = near[first]
+            is_kept, is_removed = _judge_mass(scaled[None], weights[None], near[first : first + 1], removed_masses)
+            if is_kept[0] or not is_removed[0]:
+                return int(winner) if is_kept[0] else -1
+            rough[scaled <= scaled[winner]] = 0
+
+
+def _choose_as_transformers(logits: torch.Tensor, row: _Row) -> torch.Tensor:
+    """Choose for one row as transformers does, step by step, without waiting for the device.
+
+    Returns, in one tensor (4,), the token's id, its logit, log(sum(exp(logits))), and a number that is finite if
+    there was a token to choose.
+    """
     scores = _make_penalties(row.params)(_as_row(row.choice.ids, logits), logits[None])
     if row.choice.allowed is not None:
         allowed = torch.tensor(row.choice.allowed, dtype=torch.long, device=logits.device)
@@ -389,12 +475,11 @@ def _choose_alone(logits: torch.Tensor, row: _Row) -> Chosen:
         best = scores
     else:
         best = torch.softmax(_make_warpers(row.params)(None, scores), dim=-1)
-    if not bool(torch.isfinite(best.amax(dim=-1)).all()):
-        raise GenerationError(_NO_TOKEN)
+    reason = best.amax(dim=-1)[0]
     if row.draws is not None:
         best = best / row.draws.row(row.choice.index)
-    token_id = int(best.argmax(dim=-1))
-    return Chosen(token_id, float(logits[token_id]) - log_sum)
+    token_id = best.argmax(dim=-1)[0]
+    return torch.stack([token_id.float(), logits[token_id], logits.logsumexp(dim=-1), reason])
 
 
 def _as_row(ids: Sequence[int], logits: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Tokens chosen for many rows at once are those that transformers' processors and torch.multinomial give, row by row."""
+"""Tokens chosen for many rows at once are those of transformers' processors and torch.multinomial, row by row."""
 
 from collections.abc import Sequence
 from typing import Any
