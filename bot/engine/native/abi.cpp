@@ -1,0 +1,82 @@
+// What Python calls: plain C functions over one Step; none throws, and memory that is missing is a return value.
+#include "step.h"
+
+extern "C" {
+
+void* native_create(const Config* config) {
+    try {
+        return new Step(*config);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    } catch (const std::system_error&) {  // no thread to be had
+        return nullptr;
+    }
+}
+
+void native_destroy(void* step) { delete (Step*)step; }
+
+// Matrices: 0 embedding, 1 output; with a layer: 2 qkv, 3 out, 4 up, 5 down.
+static Matrix& find_matrix(Step& step, int layer, int which) {
+    switch (which) {
+        case 0: return step.model.embedding;
+        case 1: return step.model.output;
+        case 2: return step.model.layers[layer].qkv;
+        case 3: return step.model.layers[layer].out;
+        case 4: return step.model.layers[layer].up;
+        default: return step.model.layers[layer].down;
+    }
+}
+
+// turn: 0 channels lie one after the other; 1 and 2: gate and up, in turns of 16.
+static int find_channel(int channel, int turn) {
+    return turn ? channel / 16 * 32 + (turn - 1) * 16 + channel % 16 : channel;
+}
+
+void native_pack(void* step, int layer, int which, int turn, int first, int count, const float* from,
+                 int64_t channel_stride, int64_t input_stride) {
+    const Matrix& m = find_matrix(*(Step*)step, layer, which);
+    for (int i = 0; i < count; i++)
+        pack_channel(m, find_channel(first + i, turn), from + i * channel_stride, (size_t)input_stride);
+}
+
+void native_pack_bias(void* step, int layer, int which, int turn, int first, int count, const float* from) {
+    const Matrix& m = find_matrix(*(Step*)step, layer, which);
+    for (int i = 0; i < count; i++) m.bias[find_channel(first + i, turn)] = from[i];
+}
+
+// Vectors: 0 positions, 1 inverse frequencies, 2 and 3 final norm; with a layer: 4 to 7 norms, 8 and 9 of q and k.
+float* native_vector(void* step, int layer, int which) {
+    const Model& m = ((Step*)step)->model;
+    switch (which) {
+        case 0: return m.positions;
+        case 1: return m.inverse_frequencies;
+        case 2: return m.final_norm;
+        case 3: return m.final_norm_bias;
+        case 4: return m.layers[layer].norm1;
+        case 5: return m.layers[layer].norm1_bias;
+        case 6: return m.layers[layer].norm2;
+        case 7: return m.layers[layer].norm2_bias;
+        case 8: return m.layers[layer].q_norm;
+        default: return m.layers[layer].k_norm;
+    }
+}
+
+// facts: for every segment start, number of tokens, number of logits, where its blocks begin in `blocks`.
+// Returns 0, or 1 where memory is missing.
+int native_forward(void* step, int num_segments, const int32_t* facts, const int32_t* ids, const int32_t* blocks,
+                   float* logits) {
+    try {
+        std::vector<SegmentView> segments;
+        segments.reserve(num_segments);
+        for (int s = 0; s < num_segments; s++, facts += 4)
+            segments.push_back({facts[0], facts[1], facts[2], 0, blocks + facts[3]});
+        ((Step*)step)->forward(segments, ids, logits);
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+void native_copy_block(void* step, int source, int target) { ((Step*)step)->model.copy_block(source, target); }
+
+}  // extern "C"

@@ -1,0 +1,128 @@
+"""From the C++ sources beside this file to a loaded library: compiled on this machine once, then found in the cache."""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+logger = logging.getLogger(__name__)
+
+COMPILERS: Final = ("c++", "g++", "clang++")
+_SOURCES: Final = ("step.cpp", "abi.cpp")
+# One output is to be the same sum in every kernel, so nothing that lets the compiler reorder sums.
+_FLAGS: Final = ("-O3", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+_COMPILE_TIMEOUT_S: Final = 120.0
+_QUESTION_TIMEOUT_S: Final = 10.0
+
+
+class NativeUnavailable(Exception):
+    """The native step can't be had on this machine; the message says why, in one sentence."""
+
+
+def load_library(cache_folder: Path | None = None) -> ctypes.CDLL:
+    """Return the compiled library, compiling it first (some seconds) where `cache_folder` has no fitting one.
+
+    `cache_folder` is the user's cache folder unless given. Two processes may do this at once: each writes a file of its
+    own and renames it. Raises NativeUnavailable.
+    """
+    folder = cache_folder or Path(platformdirs.user_cache_dir("fewshot", appauthor=False)) / "native"
+    compiler = _find_compiler()
+    target = folder / f"step-{_make_key(compiler)}.so"
+    if not target.exists():
+        _compile(compiler, target)
+    try:
+        return ctypes.CDLL(str(target))
+    except OSError as e:
+        raise NativeUnavailable(f"The compiled native step {target} can't be loaded: {e}.") from e
+
+
+def _find_compiler() -> str:
+    """Return the first known C++ compiler on the path."""
+    for name in COMPILERS:
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    raise NativeUnavailable(f"No C++ compiler was found on this machine (looked for {', '.join(COMPILERS)}).")
+
+
+def _make_key(compiler: str) -> str:
+    """Return a name for what the library depends on: sources, compiler, flags and the processor's abilities."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.iterdir()):
+        if path.suffix in (".cpp", ".h"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    digest.update(" ".join([compiler, *_FLAGS, *_processor_flags()]).encode())
+    digest.update(_ask([compiler, "--version"]).encode())
+    digest.update(_read_processor().encode())
+    return digest.hexdigest()[:24]
+
+
+def _ask(command: list[str]) -> str:
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_QUESTION_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise NativeUnavailable(f"The C++ compiler {command[0]} does not run: {e}.") from e
+    return answer.stdout + answer.stderr
+
+
+def _processor_flags() -> list[str]:
+    return ["-mcpu=native"] if platform.machine().lower() in ("arm64", "aarch64") else ["-march=native"]
+
+
+def _read_processor() -> str:
+    """Return what tells processors apart, as one cache folder may serve several machines."""
+    described = platform.machine() + platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return described
+    chosen = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
+    return described + "\n".join(sorted(chosen))
+
+
+def _compile(compiler: str, target: Path) -> None:
+    started = time.perf_counter()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".building-", suffix=".so")
+        os.close(handle)
+    except OSError as e:
+        raise NativeUnavailable(f"The native step can't be stored in {target.parent}: {e.strerror or e}.") from e
+    built = Path(name)
+    sources = [str(Path(__file__).parent / source) for source in _SOURCES]
+    try:
+        done = subprocess.run(
+            [compiler, *_FLAGS, *_processor_flags(), *sources, "-o", str(built)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_COMPILE_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise NativeUnavailable(f"The native step does not compile with {compiler}: {_first_error(done.stderr)}")
+        built.replace(target)
+    except subprocess.TimeoutExpired as e:
+        raise NativeUnavailable(f"The C++ compiler {compiler} took more than {_COMPILE_TIMEOUT_S:.0f} s.") from e
+    except OSError as e:
+        raise NativeUnavailable(f"The C++ compiler {compiler} can't be used: {e.strerror or e}.") from e
+    finally:
+        built.unlink(missing_ok=True)
+    logger.info("Compiled the native step in %.1f s.", time.perf_counter() - started)
+
+
+def _first_error(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    chosen = next((line for line in lines if "error" in line), lines[0] if lines else "no reason given")
+    return f"{chosen[:200].rstrip('.')}."
