@@ -28,6 +28,7 @@ from bot.core.sampling import SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
+from bot.engine.work import Asker
 from bot.errors import PromptTooLong, RequestError
 from bot.replies import GeneratedReply, PromptOrigin, record_reply
 from bot.store.store import Store
@@ -68,6 +69,11 @@ class ContextUse:
     context_length: int
     num_turns: int
     num_messages_dropped: int
+
+
+def asker_of(message: Message) -> Asker:
+    """Return for whom a request is made that `message` led to."""
+    return Asker(message.scope, (message.scope.platform, message.author.id))
 
 
 class Chat:
@@ -205,7 +211,9 @@ class Chat:
             raw = ""
             num_checked = 0
             loop_start = None
-            generation = self._engine.generate(chat_prompt.prompt, params, timeout_s=self._timeout_s)
+            generation = self._engine.generate(
+                chat_prompt.prompt, params, timeout_s=self._timeout_s, asker=asker_of(message)
+            )
             async with generation:
                 stopper.on_stop(generation.cancel)
                 async for delta in generation:

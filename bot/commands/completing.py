@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bot.chat import asker_of
 from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Block, Button, Card, Choices, Text
 from bot.core.prompt import end_of_sentence
@@ -112,6 +113,7 @@ class _Step:
             heal=heal,
             end_at=end_of_sentence if tree.ends_sentence else None,
             timeout_s=services.request_timeout_s,
+            asker=asker_of(self.request.message),
         )
 
     def _snapshot(self, tree: CompletionTree, shown: list[str]) -> Card:

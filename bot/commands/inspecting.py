@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
+from bot.chat import asker_of
 from bot.commands.declaring import Cards, Command, Request
 from bot.core.cards import Bars, Block, Card, Facts, Table, Text, TintedText
 from bot.core.perplexity import (
@@ -73,7 +74,7 @@ def _notes(figures: TextFigures) -> list[Block]:
 async def answer_perplexity(request: Request) -> Cards:
     """Answer how surprising the text is, word by word."""
     services = request.services
-    scores = await services.engine.score(request.text, num_expected=_NUM_SURPRISING)
+    scores = await services.engine.score(request.text, num_expected=_NUM_SURPRISING, asker=asker_of(request.message))
     figures = summarize(request.text, scores)
     words = words_of(request.text, scores)
     model = services.engine.info.name
@@ -111,7 +112,7 @@ async def answer_compare(request: Request) -> Cards:
     services = request.services
     texts = _split_compared(request.text)
     letters = "ABCDE"
-    all_scores = [await services.engine.score(text) for text in texts]
+    all_scores = [await services.engine.score(text, asker=asker_of(request.message)) for text in texts]
     figures = [summarize(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
     if not all(figure.num_scored for figure in figures):
         raise RequestError("This model can't score a first token, so compare texts of at least two tokens.")
@@ -181,7 +182,9 @@ def _times(bits: float) -> str:
 async def answer_next(request: Request) -> Cards:
     """Answer the probable next words of the text."""
     services = request.services
-    words = await services.engine.next_words(Prompt.plain(request.text.rstrip()), num=_NUM_NEXT)
+    words = await services.engine.next_words(
+        Prompt.plain(request.text.rstrip()), num=_NUM_NEXT, asker=asker_of(request.message)
+    )
     rest = max(0.0, 1.0 - sum(word.probability for word in words))
     yield Card(
         blocks=(

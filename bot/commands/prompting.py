@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Final
 
+from bot.chat import asker_of
 from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Bars, Block, Card, Facts, Table, Text, Verbatim
 from bot.core.classification import classify
@@ -32,7 +33,9 @@ async def answer_run(request: Request) -> Cards:
 
 
 async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) -> Card:
-    logprobs = await request.services.engine.score_continuations(prompt, label_continuations(template))
+    logprobs = await request.services.engine.score_continuations(
+        prompt, label_continuations(template), asker=asker_of(request.message)
+    )
     result = classify(template.labels, logprobs)
     probabilities = dict(zip(result.labels, result.probabilities, strict=True))
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
@@ -54,7 +57,9 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
 async def _generate(request: Request, template: PromptTemplate, prompt: Prompt, params: SamplingParams) -> Cards:
     services = request.services
     texts = [""] * params.n
-    generation = services.engine.generate(prompt, params, timeout_s=services.request_timeout_s)
+    generation = services.engine.generate(
+        prompt, params, timeout_s=services.request_timeout_s, asker=asker_of(request.message)
+    )
     async with generation:
         request.stopper.on_stop(generation.cancel)
         async for delta in generation:

@@ -7,8 +7,8 @@ from typing import Final
 import torch
 
 from bot.engine.healing import Healing
-from bot.engine.model_thread import Steps, WorkCancelled
-from bot.engine.sequences import Sequences
+from bot.engine.paged_cache import Row, Rows
+from bot.engine.work import Feed, Steps, WorkCancelled
 
 # Added to the score of what must not be chosen; finite, so that a beam without any choice left is still a beam.
 _EXCLUDED: Final = -1.0e9
@@ -89,7 +89,8 @@ class _Search:
 
 
 def search_beams(
-    sequences: Sequences,
+    rows: Rows,
+    prompt: Row,
     logits: torch.Tensor,
     *,
     num_beams: int,
@@ -97,38 +98,44 @@ def search_beams(
     eos_ids: tuple[int, ...],
     penalties: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     healing: Healing,
-) -> Steps[list[Beam]]:
-    """Return the num_beams best continuations of the one row of `sequences`, best first.
+) -> Steps[tuple[list[Beam], WorkCancelled | None]]:
+    """Return the num_beams best continuations of the row `prompt`, best first; cancelled, what it has, and why.
 
-    `logits` (1, vocab) are those after the prompt. Cancelled, it returns what it has.
+    `logits` (vocab,) are those after the prompt.
     """
     search = _Search(num_beams, max_new_tokens, eos_ids, logits.device)
-    rows = torch.zeros(num_beams, dtype=torch.long, device=logits.device)
-    sequences.select(rows)
-    logits = logits[rows]
+    grown = [prompt] * num_beams
+    ids = torch.tensor([prompt.ids] * num_beams, device=logits.device)  # (num_beams, length)
+    all_logits = logits.expand(num_beams, -1)
     try:
         while True:
-            own_logprobs = logits.log_softmax(dim=-1)
-            log_probs = _apply(penalties, healing, search, sequences, own_logprobs)
+            own_logprobs = all_logits.log_softmax(dim=-1)
+            log_probs = _apply(penalties, healing, search, ids, own_logprobs)
             parents = search.advance(log_probs, own_logprobs)
             if parents is None:
-                break
-            sequences.select(parents)
-            yield
-            logits = sequences.extend(search.tokens[:, -1])
-    except WorkCancelled:
-        pass
-    return search.best()
+                return search.best(), None
+            tokens = search.tokens[:, -1]
+            ids = torch.cat([ids[parents], tokens[:, None]], dim=1)
+            kept = [
+                rows.fork(grown[parent], (token_id,))
+                for parent, token_id in zip(parents.tolist(), tokens.tolist(), strict=True)
+            ]
+            for row in grown:
+                rows.close(row)
+            grown = kept
+            all_logits = torch.stack((yield [Feed(row) for row in grown]))
+    except WorkCancelled as e:
+        return search.best(), e
 
 
 def _apply(
     penalties: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     healing: Healing,
     search: _Search,
-    sequences: Sequences,
+    ids: torch.Tensor,
     own_logprobs: torch.Tensor,
 ) -> torch.Tensor:
-    log_probs = penalties(sequences.ids, own_logprobs)
+    log_probs = penalties(ids, own_logprobs)
     if not healing.typed:
         return log_probs
     excluded = torch.full_like(own_logprobs, _EXCLUDED)

@@ -4,18 +4,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
 from bot.core.sampling import SamplingParams
 from bot.engine.beams import search_beams
+from bot.engine.choosing import Choice, TokenChooser
 from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.healing import Healing, back_off
 from bot.engine.loading import LoadedModel
-from bot.engine.model_thread import Steps, WorkCancelled
-from bot.engine.sampling import TokenChooser, make_penalties
-from bot.engine.sequences import Sequences
+from bot.engine.paged_cache import Rows, count_blocks_of_branches
+from bot.engine.prompt_lookup import PromptLookup
+from bot.engine.sampling import make_penalties
+from bot.engine.work import Feed, Job, Steps, WorkCancelled
 from bot.errors import PromptTooLong
 
 EndAt = Callable[[str], int | None]
@@ -114,30 +114,52 @@ class Continuation:
         return Delta(self.index, text, self.completion)
 
 
+def plan_job(
+    model: LoadedModel, plan: Plan, params: SamplingParams, emit: Callable[[Delta], None]
+) -> Job[GenerationResult]:
+    """Return the job that carries out `plan` on the model's lane for writing."""
+    num_rows = max(params.n, params.num_beams)
+    num_blocks = count_blocks_of_branches(len(plan.ids), num_rows, plan.max_new_tokens)
+    return Job(generate(model, plan, params, emit), model.writing, num_rows, num_blocks)
+
+
 def generate(
     model: LoadedModel, plan: Plan, params: SamplingParams, emit: Callable[[Delta], None]
 ) -> Steps[GenerationResult]:
     """Write `params.n` continuations of the plan's prompt; `emit` gets each delta as it comes, beams at the end.
 
-    Cancelled, it ends each continuation where it is, as "cancelled". Raises GenerationError.
+    Cancelled, it ends each continuation where it is. Raises GenerationError.
     """
     continuations = [Continuation(index, model, plan, params) for index in range(params.n)]
-    started = time.perf_counter()
-    prefilled: float | None = None
-    try:
-        sequences = Sequences(model, plan.ids)
-        logits = yield from sequences.prefill()
-        prefilled = time.perf_counter()
-        write = _write_beams if params.num_beams > 1 else _write_sampled
-        yield from write(model, plan, params, continuations, sequences, logits, emit)
-    except WorkCancelled:
-        for continuation in continuations:
-            if continuation.completion is None:
-                emit(continuation.finish("cancelled"))
-    ended = time.perf_counter()
-    prefilled = prefilled or ended
+    clock = _Clock()
+    with model.writing.cache.rows() as rows:
+        try:
+            write = _write_beams if params.num_beams > 1 else _write_sampled
+            yield from write(model, plan, params, continuations, rows, clock, emit)
+        except WorkCancelled as e:
+            for continuation in continuations:
+                if continuation.completion is None:
+                    emit(continuation.finish(e.reason))
     completions = tuple(c.completion for c in continuations if c.completion is not None)
-    return GenerationResult(completions, (prefilled - started) * 1000, (ended - prefilled) * 1000, len(plan.ids))
+    return GenerationResult(completions, *clock.read_ms(), len(plan.ids))
+
+
+class _Clock:
+    """When a generation began, had read its prompt, and ended."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._prefilled: float | None = None
+
+    def mark_prefilled(self) -> None:
+        """Take note that the prompt is read now."""
+        self._prefilled = time.perf_counter()
+
+    def read_ms(self) -> tuple[float, float]:
+        """Return how long the prompt and, up to now, the answer took."""
+        ended = time.perf_counter()
+        prefilled = self._prefilled or ended
+        return (prefilled - self._started) * 1000, (ended - prefilled) * 1000
 
 
 def _write_sampled(
@@ -145,34 +167,43 @@ def _write_sampled(
     plan: Plan,
     params: SamplingParams,
     continuations: list[Continuation],
-    sequences: Sequences,
-    logits: torch.Tensor,
+    rows: Rows,
+    clock: _Clock,
     emit: Callable[[Delta], None],
 ) -> Steps[None]:
     chooser = TokenChooser(params, model.device)
-    running = continuations
-    if params.n > 1:
-        rows = torch.zeros(params.n, dtype=torch.long, device=model.device)
-        sequences.select(rows)
-        logits = logits[rows]
+    prompt = rows.open(plan.ids)
+    allowed = plan.healing.allowed_after(())
+    first = yield [Feed(prompt, [Choice(chooser, c.index, prompt.ids, allowed) for c in continuations])]
+    clock.mark_prefilled()
+    row_of = [prompt, *(rows.fork(prompt) for _ in continuations[1:])]
+    lookup = PromptLookup(plan.ids) if params.n == 1 else None
+    answers = [[chosen] for chosen in first[0]]
+    running = list(continuations)
     while True:
-        allowed = [plan.healing.allowed_after(c.token_ids) for c in running]
-        tokens = chooser.choose(sequences.ids, logits, [c.index for c in running], allowed)
-        logprobs = logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
-        for continuation, token_id, logprob in zip(running, tokens.tolist(), logprobs.tolist(), strict=True):
-            delta = continuation.push(token_id, logprob)
-            if delta is not None:
-                emit(delta)
-        kept = [at for at, continuation in enumerate(running) if continuation.completion is None]
-        if not kept:
+        for continuation, answer in zip(running, answers, strict=True):
+            row = row_of[continuation.index]
+            for chosen in answer:
+                row.ids.append(chosen.token_id)
+                if delta := continuation.push(chosen.token_id, chosen.logprob):
+                    emit(delta)
+                if continuation.completion is not None:
+                    rows.close(row)
+                    break
+        running = [continuation for continuation in running if continuation.completion is None]
+        if not running:
             return
-        if len(kept) < len(running):
-            running = [running[at] for at in kept]
-            rows = torch.tensor(kept, device=model.device)
-            sequences.select(rows)
-            tokens = tokens[rows]
-        yield
-        logits = sequences.extend(tokens)
+        feeds = []
+        for continuation in running:
+            row = row_of[continuation.index]
+            allowed = plan.healing.allowed_after(continuation.token_ids)
+            choice = Choice(chooser, continuation.index, row.ids, allowed)
+            room = plan.max_new_tokens - len(continuation.token_ids) - 1
+            drafts = lookup.guess(row.ids, room) if lookup is not None and allowed is None else ()
+            feeds.append(Feed(row, (choice,), drafts))
+        answers = yield feeds
+        if lookup is not None:
+            lookup.learn(feeds[0].drafts, [chosen.token_id for chosen in answers[0]])
 
 
 def _write_beams(
@@ -180,12 +211,16 @@ def _write_beams(
     plan: Plan,
     params: SamplingParams,
     continuations: list[Continuation],
-    sequences: Sequences,
-    logits: torch.Tensor,
+    rows: Rows,
+    clock: _Clock,
     emit: Callable[[Delta], None],
 ) -> Steps[None]:
-    found = yield from search_beams(
-        sequences,
+    prompt = rows.open(plan.ids)
+    logits = (yield [Feed(prompt)])[0]
+    clock.mark_prefilled()
+    found, cancelled = yield from search_beams(
+        rows,
+        prompt,
         logits,
         num_beams=params.num_beams,
         max_new_tokens=plan.max_new_tokens,
@@ -201,5 +236,5 @@ def _write_beams(
             if continuation.completion is not None:
                 break
         if continuation.completion is None:
-            pieces.append(continuation.finish("cancelled").text)
+            pieces.append(continuation.finish(cancelled.reason if cancelled else "length").text)
         emit(Delta(continuation.index, "".join(pieces), continuation.completion))

@@ -1,6 +1,7 @@
 """The async face of the model: everything the rest of the program may ask of it."""
 
 import asyncio
+import logging
 import time
 import weakref
 from collections import deque
@@ -22,8 +23,10 @@ from bot.core.results import (
     WordProbability,
 )
 from bot.core.sampling import SamplingParams
-from bot.engine.model_thread import ModelThread, Steps, Work
+from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
+from bot.engine.work import Asker, Job, QuickWork, Work
+from bot.errors import ModelError
 
 if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
     from bot.engine.decoding import GenerationResult
@@ -31,6 +34,11 @@ if TYPE_CHECKING:  # these import torch: at run time the model thread does, when
 
 ResultT = TypeVar("ResultT")
 
+logger = logging.getLogger(__name__)
+
+MAX_PASS_S: Final = 120.0  # a pass that takes longer hangs
+_WATCH_S: Final = 1.0
+NOBODY: Final = Asker()
 MAX_QUEUE_S: Final = 60.0  # how long a request without a time limit of its own waits for its turn
 
 
@@ -45,7 +53,7 @@ class Generation:
 
     def __init__(
         self,
-        thread: "ModelThread[LanguageModel]",
+        scheduler: "Scheduler[LanguageModel]",
         statistics: Statistics,
         prompt: Prompt,
         params: SamplingParams,
@@ -53,16 +61,18 @@ class Generation:
         heal: bool,
         end_at: Callable[[str], int | None] | None,
         timeout_s: float,
+        asker: Asker,
     ) -> None:
         self.params = params.with_seed()
         self.completions: tuple[Completion, ...] = ()
         self.timings: Timings | None = None
-        self._thread = thread
+        self._scheduler = scheduler
         self._statistics = statistics
         self._prompt = prompt
         self._heal = heal
         self._end_at = end_at
         self._timeout_s = timeout_s
+        self._asker = asker
         self._deltas: deque[Delta] = deque()
         self._news = asyncio.Event()
         self._work: Work[LanguageModel, GenerationResult] | None = None
@@ -73,38 +83,36 @@ class Generation:
     @property
     def num_ahead(self) -> int:
         """Return how many requests come before this one, 0 once it runs."""
-        return self._thread.num_ahead(self._work) if self._work is not None else 0
+        return self._scheduler.num_ahead(self._work) if self._work is not None else 0
 
     def cancel(self) -> None:
         """End it within a token; the iteration then ends with finish_reason "cancelled". Safe at any time."""
         work = self._work
         self._is_unwanted = work is None
-        if work is not None and self._thread.withdraw(work) and not work.future.done():
-            # It never ran: its continuations are empty.
-            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in range(self.params.n))
-            self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
+        if work is not None and self._scheduler.withdraw(work):
             work.future.cancel()
 
     async def __aenter__(self) -> "Generation":
         if self._work is not None:
             raise RuntimeError("A generation can be entered only once.")
         # The thread must not keep alive what its consumer forgot: it only knows a weak reference.
-        deliver = _Delivery(self._thread, weakref.ref(self))
+        deliver = _Delivery(self._scheduler, weakref.ref(self))
         prompt, params, heal, end_at = self._prompt, self.params, self._heal, self._end_at
         work: Work[LanguageModel, GenerationResult] = Work(
-            lambda model: model.generate(prompt, params, heal=heal, end_at=end_at, emit=deliver)
+            lambda model: model.generate(prompt, params, heal=heal, end_at=end_at, emit=deliver),
+            asker=self._asker,
+            deadline=time.perf_counter() + self._timeout_s,
         )
-        deliver.work = work
         statistics = self._statistics
         work.future.add_done_callback(lambda _: statistics.count_end(work))
-        work.future.add_done_callback(deliver.end)
+        work.future.add_done_callback(lambda _: deliver.end(work))
         self._work = work
         try:
-            self._thread.submit(work)
+            self._scheduler.submit(work)
         except BaseException:
             work.future.cancel()
             raise
-        self._thread.expire_after(work, self._timeout_s)
+        self._scheduler.expire_after(work, self._timeout_s)
         if self._is_unwanted:
             self.cancel()
         return self
@@ -140,7 +148,9 @@ class Generation:
     def _end(self, work: "Work[LanguageModel, GenerationResult]") -> None:
         self._is_ended = True
         self._news.set()
-        if work.future.cancelled():
+        if work.future.cancelled():  # it never ran: its continuations are empty
+            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in range(self.params.n))
+            self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
             return
         self._error = work.future.exception()
         if self._error is not None:
@@ -158,36 +168,40 @@ class Generation:
 
 
 class _Delivery:
-    """Bring deltas from the model thread to a generation, or cancel the work when nobody is there any more."""
+    """Bring deltas from the model thread to a generation, as long as there is one."""
 
-    def __init__(self, thread: "ModelThread[LanguageModel]", generation: "weakref.ref[Generation]") -> None:
-        self.work: Work[LanguageModel, GenerationResult] | None = None
-        self._thread = thread
+    def __init__(self, scheduler: "Scheduler[LanguageModel]", generation: "weakref.ref[Generation]") -> None:
+        self._scheduler = scheduler
         self._generation = generation
 
     def __call__(self, delta: Delta) -> None:
-        if not self._thread.post(self._take, delta) and self.work is not None:
-            self.work.is_cancelled = True
+        self._scheduler.post(self._take, delta)
 
     def _take(self, delta: Delta) -> None:
         generation = self._generation()
         if generation is not None:
             generation._take(delta)
 
-    def end(self, _: object) -> None:
+    def end(self, work: "Work[LanguageModel, GenerationResult]") -> None:
         """Tell the generation that its work is done."""
         generation = self._generation()
-        if generation is not None and self.work is not None:
-            generation._end(self.work)
+        if generation is not None:
+            generation._end(work)
 
 
 class Engine:
-    """The model that answers. Opened once; used from one event loop; every call is one request in its queue."""
+    """The model that answers. Opened once; used from one event loop; every call is one request in its queue.
 
-    def __init__(self, thread: "ModelThread[LanguageModel]", info: ModelInfo) -> None:
-        self.info = info
-        self._thread = thread
+    A model thread that dies or hangs is noticed: its requests fail with Unavailable, and a new one loads the model.
+    """
+
+    def __init__(self, start: "Callable[[], Scheduler[LanguageModel]]", *, hang_s: float) -> None:
+        self._start = start
+        self._hang_s = hang_s
+        self._scheduler = start()
         self._statistics = Statistics()
+        self.num_restarts = 0
+        self.info: ModelInfo  # set when opened
 
     @classmethod
     @asynccontextmanager
@@ -200,24 +214,67 @@ class Engine:
         precision: str = "auto",
         max_waiting: int = 64,
         num_threads: int | None = None,
+        kv_cache_mb: int = 512,
+        max_running_per_person: int = 1,
+        hang_s: float = MAX_PASS_S,
     ) -> AsyncIterator["Engine"]:
         """Load the model in `folder` and hold it; at the end cancel what runs and free it.
 
-        device is auto, cpu, cuda, cuda:N or mps; `max_waiting` requests at most wait; `num_threads` is that of a
-        forward pass on the CPU. Raises ModelError.
+        device is auto, cpu, cuda, cuda:N or mps; precision auto, float32, bfloat16, float16 or int8; `max_waiting`
+        requests at most wait; `num_threads` is that of a pass on the CPU; `kv_cache_mb` (MiB) bounds what is kept of
+        texts, those being written and those remembered; a pass that takes longer than `hang_s` counts as hanging.
+        Raises ModelError.
         """
 
         def open_model() -> "AbstractContextManager[LanguageModel]":
             from bot.engine.language_model import open_language_model  # imports torch, in the model thread
 
-            return open_language_model(folder, name=name, device=device, precision=precision, num_threads=num_threads)
+            return open_language_model(
+                folder,
+                name=name,
+                device=device,
+                precision=precision,
+                num_threads=num_threads,
+                kv_cache_mb=kv_cache_mb,
+            )
 
-        thread: ModelThread[LanguageModel] = ModelThread(open_model, max_waiting=max_waiting)
+        def start() -> "Scheduler[LanguageModel]":
+            return Scheduler(open_model, max_waiting=max_waiting, max_running_per_person=max_running_per_person)
+
+        engine = cls(start, hang_s=hang_s)
+        watching: asyncio.Task[None] | None = None
         try:
-            model = await thread.open()
-            yield cls(thread, model.info)
+            engine.info = (await engine._scheduler.open()).info
+            watching = asyncio.create_task(engine._watch())
+            yield engine
         finally:
-            await thread.close()
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            await engine._scheduler.close()
+
+    async def _watch(self) -> None:
+        """Start the model anew, again and again if need be, when its thread has died or hangs."""
+        pause_s = _WATCH_S
+        while True:
+            await asyncio.sleep(pause_s)
+            scheduler = self._scheduler
+            if scheduler.stalled_s > self._hang_s:
+                logger.error(
+                    "The model has been busy with one pass for %.0f s; it is started anew.", scheduler.stalled_s
+                )
+                scheduler.abandon()
+            elif not scheduler.has_died:
+                pause_s = _WATCH_S
+                continue
+            self.num_restarts += 1
+            self._scheduler = self._start()
+            try:
+                self.info = (await self._scheduler.open()).info
+                logger.warning("The model was started anew.")
+            except ModelError as e:
+                logger.error("The model could not be started anew: %s", e)
+                pause_s = min(60.0, pause_s * 2)
 
     def generate(
         self,
@@ -227,45 +284,58 @@ class Engine:
         heal: bool = False,
         end_at: Callable[[str], int | None] | None = None,
         timeout_s: float = MAX_QUEUE_S,
+        asker: Asker = NOBODY,
     ) -> Generation:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
         `heal` finishes a half-typed last word (token healing). `end_at` is a pure function that is given each
         continuation's text as it grows, in the model thread, and returns the index at which it ends there ("stop"),
-        or None. `timeout_s` is how long the generation may wait for its turn.
+        or None. After `timeout_s` a generation that still waits for its turn is refused, one that runs ends with what
+        it has ("length"). `asker` says for whom it is: conversations take turns.
         """
-        return Generation(self._thread, self._statistics, prompt, params, heal=heal, end_at=end_at, timeout_s=timeout_s)
+        return Generation(
+            self._scheduler,
+            self._statistics,
+            prompt,
+            params,
+            heal=heal,
+            end_at=end_at,
+            timeout_s=timeout_s,
+            asker=asker,
+        )
 
-    async def score(self, text: str, *, num_expected: int = 0) -> tuple[TokenScore, ...]:
+    async def score(self, text: str, *, num_expected: int = 0, asker: Asker = NOBODY) -> tuple[TokenScore, ...]:
         """Return the log-probability of each token of `text`, with the `num_expected` likeliest ones there.
 
         Long texts are scored with rolling windows. Raises RequestError for a text without tokens, Unavailable.
         """
-        return await self._ask(lambda model: model.score(text, num_expected=num_expected))
+        return await self._ask(lambda model: model.score(text, num_expected=num_expected), asker)
 
-    async def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> tuple[float, ...]:
+    async def score_continuations(
+        self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
+    ) -> tuple[float, ...]:
         """Return the total log-probability (nats) of each continuation, taken whole, after `prompt`.
 
         Raises RequestError for an empty one, PromptTooLong, Unavailable.
         """
         texts = tuple(continuations)
-        return await self._ask(lambda model: model.score_continuations(prompt, texts))
+        return await self._ask(lambda model: model.score_continuations(prompt, texts), asker)
 
-    async def next_tokens(self, prompt: Prompt, *, num: int) -> tuple[WordProbability, ...]:
+    async def next_tokens(self, prompt: Prompt, *, num: int, asker: Asker = NOBODY) -> tuple[WordProbability, ...]:
         """Return the `num` likeliest next tokens, of the full distribution. Raises PromptTooLong, Unavailable."""
-        return await self._ask(lambda model: model.next_tokens(prompt, num=num))
+        return await self._ask(lambda model: model.next_tokens(prompt, num=num), asker)
 
-    async def next_words(self, prompt: Prompt, *, num: int) -> tuple[WordProbability, ...]:
+    async def next_words(self, prompt: Prompt, *, num: int, asker: Asker = NOBODY) -> tuple[WordProbability, ...]:
         """Return the `num` likeliest next words; their probabilities sum to at most 1.
 
         Raises PromptTooLong, Unavailable.
         """
-        return await self._ask(lambda model: model.next_words(prompt, num=num))
+        return await self._ask(lambda model: model.next_words(prompt, num=num), asker)
 
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return how many tokens each prompt feeds to the model. Waits for no generation. Raises Unavailable."""
         given = tuple(prompts)
-        return await self._ask(lambda model: model.count_tokens(given), is_quick=True)
+        return await self._ask_quick(lambda model: model.count_tokens(given))
 
     async def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
         """Return `turns` in the model's own chat markup, ready for its answer. Waits for no generation.
@@ -273,21 +343,27 @@ class Engine:
         Contents stay plain text. Raises ModelError for a model without a chat template (see info.has_chat_template).
         """
         given = tuple(turns)
-        return await self._ask(lambda model: model.render_chat(given), is_quick=True)
+        return await self._ask_quick(lambda model: model.render_chat(given))
 
     def stats(self) -> EngineStats:
         """Return counts, rates and percentiles since the engine was opened."""
         return self._statistics.snapshot(
-            num_waiting=self._thread.num_waiting, num_running=self._thread.num_running, now=time.perf_counter()
+            num_waiting=self._scheduler.num_waiting, num_running=self._scheduler.num_running, now=time.perf_counter()
         )
 
-    async def _ask(self, make_steps: "Callable[[LanguageModel], Steps[ResultT]]", *, is_quick: bool = False) -> ResultT:
-        work: Work[LanguageModel, ResultT] = Work(make_steps, is_quick=is_quick)
-        if not is_quick:
-            work.future.add_done_callback(lambda _: self._statistics.count_end(work))
+    async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:
+        work: Work[LanguageModel, ResultT] = Work(plan, priority="scoring", asker=asker)
+        work.future.add_done_callback(lambda _: self._statistics.count_end(work))
+        return await self._submit(work)
+
+    async def _ask_quick(self, call: "Callable[[LanguageModel], ResultT]") -> ResultT:
+        return await self._submit(QuickWork(call))
+
+    async def _submit(self, work: "Work[LanguageModel, ResultT] | QuickWork[LanguageModel, ResultT]") -> ResultT:
+        scheduler = self._scheduler
         try:
-            self._thread.submit(work)
+            scheduler.submit(work)
         except BaseException:
             work.future.cancel()
             raise
-        return await self._thread.result(work, timeout_s=MAX_QUEUE_S)
+        return await scheduler.result(work, timeout_s=MAX_QUEUE_S)

@@ -9,11 +9,11 @@ import torch
 from bot.core.prompt_parts import Prompt
 from bot.core.results import WordProbability
 from bot.core.sampling import SamplingParams
-from bot.engine.decoding import plan_generation
+from bot.engine.decoding import Plan, plan_generation
 from bot.engine.detokenizing import Detokenizer
 from bot.engine.loading import LoadedModel
-from bot.engine.model_thread import Steps
-from bot.engine.sequences import Sequences
+from bot.engine.paged_cache import Rows, count_blocks, count_blocks_of_branches
+from bot.engine.work import Feed, Job, Steps
 
 _MAX_PATHS: Final = 16  # unfinished words that are looked at in one forward pass
 _MAX_LEVELS: Final = 4  # tokens that are looked at after the first one of a word
@@ -27,27 +27,42 @@ class _Path:
     probability: float
 
 
-def expect_tokens(model: LoadedModel, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
-    """Return the `num` likeliest next tokens, likeliest first. Raises RequestError, PromptTooLong."""
+def plan_expect_tokens(model: LoadedModel, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
+    """Return the job that finds the `num` likeliest next tokens, best first. Raises RequestError, PromptTooLong."""
     plan = plan_generation(model, prompt, SamplingParams(), heal=False)
-    logits = yield from Sequences(model, plan.ids).prefill()
-    best, ids = logits[0].softmax(dim=-1).topk(min(num, logits.shape[1]))
+    return Job(_expect_tokens(model, plan, num), model.scoring, 1, count_blocks(len(plan.ids)))
+
+
+def _expect_tokens(model: LoadedModel, plan: Plan, num: int) -> Steps[tuple[WordProbability, ...]]:
+    with model.scoring.cache.rows() as rows:
+        logits = (yield [Feed(rows.open(plan.ids))])[0]
+        best, ids = logits.softmax(dim=-1).topk(min(num, logits.shape[0]))
     return tuple(
         WordProbability(_text_of(model, (token_id,), is_space_due=plan.is_space_due), probability)
         for probability, token_id in zip(best.tolist(), ids.tolist(), strict=True)
     )
 
 
-def expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
-    """Return the `num` likeliest next words, likeliest first; their probabilities sum to at most 1.
+def plan_expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
+    """Return the job that finds the `num` likeliest next words, likeliest first; their probabilities sum to at most 1.
 
     A word ends where the next token can't go on it: P(word) = P(its tokens) · P(such a token after them), summed over
     the ways to write it. Words are found best first, so a word of many unlikely tokens may lack a part of its
     probability, never gain one. Marks and line ends are words of one token. Raises RequestError, PromptTooLong.
     """
     plan = plan_generation(model, prompt, SamplingParams(), heal=False)
-    sequences = Sequences(model, plan.ids)
-    logits = yield from sequences.prefill()
+    num_blocks = count_blocks_of_branches(len(plan.ids), _MAX_PATHS, _MAX_LEVELS)
+    return Job(_expect_words(model, plan, num), model.scoring, _MAX_PATHS, num_blocks)
+
+
+def _expect_words(model: LoadedModel, plan: Plan, num: int) -> Steps[tuple[WordProbability, ...]]:
+    with model.scoring.cache.rows() as rows:
+        return (yield from _search_words(model, plan, num, rows))
+
+
+def _search_words(model: LoadedModel, plan: Plan, num: int, rows: Rows) -> Steps[tuple[WordProbability, ...]]:
+    prompt = rows.open(plan.ids)
+    logits = (yield [Feed(prompt)])[0][None]
     found: defaultdict[str, float] = defaultdict(float)
     boundary_ids = torch.tensor(model.vocabulary.boundary_ids, dtype=torch.long, device=logits.device)
     paths = [_Path((), 1.0)]
@@ -71,7 +86,10 @@ def expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Steps[tuple
         paths = [path for path in open_paths if path.probability > least][:_MAX_PATHS]
         if not paths or len(plan.ids) + level + 1 > model.info.context_length:
             break
-        logits = yield from _look_at(sequences, paths)
+        branches = [rows.fork(prompt, path.token_ids) for path in paths]
+        logits = torch.stack((yield [Feed(branch) for branch in branches]))
+        for branch in branches:
+            rows.close(branch)
     words = sorted(found.items(), key=lambda item: -item[1])
     return tuple(WordProbability(text, probability) for text, probability in words[:num] if text and probability > 0)
 
@@ -87,20 +105,6 @@ def _grow(model: LoadedModel, paths: list[_Path], probabilities: torch.Tensor, n
         for probability, place in zip(best.tolist(), places.tolist(), strict=True)
         if probability > 0
     ]
-
-
-def _look_at(sequences: Sequences, paths: list[_Path]) -> Steps[torch.Tensor]:
-    """Return the logits after the prompt and each path, all of one length, (len(paths), vocab)."""
-    device = sequences.ids.device
-    found = []
-    num_at_once = sequences.num_copies_at_once(len(paths[0].token_ids))
-    for start in range(0, len(paths), num_at_once):
-        yield
-        batch = paths[start : start + num_at_once]
-        rows = sequences.copy(torch.zeros(len(batch), dtype=torch.long, device=device))
-        tokens = torch.tensor([path.token_ids for path in batch], dtype=torch.long, device=device)
-        found.append(rows.extend_by(tokens)[:, -1])
-    return torch.cat(found)
 
 
 def _text_of(model: LoadedModel, token_ids: tuple[int, ...], *, is_space_due: bool) -> str:

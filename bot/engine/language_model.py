@@ -1,4 +1,4 @@
-"""Everything the model thread can do, each as steps: the only object that the thread owns."""
+"""Everything the model thread can do: each request planned as a job, and what needs no pass."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,16 +11,16 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
 from bot.core.sampling import SamplingParams
 from bot.engine.chat_markup import render_turns
-from bot.engine.decoding import EndAt, GenerationResult, generate, plan_generation
-from bot.engine.expecting import expect_tokens, expect_words
+from bot.engine.decoding import EndAt, GenerationResult, plan_generation, plan_job
+from bot.engine.expecting import plan_expect_tokens, plan_expect_words
 from bot.engine.loading import LoadedModel, load_model
-from bot.engine.model_thread import Steps
-from bot.engine.scoring import score_continuations, score_text
+from bot.engine.scoring import plan_score_continuations, plan_score_text
+from bot.engine.work import Job
 from bot.errors import RequestError
 
 
 class LanguageModel:
-    """The loaded model with its work; each method returns steps that do nothing until they are advanced."""
+    """The loaded model with its work. Planning raises what is wrong with a request, a job what goes wrong later."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
@@ -38,28 +38,28 @@ class LanguageModel:
         heal: bool,
         end_at: EndAt | None,
         emit: Callable[[Delta], None],
-    ) -> Steps[GenerationResult]:
+    ) -> Job[GenerationResult]:
         """Continue `prompt`. Raises RequestError, PromptTooLong, GenerationError."""
         plan = plan_generation(self._loaded, prompt, params, heal=heal, end_at=end_at)
-        return (yield from generate(self._loaded, plan, params, emit))
+        return plan_job(self._loaded, plan, params, emit)
 
-    def score(self, text: str, *, num_expected: int) -> Steps[tuple[TokenScore, ...]]:
+    def score(self, text: str, *, num_expected: int) -> Job[tuple[TokenScore, ...]]:
         """Score each token of `text`. Raises RequestError."""
-        return (yield from score_text(self._loaded, text, num_expected=num_expected))
+        return plan_score_text(self._loaded, text, num_expected=num_expected)
 
-    def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> Steps[tuple[float, ...]]:
+    def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> Job[tuple[float, ...]]:
         """Score whole continuations. Raises RequestError, PromptTooLong."""
-        return (yield from score_continuations(self._loaded, prompt, continuations))
+        return plan_score_continuations(self._loaded, prompt, continuations)
 
-    def next_tokens(self, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
+    def next_tokens(self, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
         """Return the likeliest next tokens. Raises RequestError, PromptTooLong."""
-        return (yield from expect_tokens(self._loaded, prompt, num=num))
+        return plan_expect_tokens(self._loaded, prompt, num=num)
 
-    def next_words(self, prompt: Prompt, *, num: int) -> Steps[tuple[WordProbability, ...]]:
+    def next_words(self, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
         """Return the likeliest next words. Raises RequestError, PromptTooLong."""
-        return (yield from expect_words(self._loaded, prompt, num=num))
+        return plan_expect_words(self._loaded, prompt, num=num)
 
-    def count_tokens(self, prompts: Sequence[Prompt]) -> Steps[tuple[int, ...]]:
+    def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return how many tokens each prompt feeds to the model; 0 for an empty one that it can't begin from."""
         counts = []
         for prompt in prompts:
@@ -67,20 +67,23 @@ class LanguageModel:
                 counts.append(len(self._loaded.tokenizer.encode_prompt(prompt).ids))
             except RequestError:
                 counts.append(0)
-            yield
         return tuple(counts)
 
-    def render_chat(self, turns: Sequence[ChatTurn]) -> Steps[Prompt]:
+    def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
         """Put `turns` into the model's own chat markup. Raises ModelError for a model without."""
-        yield
         return render_turns(self._loaded, turns)
 
 
 @contextmanager
 def open_language_model(
-    folder: Path, *, name: str, device: str, precision: str, num_threads: int | None
+    folder: Path, *, name: str, device: str, precision: str, num_threads: int | None, kv_cache_mb: int
 ) -> Iterator[LanguageModel]:
     """Load a model and hold it, without gradients, until the context ends. Raises ModelError."""
-    loaded = load_model(folder, name=name, device=device, precision=precision, num_threads=num_threads)
-    with torch.inference_mode():
-        yield LanguageModel(loaded)
+    loaded = load_model(
+        folder, name=name, device=device, precision=precision, num_threads=num_threads, kv_cache_mb=kv_cache_mb
+    )
+    try:
+        with torch.inference_mode():
+            yield LanguageModel(loaded)
+    finally:
+        loaded.close()

@@ -1,8 +1,8 @@
 """From a folder on disk to a model in memory, without touching the network."""
 
-import inspect
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from bot.core.results import ModelInfo
-from bot.engine.model_folder import check_model_folder
+from bot.engine.model_folder import ModelConfigFacts, check_model_folder
+from bot.engine.networks import open_network
+from bot.engine.paged_cache import PagedCache
 from bot.engine.tokenizing import PromptTokenizer
 from bot.engine.vocabulary import Vocabulary
+from bot.engine.work import Lane
 from bot.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -26,13 +29,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model ready to run: weights in float32 on `device`, evaluation mode, with its tokenizer.
+    """A model ready to run, with its tokenizer.
 
-    `network` is the transformers model, `chat_tokenizer` the transformers tokenizer (for its chat template only).
-    `eos_ids` end a text when drawn; there may be none.
+    `writing` holds the weights in the precision that was asked for, `scoring` in float32: figures are exact. They are
+    one and the same where float32 was asked for. `chat_tokenizer` is the transformers tokenizer (for its chat template
+    only). `eos_ids` end a text when drawn; there may be none.
     """
 
-    network: Any
+    writing: Lane
+    scoring: Lane
     chat_tokenizer: Any
     tokenizer: PromptTokenizer
     vocabulary: Vocabulary
@@ -40,13 +45,29 @@ class LoadedModel:
     eos_ids: tuple[int, ...]
     info: ModelInfo
 
+    def close(self) -> None:
+        """Give the memory of the weights and caches back."""
+        self.writing.network.close()
+        if self.scoring is not self.writing:
+            self.scoring.network.close()
 
-def load_model(folder: Path, *, name: str, device: str, precision: str, num_threads: int | None) -> LoadedModel:
-    """Load the model in `folder`. Raises ModelError, in one sentence, for whatever is in the way."""
-    if precision not in ("auto", "float32"):
-        raise ModelError(f"PRECISION={precision} is not offered yet: only float32 (or auto) is.")
+
+def load_model(
+    folder: Path,
+    *,
+    name: str,
+    device: str,
+    precision: str,
+    num_threads: int | None,
+    kv_cache_mb: int = 512,
+    tell: Callable[[str], None] | None = None,
+) -> LoadedModel:
+    """Load the model in `folder`. Raises ModelError, in one sentence, for whatever is in the way.
+
+    `tell` is given sentences for the operator, such as that a faster way is not to be had on this machine.
+    """
     target = choose_device(device)
-    check_model_folder(folder)
+    facts = check_model_folder(folder)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     torch.set_float32_matmul_precision("highest")  # no TF32: figures mean the same on every device
@@ -54,7 +75,7 @@ def load_model(folder: Path, *, name: str, device: str, precision: str, num_thre
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     try:
-        return _load(folder, name, target)
+        return _load(folder, name, target, precision, kv_cache_mb * 2**20, facts, tell or logger.warning)
     except ModelError:
         raise
     except torch.OutOfMemoryError as e:
@@ -79,47 +100,57 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(chosen)
 
 
-def _load(folder: Path, name: str, device: torch.device) -> LoadedModel:
+def _load(
+    folder: Path,
+    name: str,
+    device: torch.device,
+    precision: str,
+    kv_cache_bytes: int,
+    facts: ModelConfigFacts,
+    tell: Callable[[str], None],
+) -> LoadedModel:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    network, report = AutoModelForCausalLM.from_pretrained(
-        folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
-    )
-    broken = [*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])]
-    if broken:
-        raise ModelError(f"The model {name} in {folder} is incomplete: {len(broken)} of its weights are missing.")
-    network = network.eval().requires_grad_(False).to(device)
+    config = AutoConfig.from_pretrained(folder, **options)
     chat_tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     backend = getattr(chat_tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"The model {name} in {folder} has no tokenizer.json that this bot can read.")
-    config = network.config.get_text_config(decoder=True)
-    vocab_size = int(network.get_output_embeddings().weight.shape[0])
-    vocabulary = Vocabulary(backend, size=vocab_size)
+    writing = _open_lane(folder, device, precision, kv_cache_bytes, tell)
+    network = writing.network
+    scoring = writing if network.precision == "float32" else _open_lane(folder, device, "float32", kv_cache_bytes, tell)
+    vocabulary = Vocabulary(backend, size=network.vocab_size)
     tokenizer = PromptTokenizer(
         backend, vocabulary, bos_id=chat_tokenizer.bos_token_id, eos_id=chat_tokenizer.eos_token_id
     )
-    context_length = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if not context_length:
-        raise ModelError(f"The model {name} in {folder} does not say how long its context is.")
     info = ModelInfo(
         name=name,
         folder=str(folder),
         device=str(device),
-        precision="float32",
-        context_length=int(context_length),
-        num_parameters=sum(weight.numel() for weight in network.parameters()),
+        precision=network.precision,
+        context_length=network.context_length,
+        num_parameters=facts.num_parameters,
         model_type=str(config.model_type),
-        has_cache="past_key_values" in inspect.signature(network.forward).parameters,
+        has_cache=facts.has_cache,
         has_chat_template=bool(getattr(chat_tokenizer, "chat_template", None)),
-        vocab_size=vocab_size,
+        vocab_size=network.vocab_size,
     )
-    return LoadedModel(network, chat_tokenizer, tokenizer, vocabulary, device, _find_eos_ids(network), info)
+    eos_ids = _find_eos_ids(folder, config)
+    return LoadedModel(writing, scoring, chat_tokenizer, tokenizer, vocabulary, device, eos_ids, info)
 
 
-def _find_eos_ids(network: Any) -> tuple[int, ...]:
-    eos = getattr(network.generation_config, "eos_token_id", None)
+def _open_lane(
+    folder: Path, device: torch.device, precision: str, kv_cache_bytes: int, tell: Callable[[str], None]
+) -> Lane:
+    network = open_network(folder, device=device, precision=precision, kv_cache_bytes=kv_cache_bytes, tell=tell)
+    return Lane(network, PagedCache(network))
+
+
+def _find_eos_ids(folder: Path, config: Any) -> tuple[int, ...]:
+    eos = None
+    if (folder / "generation_config.json").exists():
+        eos = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
     if eos is None:
-        eos = getattr(network.config, "eos_token_id", None)
+        eos = getattr(config, "eos_token_id", None)
     if eos is None:
         return ()
     return tuple(eos) if isinstance(eos, list | tuple) else (int(eos),)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 BLOCK_TOKENS: Final = 16  # tokens whose keys and values lie in one block of the KV cache
 
@@ -39,12 +40,12 @@ class Network(Protocol):
     """
 
     precision: str  # float32, bfloat16, float16 or int8: how the weights are held
-    device: torch.device
+    device: "torch.device"
     vocab_size: int
     context_length: int
     num_blocks: int
 
-    def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
+    def forward(self, segments: Sequence[Segment]) -> "torch.Tensor":
         """Read all segments; return the wanted logits, in the segments' order, (sum of num_logits, vocab) float32.
 
         The result is a buffer that the next call overwrites. What a row gets does not depend on its neighbours, up to

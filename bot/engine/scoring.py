@@ -9,16 +9,16 @@ from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, TokenScore
 from bot.engine.loading import LoadedModel
-from bot.engine.model_thread import Steps
-from bot.engine.sequences import Sequences
+from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.tokenizing import EncodedText, replace_surrogates
+from bot.engine.work import Feed, Job, Steps
 from bot.errors import PromptTooLong, RequestError
 
-_SLICE_TOKENS: Final = 128  # over these at once the logits (tokens, vocab) are summed: bounds memory
+_MAX_BRANCHES: Final = 16  # continuations of one prompt that are read at once
 
 
-def score_text(model: LoadedModel, text: str, *, num_expected: int) -> Steps[tuple[TokenScore, ...]]:
-    """Score every token of `text` after BOS (else EOS; without either the first token stays unscored).
+def plan_score_text(model: LoadedModel, text: str, *, num_expected: int) -> Job[tuple[TokenScore, ...]]:
+    """Return the job that scores every token of `text` after BOS (else EOS; without either the first stays unscored).
 
     Equals lm-evaluation-harness `loglikelihood_rolling`. Raises RequestError for a text without tokens.
     """
@@ -26,36 +26,45 @@ def score_text(model: LoadedModel, text: str, *, num_expected: int) -> Steps[tup
     encoded = model.tokenizer.encode_text(text)
     if not encoded.ids:
         raise RequestError("There is nothing to score: give at least one word.")
+    num_blocks = count_blocks(min(len(encoded.ids) + 1, model.info.context_length))
+    return Job(_score_text(model, text, encoded, num_expected), model.scoring, 1, num_blocks)
+
+
+def _score_text(
+    model: LoadedModel, text: str, encoded: EncodedText, num_expected: int
+) -> Steps[tuple[TokenScore, ...]]:
     start_id = model.tokenizer.start_id
     fed = encoded.ids if start_id is None else (start_id, *encoded.ids)  # the first of them is never a target
     logprobs: list[float | None] = [None] * (start_id is None)
     expected: list[tuple[Expected, ...]] = [()] * (start_id is None)
-    for window in rolling_windows(len(fed) - 1, model.info.context_length):
-        inputs = fed[window.context_start + 1 : window.end]
-        targets = fed[window.start + 1 : window.end + 1]
-        skipped = len(inputs) - len(targets)  # predictions of tokens that an earlier window counted
-        for first, logits in Sequences(model, inputs).read_chunks():
-            wanted = logits[max(skipped - first, 0) :]
-            own_targets = targets[max(first - skipped, 0) :][: wanted.shape[0]]
-            for at in range(0, len(own_targets), _SLICE_TOKENS):
-                piece = slice(at, at + _SLICE_TOKENS)
-                gained = _score_slice(wanted[piece], own_targets[piece], num_expected, model)
-                logprobs += gained[0]
-                expected += gained[1]
-            yield
+    with model.scoring.cache.rows() as rows:
+        for window in rolling_windows(len(fed) - 1, model.info.context_length):
+            inputs = fed[window.context_start + 1 : window.end]
+            targets = fed[window.start + 1 : window.end + 1]
+
+            def take(first: int, logits: torch.Tensor, targets: Sequence[int] = targets) -> None:
+                gained = _score_piece(logits, targets[first : first + logits.shape[0]], num_expected, model)
+                logprobs.extend(gained[0])
+                expected.extend(gained[1])
+
+            # Nobody begins a text like this one: its blocks are not worth remembering.
+            row = rows.open(inputs, is_remembered=False)
+            yield [Feed(row, take=take, num_logits=len(targets))]
+            rows.close(row)
     return _join_scores(model, text, encoded, logprobs, expected)
 
 
-def _score_slice(
+def _score_piece(
     logits: torch.Tensor, targets: Sequence[int], num_expected: int, model: LoadedModel
 ) -> tuple[list[float], list[tuple[Expected, ...]]]:
     """Return the log-probability of each target, and the likeliest tokens there, from logits (len(targets), vocab)."""
     wanted = torch.tensor(list(targets), device=logits.device)
-    logprobs = logits.log_softmax(dim=-1)
-    found = logprobs.gather(1, wanted[:, None])[:, 0].tolist()
+    totals = logits.logsumexp(dim=-1)
+    found = (logits.gather(1, wanted[:, None])[:, 0] - totals).tolist()
     if not num_expected:
         return found, [()] * len(found)
-    best, best_ids = logprobs.topk(min(num_expected, logprobs.shape[1]), dim=-1)
+    best, best_ids = logits.topk(min(num_expected, logits.shape[1]), dim=-1)
+    best = best - totals[:, None]
     token_text = model.vocabulary.token_text
     rows = zip(best.tolist(), best_ids.tolist(), strict=True)
     return found, [tuple(Expected(token_text(i), p) for p, i in zip(*row, strict=True)) for row in rows]
@@ -76,44 +85,48 @@ def _join_scores(
     )
 
 
-def score_continuations(model: LoadedModel, prompt: Prompt, continuations: Sequence[str]) -> Steps[tuple[float, ...]]:
-    """Return the log-probability (nats) of each whole continuation after `prompt`, which is read once.
+def plan_score_continuations(
+    model: LoadedModel, prompt: Prompt, continuations: Sequence[str]
+) -> Job[tuple[float, ...]]:
+    """Return the job that scores whole continuations (nats) of `prompt`, which is read once for all of them.
 
     Raises RequestError for one without tokens, PromptTooLong when one does not fit behind the prompt.
     """
     prompt_ids = model.tokenizer.encode_prompt(prompt).ids
     tails = [model.tokenizer.encode_continuation(prompt, prompt_ids, text) for text in continuations]
-    if not tails:
-        return ()
     if not all(tails):
         raise RequestError("There is nothing to score: every continuation needs at least one word.")
-    longest = len(prompt_ids) + max(len(tail) for tail in tails)
-    if longest > model.info.context_length:
-        raise PromptTooLong(num_tokens=longest, max_tokens=model.info.context_length)
-    sequences = Sequences(model, prompt_ids)
-    logits = yield from sequences.prefill()
-    first = logits[0].log_softmax(dim=-1)
-    totals = [float(first[tail[0]]) for tail in tails]
-    longer = [at for at, tail in enumerate(tails) if len(tail) > 1]
-    num_at_once = sequences.num_copies_at_once(max(len(tail) for tail in tails))
-    for start in range(0, len(longer), num_at_once):
-        yield
-        batch = longer[start : start + num_at_once]
-        for at, logprob in zip(batch, _score_rest(sequences, [tails[at] for at in batch]), strict=True):
-            totals[at] += logprob
+    longest = max((len(tail) for tail in tails), default=0)
+    if len(prompt_ids) + longest > model.info.context_length:
+        raise PromptTooLong(num_tokens=len(prompt_ids) + longest, max_tokens=model.info.context_length)
+    num_blocks = count_blocks_of_branches(len(prompt_ids), min(len(tails), _MAX_BRANCHES), longest)
+    return Job(_score_tails(model, prompt_ids, tails), model.scoring, len(tails), num_blocks)
+
+
+def _score_tails(
+    model: LoadedModel, prompt_ids: Sequence[int], tails: Sequence[Sequence[int]]
+) -> Steps[tuple[float, ...]]:
+    if not tails:
+        return ()
+    with model.scoring.cache.rows() as rows:
+        prompt = rows.open(prompt_ids)
+        logits = (yield [Feed(prompt)])[0]
+        first = logits.log_softmax(dim=-1)
+        totals = [float(first[tail[0]]) for tail in tails]
+        longer = [at for at, tail in enumerate(tails) if len(tail) > 1]
+        for start in range(0, len(longer), _MAX_BRANCHES):
+            feeds = []
+            for at in longer[start : start + _MAX_BRANCHES]:
+                tail = tails[at]
+                branch = rows.fork(prompt, tail[:-1])
+
+                def take(first: int, logits: torch.Tensor, at: int = at, tail: Sequence[int] = tail) -> None:
+                    targets = torch.tensor(tail[first + 1 : first + 1 + logits.shape[0]], device=logits.device)
+                    found = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
+                    totals[at] += float(found.sum())
+
+                feeds.append(Feed(branch, take=take, num_logits=len(tail) - 1))
+            yield feeds
+            for feed in feeds:
+                rows.close(feed.row)
     return tuple(totals)
-
-
-def _score_rest(sequences: Sequences, tails: Sequence[Sequence[int]]) -> list[float]:
-    """Return the log-probability of each tail's tokens from the second on; shorter rows are filled up behind."""
-    device = sequences.ids.device
-    width = max(len(tail) for tail in tails) - 1
-    inputs = torch.tensor([[*tail[:-1], *[0] * (width + 1 - len(tail))] for tail in tails], device=device)
-    targets = torch.tensor([[*tail[1:], *[0] * (width + 1 - len(tail))] for tail in tails], device=device)
-    lengths = torch.tensor([len(tail) - 1 for tail in tails], device=device)
-    rows = sequences.copy(torch.zeros(len(tails), dtype=torch.long, device=device))
-    logits = rows.extend_by(inputs)
-    found = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(dim=-1)
-    is_real = torch.arange(width, device=device)[None] < lengths[:, None]
-    totals: list[float] = found.where(is_real, 0.0).sum(dim=1).tolist()
-    return totals

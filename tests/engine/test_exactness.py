@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from bot.core.prompt_parts import Prompt
 from bot.core.sampling import SamplingParams
-from bot.engine.decoding import generate, plan_generation
-from bot.engine.loading import LoadedModel, load_model
+from tests.engine.running import Pair, load_pair, run_engine, run_transformers
 
 MODELS = ("gpt2", "llama", "llama2", "openai_gpt")
 TEXT = "The cat sat on the mat and the dog"
@@ -31,112 +29,70 @@ SAMPLED = {
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_model: Callable[[str], Path]) -> Callable[[str], LoadedModel]:
-    models: dict[str, LoadedModel] = {}
+def loaded(tiny_model: Callable[[str], Path]) -> Callable[[str], Pair]:
+    pairs: dict[str, Pair] = {}
 
-    def get(name: str) -> LoadedModel:
-        if name not in models:
-            models[name] = load_model(tiny_model(name), name=name, device="cpu", precision="float32", num_threads=1)
-        return models[name]
+    def get(name: str) -> Pair:
+        if name not in pairs:
+            pairs[name] = load_pair(tiny_model(name))
+        return pairs[name]
 
     return get
 
 
-def run_engine(model: LoadedModel, text: str, params: SamplingParams) -> list[list[int]]:
-    with torch.inference_mode():
-        plan = plan_generation(model, Prompt.plain(text), params, heal=False)
-        steps = generate(model, plan, params, lambda delta: None)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                return [list(completion.token_ids) for completion in stop.value.completions]
-
-
-def run_transformers(model: LoadedModel, text: str, params: SamplingParams) -> list[list[int]]:
-    ids = torch.tensor([model.chat_tokenizer(text).input_ids], device=model.device)
-    options: dict[str, Any] = {
-        "max_new_tokens": params.max_new_tokens,
-        "num_return_sequences": params.n,
-        "repetition_penalty": params.repetition_penalty,
-        "no_repeat_ngram_size": params.no_repeat_ngram_size,
-    }
-    if params.is_sampled:
-        options |= {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p}
-        torch.manual_seed(params.seed or 0)
-    pad = {"pad_token_id": model.eos_ids[0]} if model.eos_ids else {}
-    rows = model.network.generate(
-        ids,
-        attention_mask=torch.ones_like(ids),
-        do_sample=params.is_sampled,
-        num_beams=params.num_beams,
-        **options,
-        **pad,
-    )
-    return [cut_after_eos(row[ids.shape[1] :].tolist(), model.eos_ids) for row in rows]
-
-
-def cut_after_eos(ids: list[int], eos_ids: tuple[int, ...]) -> list[int]:
-    ends = [at for at, token_id in enumerate(ids) if token_id in eos_ids]
-    return ids[: ends[0] + 1] if ends else ids
-
-
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("options", [{}, {"repetition_penalty": 1.0}, {"no_repeat_ngram_size": 2}])
-def test_greedy_is_token_exact(loaded: Callable[[str], LoadedModel], name: str, options: dict[str, Any]) -> None:
+def test_greedy_is_token_exact(loaded: Callable[[str], Pair], name: str, options: dict[str, Any]) -> None:
     params = SamplingParams(temperature=0, max_new_tokens=40, **options)
-    assert run_engine(loaded(name), TEXT, params) == run_transformers(loaded(name), TEXT, params)
+    assert run_engine(loaded(name).ours, TEXT, params) == run_transformers(loaded(name), TEXT, params)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("options", SAMPLED.values(), ids=SAMPLED.keys())
 def test_seeded_sampling_is_token_exact(
-    loaded: Callable[[str], LoadedModel], name: str, n: int, options: dict[str, Any]
+    loaded: Callable[[str], Pair], name: str, n: int, options: dict[str, Any]
 ) -> None:
     for seed in (1, 2**40 + 7):
         params = SamplingParams(n=n, seed=seed, max_new_tokens=12, **options)
-        assert run_engine(loaded(name), TEXT, params) == run_transformers(loaded(name), TEXT, params)
+        assert run_engine(loaded(name).ours, TEXT, params) == run_transformers(loaded(name), TEXT, params)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("num_beams", "n"), [(2, 1), (3, 3), (5, 2)])
 @pytest.mark.parametrize("options", [{"repetition_penalty": 1.0}, {}, {"no_repeat_ngram_size": 2}])
 def test_beams_are_token_exact(
-    loaded: Callable[[str], LoadedModel], name: str, num_beams: int, n: int, options: dict[str, Any]
+    loaded: Callable[[str], Pair], name: str, num_beams: int, n: int, options: dict[str, Any]
 ) -> None:
     params = SamplingParams(num_beams=num_beams, n=n, max_new_tokens=12, **options)
-    assert run_engine(loaded(name), TEXT, params) == run_transformers(loaded(name), TEXT, params)
+    assert run_engine(loaded(name).ours, TEXT, params) == run_transformers(loaded(name), TEXT, params)
 
 
-def test_continuations_that_end_early_leave_the_others_exact(loaded: Callable[[str], LoadedModel]) -> None:
+def test_continuations_that_end_early_leave_the_others_exact(loaded: Callable[[str], Pair]) -> None:
     model = loaded("gpt2")
     lengths = set()
     for seed in range(6):
         params = SamplingParams(n=5, seed=seed, max_new_tokens=50, temperature=1.5, top_k=0, top_p=1.0)
-        written = run_engine(model, TEXT, params)
+        written = run_engine(model.ours, TEXT, params)
         assert written == run_transformers(model, TEXT, params)
         lengths |= {len(ids) for ids in written}
     assert len(lengths) > 2  # some did end early
 
 
-def test_beams_that_end_early_are_exact(loaded: Callable[[str], LoadedModel]) -> None:
-    model = loaded("llama")
-    lm_head = model.network.lm_head.weight
-    eos_row = lm_head[model.eos_ids[0]].clone()
-    with torch.inference_mode():
-        lm_head[model.eos_ids[0]] *= 4  # makes the end of the text a likely token
-    try:
-        lengths = set()
-        for text in ("The cat", "Once upon a time", "Hello there, who", "I hate this", "Can it do that?"):
-            params = SamplingParams(num_beams=4, n=4, max_new_tokens=20, repetition_penalty=1.0)
-            written = run_engine(model, text, params)
-            assert written == run_transformers(model, text, params)
-            lengths |= {len(ids) for ids in written}
-        assert len(lengths) > 1
-    finally:
-        with torch.inference_mode():
-            lm_head[model.eos_ids[0]] = eos_row
+def test_beams_that_end_early_are_exact(tiny_llama: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    weights = load_file(folder / "model.safetensors")
+    eos_id = json.loads((folder / "generation_config.json").read_text())["eos_token_id"]
+    weights["lm_head.weight"][eos_id] *= 4  # makes the end of the text a likely token
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    pair = load_pair(folder)
+    lengths = set()
+    for text in ("The cat", "Once upon a time", "Hello there, who", "I hate this", "Can it do that?"):
+        params = SamplingParams(num_beams=4, n=4, max_new_tokens=20, repetition_penalty=1.0)
+        written = run_engine(pair.ours, text, params)
+        assert written == run_transformers(pair, text, params)
+        lengths |= {len(ids) for ids in written}
+    assert len(lengths) > 1
 
 
 @pytest.mark.parametrize("options", [{"n": 3, "seed": 8, "top_k": 0}, {"num_beams": 3, "n": 2}])
@@ -145,9 +101,9 @@ def test_a_model_with_several_end_tokens_is_exact(tiny_llama: Path, tmp_path: Pa
     config = json.loads((folder / "generation_config.json").read_text())
     ends = [config["eos_token_id"], *range(60, 160)]
     (folder / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": ends}))
-    model = load_model(folder, name="tiny", device="cpu", precision="auto", num_threads=1)
+    model = load_pair(folder)
     params = SamplingParams(max_new_tokens=20, **options)
-    written = run_engine(model, TEXT, params)
+    written = run_engine(model.ours, TEXT, params)
     assert written == run_transformers(model, TEXT, params)
     assert any(len(ids) < 20 for ids in written)
 
@@ -163,24 +119,24 @@ def test_a_model_with_several_end_tokens_is_exact(tiny_llama: Path, tmp_path: Pa
     seed=st.integers(0, 2**63 - 1),
     text=st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
 )
-def test_any_options_and_any_text_are_token_exact(
-    loaded: Callable[[str], LoadedModel], text: str, **options: Any
-) -> None:
+def test_any_options_and_any_text_are_token_exact(loaded: Callable[[str], Pair], text: str, **options: Any) -> None:
     params = SamplingParams(max_new_tokens=8, **options)
-    assert run_engine(loaded("llama"), text, params) == run_transformers(loaded("llama"), text, params)
+    assert run_engine(loaded("llama").ours, text, params) == run_transformers(loaded("llama"), text, params)
 
 
 def test_a_prompt_read_in_chunks_gives_the_same_tokens(
-    loaded: Callable[[str], LoadedModel], monkeypatch: pytest.MonkeyPatch
+    loaded: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = SamplingParams(seed=5, max_new_tokens=20, n=2)
-    whole = run_engine(loaded("llama"), TEXT, params)
-    monkeypatch.setattr("bot.engine.sequences.CHUNK_TOKENS", 3)
-    assert run_engine(loaded("llama"), TEXT, params) == whole
+    whole = run_engine(loaded("llama").ours, TEXT, params)
+    monkeypatch.setattr("bot.engine.step_loop.CHUNK_TOKENS", 3)
+    monkeypatch.setattr("bot.engine.step_loop.SHORT_TOKENS", 1)
+    loaded("llama").ours.writing.cache.forget()
+    assert run_engine(loaded("llama").ours, TEXT, params) == whole
 
 
-def test_an_almost_zero_temperature_is_greedy(loaded: Callable[[str], LoadedModel]) -> None:
+def test_an_almost_zero_temperature_is_greedy(loaded: Callable[[str], Pair]) -> None:
     cold = SamplingParams(temperature=1e-40, seed=1, max_new_tokens=10)
-    assert run_engine(loaded("gpt2"), TEXT, cold) == run_engine(
-        loaded("gpt2"), TEXT, SamplingParams(temperature=0, max_new_tokens=10)
+    assert run_engine(loaded("gpt2").ours, TEXT, cold) == run_engine(
+        loaded("gpt2").ours, TEXT, SamplingParams(temperature=0, max_new_tokens=10)
     )

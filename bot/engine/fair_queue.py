@@ -1,0 +1,95 @@
+"""Who is next: requests that wait, in turn between conversations, chat before scoring, one at a time of a person."""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Final, Generic, TypeVar
+
+from bot.engine.work import Asker, Priority, Work
+
+PRIORITIES: Final[tuple[Priority, ...]] = ("chat", "scoring")
+WorkT = TypeVar("WorkT", bound=Work[Any, Any])
+
+
+class FairQueue(Generic[WorkT]):
+    """Requests in the order of arrival within a conversation; conversations take turns.
+
+    A request of nobody in particular (without a conversation) is a conversation of its own.
+    """
+
+    def __init__(self) -> None:
+        # A conversation that was served goes to the end: the order of the dict is that of the turns.
+        self._turns: dict[Priority, dict[Hashable, deque[WorkT]]] = {priority: {} for priority in PRIORITIES}
+
+    def __len__(self) -> int:
+        return sum(len(waiting) for turns in self._turns.values() for waiting in turns.values())
+
+    def __iter__(self) -> Iterator[WorkT]:
+        for turns in self._turns.values():
+            for waiting in turns.values():
+                yield from waiting
+
+    def put(self, work: WorkT) -> None:
+        """Add a request behind those of its conversation."""
+        self._turns[work.priority].setdefault(_conversation_of(work), deque()).append(work)
+
+    def put_back(self, work: WorkT) -> None:
+        """Add a request that was taken out for nothing, as the very next one."""
+        turns = self._turns[work.priority]
+        key = _conversation_of(work)
+        waiting = turns.pop(key, deque())
+        waiting.appendleft(work)
+        self._turns[work.priority] = {key: waiting, **turns}
+
+    def remove(self, work: WorkT) -> bool:
+        """Take a request out; return whether it was waiting."""
+        turns = self._turns[work.priority]
+        key = _conversation_of(work)
+        waiting = turns.get(key, deque())
+        if work not in waiting:
+            return False
+        waiting.remove(work)
+        if not waiting:
+            del turns[key]
+        return True
+
+    def pop(self, priority: Priority, may_start: Callable[[Asker], bool]) -> WorkT | None:
+        """Take out the next request of `priority` whose asker may start one; None where there is none."""
+        turns = self._turns[priority]
+        for key, waiting in turns.items():
+            for work in waiting:
+                if may_start(work.asker):
+                    waiting.remove(work)
+                    del turns[key]
+                    if waiting:
+                        turns[key] = waiting
+                    return work
+        return None
+
+    def num_ahead(self, work: WorkT) -> int | None:
+        """Return how many requests come before `work`, were they all started one by one; None where it is not here."""
+        turns = self._turns[work.priority]
+        key = _conversation_of(work)
+        if work not in turns.get(key, ()):
+            return None
+        at = turns[key].index(work)
+        num = at
+        is_before = True
+        for other, waiting in turns.items():
+            if other == key:
+                is_before = False
+            else:
+                num += min(len(waiting), at + is_before)
+        if work.priority == "scoring":
+            num += sum(len(waiting) for waiting in self._turns["chat"].values())
+        return num
+
+    def clear(self) -> list[WorkT]:
+        """Take out all requests."""
+        left = list(self)
+        for turns in self._turns.values():
+            turns.clear()
+        return left
+
+
+def _conversation_of(work: Work[Any, Any]) -> Hashable:
+    return work.asker.conversation if work.asker.conversation is not None else id(work)

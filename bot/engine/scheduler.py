@@ -1,0 +1,343 @@
+"""The one thread that owns the model: lets waiting requests in, carries the running ones forward, hands out results."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from bot.engine.fair_queue import PRIORITIES, FairQueue
+from bot.engine.work import Asker, Job, QuickWork, Work, WorkCancelled
+from bot.errors import FewshotError, GenerationError, Unavailable
+
+if TYPE_CHECKING:
+    from bot.engine.step_loop import StepLoop
+
+logger = logging.getLogger(__name__)
+
+ModelT = TypeVar("ModelT")
+ResultT = TypeVar("ResultT")
+
+_SHUTTING_DOWN: Final = "The bot is shutting down; ask again when it is back."
+_STOPPED: Final = "The model stopped working and is being started anew; try again in a minute."
+_RETRY_S: Final = 0.05
+_TOO_LARGE: Final = "This request needs more memory than the model has for texts (KV_CACHE_MB); make it shorter."
+
+
+class Scheduler(Generic[ModelT]):
+    """A plain thread that makes the model, runs a step loop on it, and frees it.
+
+    Between two passes it looks for cancellation, closing, new requests and quick work (which takes no pass), so none of
+    them waits longer than a pass. Chats come before scoring, conversations take turns, and of one person
+    `max_running_per_person` requests run at a time. Every method but `_run` and what it calls belongs to the event
+    loop's thread.
+    """
+
+    def __init__(
+        self,
+        open_model: Callable[[], AbstractContextManager[ModelT]],
+        *,
+        max_waiting: int,
+        max_running_per_person: int = 1,
+    ) -> None:
+        self._open_model = open_model
+        self._max_waiting = max_waiting
+        self._max_running_per_person = max_running_per_person
+        self._loop = asyncio.get_running_loop()
+        self._condition = threading.Condition()  # guards the three fields below
+        self._waiting: FairQueue[Work[ModelT, Any]] = FairQueue()
+        self._quick: deque[QuickWork[ModelT, Any]] = deque()
+        self._is_closing = False
+        self._in_flight: set[Work[ModelT, Any] | QuickWork[ModelT, Any]] = set()  # the event loop's
+        self._opened: asyncio.Future[ModelT] = self._loop.create_future()
+        self._ended = asyncio.Event()
+        # The model thread's, read from the event loop without a lock:
+        self._steps: StepLoop | None = None
+        self._num_running_of: Counter[Hashable] = Counter()
+        self._planned: dict[Work[ModelT, Any], Job[Any]] = {}  # waits for room in the cache
+        self._outbox: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._pass_started_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+
+    async def open(self) -> ModelT:
+        """Start the thread and return the model once it is loaded. Raises what opening it raised."""
+        self._thread.start()
+        return await self._opened
+
+    async def close(self) -> None:
+        """End what runs within a pass, refuse what waits, free the model and join the thread."""
+        with self._condition:
+            self._is_closing = True
+            refused: list[Work[ModelT, Any] | QuickWork[ModelT, Any]] = [*self._waiting.clear(), *self._quick]
+            self._quick.clear()
+            self._condition.notify()
+        for work in refused:
+            self._settle(work, error=Unavailable(_SHUTTING_DOWN))
+        if self._thread.ident is None:
+            return
+        await self._ended.wait()
+        self._thread.join()
+
+    def abandon(self) -> None:
+        """Give up a thread that hangs: fail all its requests; should it ever wake, it ends."""
+        self._is_closing = True  # no lock: who hangs may hold it
+        self._fail_all()
+
+    @property
+    def has_died(self) -> bool:
+        """Say whether the thread ended without being asked to."""
+        return self._ended.is_set() and not self._is_closing
+
+    @property
+    def stalled_s(self) -> float:
+        """Return for how many seconds the present pass has been running; 0 between passes."""
+        started_at = self._pass_started_at
+        return 0.0 if started_at is None else time.perf_counter() - started_at
+
+    @property
+    def num_waiting(self) -> int:
+        """Return how many requests wait, without quick work."""
+        return len(self._waiting)
+
+    @property
+    def num_running(self) -> int:
+        """Return how many requests run."""
+        return 0 if self._steps is None else self._steps.num_running
+
+    def submit(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
+        """Put `work` into its queue. Raises Unavailable when the queue is full or the thread is closing or dead."""
+        with self._condition:
+            if self._is_closing:
+                raise Unavailable(_SHUTTING_DOWN)
+            if not self._thread.is_alive():
+                raise Unavailable(_STOPPED)
+            num_waiting = len(self._quick) if isinstance(work, QuickWork) else len(self._waiting)
+            if num_waiting >= self._max_waiting:
+                raise Unavailable(f"{num_waiting} requests are waiting already; try again in a minute.")
+            if isinstance(work, QuickWork):
+                self._quick.append(work)
+            else:
+                self._waiting.put(work)
+            self._condition.notify()
+        self._in_flight.add(work)
+        work.future.add_done_callback(lambda _: self._in_flight.discard(work))
+
+    def withdraw(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> bool:
+        """Cancel `work`; return whether it was still waiting (it then never runs)."""
+        work.is_cancelled = True
+        return self._take_out(work)
+
+    def _take_out(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> bool:
+        with self._condition:
+            if isinstance(work, Work):
+                return self._waiting.remove(work)
+            if work not in self._quick:
+                return False
+            self._quick.remove(work)
+            return True
+
+    def num_ahead(self, work: Work[ModelT, Any]) -> int:
+        """Return how many requests come before `work`, those that run included; 0 once it runs or is done."""
+        with self._condition:
+            num_waiting = self._waiting.num_ahead(work)
+        return 0 if num_waiting is None else num_waiting + self.num_running
+
+    async def result(self, work: Work[ModelT, ResultT] | QuickWork[ModelT, ResultT], *, timeout_s: float) -> ResultT:
+        """Wait for what the submitted `work` returns; being cancelled cancels it. Raises what it raises.
+
+        Raises Unavailable when it has not started after `timeout_s`.
+        """
+        self.expire_after(work, timeout_s)
+        try:
+            return await work.future
+        finally:
+            self.withdraw(work)
+
+    def expire_after(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any], timeout_s: float) -> None:
+        """Refuse `work` with Unavailable if it still waits after `timeout_s`."""
+        timer = self._loop.call_later(timeout_s, self._expire, work)
+        work.future.add_done_callback(lambda _: timer.cancel())
+
+    def _expire(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
+        if self._take_out(work):
+            waited = f"{time.perf_counter() - work.queued_at:.0f} s"
+            self._settle(work, error=Unavailable(f"It was not your turn within {waited}; try again later."))
+        elif isinstance(work, Work) and work.started_at is None and not work.future.done():
+            self._loop.call_later(_RETRY_S, self._expire, work)  # it is being looked at just now
+
+    def _fail_all(self) -> None:
+        with_lock = self._condition.acquire(timeout=0.1)
+        try:
+            self._waiting.clear()
+            self._quick.clear()
+        finally:
+            if with_lock:
+                self._condition.release()
+        for work in list(self._in_flight):
+            self._settle(work, error=Unavailable(_STOPPED))
+
+    @staticmethod
+    def _settle(
+        work: Work[ModelT, Any] | QuickWork[ModelT, Any], *, result: object = None, error: BaseException | None = None
+    ) -> None:
+        if work.future.done():
+            return
+        if isinstance(error, WorkCancelled):
+            work.future.cancel()
+        elif error is not None:
+            work.future.set_exception(error)
+        else:
+            work.future.set_result(result)
+
+    # What follows runs in the model thread, but for the callbacks that it posts to the event loop.
+
+    def post(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Call `callback` on the event loop after the present pass; in the order of posting."""
+        self._outbox.append((callback, arguments))
+
+    def _flush(self) -> None:
+        """Bring what was posted to the event loop, all in one go. Without a loop nobody is left: the thread ends."""
+        if not self._outbox:
+            return
+        outbox, self._outbox = self._outbox, []
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, outbox)
+        except RuntimeError:  # the loop was closed under us
+            self._is_closing = True
+
+    @staticmethod
+    def _deliver(outbox: list[tuple[Callable[..., None], tuple[object, ...]]]) -> None:
+        for callback, arguments in outbox:
+            callback(*arguments)
+
+    def _run(self) -> None:
+        try:
+            with self._open_model() as model:
+                from bot.engine.step_loop import StepLoop  # imports torch, which is here by now
+
+                steps = self._steps = StepLoop(self._report)
+                self.post(self._tell_opened, model)
+                self._flush()
+                while self._wait_for_work(steps):
+                    self._pass_started_at = time.perf_counter()
+                    self._do_quick_work(model)
+                    self._let_in(model, steps)
+                    steps.step()
+                    self._flush()
+                    self._pass_started_at = None
+                steps.close()
+        except BaseException as e:
+            self.post(self._tell_failed, e)
+        finally:
+            self._pass_started_at = None
+            self.post(self._ended.set)
+            self._flush()
+
+    def _wait_for_work(self, steps: "StepLoop") -> bool:
+        """Wait until there is something to do; return False when closing."""
+        with self._condition:
+            while not (self._is_closing or self._quick or len(self._waiting) or steps.num_running):
+                self._condition.wait()
+            return not self._is_closing
+
+    def _do_quick_work(self, model: ModelT) -> None:
+        while self._quick:
+            with self._condition:
+                if not self._quick:  # withdrawn in between
+                    return
+                work = self._quick.popleft()
+            if work.is_cancelled:
+                self.post(self._tell_ended, work, None, WorkCancelled())
+                continue
+            try:
+                result = work.call(model)
+            except Exception as e:
+                self.post(self._tell_ended, work, None, _as_error(e))
+            else:
+                self.post(self._tell_ended, work, result, None)
+
+    def _let_in(self, model: ModelT, steps: "StepLoop") -> None:
+        """Start the waiting requests for which there is room."""
+        for priority in PRIORITIES:
+            while steps.has_room(priority):
+                with self._condition:
+                    work = self._waiting.pop(priority, self._may_start)
+                if work is None:
+                    break
+                if not self._try_to_start(work, model, steps):
+                    with self._condition:
+                        self._waiting.put_back(work)
+                    break
+
+    def _try_to_start(self, work: Work[ModelT, Any], model: ModelT, steps: "StepLoop") -> bool:
+        """Plan and start `work`, or end it; return False where it has to wait for room."""
+        job = self._planned.pop(work, None)
+        if work.is_cancelled:
+            self._report(work, None, WorkCancelled())
+            return True
+        try:
+            job = job or work.plan(model)
+        except Exception as e:
+            self.post(self._tell_ended, work, None, _as_error(e))
+            return True
+        person = work.asker.person
+        if person is not None:
+            self._num_running_of[person] += 1
+        work.started_at = time.perf_counter()
+        if steps.start(work, job):
+            return True
+        if person is not None:
+            self._num_running_of[person] -= 1
+        work.started_at = None
+        if not steps.num_running:  # nothing will make room
+            self.post(self._tell_ended, work, None, GenerationError(_TOO_LARGE))
+            return True
+        # Those that were withdrawn meanwhile are not asked for any more.
+        self._planned = {known: plan for known, plan in self._planned.items() if not known.is_cancelled}
+        self._planned[work] = job
+        return False
+
+    def _may_start(self, asker: Asker) -> bool:
+        return asker.person is None or self._num_running_of[asker.person] < self._max_running_per_person
+
+    def _report(self, work: Work[ModelT, Any], result: object, error: BaseException | None) -> None:
+        person = work.asker.person
+        if person is not None and work.started_at is not None:
+            self._num_running_of[person] -= 1
+            if self._num_running_of[person] <= 0:
+                del self._num_running_of[person]
+        self.post(self._tell_ended, work, result, error)
+
+    # These run on the event loop.
+
+    def _tell_opened(self, model: ModelT) -> None:
+        if not self._opened.done():
+            self._opened.set_result(model)
+
+    def _tell_failed(self, error: BaseException) -> None:
+        if not self._opened.done():
+            self._is_closing = True
+            self._opened.set_exception(error)
+            return
+        logger.error("The model thread ended: %s", type(error).__name__, exc_info=error)
+        self._fail_all()
+
+    def _tell_ended(
+        self, work: Work[ModelT, Any] | QuickWork[ModelT, Any], result: object, error: BaseException | None
+    ) -> None:
+        if isinstance(error, WorkCancelled) and self._is_closing:
+            error = Unavailable(_SHUTTING_DOWN)
+        self._settle(work, result=result, error=error)
+
+
+def _as_error(error: Exception) -> FewshotError:
+    """Return what to tell of `error`: itself where it was raised on purpose."""
+    if isinstance(error, FewshotError):
+        return error
+    logger.error("A request failed in the model: %s", type(error).__name__, exc_info=error)
+    failure = GenerationError("The model failed on this request; others are not affected.")
+    failure.__cause__ = error
+    return failure

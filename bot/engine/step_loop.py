@@ -1,0 +1,404 @@
+"""The requests that run, and the passes that carry all of them forward together; knows no threads and no event loop."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import torch
+
+from bot.engine.choosing import Choice, Chosen, choose_tokens
+from bot.engine.network import Segment
+from bot.engine.work import Answer, Feed, Job, Lane, Priority, Work, WorkCancelled
+from bot.errors import FewshotError, GenerationError
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS: Final = 32  # rows of all requests that write at the same time
+MAX_SCORING: Final = 4  # requests that score at the same time
+CHUNK_TOKENS: Final = 256  # of prompts in one pass while nobody is being answered
+BUSY_CHUNK_TOKENS: Final = 128  # … while somebody is: their next token waits for it
+SHORT_TOKENS: Final = 8  # as few unread tokens are no prompt: they are in every pass
+MAX_SPECULATING: Final = 2  # rows at once for which guesses are worth their reading
+SCORING_PASS_S: Final = 0.08  # how long a pass for scoring may take: a chat that arrives waits for its end
+BUSY_SCORING_PASS_S: Final = 0.04
+SCORING_SHARE: Final = 0.25  # of the time while chats are being answered
+MAX_SCORING_PAUSE_S: Final = 2.0
+SCORING_CHUNK_TOKENS: Final = 128
+
+
+class Reporter(Protocol):
+    """Who is told how a request ended."""
+
+    def __call__(self, work: Work[Any, Any], result: object, error: BaseException | None) -> None:
+        """Take the result, or the error, of `work`."""
+
+
+class _Fed:
+    """A wish that is being fulfilled."""
+
+    __slots__ = ("answer", "feed", "is_done")
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.answer: Answer = None
+        self.is_done = False
+
+
+class _Running:
+    """A request between its start and its end."""
+
+    __slots__ = ("feds", "is_answered", "job", "work")
+
+    def __init__(self, work: Work[Any, Any], job: Job[Any]) -> None:
+        self.work = work
+        self.job = job
+        self.feds: list[_Fed] = []
+        self.is_answered = False  # had an answer to its first wish: its prompt is read
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether it wants nothing any more."""
+        return not self.feds
+
+
+class _Part:
+    """What one pass reads for one wish."""
+
+    __slots__ = ("fed", "num_drafts", "running", "segment")
+
+    def __init__(self, running: _Running, fed: _Fed, segment: Segment, num_drafts: int) -> None:
+        self.running = running
+        self.fed = fed
+        self.segment = segment
+        self.num_drafts = num_drafts
+
+    @property
+    def is_last(self) -> bool:
+        """Say whether nothing of the wish stays unread after it."""
+        return self.segment.stop - self.num_drafts == len(self.fed.feed.row.ids)
+
+
+class StepLoop:
+    """The running requests of one model. Every call of `step` is at most one pass for chats and one for scoring.
+
+    A request ends by itself, by an error of its own, by being cancelled, or when its time is up; whatever happens to
+    one never reaches another.
+    """
+
+    def __init__(self, report: Reporter, *, max_rows: int = MAX_ROWS) -> None:
+        self._report = report
+        self._max_rows = max_rows
+        self._running: dict[Priority, list[_Running]] = {"chat": [], "scoring": []}
+        self._seconds_per_scored_token = 0.005
+        self._chat_s = 0.0  # spent on chats since the last pass for scoring …
+        self._due_chat_s = 0.0  # … and how much of it has to pass before the next one
+        self._scored_at = 0.0
+        self._num_passes = 0
+
+    @property
+    def num_running(self) -> int:
+        """Return how many requests run."""
+        return len(self._running["chat"]) + len(self._running["scoring"])
+
+    def has_room(self, priority: Priority, num_rows: int = 1) -> bool:
+        """Say whether a request with that many rows may start; one alone always may."""
+        running = self._running[priority]
+        if priority == "scoring":
+            return len(running) < MAX_SCORING
+        return not running or sum(one.job.num_rows for one in running) + num_rows <= self._max_rows
+
+    def start(self, work: Work[Any, Any], job: Job[Any]) -> bool:
+        """Start a request; return False, and leave it as it was, where there is no room for it now."""
+        if not self.has_room(work.priority, job.num_rows) or not job.lane.cache.reserve(job.num_blocks):
+            return False
+        running = _Running(work, job)
+        self._running[work.priority].append(running)
+        self._advance(running, lambda: next(job.steps))
+        return True
+
+    def step(self) -> None:
+        """End what is to end, then carry the requests forward by one token or one chunk."""
+        self._end_unwanted()
+        chats = self._running["chat"]
+        started = time.perf_counter()
+        if chats:
+            self._pass_for_chats(chats)
+            self._chat_s += time.perf_counter() - started
+        scoring = self._running["scoring"]
+        if scoring and self._is_scoring_due():
+            current = scoring[0]
+            self._pass_for_scoring(current)
+            if not current.has_ended:  # they take turns
+                scoring.remove(current)
+                scoring.append(current)
+
+    def close(self) -> None:
+        """Cancel everything."""
+        for running in [*self._running["chat"], *self._running["scoring"]]:
+            self._throw(running, WorkCancelled())
+            if not running.has_ended:
+                self._end(running, None, WorkCancelled())
+
+    def _end_unwanted(self) -> None:
+        now = time.perf_counter()
+        for running in [*self._running["chat"], *self._running["scoring"]]:
+            deadline = running.work.deadline
+            if running.work.is_cancelled:
+                self._throw(running, WorkCancelled())
+            elif deadline is not None and now > deadline:
+                self._throw(running, WorkCancelled("length"))
+
+    def _pass_for_chats(self, chats: Sequence[_Running]) -> None:
+        waiting = [(running, fed) for running in chats for fed in running.feds if not fed.is_done]
+        short = [pair for pair in waiting if pair[1].feed.row.num_unread <= SHORT_TOKENS]
+        long = [pair for pair in waiting if pair[1].feed.row.num_unread > SHORT_TOKENS]
+        # The shortest prompt first, but now and then the oldest, so that a long one gets on too.
+        self._num_passes += 1
+        if self._num_passes % 4:
+            long.sort(key=lambda pair: pair[1].feed.row.num_unread)
+        budget = BUSY_CHUNK_TOKENS if any(running.is_answered for running, _ in short) else CHUNK_TOKENS
+        may_guess = not long and len(short) <= MAX_SPECULATING
+        parts = [part for pair in short if (part := self._plan_part(*pair, SHORT_TOKENS, may_guess=may_guess))]
+        for running, fed in long:
+            if budget <= 0:
+                break
+            part = self._plan_part(running, fed, budget, may_guess=False)
+            if part is not None:
+                budget -= part.segment.num_tokens
+                parts.append(part)
+        self._carry_out(parts)
+
+    def _is_scoring_due(self) -> bool:
+        chats = self._running["chat"]
+        if not chats or time.perf_counter() - self._scored_at > MAX_SCORING_PAUSE_S:
+            return True
+        return all(running.is_answered for running in chats) and self._chat_s >= self._due_chat_s
+
+    def _pass_for_scoring(self, running: _Running) -> None:
+        is_busy = bool(self._running["chat"])
+        aim_s = BUSY_SCORING_PASS_S if is_busy else SCORING_PASS_S
+        budget = max(16, min(SCORING_CHUNK_TOKENS, int(aim_s / self._seconds_per_scored_token)))
+        parts = []
+        num_tokens = 0
+        for fed in running.feds:
+            if not fed.is_done and num_tokens < budget:
+                part = self._plan_part(running, fed, budget - num_tokens, may_guess=False)
+                if part is not None:
+                    num_tokens += part.segment.num_tokens
+                    parts.append(part)
+        started = time.perf_counter()
+        self._carry_out(parts)
+        ended = time.perf_counter()
+        if num_tokens >= 16:  # fewer say little about many
+            self._seconds_per_scored_token = 0.5 * (self._seconds_per_scored_token + (ended - started) / num_tokens)
+        self._due_chat_s = (ended - started) * (1 / SCORING_SHARE - 1)
+        self._chat_s = 0.0
+        self._scored_at = ended
+
+    def _plan_part(self, running: _Running, fed: _Fed, max_tokens: int, *, may_guess: bool) -> _Part | None:
+        """Return what the next pass reads for a wish; None where the request ended by it, or has ended already."""
+        if running.has_ended:
+            return None
+        row, network, cache = fed.feed.row, running.job.lane.network, running.job.lane.cache
+        try:
+            stop = min(len(row.ids), row.length + max_tokens)
+            is_last = stop == len(row.ids)
+            ids: Sequence[int] = row.ids
+            drafts: Sequence[int] = ()
+            if fed.feed.drafts and may_guess and is_last:
+                drafts = fed.feed.drafts[: max(0, network.context_length - stop)]
+                ids = [*row.ids, *drafts]
+            if fed.feed.take is not None:
+                num_logits = max(0, stop - max(row.length, len(row.ids) - fed.feed.num_logits))
+            else:
+                num_logits = (1 + len(drafts)) if is_last else 0
+            _check(ids[row.length : stop + len(drafts)], stop + len(drafts), network)
+            cache.prepare(row, stop + len(drafts))
+            segment = Segment(ids, row.length, stop + len(drafts), row.blocks, num_logits)
+        except Exception as e:
+            self._throw(running, e)
+            return None
+        return _Part(running, fed, segment, len(drafts))
+
+    def _carry_out(self, parts: Sequence[_Part]) -> None:
+        """Read the parts in one pass, choose tokens, and give every request whose wishes are fulfilled its answers."""
+        parts = [part for part in parts if not part.running.has_ended]  # a later wish of it may have failed
+        if not parts:
+            return
+        lane = parts[0].running.job.lane
+        errors: list[tuple[_Running, Exception]] = []
+        for done, logits in self._read(lane, parts, errors):
+            try:
+                _share_out(done, logits, errors)
+            except Exception as e:
+                logger.exception("Choosing tokens failed for %d rows.", len(done))
+                errors += [(part.running, e.with_traceback(None)) for part in done]
+        for running, error in errors:
+            self._throw(running, error)
+        for running in dict.fromkeys(part.running for part in parts):
+            if not running.has_ended and all(fed.is_done for fed in running.feds):
+                running.is_answered = True
+                answers = [fed.answer for fed in running.feds]
+                self._advance(running, lambda running=running, answers=answers: running.job.steps.send(answers))  # type: ignore[misc]
+            else:
+                for fed in running.feds:  # the next pass overwrites the buffer that these are in
+                    if isinstance(fed.answer, torch.Tensor):
+                        fed.answer = fed.answer.clone()
+
+    def _read(
+        self, lane: Lane, parts: Sequence[_Part], errors: list[tuple[_Running, Exception]]
+    ) -> "list[tuple[Sequence[_Part], torch.Tensor]]":
+        """Run the network on all parts; where memory runs out or a pass fails, on halves of them, down to the culprit.
+
+        Returns pieces of the pass with their logits; parts that failed are in `errors` instead.
+        """
+        try:
+            return [(parts, lane.network.forward([part.segment for part in parts]))]
+        except Exception as e:
+            error = e.with_traceback(None)  # its frames hold tensors
+        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if is_memory and lane.network.device.type == "cuda":
+            torch.cuda.empty_cache()
+        running = parts[0].running
+        if len(parts) == 1 or (not is_memory and parts[-1].running is running):
+            if is_memory:
+                sentence = "The device has not enough memory for this request; make it shorter."
+            else:
+                sentence = "The model failed on this request; others are not affected."
+                logger.error("A pass of the model failed: %s: %s", type(error).__name__, error)
+            failure = GenerationError(sentence)
+            failure.__cause__ = error
+            errors.append((running, failure))
+            return []
+        logger.warning("A pass over %d rows failed (%s); trying halves.", len(parts), type(error).__name__)
+        middle = _find_middle(parts)
+        first = [(done, logits.clone()) for done, logits in self._read(lane, parts[:middle], errors)]
+        return first + self._read(lane, parts[middle:], errors)
+
+    def _advance(self, running: _Running, resume: Callable[[], list[Feed]]) -> None:
+        """Let a request go on to its next wishes, or to its end."""
+        try:
+            feeds = resume()
+            while not feeds:  # it wishes for nothing: it has its answer at once
+                feeds = running.job.steps.send([])
+        except StopIteration as stop:
+            self._end(running, stop.value, None)
+        except (WorkCancelled, FewshotError) as e:
+            self._end(running, None, e)
+        except Exception as e:
+            logger.error("A request failed in the model: %s", type(e).__name__, exc_info=e)
+            failure = GenerationError("The model failed on this request; others are not affected.")
+            failure.__cause__ = e
+            self._end(running, None, failure)
+        else:
+            running.feds = [_Fed(feed) for feed in feeds]
+
+    def _throw(self, running: _Running, error: BaseException) -> None:
+        if not running.has_ended:
+            self._advance(running, lambda: running.job.steps.throw(error))
+
+    def _end(self, running: _Running, result: object, error: BaseException | None) -> None:
+        running.feds = []
+        running.job.steps.close()
+        running.job.lane.cache.unreserve(running.job.num_blocks)
+        self._running[running.work.priority].remove(running)
+        self._report(running.work, result, error)
+
+
+def _find_middle(parts: Sequence[_Part]) -> int:
+    """Return where to cut `parts` in halves: between two requests if there are two, for one's rows draw together."""
+    middle = len(parts) // 2
+    cuts = [at for at in range(1, len(parts)) if parts[at].running is not parts[at - 1].running]
+    return min(cuts, key=lambda at: abs(at - middle)) if cuts else middle
+
+
+def _check(ids: Sequence[int], stop: int, network: Any) -> None:
+    """Raise GenerationError for what must not reach a network: on a GPU it would end the whole process."""
+    if stop > network.context_length:
+        raise GenerationError("The model's context is full.")
+    if ids and (min(ids) < 0 or max(ids) >= network.vocab_size):
+        raise GenerationError("The tokenizer and the model do not belong together: a token is unknown to the model.")
+
+
+def _share_out(parts: Sequence[_Part], logits: torch.Tensor, errors: list[tuple[_Running, Exception]]) -> None:
+    """Give each part its rows of `logits`: choose tokens for all of them at once, hand the others over."""
+    firsts: list[int] = []
+    at = 0
+    for part in parts:
+        firsts.append(at)
+        at += part.segment.num_logits
+    chosen = _choose_first(parts, firsts, logits)
+    for part, first in zip(parts, firsts, strict=True):
+        feed = part.fed.feed
+        try:
+            if feed.choices and part.is_last:
+                part.fed.answer = _verify_drafts(
+                    part, chosen[id(part)], logits[first : first + part.segment.num_logits]
+                )
+            elif not feed.choices and part.segment.num_logits:
+                _hand_over(part, logits[first : first + part.segment.num_logits])
+            feed.row.length = part.segment.stop - part.num_drafts
+            if part.num_drafts and isinstance(part.fed.answer, list):
+                feed.row.length += len(part.fed.answer) - 1
+            part.fed.is_done = part.is_last
+        except Exception as e:
+            errors.append((part.running, e.with_traceback(None)))
+
+
+def _choose_first(
+    parts: Sequence[_Part], firsts: Sequence[int], logits: torch.Tensor
+) -> "dict[int, list[Chosen | GenerationError]]":
+    """Choose the token after the last one of every part that wants one, in one go; by the id of the part."""
+    wanted = [
+        (part, first, choice)
+        for part, first in zip(parts, firsts, strict=True)
+        if part.is_last
+        for choice in part.fed.feed.choices
+    ]
+    if not wanted:
+        return {}
+    places = [first for _, first, _ in wanted]
+    if places == list(range(places[0], places[0] + len(places))):
+        rows = logits[places[0] : places[0] + len(places)]
+    else:
+        rows = logits[torch.tensor(places, device=logits.device)]
+    found = choose_tokens(rows, [choice for _, _, choice in wanted])
+    chosen: dict[int, list[Chosen | GenerationError]] = {}
+    for (part, _, _), one in zip(wanted, found, strict=True):
+        chosen.setdefault(id(part), []).append(one)
+    return chosen
+
+
+def _verify_drafts(part: _Part, found: "list[Chosen | GenerationError]", logits: torch.Tensor) -> list[Chosen]:
+    """Return the chosen tokens: after each guess that was right one more. Raises GenerationError."""
+    chosen: list[Chosen] = []
+    for one in found:
+        if isinstance(one, GenerationError):
+            raise one
+        chosen.append(one)
+    feed = part.fed.feed
+    if part.num_drafts:
+        choice = feed.choices[0]
+        ids = list(feed.row.ids)
+        for at in range(part.num_drafts):
+            ids.append(chosen[-1].token_id)
+            if chosen[-1].token_id != feed.drafts[at]:
+                break
+            following = choose_tokens(logits[at + 1 : at + 2], [Choice(choice.chooser, choice.index, ids, None)])[0]
+            if isinstance(following, GenerationError):
+                raise following
+            chosen.append(following)
+    return chosen
+
+
+def _hand_over(part: _Part, logits: torch.Tensor) -> None:
+    # A maximum is NaN if any logit is, and infinite if any is.
+    if not bool(torch.isfinite(logits.amax(dim=-1)).all()):
+        raise GenerationError("The model gave no usable numbers for this text.")
+    feed = part.fed.feed
+    if feed.take is None:
+        part.fed.answer = logits[-1]
+    else:
+        first_wanted = len(feed.row.ids) - feed.num_logits
+        feed.take(part.segment.stop - part.segment.num_logits - first_wanted, logits)

@@ -1,0 +1,128 @@
+"""What a request is to the model thread: a generator that says which tokens are to be read, and gets what they led to."""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+
+from bot.core.results import FinishReason
+from bot.engine.network import Network
+from bot.engine.paged_cache import PagedCache, Row
+
+if TYPE_CHECKING:  # the event loop's thread, which makes requests, has no use for torch
+    import torch
+
+    from bot.engine.choosing import Choice, Chosen
+
+ModelT = TypeVar("ModelT")
+ResultT = TypeVar("ResultT")
+
+Priority = Literal["chat", "scoring"]
+
+
+class WorkCancelled(BaseException):
+    """Thrown into a request's steps to end it; they may catch it to hand back what they have, and return.
+
+    `reason` is "cancelled" where somebody wished it, "length" where its time was up.
+    """
+
+    def __init__(self, reason: FinishReason = "cancelled") -> None:
+        self.reason: FinishReason = reason
+        super().__init__(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A wish: read all tokens of `row` that have not been read, and then …
+
+    - with `choices`: choose a token after the last one for each of them (they all see the same logits). With one choice
+      there may be `drafts`, guesses of the tokens that follow: those that turn out right cost no pass of their own.
+      The answer is a list of Chosen, one for each choice, or the chosen token and those after right guesses.
+    - with `take`: hand it the logits after the last `num_logits` tokens, (k, vocab), as they come in one or several
+      pieces, each with the index of its first among them. The answer is None.
+    - with neither: the answer is the logits after the last token, (vocab,), good until the next wish.
+    """
+
+    row: Row
+    choices: "Sequence[Choice]" = ()
+    drafts: Sequence[int] = ()
+    take: "Callable[[int, torch.Tensor], None] | None" = None
+    num_logits: int = 1
+
+
+Answer: TypeAlias = "list[Chosen] | torch.Tensor | None"
+Steps = Generator[list[Feed], list[Any], ResultT]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One network with its cache: requests of a lane share passes."""
+
+    network: Network
+    cache: PagedCache
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[ResultT]):
+    """A request that is ready to run: its steps, where, how many rows and cache blocks it needs at most."""
+
+    steps: Steps[ResultT]
+    lane: Lane
+    num_rows: int
+    num_blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """On whose behalf a request is made: requests take turns by conversation, and a person's run one by one."""
+
+    conversation: Hashable = None
+    person: Hashable = None
+
+
+def _future_of_one_consumer() -> "asyncio.Future[Any]":
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    # An error that nobody waits for any more (its consumer went away) is no news.
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+class Work(Generic[ModelT, ResultT]):
+    """One request: a function that plans its job, and the future of the job's result.
+
+    `future` belongs to the event loop. `is_cancelled` may be set from any thread and is seen before the next pass.
+    After `deadline` (of time.perf_counter, None: never) a running request is ended with what it has.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[ModelT], Job[ResultT]],
+        *,
+        priority: Priority = "chat",
+        asker: Asker | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self.plan = plan
+        self.priority: Priority = priority
+        self.asker = asker or Asker()
+        self.deadline = deadline
+        self.is_cancelled = False
+        self.queued_at = time.perf_counter()
+        self.started_at: float | None = None
+        self.future: asyncio.Future[ResultT] = _future_of_one_consumer()
+
+    @property
+    def queue_ms(self) -> float:
+        """Return how long it waited, up to now if it still waits."""
+        return ((self.started_at or time.perf_counter()) - self.queued_at) * 1000
+
+
+@dataclass(slots=True, eq=False)
+class QuickWork(Generic[ModelT, ResultT]):
+    """A request that needs no pass, such as counting tokens: done between two passes."""
+
+    call: Callable[[ModelT], ResultT]
+    is_cancelled: bool = False
+    queued_at: float = field(default_factory=time.perf_counter)
+    future: "asyncio.Future[ResultT]" = field(default_factory=_future_of_one_consumer)
