@@ -1,4 +1,4 @@
-.PHONY: chat test lint check oracle format clean
+.PHONY: chat test test-gpu lint check oracle bench bench-quick bench-gpu format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -22,6 +22,24 @@ oracle: $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,oracle]' </dev/null >&2
 	@FEWSHOT_TEST_MODEL="$$($(BIN)/python -m bot model pull smollm2-135m)" && export FEWSHOT_TEST_MODEL && \
 		$(BIN)/python -m pytest -q -m "oracle or real_model" $(ARGS)
+
+# The tests that need a CUDA device.
+test-gpu: $(READY)
+	@$(BIN)/python -m pytest -q -m gpu $(ARGS)
+
+# Speed beside transformers, and beside CTranslate2 and llama.cpp where .venv/bin/python -m pip install -c constraints.txt
+# -e '.[bench]' put them (llama.cpp is compiled for this machine). BENCH_JSON names a file for the rows.
+bench: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+# One short round of every case, to show that all of it works.
+bench-quick: $(READY)
+	@$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-gpu: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m benchmarks --device cuda $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .
