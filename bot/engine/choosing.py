@@ -50,13 +50,10 @@ class TokenChooser:
 
     def __init__(self, params: SamplingParams, device: torch.device) -> None:
         self.params = params
-        self.is_sampled = params.is_sampled and params.temperature >= _COLDEST
-        self._stream = DrawStream(params.seed or 0, params.n, device) if self.is_sampled else None
+        is_sampled = params.is_sampled and params.temperature >= _COLDEST
+        # Greedy choices leave nothing to chance.
+        self.stream = DrawStream(params.seed or 0, params.n, device) if is_sampled else None
         self._rows: dict[int, _RowMemory] = {}
-
-    def draw(self, vocab_size: int) -> Draws | None:
-        """Take one step's draws for all rows; None where nothing is left to chance."""
-        return self._stream.draw(vocab_size) if self._stream is not None else None
 
     def remember(self, index: int, ids: Sequence[int], vocab_size: int) -> "_RowMemory":
         """Return what row `index` has said, brought up to date with its tokens `ids`."""
@@ -144,13 +141,14 @@ def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chose
     """
     results: dict[int, Chosen | GenerationError] = {}
     rows = []
-    draws: dict[TokenChooser, Draws | None] = {}
+    draws: dict[DrawStream, Draws] = {}
     for at, choice in enumerate(choices):
         try:
-            if choice.chooser not in draws:
-                draws[choice.chooser] = choice.chooser.draw(logits.shape[1])
+            stream = choice.chooser.stream
+            if stream is not None and stream not in draws:
+                draws[stream] = stream.draw(logits.shape[1])
             memory = choice.chooser.remember(choice.index, choice.ids, logits.shape[1])
-            rows.append(_Row(at, choice, memory, draws[choice.chooser]))
+            rows.append(_Row(at, choice, memory, None if stream is None else draws[stream]))
         except Exception as e:
             results[at] = _as_error(e)
     try:
@@ -471,10 +469,7 @@ def _choose_as_transformers(logits: torch.Tensor, row: _Row) -> torch.Tensor:
         allowed = torch.tensor(row.choice.allowed, dtype=torch.long, device=logits.device)
         scores = torch.full_like(scores, float("-inf"))
         scores[0, allowed] = logits[allowed]
-    if row.draws is None:
-        best = scores
-    else:
-        best = torch.softmax(_make_warpers(row.params)(None, scores), dim=-1)
+    best = scores if row.draws is None else torch.softmax(_make_warpers(row.params)(None, scores), dim=-1)
     reason = best.amax(dim=-1)[0]
     if row.draws is not None:
         best = best / row.draws.row(row.choice.index)

@@ -1,5 +1,7 @@
 """The random numbers of one request: the same stream as torch's `exponential_`, at a fraction of its time on a CPU."""
 
+import ctypes
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Protocol
 
@@ -32,14 +34,28 @@ class DrawStream:
         self._num_rows = num_rows
         self._generator = torch.Generator(device)
         self._generator.manual_seed(seed)
-        self._twister = _twister_of(self._generator) if device.type == "cpu" and _can_follow_torch() else None
+        self._twister = _make_twister(self._generator) if device.type == "cpu" and _can_follow_torch() else None
 
     def draw(self, vocab_size: int) -> Draws:
-        """Take the draws of the next step."""
+        """Take the draws of the next step; those of the step before are no longer good."""
         if self._twister is not None:
-            return _WordDraws(_next_words(self._twister, self._num_rows * vocab_size), vocab_size)
+            return _WordDraws(self._twister(self._num_rows * vocab_size), vocab_size)
         values = torch.empty(self._num_rows, vocab_size, device=self._generator.device)
         return _TensorDraws(values.exponential_(1, generator=self._generator))
+
+
+def use_library(library: ctypes.CDLL | None) -> None:
+    """Let a compiled `twister.c` make the words of streams that are opened from now on; None: numpy makes them."""
+    global _library  # noqa: PLW0603
+    if library is not None:
+        library.fewshot_random_words.restype = None
+        pointer = ctypes.c_void_p
+        library.fewshot_random_words.argtypes = [pointer, pointer, pointer, ctypes.c_int64]
+    _library = library
+    _can_follow_torch.cache_clear()
+
+
+_library: ctypes.CDLL | None = None
 
 
 class _TensorDraws:
@@ -87,17 +103,30 @@ def _exponential(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     return result
 
 
-def _next_words(twister: np.random.Generator, count: int) -> NDArray[np.uint64]:
-    return twister.integers(0, 1 << 64, size=count, dtype=np.uint64)
-
-
-def _twister_of(generator: torch.Generator) -> np.random.Generator:
-    """Return numpy's generator at the point where the freshly seeded one of torch's is."""
+def _make_twister(generator: torch.Generator) -> Callable[[int], NDArray[np.uint64]]:
+    """Return what gives the next words (count,) of the freshly seeded `generator`, without touching it."""
     state = generator.get_state().numpy().tobytes()
     key = np.frombuffer(state, np.uint64, _STATE_WORDS, _STATE_OFFSET).astype(np.uint32)
+    if _library is not None:
+        return _NativeTwister(_library, key)
     bits = np.random.MT19937()
     bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": _STATE_WORDS}}
-    return np.random.Generator(bits)
+    numbers = np.random.Generator(bits)
+    return lambda count: numbers.integers(0, 1 << 64, size=count, dtype=np.uint64)
+
+
+class _NativeTwister:
+    def __init__(self, library: ctypes.CDLL, key: NDArray[np.uint32]) -> None:
+        self._fill = library.fewshot_random_words
+        self._key = key
+        self._position = np.array([_STATE_WORDS], np.int64)
+        self._words = np.empty(0, np.uint64)
+
+    def __call__(self, count: int) -> NDArray[np.uint64]:
+        if len(self._words) != count:
+            self._words = np.empty(count, np.uint64)
+        self._fill(self._key.ctypes.data, self._position.ctypes.data, self._words.ctypes.data, count)
+        return self._words
 
 
 @cache
@@ -106,10 +135,10 @@ def _can_follow_torch() -> bool:
     for seed in (1, 2**40 + 7):
         generator = torch.Generator()
         generator.manual_seed(seed)
-        twister = _twister_of(generator)
+        twister = _make_twister(generator)
         for shape in ((1, 1), (2, 7), (1, 40_000), (3, 700)):
             drawn = torch.empty(shape).exponential_(1, generator=generator).flatten()
-            words = _next_words(twister, drawn.numel())
+            words = twister(drawn.numel())
             if not np.array_equal(_exponential(words).astype(np.float32), drawn.numpy()):
                 return False
     return True
