@@ -23,6 +23,7 @@ TOLERANCE = {"atol": 2e-5, "rtol": 1e-5}
 
 def make_model(model_type: str, dtype: torch.dtype = torch.float32) -> Any:
     """Return a tiny model of `model_type` with random weights."""
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     figures = {**FIGURES[model_type], "vocab_size": VOCAB_SIZE, "initializer_range": 0.3, "pad_token_id": 0}
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **figures), dtype=dtype).eval()
