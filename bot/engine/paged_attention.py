@@ -12,6 +12,7 @@ from bot.engine.network import BLOCK_TOKENS, Segment
 
 # On a processor segments up to this length read the cache where it lies; for longer ones a copy of it pays.
 _MAX_SCATTERED_TOKENS: Final = 4
+_MAX_GATHERED_TOKENS: Final = 2048  # in one such copy
 
 
 class _Group(Protocol):
@@ -153,8 +154,10 @@ class _GatheredGroup:
     def __init__(self, table: torch.Tensor, positions: torch.Tensor, num_heads: int, num_kv_heads: int) -> None:
         """Take each segment's blocks (S, n) and the position of each token."""
         num_segments, num_blocks = table.shape
-        self._blocks = table.flatten()
-        self._shape = (num_segments, num_blocks, num_kv_heads, BLOCK_TOKENS)
+        heads = torch.arange(num_kv_heads, device=table.device)
+        # One copy, in the order that the kernels want: by segment, then by head, then by block.
+        self._chunks = (table[:, None] * num_kv_heads + heads[:, None]).flatten()
+        self._shape = (num_segments, num_kv_heads, num_blocks * BLOCK_TOKENS)
         self._group = num_heads // num_kv_heads  # query heads that share a head of the cache
         is_ahead = torch.arange(num_blocks * BLOCK_TOKENS, device=table.device) > positions[:, None]
         # The heads of a group follow each other like further tokens: no kernel needs to know of them.
@@ -166,11 +169,10 @@ class _GatheredGroup:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """See _Group.attend."""
-        num_segments, _, num_kv_heads, _ = self._shape
+        num_segments, num_kv_heads, _ = self._shape
         head_dim = query.shape[-1]
-        pool = rows.view(2, -1, num_kv_heads * BLOCK_TOKENS * head_dim)
-        both = pool.index_select(1, self._blocks).view(2, *self._shape, head_dim)
-        keys, values = both.transpose(2, 3).flatten(3, 4)  # (S, kv_heads, length, head_dim)
+        pool = rows.view(2, -1, BLOCK_TOKENS * head_dim)
+        keys, values = pool.index_select(1, self._chunks).view(2, *self._shape, head_dim)
         if self._mask is None:
             mask = torch.zeros(self._is_ahead.shape, dtype=rows.dtype, device=rows.device)
             self._mask = mask.masked_fill_(self._is_ahead, -torch.inf)
@@ -218,8 +220,10 @@ def _group_segments(segments: Sequence[Segment], device: torch.device) -> list[t
         members.sort(key=lambda index: -segments[index].stop)
         longest = 0
         for index in members:
-            # All rows of a group cost what its longest one costs.
-            if segments[index].stop < longest // 2:
+            # All rows of a group cost what its longest one costs; large copies fall out of a processor's cache.
+            num_read = (len(groups[-1][1]) + 1) * longest if longest else 0
+            is_large = device.type == "cpu" and kind is _GatheredGroup and num_read > _MAX_GATHERED_TOKENS
+            if is_large or segments[index].stop < longest // 2:
                 longest = 0
             if not longest:
                 longest = segments[index].stop
