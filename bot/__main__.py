@@ -12,8 +12,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import platformdirs
 
@@ -24,7 +25,9 @@ from bot.core.channel_settings import declare_settings
 from bot.core.stopping import Stopper
 from bot.engine.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
 from bot.engine.engine import Engine
-from bot.errors import FewshotError
+from bot.engine.model_folder import check_model_folder
+from bot.engine.precision import is_measured
+from bot.errors import FewshotError, ModelError
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_piped
 from bot.settings import Settings
@@ -67,6 +70,28 @@ def _pull(name: str, settings: Settings) -> ModelChoice:
     return pull_model(name, settings.models_dir, PullLimits(timeout_s=settings.pull_timeout_s))
 
 
+def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
+    """Measure what the model gives here in each precision, where that is not known, and say which one it runs in.
+
+    Before the event loop runs, where Ctrl-C ends it at once.
+    """
+    if not is_measured(settings.precision, check_model_folder(choice.folder).num_parameters):
+        return
+    from bot.engine.loading import measure_model
+
+    precision = measure_model(
+        choice.folder,
+        name=choice.name,
+        device=settings.device,
+        precision=settings.precision,
+        num_threads=settings.num_threads or None,
+        models_dir=settings.models_dir,
+        tell=lambda _: None,  # whoever loads the model says it
+    )
+    if precision.is_worth_saying:
+        _say(precision.line)
+
+
 @asynccontextmanager
 async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot]:
     """Build the bot: store, templates, engine, commands; all closed again at the end."""
@@ -82,10 +107,16 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
             precision=settings.precision,
             max_waiting=settings.max_waiting,
             num_threads=settings.num_threads or None,
+            kv_cache_mb=settings.kv_cache_mb,
+            models_dir=settings.models_dir,
+            max_running_per_person=settings.max_running_per_person,
         ) as engine,
     ):
         for notice in store.notices:
             _say(notice)
+        if not logger.isEnabledFor(logging.WARNING):  # else they stand in the log already
+            for notice in engine.info.notices:
+                _say(notice)
         forgetting = asyncio.create_task(_forget_expired(store, settings.retention_days))
         try:
             chat = Chat(
@@ -144,6 +175,7 @@ def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
     TemplateLibrary.read(settings.prompts_dir)
     choice = _choose_model(settings)
     _say(choice.line)
+    _prepare_model(settings, choice)
     return asyncio.run(_run_terminal(settings, choice, arguments))
 
 
@@ -158,13 +190,23 @@ def _model_list(settings: Settings, arguments: argparse.Namespace) -> int:
 def _model_pull(settings: Settings, arguments: argparse.Namespace) -> int:
     choice = _pull(arguments.model or settings.model, settings)
     _say(choice.line)
+    try:
+        _prepare_model(settings, choice)
+    except ModelError as e:
+        _say(f"The model is here, but can't be measured yet: {e}")
     sys.stdout.write(f"{choice.folder}\n")
     return 0
 
 
-async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, str | int | bool]:
+async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, Any]:
     async with Engine.open(
-        choice.folder, name=choice.name, device=settings.device, precision=settings.precision
+        choice.folder,
+        name=choice.name,
+        device=settings.device,
+        precision=settings.precision,
+        num_threads=settings.num_threads or None,
+        kv_cache_mb=settings.kv_cache_mb,
+        models_dir=settings.models_dir,
     ) as engine:
         info = engine.info
         return {
@@ -179,17 +221,45 @@ async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, str |
             "has_cache": info.has_cache,
             "has_chat_template": info.has_chat_template,
             "reason": choice.reason,
+            "precision_reason": info.precision_reason,
+            "precisions": [
+                {**asdict(one), "is_admitted": one.is_admitted, "is_used": one.precision == info.precision}
+                for one in info.precision_figures
+            ],
+            "notices": list(info.notices),
         }
 
 
 def _model_info(settings: Settings, arguments: argparse.Namespace) -> int:
     choice = resolve_model(arguments.model or settings.model, settings.models_dir)
+    _prepare_model(settings, choice)
     info = asyncio.run(_open_info(settings, choice))
     if arguments.json:
         sys.stdout.write(json.dumps(info) + "\n")
-    else:
-        sys.stdout.write("".join(f"{name:20} {value}\n" for name, value in info.items()))
+        return 0
+    precisions, notices = info.pop("precisions"), info.pop("notices")
+    sys.stdout.write("".join(f"{name:20} {value}\n" for name, value in info.items()))
+    if precisions:
+        sys.stdout.write(_table_of_precisions(precisions))
+    sys.stdout.write("".join(f"{notice}\n" for notice in notices))
     return 0
+
+
+def _table_of_precisions(precisions: Sequence[dict[str, Any]]) -> str:
+    """Return the lines, with a blank one before them, that show what was measured of each precision."""
+    lines = ["", "precision  perplexity  tokens/s  of 8 at once  prompt tokens/s"]
+    for one in precisions:
+        state = "used" if one["is_used"] else "admitted" if one["is_admitted"] else "not admitted by auto"
+        if one["perplexity_ratio"] is None:
+            lines.append(f"{one['precision']:10} not to be had: {one['problem']}")
+        else:
+            figures = (
+                f"{one['perplexity_ratio']:10.4f} {one['tokens_per_s']:9.1f} "
+                f"{one['tokens_per_s_of_8']:13.1f} {one['prefill_tokens_per_s']:16.1f}"
+            )
+            lines.append(f"{one['precision']:10} {figures}  {state}")
+    lines.append("(perplexity: on a text that comes with the bot, divided by that of float32)")
+    return "\n".join(lines) + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:

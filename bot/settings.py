@@ -25,11 +25,13 @@ class Settings:
     device: str = "auto"
     precision: str = "auto"
     num_threads: int = 0
+    kv_cache_mb: int = 512
     database: Path = _DATA_FOLDER / "fewshot.db"
     prompts_dir: Path = _SHIPPED_PROMPTS
     command_prefix: str = "!"
     bot_name: str = "Fewshot"
     max_waiting: int = 64
+    max_running_per_person: int = 1
     request_timeout_s: float = 60.0
     pull_timeout_s: float = 3600.0
     retention_days: int = 30
@@ -108,6 +110,13 @@ def _prefix(name: str, value: str) -> str:
     return value
 
 
+def _precision(name: str, value: str) -> str:
+    precisions = ("auto", "float32", "bfloat16", "float16", "int8")
+    if value.lower() not in precisions:
+        raise SetupError(f"{name} takes one of {', '.join(precisions)}, not {value!r}.")
+    return value.lower()
+
+
 def _log_level(name: str, value: str) -> str:
     # DEBUG is not offered: libraries write message texts and tokens at that level.
     levels = ("INFO", "WARNING", "ERROR")
@@ -126,13 +135,15 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model": _text,
     "models_dir": _path,
     "device": _text,
-    "precision": _text,
+    "precision": _precision,
     "num_threads": _whole(0, 1024),
+    "kv_cache_mb": _whole(64, 1_000_000),
     "database": _path,
     "prompts_dir": _path,
     "command_prefix": _prefix,
     "bot_name": _name,
     "max_waiting": _whole(1, 10_000),
+    "max_running_per_person": _whole(1, 32),
     "request_timeout_s": _seconds(1, 600),
     "pull_timeout_s": _seconds(10, 86_400),
     "retention_days": _whole(1, 3650),

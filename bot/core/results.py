@@ -1,9 +1,11 @@
 """What the engine hands back, as plain data that every layer may read."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 FinishReason = Literal["stop", "length", "cancelled"]
+
+MAX_PERPLEXITY_RATIO: Final = 1.005  # of a faster precision to float32, for it to be taken by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,34 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrecisionFigures:
+    """What was measured of a model in one precision on this machine; None where that failed, with the `problem`.
+
+    `perplexity_ratio` is its perplexity divided by that of float32, on one text. The speeds are tokens a second: of one
+    text being written, of eight at once (all together), and of a prompt being read.
+    """
+
+    precision: str
+    perplexity_ratio: float | None = None
+    tokens_per_s: float | None = None
+    tokens_per_s_of_8: float | None = None
+    prefill_tokens_per_s: float | None = None
+    problem: str = ""
+
+    @property
+    def is_admitted(self) -> bool:
+        """Return whether it is exact enough to be taken by itself."""
+        return self.perplexity_ratio is not None and self.perplexity_ratio <= MAX_PERPLEXITY_RATIO
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The loaded model. `num_parameters` counts each shared weight once; `context_length` is in tokens."""
+    """The loaded model. `num_parameters` counts each shared weight once; `context_length` is in tokens.
+
+    `precision` is that of the weights that write; `precision_reason` completes "Precision: int8, because …";
+    `precision_figures` are those of all precisions, where they were measured; `notices` tell the operator what this
+    machine lacks.
+    """
 
     name: str
     folder: str
@@ -92,6 +120,9 @@ class ModelInfo:
     has_cache: bool
     has_chat_template: bool
     vocab_size: int
+    precision_reason: str = ""
+    precision_figures: tuple[PrecisionFigures, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,7 @@ class Engine:
         max_waiting: int = 64,
         num_threads: int | None = None,
         kv_cache_mb: int = 512,
+        models_dir: Path | None = None,
         max_running_per_person: int = 1,
         hang_s: float = MAX_PASS_S,
     ) -> AsyncIterator["Engine"]:
@@ -222,7 +223,8 @@ class Engine:
 
         device is auto, cpu, cuda, cuda:N or mps; precision auto, float32, bfloat16, float16 or int8; `max_waiting`
         requests at most wait; `num_threads` is that of a pass on the CPU; `kv_cache_mb` (MiB) bounds what is kept of
-        texts, those being written and those remembered; a pass that takes longer than `hang_s` counts as hanging.
+        texts, those being written and those remembered; what is measured of the model's precisions is kept beside it,
+        else in `models_dir`; a pass that takes longer than `hang_s` counts as hanging.
         Raises ModelError.
         """
 
@@ -236,6 +238,7 @@ class Engine:
                 precision=precision,
                 num_threads=num_threads,
                 kv_cache_mb=kv_cache_mb,
+                models_dir=models_dir,
             )
 
         def start() -> "Scheduler[LanguageModel]":

@@ -76,11 +76,24 @@ class LanguageModel:
 
 @contextmanager
 def open_language_model(
-    folder: Path, *, name: str, device: str, precision: str, num_threads: int | None, kv_cache_mb: int
+    folder: Path,
+    *,
+    name: str,
+    device: str,
+    precision: str,
+    num_threads: int | None,
+    kv_cache_mb: int,
+    models_dir: Path | None = None,
 ) -> Iterator[LanguageModel]:
     """Load a model and hold it, without gradients, until the context ends. Raises ModelError."""
     loaded = load_model(
-        folder, name=name, device=device, precision=precision, num_threads=num_threads, kv_cache_mb=kv_cache_mb
+        folder,
+        name=name,
+        device=device,
+        precision=precision,
+        num_threads=num_threads,
+        kv_cache_mb=kv_cache_mb,
+        models_dir=models_dir,
     )
     try:
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from bot.core.results import ModelInfo
+from bot.core.results import ModelInfo, PrecisionFigures
 from bot.engine.model_folder import ModelConfigFacts, check_model_folder
-from bot.engine.networks import open_network
+from bot.engine.networks import PRECISIONS, open_network
 from bot.engine.paged_cache import PagedCache
+from bot.engine.precision import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
+from bot.engine.precision_measuring import find_figures
 from bot.engine.tokenizing import PromptTokenizer
 from bot.engine.vocabulary import Vocabulary
 from bot.engine.work import Lane
@@ -60,22 +62,26 @@ def load_model(
     precision: str,
     num_threads: int | None,
     kv_cache_mb: int = 512,
-    tell: Callable[[str], None] | None = None,
+    models_dir: Path | None = None,
 ) -> LoadedModel:
     """Load the model in `folder`. Raises ModelError, in one sentence, for whatever is in the way.
 
-    `tell` is given sentences for the operator, such as that a faster way is not to be had on this machine.
+    What its precisions give on this machine is measured first where it has to be known and is not recorded, beside the
+    model or in `models_dir`. That a faster way is not to be had here is logged, and in `info.notices`.
     """
     target = choose_device(device)
     facts = check_model_folder(folder)
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
-    torch.set_float32_matmul_precision("highest")  # no TF32: figures mean the same on every device
-    torch.backends.cudnn.allow_tf32 = False
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    _set_up(num_threads)
+    notices: list[str] = []
+
+    def tell(sentence: str) -> None:
+        if sentence not in notices:
+            notices.append(sentence)
+            logger.warning("%s", sentence)
+
     try:
-        return _load(folder, name, target, precision, kv_cache_mb * 2**20, facts, tell or logger.warning)
+        choice = _find_precision(folder, name, facts, target, precision, models_dir, tell)
+        return _load(folder, name, target, choice, kv_cache_mb * 2**20, facts, notices, tell)
     except ModelError:
         raise
     except torch.OutOfMemoryError as e:
@@ -85,6 +91,52 @@ def load_model(
     except Exception as e:
         first_line = (str(e).strip().splitlines() or [type(e).__name__])[0]
         raise ModelError(f"The model {name} in {folder} can't be loaded: {first_line}") from e
+
+
+def measure_model(
+    folder: Path,
+    *,
+    name: str,
+    device: str,
+    precision: str,
+    num_threads: int | None,
+    models_dir: Path,
+    tell: Callable[[str], None],
+) -> PrecisionChoice:
+    """Return the precision that `load_model` would take, measured first, in this thread, where that is needed.
+
+    Ctrl-C ends it within a pass and leaves nothing behind. Raises ModelError.
+    """
+    target = choose_device(device)
+    facts = check_model_folder(folder)
+    _set_up(num_threads)
+    return _find_precision(folder, name, facts, target, precision, models_dir, tell)
+
+
+def _set_up(num_threads: int | None) -> None:
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    torch.set_float32_matmul_precision("highest")  # no TF32: figures mean the same on every device
+    torch.backends.cudnn.allow_tf32 = False
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
+def _find_precision(
+    folder: Path,
+    name: str,
+    facts: ModelConfigFacts,
+    device: torch.device,
+    wanted: str,
+    models_dir: Path | None,
+    tell: Callable[[str], None],
+) -> PrecisionChoice:
+    if wanted not in (AUTO, *PRECISIONS):
+        raise ModelError(f"PRECISION takes auto or one of {', '.join(PRECISIONS)}, not {wanted!r}.")
+    figures: tuple[PrecisionFigures, ...] = ()
+    if is_measured(wanted, facts.num_parameters):
+        figures = find_figures(folder, name=name, facts=facts, device=device, models_dir=models_dir, tell=tell)
+    return choose_precision(wanted, facts.num_parameters, figures)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -104,9 +156,10 @@ def _load(
     folder: Path,
     name: str,
     device: torch.device,
-    precision: str,
+    choice: PrecisionChoice,
     kv_cache_bytes: int,
     facts: ModelConfigFacts,
+    notices: Sequence[str],
     tell: Callable[[str], None],
 ) -> LoadedModel:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -115,9 +168,9 @@ def _load(
     backend = getattr(chat_tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"The model {name} in {folder} has no tokenizer.json that this bot can read.")
-    writing = _open_lane(folder, device, precision, kv_cache_bytes, tell)
+    writing = _open_lane(folder, device, choice.precision, kv_cache_bytes, tell)
     network = writing.network
-    scoring = writing if network.precision == "float32" else _open_lane(folder, device, "float32", kv_cache_bytes, tell)
+    scoring = writing if network.precision == FLOAT32 else _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     vocabulary = Vocabulary(backend, size=network.vocab_size)
     tokenizer = PromptTokenizer(
         backend, vocabulary, bos_id=chat_tokenizer.bos_token_id, eos_id=chat_tokenizer.eos_token_id
@@ -133,6 +186,9 @@ def _load(
         has_cache=facts.has_cache,
         has_chat_template=bool(getattr(chat_tokenizer, "chat_template", None)),
         vocab_size=network.vocab_size,
+        precision_reason=choice.reason,
+        precision_figures=choice.figures,
+        notices=tuple(notices),
     )
     eos_ids = _find_eos_ids(folder, config)
     return LoadedModel(writing, scoring, chat_tokenizer, tokenizer, vocabulary, device, eos_ids, info)

@@ -6,13 +6,15 @@ from typing import Final
 
 import torch
 
+from bot.engine.native.building import NativeUnavailable
+from bot.engine.native.library import open_library
+from bot.engine.native.native_network import NativeNetwork, supports
 from bot.engine.network import Network
 from bot.engine.torch_network import load_torch_network
 from bot.errors import ModelError
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_NATIVE_PRECISIONS: Final = ("float32", "bfloat16", "int8")
-PRECISIONS: Final = tuple(dict.fromkeys((*_DTYPES, *_NATIVE_PRECISIONS)))
+PRECISIONS: Final = (*_DTYPES, "int8")
 
 
 def open_network(
@@ -28,10 +30,38 @@ def open_network(
     On the processor the native network is taken where there is a compiler for it; where it is not to be had, `tell`
     is given the reason, and torch does the work, slower.
     """
-    if precision not in (*PRECISIONS, "auto"):
+    if precision not in PRECISIONS:
         raise ModelError(f"PRECISION takes auto or one of {', '.join(PRECISIONS)}, not {precision!r}.")
-    if precision == "auto":
-        precision = "float32"
+    if device.type == "cpu" and supports(folder, precision=precision):
+        try:
+            return NativeNetwork.load(
+                folder, precision=precision, kv_cache_bytes=kv_cache_bytes, num_threads=torch.get_num_threads()
+            )
+        except NativeUnavailable as e:
+            tell(f"The model runs slower than it could: {e}")
     if precision not in _DTYPES:
         raise ModelError(f"PRECISION={precision} is not to be had for this model on {device}; take auto.")
     return load_torch_network(folder, device=device, dtype=_DTYPES[precision], kv_cache_bytes=kv_cache_bytes)
+
+
+def list_precisions(folder: Path, device: torch.device) -> tuple[str, ...]:
+    """Return the precisions beside float32 that may be faster than it on `device`; compiles the native step if need be.
+
+    Those that a device only imitates are not among them.
+    """
+    if device.type == "cuda":
+        return ("bfloat16", "float16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("float16",)
+    if device.type != "cpu":
+        return ("float16",)
+    native = tuple(one for one in PRECISIONS if one != "float32" and supports(folder, precision=one))
+    if native:
+        try:
+            open_library()
+        except NativeUnavailable:
+            pass
+        else:
+            return native
+    if not torch._C._has_mkldnn:
+        return ()
+    has_bfloat16 = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return ("bfloat16",) if has_bfloat16 else ()

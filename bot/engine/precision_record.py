@@ -1,0 +1,144 @@
+"""What was measured of a model's precisions, kept as a file beside the model for each machine that measured it."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from bot.core.results import PrecisionFigures
+from bot.engine.native.building import COMPILERS
+
+logger = logging.getLogger(__name__)
+
+RECORD_NAME: Final = "precision.json"
+TEXT_FILE: Final = Path(__file__).with_name("precision_text.txt")
+_MEASURING_VERSION: Final = 1  # raise it where what is measured changes its meaning
+_MAX_ENTRIES: Final = 16  # of machines that share a folder; the oldest go
+_MAX_BYTES: Final = 1_000_000
+_KERNEL_SUFFIXES: Final = frozenset({".cpp", ".h", ".py"})
+
+_Key = dict[str, Any]
+# Where neither folder can be written, a process at least measures once.
+_measured_here: dict[str, tuple[PrecisionFigures, ...]] = {}
+
+
+def make_key(folder: Path, *, device: str, num_threads: int) -> _Key:
+    """Return what figures of the model in `folder` depend on; `device` names its make, the processor if "cpu".
+
+    That is machine, torch, weights, kernels and what is measured: where one of them differs, nothing is known.
+    """
+    return {
+        "device": _describe_processor() if device == "cpu" else device,
+        "num_threads": num_threads,
+        "torch": importlib.metadata.version("torch"),
+        "weights": sorted(
+            [path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in folder.glob("*.safetensors")
+        ),
+        "kernels": _describe_kernels(),
+        "measuring": [_MEASURING_VERSION, _digest(TEXT_FILE.read_bytes())],
+    }
+
+
+def read_figures(folder: Path, models_dir: Path | None, key: _Key) -> tuple[PrecisionFigures, ...]:
+    """Return the figures recorded under `key`, float32 first; none where there are none or they can't be read."""
+    for path in _find_places(folder, models_dir):
+        for entry in _read_entries(path):
+            if entry.get("key") == key:
+                with contextlib.suppress(TypeError, KeyError):
+                    return tuple(PrecisionFigures(**figures) for figures in entry["figures"])
+    return _measured_here.get(_name_memory(folder, key), ())
+
+
+def write_figures(folder: Path, models_dir: Path | None, key: _Key, figures: Sequence[PrecisionFigures]) -> None:
+    """Record `figures` beside the model, else in `models_dir`; where neither can be written, only in this process."""
+    _measured_here[_name_memory(folder, key)] = tuple(figures)
+    entry = {
+        "key": key,
+        "measured_at_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "figures": [asdict(one) for one in figures],
+    }
+    problem: OSError | None = None
+    for path in _find_places(folder, models_dir):
+        try:
+            _write_entry(path, entry)
+            return
+        except OSError as e:
+            problem = e
+    logger.warning("What was measured of the model in %s can't be kept: %s", folder, problem)
+
+
+def _find_places(folder: Path, models_dir: Path | None) -> list[Path]:
+    """Return where the record may lie, the first choice first."""
+    places = [folder / RECORD_NAME]
+    if models_dir is not None:
+        places.append(models_dir / "precision" / f"{_digest(str(folder.resolve()).encode())}.json")
+    return places
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return []
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    entries = found.get("measured") if isinstance(found, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _write_entry(path: Path, entry: dict[str, Any]) -> None:
+    others = [other for other in _read_entries(path) if other.get("key") != entry["key"]]
+    record = {"measured": [entry, *others[: _MAX_ENTRIES - 1]]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def _name_memory(folder: Path, key: _Key) -> str:
+    return f"{folder.resolve()} {json.dumps(key, sort_keys=True)}"
+
+
+@cache
+def _describe_processor() -> str:
+    """Return the processor's name with a digest of its abilities: the same name may come with and without AVX-512."""
+    name, flags = platform.processor(), ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            label, _, value = line.partition(":")
+            if label.strip() == "model name":
+                name = value.strip()
+            elif label.strip() in ("flags", "Features"):
+                flags = " ".join(sorted(value.split()))
+    return f"{platform.machine()} {name} {_digest(flags.encode())}"
+
+
+@cache
+def _describe_kernels() -> str:
+    """Return a digest of the code that computes, with the compiler that makes it fast; none makes other kernels."""
+    here = Path(__file__).parent
+    native = (path for path in (here / "native").iterdir() if path.suffix in _KERNEL_SUFFIXES)
+    digest = hashlib.sha256()
+    for path in sorted([*native, *here.glob("*network*.py"), *here.glob("*attention*.py")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), "no compiler")
+    return f"{digest.hexdigest()[:16]} {compiler}"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
