@@ -1,5 +1,6 @@
 """Attention of ragged rows over a paged KV cache, in the torch operations that are fastest for each kind of row."""
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
@@ -11,8 +12,10 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it
 from bot.engine.network import BLOCK_TOKENS, Segment
 
 # On a processor segments up to this length read the cache where it lies; for longer ones a copy of it pays.
-_MAX_SCATTERED_TOKENS: Final = 4
-_MAX_GATHERED_TOKENS: Final = 2048  # in one such copy
+_MAX_SCATTERED_TOKENS: Final = 8
+# There groups are kept small: large copies fall out of its cache, and scores and their indices take memory.
+_MAX_GATHERED_TOKENS: Final = 2048
+_MAX_SCORES_PER_HEAD: Final = 65_536
 
 
 class _Group(Protocol):
@@ -218,18 +221,25 @@ def _group_segments(segments: Sequence[Segment], device: torch.device) -> list[t
     groups: list[tuple[type[_Group], list[int]]] = []
     for (kind, _), members in found.items():
         members.sort(key=lambda index: -segments[index].stop)
-        longest = 0
+        longest = num_rows = 0
         for index in members:
-            # All rows of a group cost what its longest one costs; large copies fall out of a processor's cache.
-            num_read = (len(groups[-1][1]) + 1) * longest if longest else 0
-            is_large = device.type == "cpu" and kind is _GatheredGroup and num_read > _MAX_GATHERED_TOKENS
-            if is_large or segments[index].stop < longest // 2:
-                longest = 0
-            if not longest:
-                longest = segments[index].stop
+            segment = segments[index]
+            new_rows = segment.num_tokens if kind is _ScatteredGroup else 1
+            # All rows of a group cost what its longest one costs.
+            if segment.stop < longest // 2 or (num_rows + new_rows) * longest > _max_size(kind, device):
+                longest = num_rows = 0
+            if not num_rows:
+                longest = segment.stop
                 groups.append((kind, []))
+            num_rows += new_rows
             groups[-1][1].append(index)
     return groups
+
+
+def _max_size(kind: type[_Group], device: torch.device) -> float:
+    if device.type != "cpu" or kind is _FirstGroup:
+        return math.inf
+    return _MAX_SCORES_PER_HEAD if kind is _ScatteredGroup else _MAX_GATHERED_TOKENS
 
 
 def _fill_table(kind: type[_Group], segments: Sequence[Segment]) -> list[list[int]]:

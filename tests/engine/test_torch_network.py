@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from bot.engine import paged_attention
 from bot.engine.model_folder import SUPPORTED_MODELS
 from bot.engine.network import BLOCK_TOKENS, Segment
 from bot.engine.torch_network import CachelessNetwork, TorchNetwork, load_torch_network
@@ -86,6 +87,7 @@ def test_rows_of_all_kinds_share_one_pass(model_type: str) -> None:
     bench = Bench(make_model(model_type))
     # start, stop, num_logits: decode near and far, few tokens, chunks, whole prompts, the context's last position
     kinds = [(40, 41, 1), (0, 20, 1), (3, 4, 1), (15, 16, 1), (16, 17, 1), (63, 64, 1), (7, 10, 3), (0, 1, 1)]
+    kinds += [(30, 39, 9), (8, 17, 1)]
     kinds += [(10, 30, 0), (20, 40, 20), (33, 53, 2), (0, 20, 20), (0, 9, 4), (50, 64, 14), (0, 64, 1), (0, 3, 0)]
     rows = [(*bench.make_row(CONTEXT_LENGTH, seed=index), *kind) for index, kind in enumerate(kinds)]
     for ids, blocks, start, _, _ in rows:
@@ -108,6 +110,18 @@ def test_rows_of_very_different_lengths_decode_together() -> None:
     for ids, blocks in rows:
         bench.network.forward([Segment(ids, 0, len(ids) - 1, blocks, 0)])
     logits = bench.network.forward([Segment(ids, len(ids) - 1, len(ids), blocks, 1) for ids, blocks in rows])
+    torch.testing.assert_close(logits, torch.cat([bench.expect(ids) for ids, _ in rows]), **TOLERANCE)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 8, 9])
+def test_many_rows_are_read_in_groups_of_bounded_size(num_tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paged_attention, "_MAX_SCORES_PER_HEAD", 100)
+    monkeypatch.setattr(paged_attention, "_MAX_GATHERED_TOKENS", 100)
+    bench = Bench(make_model("llama"))
+    rows = [bench.make_row(length, seed=length) for length in (20, 60, 29, 31, 17, 33, 35, 64)]
+    for ids, blocks in rows:
+        bench.network.forward([Segment(ids, 0, len(ids) - num_tokens, blocks, 0)])
+    logits = bench.network.forward([Segment(ids, len(ids) - num_tokens, len(ids), blocks, 1) for ids, blocks in rows])
     torch.testing.assert_close(logits, torch.cat([bench.expect(ids) for ids, _ in rows]), **TOLERANCE)
 
 
