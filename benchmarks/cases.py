@@ -88,11 +88,11 @@ def serve(bench: Bench) -> Iterator[Row]:
         if engine == FEWSHOT:
             return {case: bench.call(engine, "serve", questions) for case, questions in given.items()}
         at_once = {case: questions for case, questions in given.items() if not case.endswith("arriving")}
-        method = "serve" if engine == FEWSHOT_FLOAT32 else "serve_batch"
+        method = "serve" if engine in (FEWSHOT_FLOAT32, LLAMA_CPP) else "serve_batch"
         worker = engine.removesuffix("-batched")
         return {case: bench.call(worker, method, questions) for case, questions in at_once.items()}
 
-    engines = bench.among(TRANSFORMERS, FEWSHOT, FEWSHOT_FLOAT32, CTRANSLATE2)
+    engines = bench.among(TRANSFORMERS, FEWSHOT, FEWSHOT_FLOAT32, CTRANSLATE2, LLAMA_CPP)
     if TRANSFORMERS in engines:
         engines.insert(1, batched)
     served = bench.take_turns("serve", engines, bench.sizes.serve_rounds, make, measure)

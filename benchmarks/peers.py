@@ -11,6 +11,10 @@ from benchmarks.workloads import Question
 
 CTRANSLATE2: Final = "ctranslate2-int8"
 LLAMA_CPP: Final = "llama.cpp-q8_0"
+# Of llama.cpp with many sequences: how many, the tokens of each, and those read in one step.
+MAX_SEQUENCES: Final = 32
+_MAX_SEQUENCE_TOKENS: Final = 256
+_MAX_BATCH_TOKENS: Final = 2048
 
 
 def missing_package(engine: str) -> str | None:
@@ -85,11 +89,13 @@ class LlamaCppRunner:
         self._llama = llama_cpp.Llama(
             str(quantized), n_ctx=1024, n_batch=512, n_threads=num_threads, n_threads_batch=num_threads, verbose=False
         )
-        self._version = llama_cpp.__version__
+        self._library = llama_cpp
+        self._num_threads = num_threads
+        self._batched: _LlamaBatch | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return the precision and the version."""
-        return {"precision": "q8_0", "version": self._version}
+        return {"precision": "q8_0", "version": self._library.__version__}
 
     def answer(self, question: Question) -> Answer:
         """Answer one question."""
@@ -112,6 +118,99 @@ class LlamaCppRunner:
         self._llama.detokenize(written)
         ended = time.perf_counter()
         return Answer((first or ended) - started, ended - started, ended - started, len(written))
+
+    def serve(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer all questions at once; each ends when it has its tokens."""
+        if self._batched is None:
+            self._batched = _LlamaBatch(self._library, self._llama.model, self._num_threads)
+        started = time.perf_counter()
+        firsts, ends, written = self._batched.write(questions)
+        return [
+            Answer(first - started, end - started, end - started, len(tokens))
+            for first, end, tokens in zip(firsts, ends, written, strict=True)
+        ]
+
+
+class _LlamaBatch:
+    """Many sequences in one llama.cpp context, a token each in a step, as its server does it."""
+
+    def __init__(self, library: Any, model: Any, num_threads: int) -> None:
+        self._library = library
+        self._num_tokens = library.llama_vocab_n_tokens(library.llama_model_get_vocab(model))
+        params = library.llama_context_default_params()
+        params.n_ctx = MAX_SEQUENCES * _MAX_SEQUENCE_TOKENS
+        params.n_batch = _MAX_BATCH_TOKENS
+        params.n_seq_max = MAX_SEQUENCES
+        params.n_threads = params.n_threads_batch = num_threads
+        self._context = library.llama_init_from_model(model, params)
+        if not self._context:
+            raise RuntimeError("llama.cpp made no context for many sequences")
+        self._batch = library.llama_batch_init(_MAX_BATCH_TOKENS, 0, 1)
+
+    def write(self, questions: Sequence[Question]) -> tuple[list[float], list[float], list[list[int]]]:
+        """Return when each answer had its first token and ended (perf_counter), and its tokens."""
+        library = self._library
+        library.llama_memory_clear(library.llama_get_memory(self._context), True)
+        samplers = [self._make_sampler(question) for question in questions]
+        written: list[list[int]] = [[] for _ in questions]
+        firsts, ends = [0.0] * len(questions), [0.0] * len(questions)
+        waiting = list(range(len(questions)))
+        running: list[int] = []
+        while waiting or running:
+            reads = {at: (len(questions[at].ids) + len(written[at]) - 1, written[at][-1:]) for at in running}
+            room = _MAX_BATCH_TOKENS - len(running)
+            while waiting and len(questions[waiting[0]].ids) <= room:
+                at = waiting.pop(0)
+                reads[at] = (0, list(questions[at].ids))
+                room -= len(questions[at].ids)
+            places = self._decode(reads)
+            now = time.perf_counter()
+            for at, place in places.items():
+                written[at].append(library.llama_sampler_sample(samplers[at], self._context, place))
+                firsts[at] = firsts[at] or now
+                if len(written[at]) >= questions[at].max_new_tokens:
+                    ends[at] = now
+            running = [at for at in reads if not ends[at]]
+        for sampler in samplers:
+            library.llama_sampler_free(sampler)
+        return firsts, ends, written
+
+    def _decode(self, reads: dict[int, tuple[int, list[int]]]) -> dict[int, int]:
+        """Read each sequence's new tokens from a position on; return where in the batch its last one stands."""
+        batch = self._batch
+        batch.n_tokens = 0
+        places = {}
+        for sequence, (start, tokens) in reads.items():
+            for offset, token in enumerate(tokens):
+                at = batch.n_tokens
+                batch.token[at] = token
+                batch.pos[at] = start + offset
+                batch.n_seq_id[at] = 1
+                batch.seq_id[at][0] = sequence
+                batch.logits[at] = offset == len(tokens) - 1
+                batch.n_tokens += 1
+            places[sequence] = batch.n_tokens - 1
+        status = self._library.llama_decode(self._context, batch)
+        if status != 0:
+            raise RuntimeError(f"llama.cpp could not decode: {status}")
+        return places
+
+    def _make_sampler(self, question: Question) -> Any:
+        library = self._library
+        params = sampling_of(question)
+        chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+        if not question.is_sampled:
+            library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
+            return chain
+        for sampler in (
+            library.llama_sampler_init_penalties(self._num_tokens, 64, params.repetition_penalty, 0.0, 0.0),
+            library.llama_sampler_init_top_k(params.top_k),
+            library.llama_sampler_init_top_p(params.top_p, 1),
+            library.llama_sampler_init_temp(params.temperature),
+            library.llama_sampler_init_dist(question.seed),
+        ):
+            library.llama_sampler_chain_add(chain, sampler)
+        return chain
 
 
 def _is_older(converted: Path, folder: Path) -> bool:

@@ -1,0 +1,71 @@
+"""Measure how long the choice of the next tokens takes, beside nothing else: median milliseconds of one call.
+
+Run: python benchmarks/choosing.py [VOCAB_SIZE]. "compiled" and "numpy" are the two ways to the same tokens; a line
+is one kind of options, at 1, 8 and 32 rows. Logits are random, as peaked as a model's (the likeliest of 50,257
+tokens has about a tenth of the mass).
+"""
+
+import statistics
+import sys
+import time
+from typing import Any
+
+import torch
+
+from bot.core.sampling import SamplingParams
+from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
+from bot.engine.native.building import NativeUnavailable
+from bot.engine.native.library import open_library
+from bot.engine.native.row_chooser import use_library
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "greedy": {"temperature": 0},
+    "wild": {"temperature": 1.2, "top_k": 0, "top_p": 0.98},
+    "n=3": {"n": 3},
+    "no_repeat_ngram": {"no_repeat_ngram_size": 3},
+}
+ROWS = (1, 8, 32)
+PROMPT_TOKENS = 200
+STEPS = 30
+
+
+def measure(options: dict[str, Any], num_rows: int, vocab_size: int) -> float:
+    """Return the median milliseconds of a step; requests of n rows fill up `num_rows`, the last one in part."""
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(num_rows, vocab_size, generator=generator) * 3 - 30
+    n = options.get("n", 1)
+    choosers = [TokenChooser(SamplingParams(**options, seed=at), torch.device("cpu")) for at in range(-(-num_rows // n))]
+    texts = torch.randint(0, vocab_size, (num_rows, PROMPT_TOKENS), generator=generator).tolist()
+    durations = []
+    for _ in range(STEPS):
+        choices = [Choice(choosers[row // n], row % n, text, None) for row, text in enumerate(texts)]
+        started = time.perf_counter()
+        results = choose_tokens(logits, choices)
+        durations.append(time.perf_counter() - started)
+        for text, result in zip(texts, results, strict=True):
+            if not isinstance(result, Chosen):
+                raise result
+            text.append(result.token_id)
+        logits = logits.roll(1, 1)
+    return statistics.median(durations[2:]) * 1e3
+
+
+def main() -> None:
+    """Print the table."""
+    vocab_size = int(sys.argv[1]) if len(sys.argv) > 1 else 50257
+    torch.set_grad_enabled(False)
+    print(f"{'':24}" + "".join(f"{f'{rows} rows':>10}" for rows in ROWS))
+    for way in ("numpy", "compiled"):
+        if way == "compiled":
+            try:
+                use_library(open_library(), num_threads=torch.get_num_threads())
+            except NativeUnavailable as e:
+                sys.exit(f"Not measured: {e}")
+        for name, options in OPTIONS.items():
+            times = [measure(options, rows, vocab_size) for rows in ROWS]
+            print(f"{way + ' ' + name:24}" + "".join(f"{milliseconds:10.2f}" for milliseconds in times), flush=True)
+
+
+if __name__ == "__main__":
+    main()
