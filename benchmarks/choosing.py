@@ -35,7 +35,9 @@ def measure(options: dict[str, Any], num_rows: int, vocab_size: int) -> float:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(num_rows, vocab_size, generator=generator) * 3 - 30
     n = options.get("n", 1)
-    choosers = [TokenChooser(SamplingParams(**options, seed=at), torch.device("cpu")) for at in range(-(-num_rows // n))]
+    choosers = [
+        TokenChooser(SamplingParams(**options, seed=at), torch.device("cpu")) for at in range(-(-num_rows // n))
+    ]
     texts = torch.randint(0, vocab_size, (num_rows, PROMPT_TOKENS), generator=generator).tolist()
     durations = []
     for _ in range(STEPS):
@@ -55,7 +57,7 @@ def main() -> None:
     """Print the table."""
     vocab_size = int(sys.argv[1]) if len(sys.argv) > 1 else 50257
     torch.set_grad_enabled(False)
-    print(f"{'':24}" + "".join(f"{f'{rows} rows':>10}" for rows in ROWS))
+    sys.stdout.write(f"{'':24}" + "".join(f"{f'{rows} rows':>10}" for rows in ROWS) + "\n")
     for way in ("numpy", "compiled"):
         if way == "compiled":
             try:
@@ -64,7 +66,9 @@ def main() -> None:
                 sys.exit(f"Not measured: {e}")
         for name, options in OPTIONS.items():
             times = [measure(options, rows, vocab_size) for rows in ROWS]
-            print(f"{way + ' ' + name:24}" + "".join(f"{milliseconds:10.2f}" for milliseconds in times), flush=True)
+            sys.stdout.write(
+                f"{way + ' ' + name:24}" + "".join(f"{milliseconds:10.2f}" for milliseconds in times) + "\n"
+            )
 
 
 if __name__ == "__main__":

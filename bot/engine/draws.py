@@ -1,6 +1,5 @@
 """The random numbers of one request: the same stream as torch's `exponential_`, at a fraction of its time on a CPU."""
 
-import ctypes
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, Protocol
@@ -9,9 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bot.engine.native.row_chooser import WINDOW_WORDS, RowChooser, find_row_chooser
+
 _FRACTION_BITS: Final = (1 << 53) - 1
-_STATE_WORDS: Final = 624  # of a Mersenne twister
-_STATE_OFFSET: Final = 24  # bytes before those words, eight bytes each, in the state of torch's CPU generator
+_STATE_OFFSET: Final = 24  # bytes before a twister's words, eight bytes each, in the state of torch's CPU generator
+
+Words = NDArray[np.uint64]
 
 
 class Draws(Protocol):
@@ -28,34 +30,43 @@ class Draws(Protocol):
 
 
 class DrawStream:
-    """What `torch.empty(num_rows, vocab).exponential_(1, generator=...)` gives, call after call."""
+    """What `torch.empty(num_rows, vocab).exponential_(1, generator=...)` gives, call after call.
+
+    Where a compiled library is used, `native` is it, and `windows` (see RowChooser) say where the stream is: C++ draws
+    by moving them on.
+    """
 
     def __init__(self, seed: int, num_rows: int, device: torch.device) -> None:
         self._num_rows = num_rows
         self._generator = torch.Generator(device)
         self._generator.manual_seed(seed)
-        self._twister = _make_twister(self._generator) if device.type == "cpu" and _can_follow_torch() else None
+        self._twister: Callable[[int], Words] | None = None
+        self.native: RowChooser | None = None
+        self.windows: NDArray[np.uint32] | None = None
+        if device.type == "cpu" and _can_follow_torch(find_row_chooser()):
+            self.native = find_row_chooser()
+            if self.native is not None:
+                self.windows = self.native.open_windows(_read_key(self._generator), num_rows)
+            else:
+                self._twister = _make_twister(self._generator)
 
     def draw(self, vocab_size: int) -> Draws:
         """Take the draws of the next step; those of the step before are no longer good."""
+        if self.native is not None and self.windows is not None:
+            self.native.move_on(self.windows, vocab_size)
+            return self.see_draws(vocab_size)
         if self._twister is not None:
-            return _WordDraws(self._twister(self._num_rows * vocab_size), vocab_size)
+            words = self._twister(self._num_rows * vocab_size).reshape(-1, vocab_size)
+            return _WordDraws(lambda row: words[row])
         values = torch.empty(self._num_rows, vocab_size, device=self._generator.device)
         return _TensorDraws(values.exponential_(1, generator=self._generator))
 
-
-def use_library(library: ctypes.CDLL | None) -> None:
-    """Let a compiled `twister.c` make the words of streams that are opened from now on; None: numpy makes them."""
-    global _library  # noqa: PLW0603
-    if library is not None:
-        library.fewshot_random_words.restype = None
-        pointer = ctypes.c_void_p
-        library.fewshot_random_words.argtypes = [pointer, pointer, pointer, ctypes.c_int64]
-    _library = library
-    _can_follow_torch.cache_clear()
-
-
-_library: ctypes.CDLL | None = None
+    def see_draws(self, vocab_size: int) -> Draws:
+        """Return the draws of the step that `windows` are at."""
+        native, windows = self.native, self.windows
+        if native is None or windows is None:
+            raise ValueError("There are windows only where a compiled library draws.")
+        return _WordDraws(lambda row: native.see_words(windows, row, vocab_size))
 
 
 class _TensorDraws:
@@ -76,23 +87,25 @@ class _TensorDraws:
 class _WordDraws:
     """Draws that are worked out from 64 random bits each, where they are asked for."""
 
-    def __init__(self, words: NDArray[np.uint64], vocab_size: int) -> None:
-        self._words = words.reshape(-1, vocab_size)
+    def __init__(self, find_words: Callable[[int], Words]) -> None:
+        """Take what gives the words (vocab,) of a row."""
+        self._find_words = find_words
 
     def at(self, row: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-        return _exponential(self._words[row, ids])
+        return _exponential(self._find_words(row)[ids])
 
     def row(self, row: int) -> torch.Tensor:
-        return torch.from_numpy(_exponential(self._words[row]).astype(np.float32))
+        return torch.from_numpy(_exponential(self._find_words(row)).astype(np.float32))
 
     def quick_row(self, row: int) -> NDArray[np.float32]:
-        uniform = torch.from_numpy((self._words[row] & np.uint64(_FRACTION_BITS)).view(np.int64)).float()
+        words = self._find_words(row)
+        uniform = torch.from_numpy((words & np.uint64(_FRACTION_BITS)).view(np.int64)).float()
         # In float32 the uniform number may become 1; a draw of 17.3 instead of up to 36 would be too far off, so
         # the largest ones are worked out as they should be.
         draws = _as_array(uniform.mul_(-(2.0**-53)).log1p_().neg_())
         rare = np.flatnonzero(~(draws < 13))
         if rare.size:
-            draws[rare] = _exponential(self._words[row, rare])
+            draws[rare] = _exponential(words[rare])
         return draws
 
 
@@ -103,42 +116,34 @@ def _exponential(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     return result
 
 
-def _make_twister(generator: torch.Generator) -> Callable[[int], NDArray[np.uint64]]:
-    """Return what gives the next words (count,) of the freshly seeded `generator`, without touching it."""
+def _read_key(generator: torch.Generator) -> NDArray[np.uint32]:
     state = generator.get_state().numpy().tobytes()
-    key = np.frombuffer(state, np.uint64, _STATE_WORDS, _STATE_OFFSET).astype(np.uint32)
-    if _library is not None:
-        return _NativeTwister(_library, key)
+    return np.frombuffer(state, np.uint64, WINDOW_WORDS, _STATE_OFFSET).astype(np.uint32)
+
+
+def _make_twister(generator: torch.Generator) -> Callable[[int], Words]:
+    """Return what gives the next words (count,) of the freshly seeded `generator`, without touching it."""
     bits = np.random.MT19937()
-    bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": _STATE_WORDS}}
+    bits.state = {"bit_generator": "MT19937", "state": {"key": _read_key(generator), "pos": WINDOW_WORDS}}
     numbers = np.random.Generator(bits)
     return lambda count: numbers.integers(0, 1 << 64, size=count, dtype=np.uint64)
 
 
-class _NativeTwister:
-    def __init__(self, library: ctypes.CDLL, key: NDArray[np.uint32]) -> None:
-        self._fill = library.fewshot_random_words
-        self._key = key
-        self._position = np.array([_STATE_WORDS], np.int64)
-        self._words = np.empty(0, np.uint64)
-
-    def __call__(self, count: int) -> NDArray[np.uint64]:
-        if len(self._words) != count:
-            self._words = np.empty(count, np.uint64)
-        self._fill(self._key.ctypes.data, self._position.ctypes.data, self._words.ctypes.data, count)
-        return self._words
-
-
 @cache
-def _can_follow_torch() -> bool:
+def _can_follow_torch(native: RowChooser | None) -> bool:
     """Say whether this build of torch draws as it is done here; some builds use the vendor's library instead."""
     for seed in (1, 2**40 + 7):
         generator = torch.Generator()
         generator.manual_seed(seed)
         twister = _make_twister(generator)
+        windows = None if native is None else native.open_windows(_read_key(generator), 1)
         for shape in ((1, 1), (2, 7), (1, 40_000), (3, 700)):
             drawn = torch.empty(shape).exponential_(1, generator=generator).flatten()
-            words = twister(drawn.numel())
+            if native is None or windows is None:
+                words = twister(drawn.numel())
+            else:
+                native.move_on(windows, drawn.numel())
+                words = native.see_words(windows, 0, drawn.numel())
             if not np.array_equal(_exponential(words).astype(np.float32), drawn.numpy()):
                 return False
     return True

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from bot.core.sampling import SamplingParams
 from tests.engine.running import Pair, load_pair, run_engine, run_transformers
 
+pytestmark = pytest.mark.usefixtures("way_to_choose")
+
 MODELS = ("gpt2", "llama", "llama2", "openai_gpt")
 TEXT = "The cat sat on the mat and the dog"
 SAMPLED = {

@@ -17,7 +17,7 @@ import platformdirs
 logger = logging.getLogger(__name__)
 
 COMPILERS: Final = ("c++", "g++", "clang++")
-_SOURCES: Final = ("step.cpp", "abi.cpp")
+_SOURCES: Final = ("step.cpp", "abi.cpp", "choosing.cpp")
 # One output is to be the same sum in every kernel, so nothing that lets the compiler reorder sums.
 _FLAGS: Final = ("-O3", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 _COMPILE_TIMEOUT_S: Final = 120.0

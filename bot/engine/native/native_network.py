@@ -11,6 +11,7 @@ import torch
 from bot.engine.native.building import NativeUnavailable
 from bot.engine.native.library import StepConfig, open_library
 from bot.engine.native.model_shape import ModelShape, read_shape
+from bot.engine.native.row_chooser import use_library
 from bot.engine.native.weights import StoredWeights, WeightPacker
 from bot.engine.network import BLOCK_TOKENS, Segment
 from bot.errors import ModelError
@@ -67,6 +68,7 @@ class NativeNetwork:
         if shape is None or precision not in _KINDS:
             raise NativeUnavailable(f"The native step does not compute the model in {folder} in {precision}.")
         library = open_library(cache_folder)
+        use_library(library, max(1, num_threads))
         has_output_matrix = not shape.is_tied
         has_half_cache = precision != "float32"
         padded_dim = (shape.head_dim + 15) // 16 * 16

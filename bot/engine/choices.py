@@ -1,0 +1,121 @@
+"""What is known of each row that needs its next token: its options, what it has said, and the result."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bot.core.sampling import SamplingParams
+from bot.engine.draws import Draws, DrawStream
+from bot.errors import GenerationError
+
+NO_NUMBERS: Final = "The model gave no usable numbers for this text."
+NO_TOKEN: Final = "The options leave the model no token to choose; lower no_repeat_ngram_size."
+# Below this a temperature divides logits beyond float32; the likeliest token has all the mass long before.
+_COLDEST: Final = 1e-5
+
+Floats = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+class TokenChooser:
+    """The choices of one request: its options and its own random generator.
+
+    Each step draws for all n rows, finished or not, as transformers does: so the k-th continuation does not depend on
+    when the others end.
+    """
+
+    def __init__(self, params: SamplingParams, device: torch.device) -> None:
+        self.params = params
+        is_sampled = params.is_sampled and params.temperature >= _COLDEST
+        # Greedy choices leave nothing to chance.
+        self.stream = DrawStream(params.seed or 0, params.n, device) if is_sampled else None
+        self._rows: dict[int, RowMemory] = {}
+
+    def remember(self, index: int, ids: Sequence[int], vocab_size: int) -> "RowMemory":
+        """Return what row `index` has said, brought up to date with its tokens `ids`."""
+        memory = self._rows.get(index)
+        if memory is None or not memory.is_start_of(ids):
+            memory = self._rows[index] = RowMemory(self.params, vocab_size)
+        memory.extend(ids)
+        return memory
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One row that needs its next token: continuation number `index` (0..n-1) of the chooser's request.
+
+    `ids` are all tokens of the row so far, prompt first: a list that only grows from call to call. `allowed` are the
+    only tokens that may come (token healing; the penalties don't count there), None: any.
+    """
+
+    chooser: TokenChooser
+    index: int
+    ids: Sequence[int]
+    allowed: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The next token; `logprob` in nats, of the model's own distribution at temperature 1 before any processor."""
+
+    token_id: int
+    logprob: float
+
+
+class RowMemory:
+    """What one row has said, as the penalties need it: kept from step to step, a new token costs no second look."""
+
+    def __init__(self, params: SamplingParams, vocab_size: int) -> None:
+        self._ngram_size = params.no_repeat_ngram_size
+        self._num_known = 0
+        self._last_id = -1
+        self._followers: dict[tuple[int, ...], list[int]] = {}
+        self.is_seen = np.zeros(vocab_size, np.bool_) if params.repetition_penalty != 1.0 else None
+        self.banned: list[int] = []
+        self.native: Any = None  # what row_chooser.py keeps for the row
+
+    def is_start_of(self, ids: Sequence[int]) -> bool:
+        """Say whether the row that is known can have grown into `ids`."""
+        known = self._num_known
+        return known <= len(ids) and (known == 0 or ids[known - 1] == self._last_id)
+
+    def extend(self, ids: Sequence[int]) -> None:
+        """Take in the tokens of `ids` that are new."""
+        known, size = self._num_known, self._ngram_size
+        if self.is_seen is not None and known < len(ids):
+            new = ids[known:]
+            if min(new) < 0:
+                raise GenerationError("A token of this text is unknown to the model.")
+            for token_id in new:
+                if token_id < len(self.is_seen):  # a token above the network's last row of logits can't be chosen
+                    self.is_seen[token_id] = True
+        if size:
+            for end in range(max(known, size - 1), len(ids)):
+                self._followers.setdefault(tuple(ids[end - size + 1 : end]), []).append(ids[end])
+            self.banned = self._followers.get(tuple(ids[len(ids) - size + 1 :]), [])
+        if ids:
+            self._num_known, self._last_id = len(ids), ids[-1]
+
+
+@dataclass(slots=True)
+class OpenRow:
+    """One row on its way to its token: number `at` in the logits, with what it needs from its chooser."""
+
+    at: int
+    choice: Choice
+    memory: RowMemory
+    draws: Draws | None = None  # of this step; None: greedy, or not taken yet
+
+    @property
+    def params(self) -> SamplingParams:
+        """Return the options of the row's request."""
+        return self.choice.chooser.params
+
+    @property
+    def stream(self) -> DrawStream | None:
+        """Return where the row's draws come from; None where nothing is left to chance."""
+        return self.choice.chooser.stream

@@ -1,0 +1,60 @@
+"""Tokens chosen step by step as transformers does: the way that decides what the quicker ones can't prove."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from bot.core.sampling import SamplingParams
+from bot.engine.choices import OpenRow
+
+
+def choose_as_transformers(logits: torch.Tensor, row: OpenRow) -> torch.Tensor:
+    """Choose for one row as transformers does, step by step, without waiting for the device.
+
+    Returns, in one tensor (4,), the token's id, its logit, log(sum(exp(logits))), and a number that is finite if
+    there was a token to choose.
+    """
+    scores = _make_penalties(row.params)(_as_row(row.choice.ids, logits), logits[None])
+    if row.choice.allowed is not None:
+        allowed = torch.tensor(row.choice.allowed, dtype=torch.long, device=logits.device)
+        scores = torch.full_like(scores, float("-inf"))
+        scores[0, allowed] = logits[allowed]
+    best = scores if row.draws is None else torch.softmax(_make_warpers(row.params)(None, scores), dim=-1)
+    reason = best.amax(dim=-1)[0]
+    if row.draws is not None:
+        best = best / row.draws.row(row.choice.index)
+    token_id = best.argmax(dim=-1)[0]
+    return torch.stack([token_id.float(), logits[token_id], logits.logsumexp(dim=-1), reason])
+
+
+def _as_row(ids: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([list(ids)], dtype=torch.long, device=logits.device)
+
+
+def _make_penalties(params: SamplingParams) -> Any:
+    processors = LogitsProcessorList()
+    if params.repetition_penalty != 1.0:
+        processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
+    if params.no_repeat_ngram_size > 0:
+        processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
+    return processors
+
+
+def _make_warpers(params: SamplingParams) -> Any:
+    processors = LogitsProcessorList()
+    if params.temperature != 1.0:
+        processors.append(TemperatureLogitsWarper(params.temperature))
+    if params.top_k != 0:
+        processors.append(TopKLogitsWarper(params.top_k))
+    if params.top_p < 1.0:
+        processors.append(TopPLogitsWarper(params.top_p))
+    return processors

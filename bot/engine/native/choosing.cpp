@@ -1,0 +1,394 @@
+// The next token of each row: transformers' processors and torch's draws, where a proof needs no sorted vocabulary.
+//
+// transformers takes the largest quotient of probability and draw among the tokens that top_k and top_p keep. The sum
+// below all probabilities doesn't change which is largest, so only two things need proof: that no other quotient is as
+// near as rounding could bring it, and that the winner itself is kept, however rounding falls. What is not proven is
+// left to Python (-1). numpy_choosing.py says how far rounding goes.
+#include "choosing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <new>
+#include <system_error>
+
+#include "simd.h"
+
+namespace {
+
+constexpr double kMassMargin = 1e-3, kQuotientMargin = 1e-4;
+constexpr int kDepth = 32;                // values to one maximum
+constexpr int kChunk = kDepth * kLanes;   // values to a vector of maxima
+constexpr int kFirst = 64;                // likeliest tokens that tell how large a quotient must be to matter
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+int pad(int count) { return (count + kChunk - 1) / kChunk * kChunk; }
+
+uint32_t temper(uint32_t y) {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c5680u;
+    y ^= (y << 15) & 0xefc60000u;
+    return y ^ (y >> 18);
+}
+
+// Write the `count` words that follow a window (and up to kLanes more) behind it. `words` holds the window.
+void twist(uint32_t* words, int64_t count) {
+    const U32 upper = U32{} + 0x80000000u, lower = U32{} + 0x7fffffffu, one = U32{} + 1u, matrix = U32{} + 0x9908b0dfu;
+    for (int64_t i = 0; i < count; i += kLanes) {
+        const U32 next = load<U32>(words + i + 1);
+        const U32 mixed = (load<U32>(words + i) & upper) | (next & lower);
+        store(words + i + kWindow, load<U32>(words + i + 397) ^ (mixed >> 1) ^ (-(mixed & one) & matrix));
+    }
+}
+
+void move_on(const uint32_t* from, uint32_t* to, int64_t count, uint32_t* words) {
+    std::memcpy(words, from, sizeof(uint32_t) * kWindow);
+    twist(words, count);
+    std::memcpy(to, words + count, sizeof(uint32_t) * kWindow);
+}
+
+// 64 bits as ATen's random64() makes them, and of these the draw as its exponential_() does.
+uint64_t join(const uint32_t* words, int64_t token) {
+    return (uint64_t)temper(words[2 * token]) << 32 | temper(words[2 * token + 1]);
+}
+double draw(const uint32_t* words, int64_t token) {
+    return -std::log1p(-(double)(join(words, token) & ((1ull << 53) - 1)) * 0x1p-53);
+}
+
+// Copy a row's logits to scores, padded with minus infinity. Returns log(sum(exp(logits))); not finite where a logit
+// is not a number or infinite, or all are minus infinity.
+float copy_logits(const float* logits, int vocab_size, Scratch& s) {
+    std::memcpy(s.scores.data(), logits, sizeof(float) * vocab_size);
+    const int padded = pad(vocab_size);
+    std::fill(s.scores.begin() + vocab_size, s.scores.begin() + padded, -kInf);
+    F32 best = splat(-kInf);
+    for (int i = 0; i < padded; i += kLanes) best = max(load<F32>(&s.scores[i]), best);
+    const float largest = max_lanes(best);
+    double total = 0;
+    for (int chunk = 0; chunk < padded; chunk += kChunk) {
+        F32 sum = {};
+        for (int i = chunk; i < chunk + kChunk; i += kLanes) {
+            sum += exponential(load<F32>(&s.scores[i]) - splat(largest));
+        }
+        total += sum_lanes(sum);
+    }
+    return (float)(largest + std::log(total));
+}
+
+void apply_options(const ChoiceRow& row, const float* logits, int vocab_size, Scratch& s) {
+    float* scores = s.scores.data();
+    if (row.allowed) {
+        std::fill(scores, scores + vocab_size, -kInf);
+        for (int i = 0; i < row.num_allowed; i++) scores[row.allowed[i]] = logits[row.allowed[i]];
+        return;
+    }
+    auto penalise = [&](int i) {
+        if (row.seen[i]) scores[i] = scores[i] < 0 ? scores[i] * row.penalty : scores[i] / row.penalty;
+    };
+    if (row.seen) {
+        int first = 0;
+        for (; first + 8 <= vocab_size; first += 8) {
+            uint64_t flags;
+            std::memcpy(&flags, row.seen + first, 8);
+            if (flags)
+                for (int i = first; i < first + 8; i++) penalise(i);
+        }
+        for (; first < vocab_size; first++) penalise(first);
+    }
+    for (int i = 0; i < row.num_banned; i++)
+        if (row.banned[i] < vocab_size) scores[row.banned[i]] = -kInf;
+}
+
+// Divide the scores by the temperature and find, lane by lane, the maxima of chunks. Returns the largest.
+float scale(float temperature, int padded, Scratch& s) {
+    F32 largest = splat(-kInf);
+    for (int chunk = 0; chunk < padded; chunk += kChunk) {
+        F32 best = splat(-kInf);
+        for (int i = chunk; i < chunk + kChunk; i += kLanes) {
+            F32 value = load<F32>(&s.scores[i]);
+            if (temperature != 1.0f) {
+                value /= splat(temperature);
+                store(&s.scores[i], value);
+            }
+            best = max(value, best);
+        }
+        store(&s.maxima[chunk / kDepth], best);
+        largest = max(best, largest);
+    }
+    return max_lanes(largest);
+}
+
+template <class Wanted>
+void visit(int padded, Scratch& s, float least, Wanted wanted) {
+    for (int chunk = 0; chunk < padded; chunk += kChunk) {
+        if (max_lanes(load<F32>(&s.maxima[chunk / kDepth])) < least) continue;
+        for (int i = chunk; i < chunk + kChunk; i++)
+            if (s.scores[i] >= least) wanted(i);
+    }
+}
+
+int find_first(float value, int padded, Scratch& s) {
+    int first = -1;
+    for (int chunk = 0; chunk < padded && first < 0; chunk += kChunk) {
+        if (max_lanes(load<F32>(&s.maxima[chunk / kDepth])) < value) continue;
+        for (int i = chunk; i < chunk + kChunk && first < 0; i++)
+            if (s.scores[i] == value) first = i;
+    }
+    return first;
+}
+
+// Fill s.ids with all tokens that are at least as likely as the `count`-th, in the order of their ids.
+void collect(int count, int vocab_size, Scratch& s) {
+    const int padded = pad(vocab_size), num_maxima = padded / kDepth;
+    // At least `count` values are as large as the `count`-th maximum.
+    float least = -kInf;
+    if (count <= num_maxima) {
+        s.ordered.assign(s.maxima.begin(), s.maxima.begin() + num_maxima);
+        std::nth_element(s.ordered.begin(), s.ordered.begin() + count - 1, s.ordered.end(), std::greater<float>());
+        least = s.ordered[count - 1];
+    }
+    s.ids.clear();
+    visit(padded, s, least, [&](int i) {
+        if (i < vocab_size) s.ids.push_back(i);
+    });
+    s.ordered.clear();
+    for (const int id : s.ids) s.ordered.push_back(s.scores[id]);
+    std::nth_element(s.ordered.begin(), s.ordered.begin() + count - 1, s.ordered.end(), std::greater<float>());
+    const float smallest = s.ordered[count - 1];
+    std::erase_if(s.ids, [&](int id) { return s.scores[id] < smallest; });
+}
+
+// The masses that top_p looks at: tokens' scores, least likely removed, and their weights; padded with zero weights.
+struct Masses {
+    const float* scores;
+    const float* weights;
+    int padded;
+    double total;
+    double removed;
+};
+
+double weigh(const float* scores, float largest, int padded, float* weights) {
+    double total = 0;
+    for (int chunk = 0; chunk < padded; chunk += kChunk) {
+        F32 sum = {};
+        for (int i = chunk; i < chunk + kChunk; i += kLanes) {
+            const F32 weight = exponential(load<F32>(scores + i) - splat(largest));
+            store(weights + i, weight);
+            sum += weight;
+        }
+        total += sum_lanes(sum);
+    }
+    return total;
+}
+
+enum Verdict { kKept, kRemoved, kUnsure };
+
+// A token is removed when it and all less likely ones hold at most the removed mass. Among equals the order is the
+// sorting algorithm's: the token may be the first or the last of them.
+Verdict judge(const Masses& masses, float score, float largest) {
+    if (masses.removed < 0) return kKept;
+    double below = 0, equal = 0;
+    int num_equal = 0;
+    const F32 own = splat(score), zero = {};
+    for (int chunk = 0; chunk < masses.padded; chunk += kChunk) {
+        F32 less = {}, same = {};
+        I32 count = {};
+        for (int i = chunk; i < chunk + kChunk; i += kLanes) {
+            const F32 scores = load<F32>(masses.scores + i), weights = load<F32>(masses.weights + i);
+            less += select(scores < own, weights, zero);
+            same += select(scores == own, weights, zero);
+            count -= scores == own;
+        }
+        below += sum_lanes(less);
+        equal += sum_lanes(same);
+        num_equal += (int)sum_lanes(to_float(count));
+    }
+    if (score == largest && num_equal == 1) return kKept;
+    const double own_weight = equal / num_equal;
+    if ((below + own_weight) / masses.total > masses.removed * (1 + kMassMargin)) return kKept;
+    const double most = (below + equal) / masses.total;
+    return most < masses.removed * (1 - kMassMargin) && most > 0 ? kRemoved : kUnsure;
+}
+
+// Return the token whose quotient is surely the largest of those that are surely kept; -1 where nothing is sure.
+// `contenders` are all whose quotient is at least `bar`, less a margin.
+int decide(std::vector<Contender>& contenders, const Masses& masses, float largest, double bar) {
+    while (!contenders.empty()) {
+        const Contender best = *std::max_element(contenders.begin(), contenders.end(), [](auto& a, auto& b) {
+            return a.quotient < b.quotient;
+        });
+        if (!(best.quotient > 0 && best.quotient >= bar && best.quotient < kInf)) return -1;
+        const double near = best.quotient * (1 - kQuotientMargin);
+        if (std::count_if(contenders.begin(), contenders.end(), [&](auto& c) { return !(c.quotient < near); }) > 1)
+            return -1;
+        const Verdict verdict = judge(masses, best.scaled, largest);
+        if (verdict != kRemoved) return verdict == kKept ? best.id : -1;
+        // All that is not more likely goes with it.
+        std::erase_if(contenders, [&](auto& c) { return c.scaled <= best.scaled; });
+    }
+    return -1;
+}
+
+int draw_of_few(const ChoiceRow& row, float largest, int vocab_size, Scratch& s) {
+    collect(row.top_k, vocab_size, s);
+    const int padded = pad((int)s.ids.size());
+    s.kept_scores.assign(padded, -kInf);
+    s.kept_weights.resize(padded);
+    for (size_t i = 0; i < s.ids.size(); i++) s.kept_scores[i] = s.scores[s.ids[i]];
+    const double total = weigh(s.kept_scores.data(), largest, padded, s.kept_weights.data());
+    s.contenders.clear();
+    for (size_t i = 0; i < s.ids.size(); i++)
+        s.contenders.push_back({s.ids[i], s.kept_scores[i], s.kept_weights[i] / draw(s.words.data(), s.ids[i])});
+    return decide(s.contenders, {s.kept_scores.data(), s.kept_weights.data(), padded, total, row.removed_mass}, largest,
+                  0);
+}
+
+// Return a quotient that the winner has at least: the largest among likely tokens that top_p surely keeps; 0: unknown.
+double find_bar(const ChoiceRow& row, float largest, double total, int vocab_size, Scratch& s) {
+    collect(std::min(kFirst, vocab_size), vocab_size, s);
+    std::sort(s.ids.begin(), s.ids.end(), [&](int a, int b) { return s.scores[a] > s.scores[b]; });
+    double bar = 0, above = 0;
+    for (size_t i = 0; i < s.ids.size();) {
+        const float score = s.scores[s.ids[i]];
+        const double weight = s.weights[s.ids[i]];
+        size_t end = i + 1;
+        while (end < s.ids.size() && s.scores[s.ids[end]] == score) end++;
+        const double num_equal = (double)(end - i);
+        const bool is_only_best = score == largest && num_equal == 1;
+        const double least = (total - above - weight * (num_equal - 1)) / total;
+        if (!is_only_best && least <= row.removed_mass * (1 + kMassMargin)) break;
+        for (; i < end; i++) bar = std::max(bar, weight / draw(s.words.data(), s.ids[i]));
+        above += weight * num_equal;
+    }
+    return bar;
+}
+
+int draw_of_all(const ChoiceRow& row, float largest, int vocab_size, Scratch& s) {
+    const int padded = pad(vocab_size);
+    const double total = weigh(s.scores.data(), largest, padded, s.weights.data());
+    const double bar = find_bar(row, largest, total, vocab_size, s);
+    if (!(bar > 0 && bar < kInf)) return -1;
+    // A draw is never below its uniform number, of which the upper 21 bits sort out nearly all tokens.
+    const float factor = (float)(bar * (1 - 10 * kQuotientMargin) * 0x1p-21);
+    s.contenders.clear();
+    for (int first = 0; first < padded; first += kChunk) {
+        const uint32_t* words = &s.words[2 * (size_t)first];
+        const float* weights = &s.weights[first];
+        int num_left = 0;
+        for (int i = 0; i < kChunk; i++)
+            num_left += weights[i] >= factor * (float)(int32_t)(temper(words[2 * i]) & 0x1fffff);
+        if (num_left == 0) continue;
+        for (int i = first; i < std::min(first + kChunk, vocab_size); i++) {
+            if (!(s.weights[i] >= factor * (float)(int32_t)(temper(s.words[2 * (size_t)i]) & 0x1fffff))) continue;
+            const double quotient = s.weights[i] / draw(s.words.data(), i);
+            if (!(quotient < bar * (1 - 5 * kQuotientMargin))) s.contenders.push_back({i, s.scores[i], quotient});
+        }
+    }
+    return decide(s.contenders, {s.scores.data(), s.weights.data(), padded, total, row.removed_mass}, largest, bar);
+}
+
+void choose_row(ChoiceRow& row, const float* logits, int vocab_size, Scratch& s) {
+    row.token = -1;
+    if (row.temperature > 0) {
+        std::memcpy(s.words.data(), row.window, sizeof(uint32_t) * kWindow);
+        twist(s.words.data(), 2 * (int64_t)vocab_size);
+        if (row.moves_on)
+            std::memcpy((uint32_t*)row.window + kWindow, &s.words[2 * (size_t)vocab_size], sizeof(uint32_t) * kWindow);
+    }
+    const float log_sum = copy_logits(logits, vocab_size, s);
+    if (!std::isfinite(log_sum)) return;
+    apply_options(row, logits, vocab_size, s);
+    const int padded = pad(vocab_size);
+    const float largest = scale(row.temperature > 0 ? row.temperature : 1.0f, padded, s);
+    if (!std::isfinite(largest)) return;
+    if (row.temperature <= 0) row.token = find_first(largest, padded, s);
+    else if (0 < row.top_k && row.top_k < vocab_size) row.token = draw_of_few(row, largest, vocab_size, s);
+    else row.token = draw_of_all(row, largest, vocab_size, s);
+    if (row.token >= 0) row.logprob = logits[row.token] - log_sum;
+}
+
+}  // namespace
+
+void Scratch::prepare(int vocab_size) {
+    const size_t padded = pad(vocab_size);
+    if (scores.size() >= padded) return;
+    for (auto* one : {&scores, &weights, &kept_scores, &kept_weights, &ordered}) one->resize(padded);
+    maxima.resize(padded / kDepth);
+    words.resize(kWindow + 2 * padded + kLanes);
+    ids.reserve(padded);
+    contenders.reserve(padded);
+}
+
+Chooser::Chooser(int num_threads)
+    : scratch_(num_threads),
+      pool_(num_threads, 2, [this](int thread, int phase, int piece, bool) { work(thread, phase, piece); }) {}
+
+void Chooser::choose(int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows,
+                     const float* logits, int vocab_size) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (auto& scratch : scratch_) scratch.prepare(vocab_size);
+    streams_ = streams;
+    rows_ = rows;
+    logits_ = logits;
+    vocab_size_ = vocab_size;
+    if (num_rows > 1) {
+        pool_.run({num_streams, num_rows});
+        return;
+    }
+    // A row alone is done before another thread has woken up.
+    for (int i = 0; i < num_streams; i++) work(0, 0, i);
+    for (int i = 0; i < num_rows; i++) work(0, 1, i);
+}
+
+void Chooser::work(int thread, int phase, int piece) {
+    Scratch& s = scratch_[thread];
+    if (phase == 1) {
+        ChoiceRow& row = *rows_[piece];
+        choose_row(row, logits_ + (size_t)row.at * vocab_size_, vocab_size_, s);
+        return;
+    }
+    const ChoiceStream& stream = streams_[piece];
+    std::memcpy(stream.windows, stream.windows + stream.num_rows * kWindow, sizeof(uint32_t) * kWindow);
+    if (stream.num_rows == 1) return;  // its row moves it on
+    for (int64_t row = 0; row < stream.num_rows; row++)
+        move_on(stream.windows + row * kWindow, stream.windows + (row + 1) * kWindow, 2 * (int64_t)vocab_size_,
+                s.words.data());
+}
+
+extern "C" {
+
+// A chooser lives as long as the process. Null where there is no memory or no thread to be had.
+void* native_create_chooser(int num_threads) {
+    try {
+        return new Chooser(num_threads);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    } catch (const std::system_error&) {
+        return nullptr;
+    }
+}
+
+// Returns 0, or 1 where memory is missing.
+int native_choose(void* chooser, int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows,
+                  const float* logits, int vocab_size) {
+    try {
+        ((Chooser*)chooser)->choose(num_streams, streams, num_rows, rows, logits, vocab_size);
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+// Write the `count` numbers of 64 bits that follow a window, and the window behind them. Returns as above.
+int native_draw_words(const uint32_t* window, uint32_t* window_behind, uint64_t* out, int64_t count) {
+    try {
+        std::vector<uint32_t> words(kWindow + 2 * count + kLanes);
+        move_on(window, window_behind, 2 * count, words.data());
+        for (int64_t i = 0; i < count; i++) out[i] = join(words.data(), i);
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
+}
+
+}  // extern "C"

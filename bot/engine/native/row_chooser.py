@@ -1,0 +1,106 @@
+"""The functions of choosing.cpp, typed: rows of logits in, tokens out, and the words of random draws."""
+
+import ctypes
+from array import array
+from collections.abc import Mapping, Sequence
+from ctypes import c_double, c_float, c_int, c_int32, c_int64, c_void_p
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW_WORDS: Final = 624  # of a Mersenne twister
+_SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
+    "native_create_chooser": (c_void_p, [c_int]),
+    "native_choose": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p, c_int]),
+    "native_draw_words": (c_int, [c_void_p, c_void_p, c_void_p, c_int64]),
+}
+
+Words = NDArray[np.uint64]
+Windows = NDArray[np.uint32]
+
+
+class ChoiceRow(ctypes.Structure):
+    """The struct ChoiceRow of choosing.h, field by field."""
+
+    _fields_: ClassVar[Sequence[Any]] = [
+        *[(name, c_void_p) for name in ("seen", "banned", "allowed", "window")],
+        ("removed_mass", c_double),
+        ("penalty", c_float),
+        ("temperature", c_float),
+        *[(name, c_int32) for name in ("top_k", "num_banned", "num_allowed", "moves_on", "at", "token")],
+        ("logprob", c_float),
+    ]
+
+
+class RowChooser:
+    """Chooses with the compiled library, with threads that live as long as the process."""
+
+    def __init__(self, library: Any, num_threads: int) -> None:
+        """Set up the threads. Raises MemoryError where they are not to be had."""
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+        self._library = library
+        self._chooser = library.native_create_chooser(max(1, num_threads))
+        if not self._chooser:
+            raise MemoryError
+
+    def choose(self, logits: int, vocab_size: int, rows: Sequence[int], streams: Sequence[tuple[int, int]]) -> None:
+        """Choose for the `rows`, addresses of a ChoiceRow each; the results are in them. Raises MemoryError.
+
+        `logits` is the address of float32 (…, vocab_size), of which a row takes number `at`. `streams` are address of
+        the windows and number of rows of every request that draws; each takes one step of its draws.
+        """
+        addresses = array("Q", rows)
+        facts = array("q", [value for stream in streams for value in stream])
+        failed = self._library.native_choose(
+            self._chooser,
+            len(streams),
+            facts.buffer_info()[0],
+            len(rows),
+            addresses.buffer_info()[0],
+            logits,
+            vocab_size,
+        )
+        if failed:
+            raise MemoryError
+
+    def open_windows(self, key: NDArray[np.uint32], num_rows: int) -> Windows:
+        """Return the windows (num_rows + 1, WINDOW_WORDS) of a freshly seeded twister's state `key` (WINDOW_WORDS,)."""
+        windows = np.zeros((num_rows + 1, WINDOW_WORDS), np.uint32)
+        self._draw(key, windows[num_rows], WINDOW_WORDS // 2)
+        return windows
+
+    def move_on(self, windows: Windows, vocab_size: int) -> None:
+        """Take the draws of one step in all rows of a request, as `choose` does."""
+        windows[0] = windows[-1]
+        for row in range(len(windows) - 1):
+            self._draw(windows[row], windows[row + 1], vocab_size)
+
+    def see_words(self, windows: Windows, row: int, vocab_size: int) -> Words:
+        """Return the words (vocab_size,) of one row in the step that the windows are at."""
+        return self._draw(windows[row], np.empty(WINDOW_WORDS, np.uint32), vocab_size)
+
+    def _draw(self, window: NDArray[np.uint32], behind: NDArray[np.uint32], count: int) -> Words:
+        words = np.empty(count, np.uint64)
+        if self._library.native_draw_words(window.ctypes.data, behind.ctypes.data, words.ctypes.data, count):
+            raise MemoryError
+        return words
+
+
+def use_library(library: Any | None, num_threads: int = 1) -> None:
+    """Let the compiled `library` choose from now on, if none does so already; None: numpy again."""
+    global _row_chooser  # noqa: PLW0603
+    if library is None:
+        _row_chooser = None
+    elif _row_chooser is None:
+        _row_chooser = RowChooser(library, num_threads)
+
+
+def find_row_chooser() -> RowChooser | None:
+    """Return what chooses in C++ in this process; None where there is no compiled library."""
+    return _row_chooser
+
+
+_row_chooser: RowChooser | None = None

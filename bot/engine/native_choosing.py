@@ -1,0 +1,72 @@
+"""Tokens chosen in C++: what each row needs for it, kept from step to step, and one call for all rows."""
+
+import ctypes
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from bot.engine.choices import Chosen, OpenRow
+from bot.engine.native.row_chooser import ChoiceRow, RowChooser
+
+
+class _NativeRow:
+    """One row of a request as C++ reads it: an address that holds as long as this object lives."""
+
+    __slots__ = ("address", "arrays", "stream", "struct")
+
+    def __init__(self, row: OpenRow) -> None:
+        params, stream, is_seen = row.params, row.stream, row.memory.is_seen
+        self.struct = ChoiceRow(penalty=params.repetition_penalty, removed_mass=-1.0)
+        self.address = ctypes.addressof(self.struct)
+        self.arrays: list[array[int]] = []  # what the struct points to for the moment
+        self.stream: tuple[int, int] | None = None  # address and number of rows of its request's windows
+        if is_seen is not None:
+            self.struct.seen = is_seen.ctypes.data
+        if stream is not None and stream.windows is not None:
+            self.stream = (stream.windows.ctypes.data, params.n)
+            self.struct.temperature = params.temperature
+            self.struct.top_k = params.top_k
+            self.struct.window = stream.windows[row.choice.index].ctypes.data
+            self.struct.moves_on = params.n == 1
+            if params.top_p < 1:
+                self.struct.removed_mass = np.float32(1 - params.top_p)
+
+    def set_lists(self, banned: Sequence[int], allowed: Sequence[int] | None) -> None:
+        """Point to the tokens that may not come, and to those that alone may come."""
+        struct = self.struct
+        self.arrays = [array("i", banned), array("i", allowed or ())]
+        struct.banned, struct.num_banned = self.arrays[0].buffer_info()
+        struct.allowed, struct.num_allowed = self.arrays[1].buffer_info()
+        if allowed is None:
+            struct.allowed = None
+
+
+def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:
+    """Say whether the logits and the draws of all rows lie where C++ can read them."""
+    if logits.device.type != "cpu" or logits.dtype != torch.float32 or not logits.is_contiguous():
+        return False
+    return all(row.stream is None or row.stream.native is native for row in rows)
+
+
+def choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> list[Chosen | None]:
+    """Choose the token of each row, None where the result is not proven; each request's draws take one step.
+
+    Raises MemoryError.
+    """
+    streams: dict[tuple[int, int], None] = {}
+    found = []
+    for row in rows:
+        memory, allowed = row.memory, row.choice.allowed
+        one = memory.native
+        if one is None:
+            one = memory.native = _NativeRow(row)
+        if memory.banned or allowed is not None or one.arrays:
+            one.set_lists(memory.banned, allowed)
+        one.struct.at = row.at
+        if one.stream is not None:
+            streams[one.stream] = None
+        found.append(one)
+    native.choose(logits.data_ptr(), logits.shape[1], [one.address for one in found], list(streams))
+    return [None if (token := one.struct.token) < 0 else Chosen(token, one.struct.logprob) for one in found]

@@ -1,0 +1,287 @@
+"""Tokens chosen with numpy, on a few candidates or on the whole vocabulary, where a proof needs no sorting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bot.core.sampling import SamplingParams
+from bot.engine.choices import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
+from bot.engine.draws import Draws
+from bot.errors import GenerationError
+
+_GROUP_SIZE: Final = 32  # logits of which first only the maximum is looked at
+_MAX_TOP_K: Final = 200  # above it a row is worked out on the whole vocabulary
+_ROWS_AT_ONCE: Final = 4
+_SPARE: Final = 14  # candidates beyond top_k: room for penalties that push tokens down and for ties
+# How far float32 rounding in transformers' long sums and in exp() can move a cumulated probability, and how far it
+# can move the quotient of one probability and its draw. Both are far above what was ever seen (1e-6, 1e-6).
+_MASS_MARGIN: Final = 1e-3
+_QUOTIENT_MARGIN: Final = 1e-4
+
+
+def choose_among_candidates(logits: torch.Tensor, rows: Sequence[OpenRow]) -> dict[int, Chosen | GenerationError]:
+    """Choose for the rows where a few of the largest logits prove what the whole vocabulary would give.
+
+    The rest is left out of the result. Penalties (of 1 and more) and n-grams only push tokens down, so what is not
+    among the largest logits is at most as large as the smallest of them, before and after dividing by a temperature.
+    """
+    narrow = [row for row in rows if _is_narrow(row)]
+    num_wanted = max((row.params.top_k if row.draws is not None else 1 for row in narrow), default=1) + _SPARE
+    values_t, ids_t = _find_largest(logits, num_wanted)
+    log_sums_t = _log_sums(logits, values_t, ids_t)
+    values, ids, log_sums = values_t.cpu().numpy(), ids_t.cpu().numpy(), log_sums_t.cpu().numpy()
+    results: dict[int, Chosen | GenerationError] = {
+        row.at: GenerationError(NO_NUMBERS) for row in rows if not np.isfinite(log_sums[row.at])
+    }
+    narrow = [row for row in narrow if row.at not in results]
+    if not narrow:
+        return results
+    at = np.array([row.at for row in narrow])
+    values, ids = values[at], ids[at]
+    is_whole = values.shape[1] == logits.shape[1]
+    bounds = np.full(len(narrow), -np.inf, np.float32) if is_whole else values.min(axis=1)
+    scores = _penalise(values, ids, narrow, logits.device)
+    drawn = [(i, row.draws) for i, row in enumerate(narrow) if row.draws is not None]
+    greedy = [i for i, row in enumerate(narrow) if row.draws is None]
+    columns = np.full(len(narrow), -1)
+    if greedy:
+        columns[greedy] = _pick_largest(scores[greedy], ids[greedy], bounds[greedy], is_whole=is_whole)
+    if drawn:
+        sampled = [i for i, _ in drawn]
+        draws = np.stack([draws.at(narrow[i].choice.index, ids[i]) for i, draws in drawn])
+        warp = _Warp.of([narrow[i].params for i in sampled], logits.device)
+        columns[sampled] = _pick_drawn(scores[sampled], draws, bounds[sampled], warp, is_whole=is_whole)
+    for i, row in enumerate(narrow):
+        if columns[i] >= 0:
+            logprob = float(values[i, columns[i]] - log_sums[row.at])
+            results[row.at] = Chosen(int(ids[i, columns[i]]), logprob)
+    return results
+
+
+def _is_narrow(row: OpenRow) -> bool:
+    params = row.params
+    if row.choice.allowed is not None or params.repetition_penalty < 1:
+        return False
+    return row.draws is None or 1 <= params.top_k <= _MAX_TOP_K
+
+
+def _find_largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the `count` largest values of each row and their ids, (num_rows, count) in any order."""
+    vocab_size = logits.shape[1]
+    width = vocab_size // _GROUP_SIZE
+    if width < 4 * count:
+        return logits.topk(min(count, vocab_size), sorted=False)
+    # Token i is in group i % width. The largest `count` values lie in the `count` groups with the largest maxima
+    # (each of these has a value at least as large as all of the other groups), or in the short rest.
+    num_grouped = width * _GROUP_SIZE
+    groups = logits[:, :num_grouped].view(-1, _GROUP_SIZE, width)  # (num_rows, group size, width)
+    best = groups.amax(dim=1).topk(count, sorted=False).indices  # (num_rows, count)
+    values = groups.gather(2, best[:, None].expand(-1, _GROUP_SIZE, -1)).flatten(1)
+    firsts = torch.arange(0, num_grouped, width, device=logits.device)
+    ids = (firsts[:, None] + best[:, None]).flatten(1)
+    if num_grouped < vocab_size:
+        rest = torch.arange(num_grouped, vocab_size, device=logits.device)
+        values = torch.cat([values, logits[:, num_grouped:]], dim=1)
+        ids = torch.cat([ids, rest.expand(len(ids), -1)], dim=1)
+    values, at = values.topk(count, sorted=False)
+    return values, ids.gather(1, at)
+
+
+def _log_sums(logits: torch.Tensor, values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Return log(sum(exp(logits))) of each row, (num_rows,); not finite where a logit is NaN or +inf, or all are -inf.
+
+    `values` and `ids` (num_rows, k) hold each row's largest logit.
+    """
+    if logits.device.type != "cpu":
+        return logits.logsumexp(dim=-1)
+    best, at = values.max(dim=1, keepdim=True)
+    best_ids = ids.gather(1, at)
+    sums = torch.empty(len(logits), 1)
+    # A few rows at a time stay in the cache, and their buffer is not paid for in page faults.
+    buffer = torch.empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
+    for first in range(0, len(logits), _ROWS_AT_ONCE):
+        part = slice(first, min(first + _ROWS_AT_ONCE, len(logits)))
+        out = buffer[: part.stop - first]
+        torch._log_softmax(logits[part], -1, False, out=out)
+        torch.gather(out, 1, best_ids[part], out=sums[part])
+    return (best - sums)[:, 0]
+
+
+def _penalise(values: Floats, ids: Ids, rows: Sequence[OpenRow], device: torch.device) -> Floats:
+    """Return the candidates' `values` (len(rows), k) after repetition penalty and n-grams."""
+    scores = values.copy()
+    is_seen = np.zeros(values.shape, np.bool_)
+    for i, row in enumerate(rows):
+        if row.memory.is_seen is not None:
+            is_seen[i] = row.memory.is_seen[ids[i]]
+    at, column = np.nonzero(is_seen)
+    if at.size:
+        found = values[at, column]
+        penalties = np.array([row.params.repetition_penalty for row in rows], np.float32)[at]
+        scores[at, column] = np.where(found < 0, found * penalties, _divide(found, penalties, device))
+    for i, row in enumerate(rows):
+        if row.memory.banned:
+            scores[i, np.isin(ids[i], row.memory.banned)] = -np.inf
+    return scores
+
+
+def _divide(values: Floats, by: Floats, device: torch.device) -> Floats:
+    """Divide as torch does by a number: on CUDA it multiplies by the reciprocal."""
+    return values * (np.float32(1) / by) if device.type == "cuda" else values / by
+
+
+def _pick_largest(scores: Floats, ids: Ids, bounds: Floats, *, is_whole: bool) -> NDArray[np.int64]:
+    """Return the column of the largest score in each row, of several the one of the lowest id; -1 where unsure."""
+    best = scores.max(axis=1)
+    columns = np.where(scores == best[:, None], ids, np.iinfo(np.int64).max).argmin(axis=1)
+    is_sure = np.isfinite(best) if is_whole else best > bounds
+    return np.where(is_sure, columns, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Warp:
+    """How each of several rows is sampled: arrays (num_rows,)."""
+
+    temperatures: Floats
+    top_ks: NDArray[np.int64]  # 0: all
+    removed_masses: NDArray[np.float64]  # tokens within this much of the mass, least likely first, are out
+    device: torch.device
+
+    @classmethod
+    def of(cls, params: Sequence[SamplingParams], device: torch.device) -> "_Warp":
+        masses = np.array([1 - p.top_p if p.top_p < 1 else -1 for p in params], np.float32).astype(np.float64)
+        return cls(
+            np.array([p.temperature for p in params], np.float32), np.array([p.top_k for p in params]), masses, device
+        )
+
+    def divide(self, scores: Floats) -> Floats:
+        """Divide the rows (…, num_rows first) by their temperatures."""
+        by = self.temperatures if scores.ndim == 1 else self.temperatures[:, None]
+        return _divide(scores, by, self.device)
+
+
+def _pick_drawn(
+    scores: Floats, draws: NDArray[np.float64], bounds: Floats, warp: _Warp, *, is_whole: bool
+) -> NDArray[np.int64]:
+    """Return the column (num_rows,) that sampling takes in each row of candidates; -1 where that is not proven.
+
+    `scores` and `draws` are (num_rows, k); a token that is no candidate has a score of at most its row's `bounds`.
+    transformers takes the largest quotient of probability and draw among the tokens that top_k and top_p keep. The
+    sum below all probabilities doesn't change which is largest, so only two things need proof: that no other quotient
+    is as near as rounding could bring it, and that the winner itself is kept, however rounding falls.
+    """
+    num_rows, num_candidates = scores.shape
+    with np.errstate(all="ignore"):  # what becomes infinite or NaN is not proven
+        scaled = warp.divide(scores)
+        top_ks = np.where((warp.top_ks == 0) | (warp.top_ks > num_candidates), num_candidates, warp.top_ks)
+        smallest = np.take_along_axis(np.sort(scaled, axis=1), (num_candidates - top_ks)[:, None], axis=1)
+        # Beyond the candidates, a token as large as the k-th would be kept too.
+        is_sure = np.ones(num_rows, np.bool_) if is_whole else smallest[:, 0] > warp.divide(bounds)
+        largest = scaled.max(axis=1, keepdims=True)
+        weights = np.where(scaled >= smallest, np.exp((scaled - largest).astype(np.float64)), 0)
+        quotients = weights / draws
+        columns = np.full(num_rows, -1)
+        open_rows = np.flatnonzero(is_sure & np.isfinite(quotients).all(axis=1))
+        while open_rows.size:
+            at = np.arange(open_rows.size)
+            here, mass, left = scaled[open_rows], weights[open_rows], quotients[open_rows]
+            winners = left.argmax(axis=1)
+            near = (left >= left[at, winners, None] * (1 - _QUOTIENT_MARGIN)).sum(axis=1)
+            is_kept, is_removed = _judge_mass(here, mass, winners, warp.removed_masses[open_rows])
+            is_clear = near == 1
+            columns[open_rows[is_clear & is_kept]] = winners[is_clear & is_kept]
+            # A removed winner takes all that is not more likely with it.
+            gone = here <= here[at, winners, None]
+            quotients[open_rows] = np.where(gone, 0, left)
+            open_rows = open_rows[is_clear & is_removed]
+    return columns
+
+
+def _judge_mass(
+    scaled: Floats, weights: NDArray[np.float64], winners: NDArray[np.int64], removed_masses: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Say of each row's winner whether top_p surely keeps it, and whether it surely removes it.
+
+    A token is removed when it and all less likely ones hold at most the removed mass. Among equals the order is the
+    sorting algorithm's: the winner may be the first or the last of them.
+    """
+    at = np.arange(len(winners))
+    own = scaled[at, winners, None]
+    total = weights.sum(axis=1)
+    is_equal = scaled == own
+    below = np.where(scaled < own, weights, 0).sum(axis=1) / total
+    least = below + weights[at, winners] / total
+    most = below + np.where(is_equal, weights, 0).sum(axis=1) / total
+    is_only_best = (own[:, 0] == scaled.max(axis=1)) & (is_equal.sum(axis=1) == 1)
+    is_kept = is_only_best | (least > removed_masses * (1 + _MASS_MARGIN))
+    is_removed = ~is_only_best & (most < removed_masses * (1 - _MASS_MARGIN)) & (most > 0)
+    return is_kept, is_removed
+
+
+def choose_by_quotients(logits: torch.Tensor, row: OpenRow) -> Chosen | None:
+    """Choose for one row on the CPU without sorting it; None where the result is not proven, see `_pick_drawn`."""
+    log_sum = float(logits.logsumexp(dim=-1))
+    if not np.isfinite(log_sum):
+        raise GenerationError(NO_NUMBERS)
+    values, params = logits.numpy(), row.params
+    if row.choice.allowed is not None:
+        ids = np.unique(np.asarray(row.choice.allowed, np.int64))
+        scores = values = values[ids]
+    else:
+        ids = np.arange(len(values))
+        scores = _penalise_all(values, row)
+    if row.draws is None:
+        column = int(_pick_largest(scores[None], ids[None], scores[:1], is_whole=True)[0])
+    elif row.choice.allowed is not None:
+        draws, warp = row.draws.at(row.choice.index, ids)[None], _Warp.of([params], logits.device)
+        column = int(_pick_drawn(scores[None], draws, scores[:1], warp, is_whole=True)[0])
+    else:
+        column = _pick_drawn_of_all(scores, row.draws, row)
+    return Chosen(int(ids[column]), float(values[column]) - log_sum) if column >= 0 else None
+
+
+def _penalise_all(values: Floats, row: OpenRow) -> Floats:
+    """Return all of one row's `values` (vocab,) after repetition penalty and n-grams."""
+    scores = values.copy()
+    if row.memory.is_seen is not None:
+        seen = np.flatnonzero(row.memory.is_seen)
+        penalty, found = np.float32(row.params.repetition_penalty), values[seen]
+        scores[seen] = np.where(found < 0, found * penalty, found / penalty)
+    banned = np.array(row.memory.banned, np.int64)
+    scores[banned[banned < len(scores)]] = -np.inf
+    return scores
+
+
+def _pick_drawn_of_all(scores: Floats, draws: Draws, row: OpenRow) -> int:
+    """Return the token that sampling takes of all by the penalised `scores` (vocab,); -1 where that is not proven.
+
+    As `_pick_drawn`, but a rough value of the draws sorts out nearly all tokens before any is worked out well.
+    """
+    params, index = row.params, row.choice.index
+    with np.errstate(all="ignore"):
+        scaled = scores / np.float32(params.temperature)
+        distances = scaled - scaled.max()
+        weights = np.exp(distances)
+        if 0 < params.top_k < len(scaled):
+            smallest = torch.from_numpy(scaled).topk(params.top_k, sorted=False).values.min().item()
+            weights[scaled < smallest] = 0
+        rough = weights / draws.quick_row(index)
+        removed_masses = _Warp.of([params], torch.device("cpu")).removed_masses
+        while True:
+            best = rough.max()
+            if not 0 < best < np.inf:
+                return -1
+            near = np.flatnonzero(rough >= best * 0.8)  # both may be 5 % off
+            quotients = np.exp(distances[near].astype(np.float64)) / draws.at(index, near)
+            first = int(quotients.argmax())
+            if (quotients >= quotients[first] * (1 - _QUOTIENT_MARGIN)).sum() > 1:
+                return -1
+            winner = near[first]
+            is_kept, is_removed = _judge_mass(scaled[None], weights[None], near[first : first + 1], removed_masses)
+            if is_kept[0] or not is_removed[0]:
+                return int(winner) if is_kept[0] else -1
+            rough[scaled <= scaled[winner]] = 0
