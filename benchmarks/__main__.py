@@ -16,7 +16,7 @@ import platformdirs
 from benchmarks.bandwidth import measure_bandwidth
 from benchmarks.bench import ENGINES, Bench, Machine
 from benchmarks.cases import CASES
-from benchmarks.models import GPT2, SMOLLM2, prepare_model
+from benchmarks.models import GPT2, SMOLLM2, TINY, prepare_model
 from benchmarks.report import format_report
 from benchmarks.rows import Row, write_rows
 from benchmarks.workers import Progress, WorkerError, run_apart
@@ -30,7 +30,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         description="Measure this engine beside its peers. Rows go to the file named by BENCH_JSON, tables to stdout.",
     )
     parser.add_argument("--quick", action="store_true", help="one short round of each case, under two minutes")
-    parser.add_argument("--model", action="append", help=f"{SMOLLM2}, {GPT2}, tiny or a folder; may be repeated")
+    parser.add_argument("--model", action="append", help=f"{SMOLLM2}, {GPT2}, {TINY} or a folder; may be repeated")
     parser.add_argument("--case", action="append", choices=CASES, help="only these cases; may be repeated")
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only these engines; may be repeated")
     parser.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:N or mps")
@@ -38,7 +38,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each engine on the processor")
     parser.add_argument("--cache-dir", type=Path, default=Path(platformdirs.user_cache_dir("fewshot")) / "benchmarks")
     chosen = parser.parse_args(arguments)
-    chosen.model = chosen.model or ([GPT2] if chosen.quick else [SMOLLM2, GPT2])
+    chosen.model = chosen.model or ([TINY] if chosen.quick else [SMOLLM2, GPT2])
     return chosen
 
 

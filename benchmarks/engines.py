@@ -64,9 +64,13 @@ class FewshotRunner:
         self._engine = self._loop.run_until_complete(self._stack.enter_async_context(opening))
 
     def facts(self) -> dict[str, Any]:
-        """Return the precision and, of the weights held, the bytes."""
+        """Return the precision, its perplexity's ratio to that of float32 where measured, and the size."""
         info = self._engine.info
-        return {"precision": info.precision, "num_parameters": info.num_parameters}
+        found: dict[str, Any] = {"precision": info.precision, "num_parameters": info.num_parameters}
+        for figures in info.precision_figures:
+            if figures.precision == info.precision and figures.perplexity_ratio is not None:
+                found["perplexity_ratio"] = round(figures.perplexity_ratio, 5)
+        return found
 
     def answer(self, question: Question) -> Answer:
         """Answer one question."""

@@ -44,18 +44,19 @@ class Sizes:
 
     rounds: int = 5
     serve_rounds: int = 3
+    few_shot_rounds: int = 2
     scale: int = 1
     lag_s: float = 10.0
-    starts: int = 5
+    starts: int = 3
 
     @classmethod
     def quick(cls) -> "Sizes":
         """Return the sizes that show that all works, not how fast it is."""
-        return cls(rounds=1, serve_rounds=1, scale=4, lag_s=2.0, starts=1)
+        return cls(rounds=1, serve_rounds=1, few_shot_rounds=1, scale=4, lag_s=2.0, starts=1)
 
 
 class Workload:
-    """Make questions for one model. Two texts share no beginning, unless one is made to go on from the other."""
+    """Make questions for one model. Two texts begin differently, unless one is made to go on from the other."""
 
     def __init__(self, folder: Path, *, scale: int = 1, seed: int = 0) -> None:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
