@@ -168,7 +168,14 @@ def _load(
     backend = getattr(chat_tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"The model {name} in {folder} has no tokenizer.json that this bot can read.")
-    writing = _open_lane(folder, device, choice.precision, kv_cache_bytes, tell)
+    try:
+        writing = _open_lane(folder, device, choice.precision, kv_cache_bytes, tell)
+    except ModelError as e:
+        if choice.precision == FLOAT32 or not choice.is_automatic:
+            raise
+        tell(f"{e} The model runs in float32 for now.")  # such as where the compiled step was lost since
+        choice = PrecisionChoice(FLOAT32, f"{choice.precision} could not be had this time", choice.figures, True)
+        writing = _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     network = writing.network
     scoring = writing if network.precision == FLOAT32 else _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     vocabulary = Vocabulary(backend, size=network.vocab_size)

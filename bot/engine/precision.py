@@ -19,12 +19,13 @@ _AS_FAST: Final = 0.95
 class PrecisionChoice:
     """The precision to run in; `reason` completes "Precision: int8, because …"; `figures` are all that were measured.
 
-    `is_worth_saying` is false where there was nothing to choose.
+    `is_automatic` says that nobody asked for it by name.
     """
 
     precision: str
     reason: str
     figures: tuple[PrecisionFigures, ...] = ()
+    is_automatic: bool = False
 
     @property
     def is_worth_saying(self) -> bool:
@@ -51,14 +52,14 @@ def choose_precision(wanted: str, num_parameters: int, figures: Sequence[Precisi
     if wanted != AUTO:
         return PrecisionChoice(wanted, _explain_named(wanted, measured), measured)
     if num_parameters < MIN_MEASURED_PARAMETERS:
-        return PrecisionChoice(FLOAT32, "the model is too small to gain from another one", measured)
+        return PrecisionChoice(FLOAT32, "the model is too small to gain from another one", measured, True)
     admitted = [one for one in measured if one.is_admitted]
     if not admitted:
-        return PrecisionChoice(FLOAT32, "no other one is to be had for this model on this device", measured)
+        return PrecisionChoice(FLOAT32, "no other one is to be had for this model on this device", measured, True)
     fastest = max(_speed(one) for one in admitted)
     near = [one for one in admitted if _speed(one) >= _AS_FAST * fastest]
     best = min(near, key=_inexactness)
-    return PrecisionChoice(best.precision, _explain_best(best, measured), measured)
+    return PrecisionChoice(best.precision, _explain_best(best, measured), measured, True)
 
 
 def _speed(figures: PrecisionFigures) -> float:
