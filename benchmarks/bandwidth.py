@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 BYTES_PER_WEIGHT: Final[Mapping[str, float]] = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
-_NUM_VALUES: Final = 1 << 28  # 1 GiB of float32: far more than any cache
+_NUM_VALUES: Final = 1 << 27  # 512 MiB of float32: far more than any cache
 
 
 def measure_bandwidth(device: str, num_threads: int, rounds: int) -> list[float]:
@@ -18,11 +18,11 @@ def measure_bandwidth(device: str, num_threads: int, rounds: int) -> list[float]
     torch.set_num_threads(num_threads)
     is_cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     place = torch.device("cuda" if is_cuda else "cpu")
-    values = torch.ones(_NUM_VALUES if rounds > 1 else _NUM_VALUES // 8, device=place)
+    values = torch.ones(_NUM_VALUES, device=place)
     figures = []
     for _ in range(rounds):
         durations = []
-        for _ in range(5):
+        for _ in range(10):
             started = time.perf_counter()
             float(values.sum())
             durations.append(time.perf_counter() - started)

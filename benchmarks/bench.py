@@ -126,7 +126,7 @@ class Bench:
         for engine, values in figures.items():
             if values:
                 facts = {**self.facts.get(engine.removesuffix("-batched"), {}), **(more or {}).get(engine, {})}
-                facts.pop("num_parameters", None)
+                facts = {key: value for key, value in facts.items() if value is not None and key != "num_parameters"}
                 rows.append(Row(self.model, case, engine, unit, tuple(values), median(found) if found else None, facts))
         return rows
 

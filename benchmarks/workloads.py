@@ -52,7 +52,7 @@ class Sizes:
     @classmethod
     def quick(cls) -> "Sizes":
         """Return the sizes that show that all works, not how fast it is."""
-        return cls(rounds=1, serve_rounds=1, few_shot_rounds=1, scale=4, lag_s=2.0, starts=1)
+        return cls(rounds=1, serve_rounds=1, few_shot_rounds=1, scale=4, lag_s=1.0, starts=1)
 
 
 class Workload:
@@ -94,14 +94,19 @@ class Workload:
         """Return a new text of 512 tokens that stands for a template's instruction and examples."""
         return self.text(PREFIX_TOKENS)
 
-    def few_shot(self, round_number: int) -> list[Question]:
-        """Return the questions of a round of filled templates, each with another of their own tests as the input."""
-        questions = []
+    def few_shot(self, round_number: int) -> list[tuple[Question, Question]]:
+        """Return what a round asks of filled templates: for each a question of one token, which reads the template,
+
+        and the question that counts; each has another one of the template's own tests as its input.
+        """
+        pairs = []
         for name in FEW_SHOT:
             template = read_shipped_template(name)
-            case = template.tests[round_number % len(template.tests)]
-            questions.append(self.ask(build_prompt(template, case.input).text, 64 // self._scale))
-        return questions
+            tests = template.tests
+            first, second = (tests[(2 * round_number + offset) % len(tests)].input for offset in (0, 1))
+            before = self.ask(build_prompt(template, first).text, 1)
+            pairs.append((before, self.ask(build_prompt(template, second).text, 64 // self._scale)))
+        return pairs
 
     def conversations(self, num: int, *, spread_s: float = 0.0) -> list[Question]:
         """Return `num` sampled questions of mixed lengths, at random times within `spread_s`, the first one at 0."""
