@@ -100,9 +100,13 @@ class PagedCache:
         self.remember(row)
         at = row.length // BLOCK_TOKENS
         if row.length % BLOCK_TOKENS and self._num_users[row.blocks[at]] > 1:
-            shared = row.blocks[at]
-            row.blocks[at] = self._allocate()
-            self._network.copy_block(shared, row.blocks[at])
+            shared, own = row.blocks[at], self._allocate()
+            try:
+                self._network.copy_block(shared, own)
+            except BaseException:
+                self._release(own)
+                raise
+            row.blocks[at] = own
             self._release(shared)
         while len(row.blocks) * BLOCK_TOKENS < stop:
             row.blocks.append(self._allocate())

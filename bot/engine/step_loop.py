@@ -274,7 +274,10 @@ class StepLoop:
         logger.warning("A pass over %d rows failed (%s); trying halves.", len(parts), type(error).__name__)
         middle = _find_middle(parts)
         first = [(done, logits.clone()) for done, logits in self._read(lane, parts[:middle], errors)]
-        return first + self._read(lane, parts[middle:], errors)
+        pieces = first + self._read(lane, parts[middle:], errors)
+        if parts[-1].running is running and len(pieces) > 1:  # the rows of one request draw together
+            return [([part for done, _ in pieces for part in done], torch.cat([logits for _, logits in pieces]))]
+        return pieces
 
     def _advance(self, running: _Running, resume: Callable[[], list[Feed]]) -> None:
         """Let a request go on to its next wishes, or to its end."""
@@ -315,9 +318,11 @@ def _find_middle(parts: Sequence[_Part]) -> int:
 
 def _check(ids: Sequence[int], stop: int, network: Any) -> None:
     """Raise GenerationError for what must not reach a network: on a GPU it would end the whole process."""
+    if not ids:
+        raise GenerationError("There is no token to read.")
     if stop > network.context_length:
         raise GenerationError("The model's context is full.")
-    if ids and (min(ids) < 0 or max(ids) >= network.vocab_size):
+    if min(ids) < 0 or max(ids) >= network.vocab_size:
         raise GenerationError("The tokenizer and the model do not belong together: a token is unknown to the model.")
 
 
