@@ -92,4 +92,4 @@ class FairQueue(Generic[WorkT]):
 
 
 def _conversation_of(work: Work[Any, Any]) -> Hashable:
-    return work.asker.conversation if work.asker.conversation is not None else id(work)
+    return work if work.asker.conversation is None else work.asker.conversation

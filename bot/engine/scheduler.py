@@ -54,6 +54,7 @@ class Scheduler(Generic[ModelT]):
         self._in_flight: set[Work[ModelT, Any] | QuickWork[ModelT, Any]] = set()  # the event loop's
         self._opened: asyncio.Future[ModelT] = self._loop.create_future()
         self._ended = asyncio.Event()
+        self._has_failed = False  # the event loop knows that the thread is ending by itself
         # The model thread's, read from the event loop without a lock:
         self._steps: StepLoop | None = None
         self._num_running_of: Counter[Hashable] = Counter()
@@ -89,7 +90,7 @@ class Scheduler(Generic[ModelT]):
     @property
     def has_died(self) -> bool:
         """Say whether the thread ended without being asked to."""
-        return self._ended.is_set() and not self._is_closing
+        return self._has_failed and self._ended.is_set() and not self._is_closing
 
     @property
     def stalled_s(self) -> float:
@@ -112,7 +113,7 @@ class Scheduler(Generic[ModelT]):
         with self._condition:
             if self._is_closing:
                 raise Unavailable(_SHUTTING_DOWN)
-            if not self._thread.is_alive():
+            if self._has_failed or not self._thread.is_alive():
                 raise Unavailable(_STOPPED)
             num_waiting = len(self._quick) if isinstance(work, QuickWork) else len(self._waiting)
             if num_waiting >= self._max_waiting:
@@ -270,6 +271,8 @@ class Scheduler(Generic[ModelT]):
                 if not self._try_to_start(work, model, steps):
                     with self._condition:
                         self._waiting.put_back(work)
+                    if steps.has_room(priority, self._planned[work].num_rows):
+                        return  # it waits for room in the cache: no scoring may take that before it
                     break
 
     def _try_to_start(self, work: Work[ModelT, Any], model: ModelT, steps: "StepLoop") -> bool:
@@ -289,14 +292,13 @@ class Scheduler(Generic[ModelT]):
         work.started_at = time.perf_counter()
         if steps.start(work, job):
             return True
-        if person is not None:
-            self._num_running_of[person] -= 1
+        self._count_out(person)
         work.started_at = None
         if not steps.num_running:  # nothing will make room
             self.post(self._tell_ended, work, None, GenerationError(_TOO_LARGE))
             return True
-        # Those that were withdrawn meanwhile are not asked for any more.
-        self._planned = {known: plan for known, plan in self._planned.items() if not known.is_cancelled}
+        # Those that were withdrawn or refused meanwhile are not asked for any more.
+        self._planned = {known: plan for known, plan in self._planned.items() if not known.future.done()}
         self._planned[work] = job
         return False
 
@@ -304,12 +306,16 @@ class Scheduler(Generic[ModelT]):
         return asker.person is None or self._num_running_of[asker.person] < self._max_running_per_person
 
     def _report(self, work: Work[ModelT, Any], result: object, error: BaseException | None) -> None:
-        person = work.asker.person
-        if person is not None and work.started_at is not None:
-            self._num_running_of[person] -= 1
-            if self._num_running_of[person] <= 0:
-                del self._num_running_of[person]
+        if work.started_at is not None:
+            self._count_out(work.asker.person)
         self.post(self._tell_ended, work, result, error)
+
+    def _count_out(self, person: Hashable) -> None:
+        if person is None:
+            return
+        self._num_running_of[person] -= 1
+        if self._num_running_of[person] <= 0:
+            del self._num_running_of[person]
 
     # These run on the event loop.
 
@@ -318,11 +324,11 @@ class Scheduler(Generic[ModelT]):
             self._opened.set_result(model)
 
     def _tell_failed(self, error: BaseException) -> None:
+        self._has_failed = True
         if not self._opened.done():
-            self._is_closing = True
             self._opened.set_exception(error)
-            return
-        logger.error("The model thread ended: %s", type(error).__name__, exc_info=error)
+        else:
+            logger.error("The model thread ended: %s", type(error).__name__, exc_info=error)
         self._fail_all()
 
     def _tell_ended(
