@@ -18,8 +18,12 @@ from transformers import (
 )
 
 from bot.core.sampling import SamplingParams
+from bot.engine.choices import OpenRow
 from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
 from bot.engine.draws import DrawStream
+from bot.engine.native import row_chooser
+from bot.engine.native.row_chooser import find_row_chooser
+from bot.engine.native_choosing import choose_natively
 from bot.errors import GenerationError
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")
@@ -217,6 +221,121 @@ def test_finished_rows_still_take_their_draws(options: dict[str, Any]) -> None:
         assert token_ids(results) == [wanted[row] for row in rows]
         for text, token_id in zip(texts, wanted, strict=True):
             text.append(token_id)
+
+
+WILD = {"temperature": 1.2, "top_k": 0, "top_p": 0.98}
+
+
+def check_steps(options: dict[str, Any], steps: Sequence[torch.Tensor], rows: Sequence[int]) -> TokenChooser:
+    """Let the continuations `rows` of one request choose by each of `steps` (n, vocab), and compare with transformers.
+
+    Returns the chooser.
+    """
+    params = SamplingParams(**{"seed": 21, **options})
+    chooser, reference = TokenChooser(params, CPU), Reference(params)
+    texts = [[0] for _ in range(params.n)]
+    for logits in steps:
+        results = choose_tokens(logits[list(rows)], [Choice(chooser, row, texts[row], None) for row in rows])
+        wanted = reference.choose(logits, texts)
+        assert wanted is not None
+        assert token_ids(results) == [wanted[row] for row in rows]
+        for row, result in zip(rows, results, strict=True):
+            assert isinstance(result, Chosen)
+            logprob = float(logits[row].log_softmax(dim=-1)[result.token_id])
+            assert result.logprob == pytest.approx(logprob, rel=1e-5, abs=1e-5)
+        for text, token_id in zip(texts, wanted, strict=True):
+            text.append(token_id)
+    return chooser
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, WILD, {"top_k": 300, "repetition_penalty": 0.8}])
+@pytest.mark.parametrize("vocab_size", [1, 2, 7, 16, 255, 257, 511, 1001, 4097])
+def test_a_vocabulary_of_any_size_is_exact(options: dict[str, Any], vocab_size: int) -> None:
+    check_steps(options, [random_logits(step, 1, vocab_size, "flat") for step in range(8)], [0])
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 50, 199, 700])
+@pytest.mark.parametrize("top_p", [1.0, 0.6])
+def test_tokens_as_likely_as_the_last_that_top_k_keeps_are_kept_too(top_k: int, top_p: float) -> None:
+    steps = []
+    for step in range(6):
+        logits = random_logits(step, 1, 3001, "flat")
+        smallest = logits.topk(top_k).values[0, -1]
+        logits[0, step::101] = smallest
+        steps.append(logits)
+    check_steps({"top_k": top_k, "top_p": top_p, "repetition_penalty": 1.0}, steps, [0])
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, WILD, {"top_k": 5}])
+def test_impossible_tokens_never_come(options: dict[str, Any]) -> None:
+    steps = []
+    for step in range(6):
+        logits = torch.full((1, 2003), -INF)
+        logits[0, step::700] = random_logits(step, 1, 3, "flat")[0, : len(logits[0, step::700])]
+        steps.append(logits)
+    check_steps(options, steps, [0])
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1000}, {"top_k": 0, "top_p": 1.0}, {"top_k": 1000, "top_p": 0.5}])
+def test_a_top_k_above_the_vocabulary_keeps_all(options: dict[str, Any]) -> None:
+    check_steps(options, [random_logits(step, 1, 601, "flat") for step in range(8)], [0])
+
+
+@pytest.mark.parametrize("options", [{}, WILD, {"top_k": 400}])
+def test_the_draws_of_many_steps_are_where_those_of_torch_are(options: dict[str, Any]) -> None:
+    steps = [random_logits(step, 5, 1009, "flat") for step in range(60)]
+    chooser = check_steps({"n": 5, **options}, steps, [4, 1])  # the others have ended
+    generator = torch.Generator().manual_seed(21)
+    for _ in steps:
+        torch.empty(5, 1009).exponential_(1, generator=generator)
+    assert chooser.stream is not None
+    drawn, wanted = chooser.stream.draw(333), torch.empty(5, 333).exponential_(1, generator=generator)
+    for row in range(5):
+        assert torch.equal(drawn.row(row), wanted[row])
+
+
+@pytest.mark.parametrize("at", [0, 500, 2000, 2002])
+@pytest.mark.parametrize("bad", [float("nan"), INF])
+@pytest.mark.parametrize("options", [{}, {"temperature": 0, "repetition_penalty": 1.0}, WILD])
+def test_a_number_that_is_none_is_found_wherever_it_is(options: dict[str, Any], bad: float, at: int) -> None:
+    logits = random_logits(8, 2, 2003, "flat")
+    logits[1, at] = bad
+    choosers = [make_chooser(**options), make_chooser(**options)]
+    results = choose_tokens(logits, [Choice(chooser, 0, [1, 2], None) for chooser in choosers])
+    assert isinstance(results[0], Chosen)
+    assert isinstance(results[1], GenerationError)
+    assert "no usable numbers" in str(results[1])
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, WILD, {"n": 3}, {"no_repeat_ngram_size": 2}])
+def test_cpp_proves_nearly_every_choice(options: dict[str, Any]) -> None:
+    native = find_row_chooser()
+    if native is None:
+        pytest.skip("chooses in numpy")
+    chooser, num_unproven = make_chooser(**options), 0
+    for step in range(100):
+        rows = [
+            OpenRow(row, choice, chooser.remember(row, choice.ids, 9001))
+            for row in range(chooser.params.n)
+            for choice in [Choice(chooser, row, [3, 4, 3], None)]
+        ]
+        found = choose_natively(native, random_logits(step, len(rows), 9001, "flat"), rows)
+        num_unproven += found.count(None)
+    assert num_unproven <= 3
+
+
+def test_a_request_that_began_before_the_library_was_there_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    params = SamplingParams(seed=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(row_chooser, "_row_chooser", None)
+        old = TokenChooser(params, CPU)
+    new, reference = TokenChooser(params, CPU), Reference(params)
+    for step in range(5):
+        logits = random_logits(step, 1, 3000, "flat")
+        results = choose_tokens(logits.repeat(2, 1), [Choice(old, 0, [7], None), Choice(new, 0, [7], None)])
+        wanted = reference.choose(logits, [[7]])
+        assert wanted is not None
+        assert token_ids(results) == [*wanted, *wanted]
 
 
 @pytest.mark.parametrize("options", [{}, {"top_k": 0, "top_p": 0.5}, {"top_k": 3}, {"temperature": 0}])

@@ -6,9 +6,7 @@
 #include <vector>
 
 #include "pool.h"
-
-// The words of a Mersenne twister that come next, before tempering: all there is to its state.
-constexpr int kWindow = 624;
+#include "twister.h"
 
 // row_chooser.py has the same struct field by field.
 struct ChoiceRow {
@@ -43,7 +41,7 @@ struct Contender {
 
 // What one thread works with; each vector as long as the vocabulary, padded.
 struct alignas(64) Scratch {
-    std::vector<float> scores, weights, maxima, ordered, kept_scores, kept_weights;
+    std::vector<float> scores, weights, maxima, lane_maxima, ordered, kept_scores, kept_weights;
     std::vector<uint32_t> words;
     std::vector<int32_t> ids;
     std::vector<Contender> contenders;
