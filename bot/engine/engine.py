@@ -26,7 +26,7 @@ from bot.core.sampling import SamplingParams
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
 from bot.engine.work import Asker, Job, QuickWork, Work
-from bot.errors import ModelError
+from bot.errors import Unavailable
 
 if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
     from bot.engine.decoding import GenerationResult
@@ -109,8 +109,8 @@ class Generation:
         self._work = work
         try:
             self._scheduler.submit(work)
-        except BaseException:
-            work.future.cancel()
+        except Unavailable as e:
+            work.future.set_exception(e)
             raise
         self._scheduler.expire_after(work, self._timeout_s)
         if self._is_unwanted:
@@ -254,7 +254,14 @@ class Engine:
             if watching is not None:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
-            await engine._scheduler.close()
+            await engine._close()
+
+    async def _close(self) -> None:
+        try:
+            await asyncio.wait_for(self._scheduler.close(), self._hang_s)
+        except TimeoutError:
+            logger.error("The model has not ended within %.0f s; it is left behind.", self._hang_s)
+            self._scheduler.abandon()
 
     async def _watch(self) -> None:
         """Start the model anew, again and again if need be, when its thread has died or hangs."""
@@ -275,7 +282,7 @@ class Engine:
             try:
                 self.info = (await self._scheduler.open()).info
                 logger.warning("The model was started anew.")
-            except ModelError as e:
+            except Exception as e:
                 logger.error("The model could not be started anew: %s", e)
                 pause_s = min(60.0, pause_s * 2)
 
@@ -366,7 +373,7 @@ class Engine:
         scheduler = self._scheduler
         try:
             scheduler.submit(work)
-        except BaseException:
-            work.future.cancel()
+        except Unavailable as e:
+            work.future.set_exception(e)
             raise
         return await scheduler.result(work, timeout_s=MAX_QUEUE_S)

@@ -81,6 +81,8 @@ class Scheduler(Generic[ModelT]):
             return
         await self._ended.wait()
         self._thread.join()
+        for left in list(self._in_flight):  # was being looked at when the others were refused
+            self._settle(left, error=Unavailable(_SHUTTING_DOWN))
 
     def abandon(self) -> None:
         """Give up a thread that hangs: fail all its requests; should it ever wake, it ends."""
