@@ -156,6 +156,22 @@ def test_an_unknown_precision_is_refused_in_one_sentence(folder: Path) -> None:
         load_model(folder, name="tiny", device="cpu", precision="int3", num_threads=1)
 
 
+def test_a_machine_without_a_compiler_is_told_once_what_it_lacks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    model = load_model(folder, name="tiny", device="cpu", precision="bfloat16", num_threads=1)
+    model.close()
+    sentence = (
+        "The model runs slower than it could: No C++ compiler was found on this machine (looked for c++, g++, clang++)."
+    )
+    assert model.info.notices == (sentence,)
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("bot.engine")] == [sentence]
+    assert "int8" not in list_precisions(folder, CPU)
+    with pytest.raises(ModelError, match="PRECISION=int8 is not to be had"):
+        load_model(folder, name="tiny", device="cpu", precision="int8", num_threads=1)
+
+
 def test_the_text_is_read_as_transformers_reads_it(folder: Path) -> None:
     tokens = _encode_text(folder)
     assert len(tokens) > 421
