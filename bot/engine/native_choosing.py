@@ -36,11 +36,13 @@ class _NativeRow:
     def set_lists(self, banned: Sequence[int], allowed: Sequence[int] | None) -> None:
         """Point to the tokens that may not come, and to those that alone may come."""
         struct = self.struct
-        self.arrays = [array("i", banned), array("i", allowed or ())]
+        # An empty array has no address, and without one all tokens are allowed.
+        self.arrays = [array("i", banned), array("i", [*(allowed or ()), 0])]
         struct.banned, struct.num_banned = self.arrays[0].buffer_info()
-        struct.allowed, struct.num_allowed = self.arrays[1].buffer_info()
         if allowed is None:
             struct.allowed = None
+        else:
+            struct.allowed, struct.num_allowed = self.arrays[1].buffer_info()[0], len(allowed)
 
 
 def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:

@@ -352,6 +352,12 @@ def test_only_allowed_tokens_come_and_penalties_leave_them_alone(options: dict[s
         assert token_ids(results) == reference.choose(restricted, [allowed])
 
 
+@pytest.mark.parametrize("options", [{}, WILD, {"temperature": 0}])
+def test_a_row_that_is_allowed_nothing_gets_nothing(options: dict[str, Any]) -> None:
+    [result] = choose_tokens(random_logits(4, 1, 3000, "flat"), [Choice(make_chooser(**options), 0, [1], [])])
+    assert isinstance(result, GenerationError)
+
+
 def test_an_almost_zero_temperature_is_greedy() -> None:
     logits = random_logits(5, 1, 3000, "peaked")
     cold, greedy = make_chooser(temperature=1e-40), make_chooser(temperature=0)
