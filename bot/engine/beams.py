@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
+from transformers import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
+from bot.core.sampling import SamplingParams
 from bot.engine.healing import Healing
 from bot.engine.paged_cache import Row, Rows
 from bot.engine.work import Feed, Steps, WorkCancelled
@@ -88,21 +94,32 @@ class _Search:
         return [*self.ended, *running][: self.num_beams]
 
 
+def make_penalties(params: SamplingParams) -> LogitsProcessorList:
+    """Return what changes logits by what was said before: repetition penalty, then repeated n-grams."""
+    processors = LogitsProcessorList()
+    if params.repetition_penalty != 1.0:
+        processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
+    if params.no_repeat_ngram_size > 0:
+        processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
+    return processors
+
+
 def search_beams(
     rows: Rows,
     prompt: Row,
     logits: torch.Tensor,
     *,
-    num_beams: int,
+    params: SamplingParams,
     max_new_tokens: int,
     eos_ids: tuple[int, ...],
-    penalties: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     healing: Healing,
 ) -> Steps[tuple[list[Beam], WorkCancelled | None]]:
-    """Return the num_beams best continuations of the row `prompt`, best first; cancelled, what it has, and why.
+    """Return the best continuations of the row `prompt`, best first; cancelled, what it has, and why.
 
     `logits` (vocab,) are those after the prompt.
     """
+    num_beams = params.num_beams
+    penalties = make_penalties(params)
     search = _Search(num_beams, max_new_tokens, eos_ids, logits.device)
     grown = [prompt] * num_beams
     ids = torch.tensor([prompt.ids] * num_beams, device=logits.device)  # (num_beams, length)

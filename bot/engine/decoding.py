@@ -14,7 +14,6 @@ from bot.engine.healing import Healing, back_off
 from bot.engine.loading import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks_of_branches
 from bot.engine.prompt_lookup import PromptLookup
-from bot.engine.sampling import make_penalties
 from bot.engine.work import Feed, Job, Steps, WorkCancelled
 from bot.errors import PromptTooLong
 
@@ -222,10 +221,9 @@ def _write_beams(
         rows,
         prompt,
         logits,
-        num_beams=params.num_beams,
+        params=params,
         max_new_tokens=plan.max_new_tokens,
         eos_ids=model.eos_ids,
-        penalties=make_penalties(params),
         healing=plan.healing,
     )
     for continuation, beam in zip(continuations, found, strict=False):
