@@ -17,11 +17,13 @@ from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling import SamplingParams
 from bot.engine.engine import Engine, Generation
+from bot.engine.work import Asker
 from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
 
 PROMPT = Prompt.plain("The cat sat on the")
 # Draws hardly ever the end of the text before the 80 tokens that the tiny context leaves.
 LONG = SamplingParams(seed=7, max_new_tokens=80, top_k=3, repetition_penalty=1.0)
+SOMEBODY = Asker(person="somebody")  # whose requests run one by one
 
 
 @pytest.fixture
@@ -105,8 +107,9 @@ async def test_beams_can_be_cancelled_too(engine: Engine) -> None:
 
 
 async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: Engine) -> None:
-    async with engine.generate(PROMPT, LONG) as first:
-        second = engine.generate(PROMPT, SamplingParams(n=2, seed=1))
+    async with engine.generate(PROMPT, LONG, asker=SOMEBODY) as first:
+        await started(engine)
+        second = engine.generate(PROMPT, SamplingParams(n=2, seed=1), asker=SOMEBODY)
         async with second:
             assert second.num_ahead == 1
             second.cancel()
@@ -176,9 +179,9 @@ async def test_a_cancelled_score_stops_between_its_chunks(engine: Engine) -> Non
 
 
 async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
-    async with engine.generate(PROMPT, LONG) as running:
+    async with engine.generate(PROMPT, LONG, asker=SOMEBODY) as running:
         await started(engine)
-        waiting = [await engine.generate(PROMPT, LONG).__aenter__() for _ in range(4)]
+        waiting = [await engine.generate(PROMPT, LONG, asker=SOMEBODY).__aenter__() for _ in range(4)]
         assert [generation.num_ahead for generation in waiting] == [1, 2, 3, 4]
         assert engine.stats().num_waiting == 4
         with pytest.raises(Unavailable, match=r"4 requests are waiting already; try again in a minute\."):
@@ -186,16 +189,17 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
         with pytest.raises(Unavailable):
             await engine.score("text")
         assert await engine.count_tokens([PROMPT])  # takes no turn
+        assert engine.stats().num_refused == 2
         for generation in waiting:
             generation.cancel()
         running.cancel()
 
 
 async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
-    async with engine.generate(PROMPT, LONG):
+    async with engine.generate(PROMPT, LONG, asker=SOMEBODY):
         await started(engine)
         with pytest.raises(Unavailable, match="not your turn"):
-            await run(engine.generate(PROMPT, LONG, timeout_s=0.0))
+            await run(engine.generate(PROMPT, LONG, timeout_s=0.0, asker=SOMEBODY))
 
 
 async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine) -> None:
@@ -210,9 +214,9 @@ async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine)
 
 async def test_closing_while_busy_ends_within_a_token(tiny_llama: Path) -> None:
     async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
-        running = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
-        scoring = asyncio.create_task(engine.score("text"))
-        waiting = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
+        running = asyncio.create_task(run(engine.generate(PROMPT, LONG, asker=SOMEBODY)))
+        scoring = asyncio.create_task(engine.score("text", asker=SOMEBODY))
+        waiting = asyncio.create_task(run(engine.generate(PROMPT, LONG, asker=SOMEBODY)))
         await started(engine)
         closed_at = time.perf_counter()
     assert time.perf_counter() - closed_at < 5

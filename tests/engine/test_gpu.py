@@ -7,9 +7,9 @@ import torch
 
 from bot.core.sampling import SamplingParams
 from bot.engine.engine import Engine
-from bot.engine.loading import load_model
 from bot.engine.network import Segment
-from tests.engine.test_exactness import TEXT, run_engine, run_transformers
+from tests.engine.running import load_pair, run_engine, run_transformers
+from tests.engine.test_exactness import TEXT
 from tests.engine.test_torch_network import TOLERANCE, WITH_CACHE, Bench, compare_closely, make_model
 
 pytestmark = [
@@ -28,8 +28,8 @@ pytestmark = [
     ],
 )
 def test_tokens_are_those_of_transformers(tiny_llama: Path, params: SamplingParams) -> None:
-    model = load_model(tiny_llama, name="tiny", device="cuda", precision="float32", num_threads=None)
-    assert run_engine(model, TEXT, params) == run_transformers(model, TEXT, params)
+    pair = load_pair(tiny_llama, device="cuda")
+    assert run_engine(pair.ours, TEXT, params) == run_transformers(pair, TEXT, params)
 
 
 async def test_scores_are_those_of_the_processor(tiny_llama: Path) -> None:

@@ -81,11 +81,10 @@ def plain_logprobs_of_last(network: PreTrainedModel, ids: list[int], num: int) -
     return [float(logprobs[at, ids[at + 1]]) for at in range(len(ids) - 1)][-num:]
 
 
-async def test_scoring_in_small_chunks_and_slices_is_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_scoring_in_small_chunks_is_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The cat sat on the mat and looked at the dog. " * 5
     whole = await engine.score(text, num_expected=2)
-    monkeypatch.setattr("bot.engine.sequences.CHUNK_TOKENS", 7)
-    monkeypatch.setattr("bot.engine.scoring._SLICE_TOKENS", 3)
+    monkeypatch.setattr("bot.engine.step_loop.SCORING_CHUNK_TOKENS", 7)
     pieces = await engine.score(text, num_expected=2)
     assert [s.token_id for s in whole] == [s.token_id for s in pieces]
     assert [s.logprob for s in whole][1:] == pytest.approx([s.logprob for s in pieces][1:], rel=1e-4)
@@ -116,13 +115,14 @@ async def test_more_continuations_than_fit_into_one_pass(engine: Engine) -> None
     assert list(together) == pytest.approx(alone, rel=1e-4)
 
 
-async def test_with_little_room_for_copies_the_figures_are_the_same(
+async def test_with_few_branches_at_once_the_figures_are_the_same(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = Prompt.plain("The cat sat on the")
     totals = await engine.score_continuations(prompt, LABELS)
     words = await engine.next_words(prompt, num=8)
-    monkeypatch.setattr("bot.engine.sequences._MAX_CACHED_TOKENS", 20)
+    monkeypatch.setattr("bot.engine.scoring._MAX_BRANCHES", 2)
+    monkeypatch.setattr("bot.engine.step_loop.SCORING_CHUNK_TOKENS", 5)
     assert list(await engine.score_continuations(prompt, LABELS)) == pytest.approx(list(totals), rel=1e-4)
     again = await engine.next_words(prompt, num=8)
     assert [word.text for word in again] == [word.text for word in words]
