@@ -1,4 +1,4 @@
-"""What a request is to the model thread: a generator that says which tokens are to be read, and gets what they led to."""
+"""What a request is to the model thread: a generator that names tokens to be read, and gets what came of them."""
 
 import asyncio
 import time
