@@ -17,9 +17,9 @@
 namespace {
 
 constexpr double kMassMargin = 1e-3, kQuotientMargin = 1e-4;
-constexpr int kDepth = 32;                // values to one maximum
-constexpr int kChunk = kDepth * kLanes;   // values to a vector of maxima
-constexpr int kFirst = 64;                // likeliest tokens that tell how large a quotient must be to matter
+constexpr int kDepth = 32;               // values to the maximum of a lane
+constexpr int kChunk = kDepth * kLanes;  // values to a vector of these
+constexpr int kFirst = 64;               // likeliest tokens that tell how large a quotient must be to matter
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 int pad(int count) { return (count + kChunk - 1) / kChunk * kChunk; }
@@ -283,7 +283,7 @@ void choose_row(ChoiceRow& row, const float* logits, int vocab_size, Scratch& s)
         std::memcpy(s.words.data(), row.window, sizeof(uint32_t) * kWindow);
         twist(s.words.data(), 2 * (int64_t)vocab_size);
         if (row.moves_on)
-            std::memcpy((uint32_t*)row.window + kWindow, &s.words[2 * (size_t)vocab_size], sizeof(uint32_t) * kWindow);
+            std::memcpy(row.window + kWindow, &s.words[2 * (size_t)vocab_size], sizeof(uint32_t) * kWindow);
     }
     const float log_sum = copy_logits(logits, vocab_size, s);
     if (!std::isfinite(log_sum)) return;

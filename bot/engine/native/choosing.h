@@ -13,7 +13,7 @@ struct ChoiceRow {
     const uint8_t* seen;     // vocab flags of tokens that the repetition penalty is for, or null
     const int32_t* banned;   // tokens that may not come
     const int32_t* allowed;  // the only ones that may come (no penalties then), or null
-    const uint32_t* window;  // of the row's draws; with `moves_on` the window behind them is written after it
+    uint32_t* window;        // of the row's draws; with `moves_on` the window behind them is written after it
     double removed_mass;     // top_p: tokens within this much of the mass, least likely first, are out; -1: none
     float penalty;
     float temperature;  // 0: the likeliest token

@@ -140,18 +140,22 @@ INLINE void store_sums(const F32 (&acc)[R][V], float* c) {
         for (int v = 0; v < V; v++) store(c + r * kPanel + v * kLanes, acc[r][v]);
 }
 
+// What the next call will read, fetched into the cache line by line while this one computes.
+struct Ahead {
+    const char* from;
+    size_t step;  // bytes for one turn of the loop
+};
+
 // R rows by V vectors of channels; w: (inputs, 32) float32.
 template <int R, int V>
-void multiply_floats(const float* x, size_t stride, const float* w, int num_inputs, float* c, bool is_first) {
+void multiply_floats(const float* x, size_t stride, const float* w, int num_inputs, float* c, bool is_first,
+                     Ahead ahead) {
     F32 acc[R][V];
     load_sums<R, V>(acc, c, is_first);
     for (int k = 0; k < num_inputs; k++) {
         F32 weights[V];
         for (int v = 0; v < V; v++) weights[v] = load<F32>(w + (size_t)k * kPanel + v * kLanes);
-        if (V == kVectors) {
-            __builtin_prefetch((const char*)(w + (size_t)k * kPanel) + kPrefetchBytes);
-            __builtin_prefetch((const char*)(w + (size_t)k * kPanel) + kPrefetchBytes + 64);
-        }
+        for (int b = 0; b < V * kLanes * 4; b += 64) __builtin_prefetch(ahead.from + k * ahead.step + b);
 #pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
             const F32 value = splat(x[r * stride + k]);
@@ -219,12 +223,14 @@ void multiply_int8(const Inputs& x, int group, const char* w, int num_pairs, con
 
 // The same on weights that are unpacked already; w: (inputs / 2, 32, 2) int16.
 template <int R, int V>
-void multiply_int16(const Inputs& x, int group, const char* w, int num_pairs, const float* scales, float* c) {
+void multiply_int16(const Inputs& x, int group, const char* w, int num_pairs, const float* scales, float* c,
+                    const char* ahead) {
     const int16_t* ints = x.ints + (size_t)group * kGroup;
     I32 acc[R][V] = {};
     for (int k = 0; k < num_pairs; k++) {
         I16 weights[V];
         for (int v = 0; v < V; v++) weights[v] = load<I16>(w + (size_t)k * 4 * kPanel + v * 4 * kLanes);
+        __builtin_prefetch(ahead + (size_t)k * 2 * kPanel);
 #pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
             const I32 pair = splat_pair(ints + r * x.int_stride + 2 * k);
@@ -271,61 +277,73 @@ INLINE void each_row_block(int rows, F&& f) {
     }
 }
 
-// c (rows, 32) = x times one panel. `tile` has room for 16 KiB.
-inline void multiply_panel(const Matrix& m, int panel, const Inputs& x, int rows, float* c, char* tile) {
-    const char* data = m.data + (size_t)panel * m.panel_bytes;
-    const bool is_direct = rows <= kMaxRows;
-    if (m.kind == Kind::int8) {
-        const float* scales = m.scales + (size_t)panel * m.num_groups * kPanel;
-        for (int g = 0; g < m.num_groups; g++, scales += kPanel) {
-            const int pairs = std::min(kGroup, m.num_inputs - g * kGroup) / 2;
-            const char* w = data + (size_t)g * kGroup * kPanel;
-            if (is_direct) {
-                with_rows(rows, [&](auto r) {
-                    constexpr int R = decltype(r)::value, V = R <= kNarrowRows ? kVectors : 2;
+// Rows up to which weights are unpacked in registers, again for each block of rows, rather than once into a tile.
+constexpr int kUnpackedInRegisters = 2 * kMaxRows;
+
+inline void multiply_panel_int8(const Matrix& m, int panel, const Inputs& x, int rows, float* c, char* tile) {
+    const char* w = m.data + (size_t)panel * m.panel_bytes;
+    const float* scales = m.scales + (size_t)panel * m.num_groups * kPanel;
+    for (int g = 0; g < m.num_groups; g++, scales += kPanel) {
+        const int pairs = std::min(kGroup, m.num_inputs - g * kGroup) / 2;
+        const char* next = w + (size_t)pairs * 2 * kPanel;
+        if (rows > kUnpackedInRegisters) unpack_int8(w, pairs, tile);
+        each_row_block(rows, [&](int row, int size) {
+            const Inputs block = x.from_row(row);
+            float* to = c + row * kPanel;
+            with_rows(size, [&](auto r) {
+                constexpr int R = decltype(r)::value, V = R <= kNarrowRows ? kVectors : 2;
+                if (rows <= kUnpackedInRegisters) {
                     for (int v = 0; v < kVectors; v += V)
-                        multiply_int8<R, V>(x, g, w + v * 2 * kLanes, pairs, scales + v * kLanes, c + v * kLanes);
-                });
-                continue;
-            }
-            unpack_int8(w, pairs, tile);
-            each_row_block(rows, [&](int row, int size) {
-                const Inputs block = x.from_row(row);
-                with_rows(size, [&](auto r) {
+                        multiply_int8<R, V>(block, g, w + v * 2 * kLanes, pairs, scales + v * kLanes, to + v * kLanes);
+                } else {
                     for (int v = 0; v < kVectors; v += 2)
-                        multiply_int16<decltype(r)::value, 2>(block, g, tile + v * 4 * kLanes, pairs,
-                                                              scales + v * kLanes, c + row * kPanel + v * kLanes);
-                });
+                        multiply_int16<R, 2>(block, g, tile + v * 4 * kLanes, pairs, scales + v * kLanes,
+                                             to + v * kLanes, next);
+                }
             });
-        }
-        return;
+        });
+        w = next;
     }
-    if (is_direct) {
+}
+
+inline void multiply_panel_floats(const Matrix& m, int panel, const Inputs& x, int rows, float* c, char* tile) {
+    const char* data = m.data + (size_t)panel * m.panel_bytes;
+    const size_t input_bytes = m.panel_bytes / m.num_inputs;
+    if (rows <= kMaxRows) {
         with_rows(rows, [&](auto r) {
             constexpr int R = decltype(r)::value, V = R <= kNarrowRows ? kVectors : 2;
             for (int v = 0; v < kVectors; v += V) {
+                const char* w = data + v * kLanes * input_bytes / kPanel;
                 if (m.kind == Kind::float32)
-                    multiply_floats<R, V>(x.values, x.stride, (const float*)data + v * kLanes, m.num_inputs,
-                                          c + v * kLanes, true);
+                    multiply_floats<R, V>(x.values, x.stride, (const float*)w, m.num_inputs, c + v * kLanes, true,
+                                          {w + kPrefetchBytes, input_bytes});
                 else
-                    multiply_bfloat16<R, V>(x.values, x.stride, data + v * 4 * kLanes, m.num_inputs, c + v * kLanes);
+                    multiply_bfloat16<R, V>(x.values, x.stride, w, m.num_inputs, c + v * kLanes);
             }
         });
         return;
     }
     for (int k = 0; k < m.num_inputs; k += kTileInputs) {
         const int count = std::min(kTileInputs, m.num_inputs - k);
-        const float* w = (const float*)data + (size_t)k * kPanel;
+        const char *w = data + k * input_bytes, *next = w + count * input_bytes;
         if (m.kind == Kind::bfloat16) {
-            unpack_bfloat16(data + (size_t)k * kPanel * 2, count, (float*)tile);
-            w = (const float*)tile;
+            unpack_bfloat16(w, count, (float*)tile);
+            w = tile;
         }
         each_row_block(rows, [&](int row, int size) {
+            const float* values = x.values + row * x.stride + k;
             with_rows(size, [&](auto r) {
                 for (int v = 0; v < kVectors; v += 2)
-                    multiply_floats<decltype(r)::value, 2>(x.values + row * x.stride + k, x.stride, w + v * kLanes,
-                                                           count, c + row * kPanel + v * kLanes, k == 0);
+                    multiply_floats<decltype(r)::value, 2>(
+                        values, x.stride, (const float*)w + v * kLanes, count, c + row * kPanel + v * kLanes, k == 0,
+                        {next + v * kLanes * input_bytes / kPanel, input_bytes});
             });
         });
     }
+}
+
+// c (rows, 32) = x times one panel. `tile` has room for 16 KiB.
+inline void multiply_panel(const Matrix& m, int panel, const Inputs& x, int rows, float* c, char* tile) {
+    if (m.kind == Kind::int8) multiply_panel_int8(m, panel, x, rows, c, tile);
+    else multiply_panel_floats(m, panel, x, rows, c, tile);
 }

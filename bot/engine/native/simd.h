@@ -37,7 +37,8 @@ template <class V>
 INLINE void store(void* to, V v) {
     std::memcpy(to, &v, sizeof v);
 }
-INLINE F32 splat(float x) { return F32{} + x; }
+// Minus, since adding zero would change a negative zero and so could not be left out by the compiler.
+INLINE F32 splat(float x) { return x - F32{}; }
 INLINE I32 splat_int(int32_t x) { return I32{} + x; }
 INLINE I32 splat_pair(const int16_t* from) {
     int32_t pair;
