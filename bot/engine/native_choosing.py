@@ -47,7 +47,7 @@ class _NativeRow:
 
 def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:
     """Say whether the logits and the draws of all rows lie where C++ can read them."""
-    if logits.device.type != "cpu" or logits.dtype != torch.float32 or not logits.is_contiguous():
+    if not logits.is_cpu or logits.dtype != torch.float32 or not logits.is_contiguous():
         return False
     return all(row.stream is None or row.stream.native is native for row in rows)
 
