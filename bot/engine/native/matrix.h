@@ -313,7 +313,7 @@ inline void multiply_panel_floats(const Matrix& m, int panel, const Inputs& x, i
         with_rows(rows, [&](auto r) {
             constexpr int R = decltype(r)::value, V = R <= kNarrowRows ? kVectors : 2;
             for (int v = 0; v < kVectors; v += V) {
-                const char* w = data + v * kLanes * input_bytes / kPanel;
+                const char* w = data + v * kLanes * 4;  // pairs of bfloat16 are as wide as floats
                 if (m.kind == Kind::float32)
                     multiply_floats<R, V>(x.values, x.stride, (const float*)w, m.num_inputs, c + v * kLanes, true,
                                           {w + kPrefetchBytes, input_bytes});

@@ -1,0 +1,46 @@
+"""Models for the native step, and a skip where this machine has no compiler for it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from bot.engine.native.building import NativeUnavailable, load_library
+from bot.engine.native.native_network import NativeNetwork
+
+
+@pytest.fixture(scope="session")
+def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the compiled step; skips where it can't be compiled for want of a compiler."""
+    folder = tmp_path_factory.mktemp("native-library")
+    try:
+        load_library(folder)
+    except NativeUnavailable as e:
+        if "No C++ compiler" in str(e):
+            pytest.skip(str(e))
+        raise
+    return folder
+
+
+@pytest.fixture
+def load(library_folder: Path) -> Iterator[Callable[..., NativeNetwork]]:
+    """Return a function that loads a network; all are closed in the end."""
+    torch.set_num_threads(1)
+    opened: list[NativeNetwork] = []
+
+    def load_network(folder: Path, precision: str = "float32", num_threads: int = 2) -> NativeNetwork:
+        opened.append(
+            NativeNetwork.load(
+                folder,
+                precision=precision,
+                kv_cache_bytes=1 << 22,
+                num_threads=num_threads,
+                cache_folder=library_folder,
+            )
+        )
+        return opened[-1]
+
+    yield load_network
+    for network in opened:
+        network.close()
