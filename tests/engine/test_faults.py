@@ -276,9 +276,11 @@ def check_stalled(pair: Pair, ends: Ends, stalled: Sequence[Arrival]) -> None:
 
 
 @pytest.fixture
-async def engine(tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
-    """Return an engine on a network that fails now and then, with its cache under `engine.blocks`."""
-    pair = load_pair(tiny_gpt2)
+async def engine(
+    loaded: Callable[[str], Pair], tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Engine]:
+    """Return an engine on a network that fails now and then; in the end see that none of its blocks is left in use."""
+    pair = loaded("gpt2")
     ids = {word: single_id(pair.ours, mark) for word, mark in zip(("poison", "curse", "burden"), "%@#", strict=True)}
     opened: list[PagedCache] = []
 
