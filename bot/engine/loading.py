@@ -34,7 +34,7 @@ class LoadedModel:
     """A model ready to run, with its tokenizer.
 
     `writing` holds the weights in the precision that was asked for, `scoring` in float32: figures are exact. They are
-    one and the same where float32 was asked for. `chat_tokenizer` is the transformers tokenizer (for its chat template
+    the same weights where float32 was asked for. `chat_tokenizer` is the transformers tokenizer (for its chat template
     only). `eos_ids` end a text when drawn; there may be none.
     """
 
@@ -49,9 +49,8 @@ class LoadedModel:
 
     def close(self) -> None:
         """Give the memory of the weights and caches back."""
-        self.writing.network.close()
-        if self.scoring is not self.writing:
-            self.scoring.network.close()
+        for lane in (self.scoring, self.writing):
+            lane.network.close()
 
 
 def load_model(
@@ -177,7 +176,10 @@ def _load(
         choice = PrecisionChoice(FLOAT32, f"{choice.precision} could not be had this time", choice.figures, True)
         writing = _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     network = writing.network
-    scoring = writing if network.precision == FLOAT32 else _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
+    if network.precision == FLOAT32:
+        scoring = Lane(network.make_twin(), writing.cache)
+    else:
+        scoring = _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     vocabulary = Vocabulary(backend, size=network.vocab_size)
     tokenizer = PromptTokenizer(
         backend, vocabulary, bos_id=chat_tokenizer.bos_token_id, eos_id=chat_tokenizer.eos_token_id

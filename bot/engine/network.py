@@ -1,6 +1,6 @@
 """One forward pass over rows of different lengths: what every implementation of the network takes and gives."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -51,6 +51,15 @@ class Network(Protocol):
         The result is a buffer that the next call overwrites. What a row gets does not depend on its neighbours, up to
         rounding. Calling it again with the same segments does the same again. Raises torch.OutOfMemoryError.
         """
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> "Generator[None, None, torch.Tensor]":
+        """Do what `forward` does in several parts, if it can.
+
+        Between the parts a network made by `make_twin`, and one with other weights, may do passes; this one may not.
+        """
+
+    def make_twin(self) -> "Network":
+        """Return a network with the same weights and the same cache; itself where `forward_by_layers` has one part."""
 
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of one block of the cache, in all layers."""

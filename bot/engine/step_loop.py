@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, Protocol
 
 import torch
@@ -20,11 +20,12 @@ CHUNK_TOKENS: Final = 256  # of prompts in one pass while nobody is being answer
 BUSY_CHUNK_TOKENS: Final = 128  # … while somebody is: their next token waits for it
 SHORT_TOKENS: Final = 8  # as few unread tokens are no prompt: they are in every pass
 MAX_SPECULATING: Final = 2  # rows at once for which guesses are worth their reading
-SCORING_PASS_S: Final = 0.08  # how long a pass for scoring may take: a chat that arrives waits for its end
-BUSY_SCORING_PASS_S: Final = 0.04
+SCORING_S: Final = 0.05  # for scoring at a stretch: a chat that arrives waits for its end …
+BUSY_SCORING_S: Final = 0.025  # … and an answer's next token
 SCORING_SHARE: Final = 0.25  # of the time while chats are being answered
 MAX_SCORING_PAUSE_S: Final = 2.0
-SCORING_CHUNK_TOKENS: Final = 128
+SCORING_CHUNK_TOKENS: Final = 128  # in one pass for scoring
+MIN_SCORING_CHUNK_TOKENS: Final = 16
 
 
 class Reporter(Protocol):
@@ -79,6 +80,19 @@ class _Part:
         return self.segment.stop - self.num_drafts == len(self.fed.feed.row.ids)
 
 
+class _OpenPass:
+    """A pass for scoring that is carried forward layer by layer."""
+
+    __slots__ = ("duration_s", "layers", "num_layers", "parts", "running")
+
+    def __init__(self, running: _Running, parts: Sequence[_Part], layers: Generator[None, None, torch.Tensor]) -> None:
+        self.running = running
+        self.parts = parts
+        self.layers = layers
+        self.num_layers = 0
+        self.duration_s = 0.0
+
+
 class StepLoop:
     """The running requests of one model. Every call of `step` is at most one pass for chats and one for scoring.
 
@@ -90,7 +104,8 @@ class StepLoop:
         self._report = report
         self._max_rows = max_rows
         self._running: dict[Priority, list[_Running]] = {"chat": [], "scoring": []}
-        self._seconds_per_scored_token = 0.005
+        self._open_pass: _OpenPass | None = None
+        self._scoring_chunk = SCORING_CHUNK_TOKENS
         self._chat_s = 0.0  # spent on chats since the last pass for scoring …
         self._due_chat_s = 0.0  # … and how much of it has to pass before the next one
         self._scored_at = 0.0
@@ -125,13 +140,8 @@ class StepLoop:
         if chats:
             self._pass_for_chats(chats)
             self._chat_s += time.perf_counter() - started
-        scoring = self._running["scoring"]
-        if scoring and self._is_scoring_due():
-            current = scoring[0]
-            self._pass_for_scoring(current)
-            if not current.has_ended:  # they take turns
-                scoring.remove(current)
-                scoring.append(current)
+        if self._running["scoring"] and self._is_scoring_due():
+            self._score_for_a_while()
 
     def close(self) -> None:
         """Cancel everything."""
@@ -175,26 +185,67 @@ class StepLoop:
             return True
         return all(running.is_answered for running in chats) and self._chat_s >= self._due_chat_s
 
-    def _pass_for_scoring(self, running: _Running) -> None:
-        is_busy = bool(self._running["chat"])
-        aim_s = BUSY_SCORING_PASS_S if is_busy else SCORING_PASS_S
-        budget = max(16, min(SCORING_CHUNK_TOKENS, int(aim_s / self._seconds_per_scored_token)))
-        parts = []
-        num_tokens = 0
-        for fed in running.feds:
-            if not fed.is_done and num_tokens < budget:
-                part = self._plan_part(running, fed, budget - num_tokens, may_guess=False)
-                if part is not None:
-                    num_tokens += part.segment.num_tokens
-                    parts.append(part)
+    def _score_for_a_while(self) -> None:
+        """Carry the open pass for scoring forward, or open one, until its time at a stretch is used up."""
         started = time.perf_counter()
-        self._carry_out(parts)
+        until = started + (BUSY_SCORING_S if self._running["chat"] else SCORING_S)
+        while self._running["scoring"]:
+            if self._open_pass is None:
+                self._open_pass = self._begin_scoring(self._running["scoring"][0])
+            if self._open_pass is not None and self._advance_scoring(self._open_pass):
+                self._open_pass = None
+            if time.perf_counter() >= until:
+                break
         ended = time.perf_counter()
-        if num_tokens >= 16:  # fewer say little about many
-            self._seconds_per_scored_token = 0.5 * (self._seconds_per_scored_token + (ended - started) / num_tokens)
         self._due_chat_s = (ended - started) * (1 / SCORING_SHARE - 1)
         self._chat_s = 0.0
         self._scored_at = ended
+
+    def _begin_scoring(self, running: _Running) -> _OpenPass | None:
+        """Plan the next pass for a request that scores; None where the request ended by it."""
+        parts = []
+        budget = min(self._scoring_chunk, SCORING_CHUNK_TOKENS)
+        for fed in running.feds:
+            if not fed.is_done and budget > 0:
+                part = self._plan_part(running, fed, budget, may_guess=False)
+                if part is not None:
+                    budget -= part.segment.num_tokens
+                    parts.append(part)
+        if running.has_ended:
+            return None
+        network = running.job.lane.network
+        return _OpenPass(running, parts, network.forward_by_layers([part.segment for part in parts]))
+
+    def _advance_scoring(self, open_pass: _OpenPass) -> bool:
+        """Carry a pass forward by one part, and share out what it gives at its end; return whether it is done."""
+        running = open_pass.running
+        started = time.perf_counter()
+        open_pass.num_layers += 1
+        try:
+            next(open_pass.layers)
+            open_pass.duration_s += time.perf_counter() - started
+            return False
+        except StopIteration as stop:
+            logits: torch.Tensor | None = stop.value
+        except Exception as e:
+            logger.warning("A pass for scoring failed (%s); trying it anew.", type(e).__name__)
+            logits = None
+        open_pass.duration_s += time.perf_counter() - started
+        self._adapt_chunk(open_pass)
+        self._carry_out(open_pass.parts, logits)
+        scoring = self._running["scoring"]
+        if running in scoring:  # they take turns
+            scoring.remove(running)
+            scoring.append(running)
+        return True
+
+    def _adapt_chunk(self, done: _OpenPass) -> None:
+        """Read less at a time where a part of a pass takes longer than scoring may at a stretch, else more."""
+        part_s = done.duration_s / done.num_layers
+        if part_s > 2 * SCORING_S:
+            self._scoring_chunk = max(MIN_SCORING_CHUNK_TOKENS, self._scoring_chunk // 2)
+        elif part_s < SCORING_S:
+            self._scoring_chunk = min(SCORING_CHUNK_TOKENS, self._scoring_chunk * 2)
 
     def _plan_part(self, running: _Running, fed: _Fed, max_tokens: int, *, may_guess: bool) -> _Part | None:
         """Return what the next pass reads for a wish; None where the request ended by it, or has ended already."""
@@ -221,16 +272,20 @@ class StepLoop:
             return None
         return _Part(running, fed, segment, len(drafts))
 
-    def _carry_out(self, parts: Sequence[_Part]) -> None:
-        """Read the parts in one pass, choose tokens, and give every request whose wishes are fulfilled its answers."""
+    def _carry_out(self, parts: Sequence[_Part], logits: torch.Tensor | None = None) -> None:
+        """Read the parts in one pass, choose tokens, and give every request whose wishes are fulfilled its answers.
+
+        `logits` are those of the parts where they have been read already.
+        """
         parts = [part for part in parts if not part.running.has_ended]  # a later wish of it may have failed
         if not parts:
             return
         lane = parts[0].running.job.lane
         errors: list[tuple[_Running, Exception]] = []
-        for done, logits in self._read(lane, parts, errors):
+        pieces = self._read(lane, parts, errors) if logits is None else [(parts, logits)]
+        for done, found in pieces:
             try:
-                _share_out(done, logits, errors)
+                _share_out(done, found, errors)
             except Exception as e:
                 logger.exception("Choosing tokens failed for %d rows.", len(done))
                 errors += [(part.running, e.with_traceback(None)) for part in done]
@@ -303,6 +358,8 @@ class StepLoop:
 
     def _end(self, running: _Running, result: object, error: BaseException | None) -> None:
         running.feds = []
+        if self._open_pass is not None and self._open_pass.running is running:
+            self._open_pass = None
         running.job.steps.close()
         running.job.lane.cache.unreserve(running.job.num_blocks)
         self._running[running.work.priority].remove(running)

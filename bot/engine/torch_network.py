@@ -1,9 +1,9 @@
 """The network as transformers runs it, on any device: ragged rows over a paged KV cache, or no cache at all."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 # Before transformers is imported: with a dead network its hub look-ups can hang for ever.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -117,6 +117,15 @@ class TorchNetwork:
                 return torch.empty((0, self.vocab_size), device=self.device)
             return cast(torch.Tensor, self._head(hidden.index_select(0, batch.wanted)).float())
 
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        """Do what `forward` does, in one part."""
+        yield from ()
+        return self.forward(segments)
+
+    def make_twin(self) -> Self:
+        """Return itself: its passes have one part."""
+        return self
+
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of one block, in all layers."""
         with torch.inference_mode():
@@ -217,6 +226,15 @@ class CachelessNetwork:
                 ids = torch.tensor(part, dtype=torch.long).to(self.device)
                 hidden |= zip(part, self.model.base_model(ids, return_dict=True).last_hidden_state, strict=True)
         return hidden
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        """Do what `forward` does, in one part."""
+        yield from ()
+        return self.forward(segments)
+
+    def make_twin(self) -> Self:
+        """Return itself: its passes have one part."""
+        return self
 
     def copy_block(self, source: int, target: int) -> None:
         """Do nothing: nothing is kept in blocks."""

@@ -9,11 +9,11 @@ import gc
 import os
 import random
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import pytest
@@ -61,6 +61,13 @@ class FaultyNetwork(WatchedNetwork):
     ) -> None:
         super().__init__(network, num_blocks=num_blocks)
         self._poison, self._curse, self._burden = poison, curse, burden
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        yield from ()
+        return self.forward(segments)
+
+    def make_twin(self) -> Self:
+        return self
 
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Read the segments unless there is something in the way."""

@@ -2,10 +2,10 @@
 
 import gc
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -172,6 +172,13 @@ class RecordingNetwork:
                 content = hash(tuple(segment.ids[: at + 1]))
                 self.blocks[segment.blocks[at // BLOCK_TOKENS]][at % BLOCK_TOKENS] = content
         return torch.empty(0)
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        yield from ()
+        return self.forward(segments)
+
+    def make_twin(self) -> Self:
+        return self
 
     def copy_block(self, source: int, target: int) -> None:
         self.blocks[target] = list(self.blocks[source])

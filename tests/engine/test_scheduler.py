@@ -3,10 +3,10 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -50,6 +50,13 @@ class CountingNetwork:
         self.num_passes += 1
         self.used_in.add(threading.current_thread().name)
         return torch.zeros(sum(segment.num_logits for segment in segments), self.vocab_size)
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        yield from ()
+        return self.forward(segments)
+
+    def make_twin(self) -> Self:
+        return self
 
     def copy_block(self, source: int, target: int) -> None:
         pass
@@ -508,7 +515,11 @@ async def test_closing_does_not_wait_for_a_thread_that_hangs(tiny_llama: Path) -
     await until(lambda: not any(thread.name == "model" for thread in threading.enumerate()))
 
 
-def test_a_chat_waits_for_at_most_one_chunk_of_a_long_score(roomy_model: Callable[[str], Path]) -> None:
+def test_a_chat_waits_for_at_most_one_chunk_of_a_long_score(
+    roomy_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SCORING_S", "BUSY_SCORING_S"):  # one part of a pass at a stretch
+        monkeypatch.setattr(f"bot.engine.step_loop.{name}", 0.0)
     model, network = watch(load_pair(roomy_model("gpt2")).ours)
     shown: list[int] = []
 

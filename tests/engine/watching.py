@@ -1,6 +1,7 @@
 """Networks around a real one that take note of what is asked of it, and ways to run requests that arrive by steps."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,13 +42,27 @@ class WatchedNetwork:
 
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Let the real network read the segments. Raises ValueError for what the protocol forbids."""
+        self._note(segments)
+        return self.network.forward(segments)
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        """Let the real network read the segments in parts."""
+        self._note(segments)
+        return (yield from self.network.forward_by_layers(segments))
+
+    def make_twin(self) -> "WatchedNetwork":
+        """Return the real network's twin, watched together with it."""
+        twin = copy(self)
+        twin.network = self.network.make_twin()
+        return twin
+
+    def _note(self, segments: Sequence[Segment]) -> None:
         self._check(segments)
         for segment in segments:
             self._count_guesses(segment)
         self.passes.append(
             Pass(len(segments), sum(s.num_tokens for s in segments), sum(s.num_logits for s in segments))
         )
-        return self.network.forward(segments)
 
     def copy_block(self, source: int, target: int) -> None:
         """Let the real network copy a block."""
@@ -96,8 +111,8 @@ def watch(model: LoadedModel, *, num_blocks: int | None = None) -> tuple[LoadedM
 
 def on_network(model: LoadedModel, network: Network) -> LoadedModel:
     """Return `model` with `network`, and an empty cache, for writing and scoring."""
-    lane = Lane(network, PagedCache(network))
-    return replace(model, writing=lane, scoring=lane)
+    cache = PagedCache(network)
+    return replace(model, writing=Lane(network, cache), scoring=Lane(network.make_twin(), cache))
 
 
 @dataclass

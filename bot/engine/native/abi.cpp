@@ -5,10 +5,21 @@ extern "C" {
 
 void* native_create(const Config* config) {
     try {
-        return new Step(*config);
+        return new Step(std::make_shared<Model>(*config));
     } catch (const std::bad_alloc&) {
         return nullptr;
     } catch (const std::system_error&) {  // no thread to be had
+        return nullptr;
+    }
+}
+
+// A second step over the same weights and cache, for a pass that goes on while others come in between.
+void* native_create_twin(void* step) {
+    try {
+        return new Step(((Step*)step)->shared_model);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    } catch (const std::system_error&) {
         return nullptr;
     }
 }
@@ -62,20 +73,23 @@ float* native_vector(void* step, int layer, int which) {
 }
 
 // facts: for every segment start, number of tokens, number of logits, where its blocks begin in `blocks`.
-// Returns 0, or 1 where memory is missing.
-int native_forward(void* step, int num_segments, const int32_t* facts, const int32_t* ids, const int32_t* blocks,
+// They, `ids` and `logits` have to stay until the pass is done. Returns 0, or 1 where memory is missing.
+int native_begin(void* step, int num_segments, const int32_t* facts, const int32_t* ids, const int32_t* blocks,
                    float* logits) {
     try {
         std::vector<SegmentView> segments;
         segments.reserve(num_segments);
         for (int s = 0; s < num_segments; s++, facts += 4)
             segments.push_back({facts[0], facts[1], facts[2], 0, blocks + facts[3]});
-        ((Step*)step)->forward(segments, ids, logits);
+        ((Step*)step)->begin(segments, ids, logits);
         return 0;
     } catch (const std::bad_alloc&) {
         return 1;
     }
 }
+
+// Returns 1 when the pass is done, else 0.
+int native_advance(void* step, int num_layers) { return ((Step*)step)->advance(num_layers); }
 
 void native_copy_block(void* step, int source, int target) { ((Step*)step)->model.copy_block(source, target); }
 

@@ -14,7 +14,9 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "native_pack": (None, [c_void_p, c_int, c_int, c_int, c_int, c_int, c_void_p, c_int64, c_int64]),
     "native_pack_bias": (None, [c_void_p, c_int, c_int, c_int, c_int, c_int, c_void_p]),
     "native_vector": (c_void_p, [c_void_p, c_int, c_int]),
-    "native_forward": (c_int, [c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "native_create_twin": (c_void_p, [c_void_p]),
+    "native_begin": (c_int, [c_void_p, c_int, c_void_p, c_void_p, c_void_p, c_void_p]),
+    "native_advance": (c_int, [c_void_p, c_int]),
     "native_copy_block": (None, [c_void_p, c_int, c_int]),
 }
 

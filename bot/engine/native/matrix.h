@@ -2,7 +2,7 @@
 //
 // Whatever kernel computes it, one output is the same sum in the same order: float weights are added one input after
 // the other with one rounding each; int8 weights are multiplied with int16 inputs and added exactly within a group of
-// 256 inputs, and the groups are added in order. So a row's result does not depend on how many rows there are.
+// 64 inputs, and the groups are added in order. So a row's result does not depend on how many rows there are.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 #include "simd.h"
 
 constexpr int kPanel = 32;        // output channels in a panel
-constexpr int kGroup = 256;       // inputs that share a scale, both of int8 weights and of int16 inputs
+constexpr int kGroup = 64;        // inputs that share a scale, both of int8 weights and of int16 inputs
 constexpr int kTileInputs = 128;  // inputs of a float tile that stays in the first-level cache
 constexpr int kVectors = kPanel / kLanes;
 constexpr int kMaxRows = WIDE_REGISTERS ? 12 : 6;    // rows of one register block

@@ -2,7 +2,7 @@
 
 import ctypes
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +31,7 @@ class NativeNetwork:
     """The weights of one model with its KV cache; see Network. Used by one thread at a time.
 
     float32 computes what transformers computes, up to rounding. bfloat16 holds the weights in 16 bits and computes in
-    float32. int8 holds weights in 8 bits, a scale for each output channel and group of 256 inputs, and rounds a
+    float32. int8 holds weights in 8 bits, a scale for each output channel and group of 64 inputs, and rounds a
     product's inputs to 16 bits, a scale for each row and group. Keys and values are float32 with float32 weights, else
     16 bits. In each precision a row's result is the same to the bit, whatever its neighbours, however its prompt was
     cut into passes, and whatever the number of threads.
@@ -46,6 +46,8 @@ class NativeNetwork:
         self.num_blocks = num_blocks
         self._library = library
         self._step: int | None = step
+        self._shape = shape
+        self._num_layers = shape.num_layers
         self._logits = torch.empty(0)
 
     @classmethod
@@ -112,6 +114,28 @@ class NativeNetwork:
 
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
         """Read all segments in one pass; see Network.forward. Raises torch.OutOfMemoryError."""
+        arrays, logits = self._begin(segments)
+        self._library.native_advance(self._step, self._num_layers)
+        del arrays  # until here the step has read from them
+        return logits
+
+    def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
+        """Do what `forward` does in as many parts as there are layers; its twin may do passes in between."""
+        arrays, logits = self._begin(segments)
+        while not self._library.native_advance(self._step, 1):
+            yield
+        del arrays  # until here the step has read from them
+        return logits
+
+    def make_twin(self) -> "NativeNetwork":
+        """Return a network with the same weights and cache whose passes may come between the parts of one of these."""
+        twin = self._library.native_create_twin(self._find_step())
+        if not twin:
+            raise torch.OutOfMemoryError("A second step over the model does not fit into memory.")
+        return NativeNetwork(self._library, twin, self._shape, precision=self.precision, num_blocks=self.num_blocks)
+
+    def _begin(self, segments: Sequence[Segment]) -> tuple[object, torch.Tensor]:
+        """Plan a pass; return what has to stay in memory until it is done, and where its logits will be."""
         facts, ids, blocks = array("i"), array("i"), array("i")
         num_logits = 0
         for segment in segments:
@@ -121,8 +145,8 @@ class NativeNetwork:
             num_logits += segment.num_logits
         if self._logits.numel() < num_logits * self.vocab_size:
             self._logits = torch.empty(num_logits * self.vocab_size)
-        failed = self._library.native_forward(
-            self._step,
+        failed = self._library.native_begin(
+            self._find_step(),
             len(segments),
             facts.buffer_info()[0],
             ids.buffer_info()[0],
@@ -131,11 +155,16 @@ class NativeNetwork:
         )
         if failed:
             raise torch.OutOfMemoryError("The forward pass does not fit into memory.")
-        return self._logits[: num_logits * self.vocab_size].view(num_logits, self.vocab_size)
+        return (facts, ids, blocks), self._logits[: num_logits * self.vocab_size].view(num_logits, self.vocab_size)
+
+    def _find_step(self) -> int:
+        if self._step is None:
+            raise RuntimeError("The network was closed.")
+        return self._step
 
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of one block of the cache, in all layers."""
-        self._library.native_copy_block(self._step, source, target)
+        self._library.native_copy_block(self._find_step(), source, target)
 
     def close(self) -> None:
         """Give the memory back; nothing may be called afterwards."""

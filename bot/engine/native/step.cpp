@@ -38,7 +38,8 @@ Stage preparation_of(Stage stage) { return (Stage)((int)stage - 1); }
 
 }  // namespace
 
-Step::Step(const Config& config) : model(config), scratch_(std::max(1, config.num_threads)) {
+Step::Step(std::shared_ptr<Model> shared)
+    : shared_model(std::move(shared)), model(*shared_model), scratch_(std::max(1, model.config.num_threads)) {
     const Config& c = model.config;
     hidden_stride_ = round_up(c.hidden, kPanel) + 16;
     qkv_stride_ = round_up((c.num_heads + 2 * c.num_kv_heads) * c.head_dim, kPanel) + 16;
@@ -59,13 +60,13 @@ Step::Step(const Config& config) : model(config), scratch_(std::max(1, config.nu
         s.out.reserve(sizeof(float) * most_queries);
         s.joined.reserve(sizeof(float) * most_queries);
     }
-    pool_ = std::make_unique<Pool>(config.num_threads, (int)phases_.size(),
+    pool_ = std::make_unique<Pool>(c.num_threads, (int)phases_.size(),
                                    [this](int t, int phase, int piece, bool is_first) {
                                        run_piece(t, phase, piece, is_first);
                                    });
 }
 
-void Step::forward(const std::vector<SegmentView>& segments, const int32_t* ids, float* logits) {
+void Step::begin(const std::vector<SegmentView>& segments, const int32_t* ids, float* logits) {
     const Config& c = model.config;
     segments_ = segments;
     ids_ = ids;
@@ -82,6 +83,7 @@ void Step::forward(const std::vector<SegmentView>& segments, const int32_t* ids,
     }
     num_rows_ = (int)row_segment_.size();
     num_wanted_ = (int)wanted_.size();
+    next_phase_ = num_rows_ ? 0 : (int)phases_.size();
     if (num_rows_ == 0) return;
     plan_attention();
 
@@ -108,7 +110,18 @@ void Step::forward(const std::vector<SegmentView>& segments, const int32_t* ids,
         joins_ = std::make_unique<std::atomic<int>[]>(joins_size_);
     }
     for (size_t i = 0; i < phases_.size(); i++) num_pieces_[i] = count_pieces(phases_[i]);
-    pool_->run(num_pieces_);
+}
+
+bool Step::advance(int num_layers) {
+    const int num_phases = (int)phases_.size(), first = next_phase_;
+    const int last_layer = first < num_phases ? phases_[first].layer + num_layers : 0;
+    while (next_phase_ < num_phases && (phases_[next_phase_].layer < last_layer || last_layer >= model.config.num_layers))
+        next_phase_++;
+    if (first == next_phase_) return true;
+    present_pieces_.assign(num_phases, 0);
+    std::copy(num_pieces_.begin() + first, num_pieces_.begin() + next_phase_, present_pieces_.begin() + first);
+    pool_->run(present_pieces_);
+    return next_phase_ == num_phases;
 }
 
 void Step::add_attention(std::vector<AttentionPiece>& pieces, int segment, int first, int row) {

@@ -66,9 +66,13 @@ struct Prepared {
 
 class Step {
 public:
-    explicit Step(const Config& config);
-    void forward(const std::vector<SegmentView>& segments, const int32_t* ids, float* logits);
-    Model model;
+    explicit Step(std::shared_ptr<Model> shared);
+    // Plan a pass; `segments`' blocks, `ids` and `logits` have to stay where they are until it is done.
+    void begin(const std::vector<SegmentView>& segments, const int32_t* ids, float* logits);
+    // Carry it forward by some layers; returns whether it is done. The last layer goes together with the output.
+    bool advance(int num_layers);
+    const std::shared_ptr<Model> shared_model;  // several steps may compute with one model, one at a time
+    Model& model;
 
 private:
     struct Scratch {  // of one thread
@@ -98,7 +102,8 @@ private:
     std::vector<Phase> phases_;
     std::vector<Scratch> scratch_;
     std::vector<SegmentView> segments_;
-    std::vector<int> row_segment_, row_position_, wanted_, num_pieces_;
+    std::vector<int> row_segment_, row_position_, wanted_, num_pieces_, present_pieces_;
+    int next_phase_ = 0;
     std::vector<AttentionPiece> pieces_, last_pieces_;
     std::unique_ptr<std::atomic<int>[]> joins_;
     size_t joins_size_ = 0, num_partials_ = 0;
