@@ -317,12 +317,21 @@ async def test_a_model_without_chat_template_says_so(tiny_gpt2: Path) -> None:
     [
         ({"device": "cuda:99"}, "DEVICE=cuda:99 is not there; this machine has cpu"),
         ({"device": "toaster"}, "DEVICE=toaster is not there"),
-        ({"precision": "float16"}, "only float32"),
+        (
+            {"precision": "float64"},
+            r"^PRECISION takes auto or one of float32, bfloat16, float16, int8, not 'float64'\.$",
+        ),
     ],
 )
 async def test_a_wrong_setting_is_one_sentence(tiny_gpt2: Path, options: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         async with Engine.open(tiny_gpt2, name="tiny", **options):
+            pass
+
+
+async def test_a_precision_that_a_model_can_not_have_is_refused_in_one_sentence(tiny_openai_gpt: Path) -> None:
+    with pytest.raises(ModelError, match=r"^PRECISION=int8 is not to be had for this model on cpu; take auto\.$"):
+        async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", precision="int8"):
             pass
 
 
