@@ -13,13 +13,13 @@ from benchmarks.bench import (
     TRANSFORMERS_BFLOAT16,
     Bench,
 )
-from benchmarks.engines import Answer, Lag, measure_memory
+from benchmarks.engines import Answer, FirstTokens, Lag, measure_memory
 from benchmarks.models import GPT2
 from benchmarks.peers import CTRANSLATE2, LLAMA_CPP
-from benchmarks.rows import Row
+from benchmarks.rows import Row, percentile
 from benchmarks.start import measure_start
 from benchmarks.workers import WorkerError, run_apart
-from benchmarks.workloads import LABELS, SCORED_TOKENS, Question
+from benchmarks.workloads import LABELS, LONG_TOKENS, SCORED_TOKENS, Question
 
 _ONE_STREAM: Final = (TRANSFORMERS, TRANSFORMERS_BFLOAT16, FEWSHOT, FEWSHOT_FLOAT32, CTRANSLATE2, LLAMA_CPP)
 _REMEMBERING: Final = (FEWSHOT, FEWSHOT_FLOAT32, LLAMA_CPP)  # they keep what they read of a prompt's beginning
@@ -221,6 +221,42 @@ def loop_lag(bench: Bench) -> Iterator[Row]:
     yield from bench.rows("accept-p99", "ms", accepted)
 
 
+def first_token_while_scoring(bench: Bench) -> Iterator[Row]:
+    """The time to the first token after 64 tokens: with nothing else to do, and while 10,000 tokens are scored.
+
+    `extra_ms` is by how much the second median exceeds the first; `max_ms` is the longest that anyone waited.
+    """
+    sizes = bench.sizes
+
+    def make(_: int) -> tuple[Question, list[Question], list[Question]]:
+        text = bench.workload.question(LONG_TOKENS, 1)
+        idle, during = (bench.workload.arrivals(sizes.num_arrivals, most) for most in (0.1, sizes.pause_s))
+        return text, idle, during
+
+    found: dict[str, list[FirstTokens]] = bench.take_turns(
+        "ttft-while-scoring",
+        bench.among(FEWSHOT),
+        sizes.long_rounds,
+        make,
+        lambda engine, given: bench.call(engine, "first_tokens", *given),
+    )
+    for engine, rounds in found.items():
+        idle = [1000 * first_s for one in rounds for first_s in one.idle_s]
+        during = [1000 * first_s for one in rounds for first_s in one.scoring_s]
+        facts = {
+            "idle_ms": round(median(idle), 1),
+            "extra_ms": round(median(during) - median(idle), 1),
+            "p95_ms": round(percentile(during, 95), 1),
+            "max_ms": round(max(during), 1),
+            "num_arrivals": len(during),
+        }
+        yield from bench.rows("ttft-idle-64", "ms", {engine: [1000 * median(one.idle_s) for one in rounds]})
+        medians = [1000 * median(one.scoring_s) for one in rounds]
+        yield from bench.rows("ttft-while-scoring", "ms", {engine: medians}, more={engine: facts})
+        p95s = [1000 * percentile(one.scoring_s, 95) for one in rounds]
+        yield from bench.rows("ttft-while-scoring-p95", "ms", {engine: p95s})
+
+
 def start(bench: Bench) -> Iterator[Row]:
     """From a warm start to the first answer that needs the model's thread, beyond `import torch, transformers`."""
     bench.progress.show(f"{bench.model} · start")
@@ -279,6 +315,10 @@ CASES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Bench], Iterator[Row]
     "ttft": (("ttft-cold-512", "ttft-warm-512"), first_token),
     "score": (("score-1024",), score),
     "classify": (("classify-4",), classify),
+    "while-scoring": (
+        ("ttft-idle-64", "ttft-while-scoring", "ttft-while-scoring-p95"),
+        first_token_while_scoring,
+    ),
     "lag": (("loop-lag-p99", "accept-p99"), loop_lag),
     "start": (("start",), start),
     "memory": (("peak-memory",), memory),

@@ -45,6 +45,14 @@ class Lag:
     num_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """Seconds to the first token of each question: while the engine did nothing else, and while it scored a text."""
+
+    idle_s: Sequence[float]
+    scoring_s: Sequence[float]
+
+
 def sampling_of(question: Question) -> SamplingParams:
     """Return the options of a question: greedy, or the bot's own."""
     if question.is_sampled:
@@ -113,6 +121,13 @@ class FewshotRunner:
         """
         return self._loop.run_until_complete(self._lag(questions, arrivals, duration_s))
 
+    def first_tokens(self, text: Question, idle: Sequence[Question], during: Sequence[Question]) -> FirstTokens:
+        """Answer the questions `idle` in turn, then those of `during` as long as the scoring of `text` goes on.
+
+        Scoring that outlasts them is cancelled. Raises RuntimeError where it ended before anything was answered.
+        """
+        return self._loop.run_until_complete(self._first_tokens(text, idle, during))
+
     def close(self) -> None:
         """Close the engine."""
         self._loop.run_until_complete(self._stack.aclose())
@@ -130,6 +145,23 @@ class FewshotRunner:
         ended = time.perf_counter()
         num_tokens = len(generation.completions[0].token_ids)
         return Answer((first or ended) - arrived, ended - arrived, ended - started, num_tokens)
+
+    async def _first_tokens(self, text: Question, idle: Sequence[Question], during: Sequence[Question]) -> FirstTokens:
+        idle_s = [(await self._answer(question, time.perf_counter())).first_s for question in idle]
+        scoring = asyncio.create_task(self._engine.score(text.text))
+        scoring_s = []
+        for question in during:
+            first_s = (await self._answer(question, time.perf_counter())).first_s
+            if scoring.done():  # perhaps before the first token: that answer does not count
+                break
+            scoring_s.append(first_s)
+        scoring.cancel()
+        (result,) = await asyncio.gather(scoring, return_exceptions=True)
+        if isinstance(result, Exception):
+            raise result
+        if not scoring_s:
+            raise RuntimeError("the text was scored before anybody was answered")
+        return FirstTokens(idle_s, scoring_s)
 
     async def _lag(self, questions: Sequence[Question], arrivals: Sequence[Question], duration_s: float) -> Lag:
         idle = await measure_lateness(time.perf_counter() + min(1.0, duration_s / 4))

@@ -14,6 +14,7 @@ from bot.core.template import PromptTemplate, parse_template
 PROMPTS_DIR: Final = Path(__file__).resolve().parent.parent / "prompts"
 PREFIX_TOKENS: Final = 512
 SCORED_TOKENS: Final = 1024
+LONG_TOKENS: Final = 10_000  # of a text whose scoring takes so long that people write meanwhile
 LABELS: Final = (" Positive", " Negative", " Neutral", " Mixed")
 # Templates whose prompts repeat themselves, as few-shot prompts do.
 FEW_SHOT: Final = ("question-answer", "sentiment", "translate-en-fr")
@@ -27,7 +28,8 @@ _PROSE: Final = Path(__file__).with_name("prose.txt")  # Alice's Adventures in W
 class Question:
     """A prompt, as text and as the tokens it is, with what is wanted: `max_new_tokens` more of them.
 
-    It is greedy, or sampled with the bot's own options. It arrives `arrival_s` after the first one.
+    It is greedy, or sampled with the bot's own options. It arrives `arrival_s` after the first one of those it is asked
+    with, or, where they are asked in turn, after the answer before it.
     """
 
     text: str
@@ -48,11 +50,24 @@ class Sizes:
     scale: int = 1
     lag_s: float = 10.0
     starts: int = 3
+    long_rounds: int = 2
+    num_arrivals: int = 24  # at most, while a long text is scored …
+    pause_s: float = 2.0  # … each so long, at most, after the one before was answered
 
     @classmethod
     def quick(cls) -> "Sizes":
         """Return the sizes that show that all works, not how fast it is."""
-        return cls(rounds=1, serve_rounds=1, few_shot_rounds=1, scale=4, lag_s=1.0, starts=1)
+        return cls(
+            rounds=1,
+            serve_rounds=1,
+            few_shot_rounds=1,
+            scale=4,
+            lag_s=1.0,
+            starts=1,
+            long_rounds=1,
+            num_arrivals=6,
+            pause_s=0.1,
+        )
 
 
 class Workload:
@@ -114,6 +129,13 @@ class Workload:
         return [
             replace(self.question(prompt // self._scale, answer // self._scale, is_sampled=True), arrival_s=arrival)
             for (prompt, answer), arrival in zip(_repeat(_LENGTHS, num), [0.0, *arrivals], strict=True)
+        ]
+
+    def arrivals(self, num: int, pause_s: float) -> list[Question]:
+        """Return `num` short sampled questions, each at a random time within `pause_s` after the answer before it."""
+        return [
+            replace(self.question(64, 8, is_sampled=True), arrival_s=self._random.uniform(0, pause_s))
+            for _ in range(num)
         ]
 
     def _encode(self, text: str) -> list[int]:

@@ -24,6 +24,7 @@ ASKED_FOR = {
     "serve-32",
     "ttft-cold-512",
     "ttft-warm-512",
+    "ttft-while-scoring",
     "score-1024",
     "classify-4",
     "loop-lag-p99",
@@ -77,6 +78,14 @@ def test_ratios_are_to_transformers_in_the_same_run(rows: list[dict[str, Any]]) 
         assert ours["ratio"] == pytest.approx(theirs["value"] / ours["value"], rel=1e-3)
     warm, cold = of["ttft-warm-512", "fewshot"], of["ttft-cold-512", "transformers"]
     assert warm["ratio"] == pytest.approx(cold["value"] / warm["value"], rel=1e-3)
+
+
+def test_the_wait_while_a_text_is_scored_is_given_beside_the_idle_one(rows: list[dict[str, Any]]) -> None:
+    (row,) = (row for row in rows if row["case"] == "ttft-while-scoring")
+    assert row["engine"] == "fewshot"
+    assert row["extra_ms"] == pytest.approx(row["value"] - row["idle_ms"], abs=0.2)
+    assert row["max_ms"] >= row["p95_ms"] > 0
+    assert row["num_arrivals"] >= 1
 
 
 def test_rows_become_tables_and_the_last_of_each_kind_counts(tmp_path: Path) -> None:
