@@ -10,15 +10,38 @@ from numpy.typing import NDArray
 
 from bot.core.sampling import SamplingParams
 from bot.engine.draws import Draws, DrawStream
-from bot.errors import GenerationError
+from bot.errors import FewshotError, GenerationError
 
 NO_NUMBERS: Final = "The model gave no usable numbers for this text."
+UNKNOWN_TOKEN: Final = "A token of this text is unknown to the model."
+_NO_MEMORY: Final = "The device has not enough memory for this request; make it shorter."
+_BROKEN: Final = "Choosing the next token failed."
 NO_TOKEN: Final = "The options leave the model no token to choose; lower no_repeat_ngram_size."
 # Below this a temperature divides logits beyond float32; the likeliest token has all the mass long before.
 _COLDEST: Final = 1e-5
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
+
+
+def check_ids(ids: Sequence[int], vocab_size: int) -> None:
+    """Raise GenerationError for a token outside the vocabulary.
+
+    What comes after it doesn't look again: C++ would write beyond its arrays, and a GPU would end the whole process.
+    """
+    if len(ids) and not 0 <= min(ids) <= max(ids) < vocab_size:
+        raise GenerationError(UNKNOWN_TOKEN)
+
+
+def as_error(error: Exception) -> GenerationError:
+    """Return what a row gets for its result where choosing for it raised `error`."""
+    if isinstance(error, GenerationError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return GenerationError(_NO_MEMORY)
+    result = GenerationError(str(error) if isinstance(error, FewshotError) else _BROKEN)
+    result.__cause__ = error
+    return result
 
 
 class TokenChooser:
@@ -36,9 +59,12 @@ class TokenChooser:
         self._rows: dict[int, RowMemory] = {}
 
     def remember(self, index: int, ids: Sequence[int], vocab_size: int) -> "RowMemory":
-        """Return what row `index` has said, brought up to date with its tokens `ids`."""
+        """Return what row `index` has said, brought up to date with its tokens `ids`.
+
+        Raises GenerationError for a token outside the vocabulary.
+        """
         memory = self._rows.get(index)
-        if memory is None or not memory.is_start_of(ids):
+        if memory is None or memory.vocab_size != vocab_size or not memory.is_start_of(ids):
             memory = self._rows[index] = RowMemory(self.params, vocab_size)
         memory.extend(ids)
         return memory
@@ -70,6 +96,7 @@ class RowMemory:
     """What one row has said, as the penalties need it: kept from step to step, a new token costs no second look."""
 
     def __init__(self, params: SamplingParams, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
         self._ngram_size = params.no_repeat_ngram_size
         self._num_known = 0
         self._last_id = -1
@@ -84,15 +111,13 @@ class RowMemory:
         return known <= len(ids) and (known == 0 or ids[known - 1] == self._last_id)
 
     def extend(self, ids: Sequence[int]) -> None:
-        """Take in the tokens of `ids` that are new."""
+        """Take in the tokens of `ids` that are new. Raises GenerationError for one outside the vocabulary."""
         known, size = self._num_known, self._ngram_size
-        if self.is_seen is not None and known < len(ids):
-            new = ids[known:]
-            if min(new) < 0:
-                raise GenerationError("A token of this text is unknown to the model.")
+        new = ids[known:]
+        check_ids(new, self.vocab_size)
+        if self.is_seen is not None:
             for token_id in new:
-                if token_id < len(self.is_seen):  # a token above the network's last row of logits can't be chosen
-                    self.is_seen[token_id] = True
+                self.is_seen[token_id] = True
         if size:
             for end in range(max(known, size - 1), len(ids)):
                 self._followers.setdefault(tuple(ids[end - size + 1 : end]), []).append(ids[end])

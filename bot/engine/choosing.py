@@ -2,24 +2,30 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import torch
 
-from bot.engine.choices import NO_NUMBERS, NO_TOKEN, Choice, Chosen, OpenRow, TokenChooser
+from bot.engine.choices import (
+    NO_NUMBERS,
+    NO_TOKEN,
+    Choice,
+    Chosen,
+    OpenRow,
+    TokenChooser,
+    as_error,
+    check_ids,
+)
 from bot.engine.draws import Draws, DrawStream
 from bot.engine.exact_choosing import choose_as_transformers
 from bot.engine.native.row_chooser import RowChooser, find_row_chooser
 from bot.engine.native_choosing import can_choose_natively, choose_natively
 from bot.engine.numpy_choosing import choose_among_candidates, choose_by_quotients
-from bot.errors import FewshotError, GenerationError
+from bot.errors import GenerationError
 
 __all__ = ["Choice", "Chosen", "TokenChooser", "choose_tokens"]
 
 _log = logging.getLogger(__name__)
-
-_BROKEN: Final = "Choosing the next token failed."
 
 Results = dict[int, Chosen | GenerationError]
 
@@ -36,7 +42,7 @@ def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chose
         try:
             rows.append(_open_row(at, choice, logits.shape[1]))
         except Exception as e:
-            results[at] = _as_error(e)
+            results[at] = as_error(e)
     native = find_row_chooser()
     if native is not None and can_choose_natively(native, logits, rows):
         left = _choose_natively(native, logits, rows, results)
@@ -48,27 +54,25 @@ def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chose
 
 
 def _open_row(at: int, choice: Choice, vocab_size: int) -> OpenRow:
-    if choice.allowed is not None and not all(0 <= token_id < vocab_size for token_id in choice.allowed):
-        raise GenerationError("A token of this text is unknown to the model.")
+    """Look at every number of the row that will be an index. Raises what is wrong with it."""
+    if choice.allowed is not None:
+        check_ids(choice.allowed, vocab_size)
+    if not 0 <= choice.index < choice.chooser.params.n:
+        raise GenerationError("The request has no continuation of this number.")
     return OpenRow(at, choice, choice.chooser.remember(choice.index, choice.ids, vocab_size))
-
-
-def _as_error(error: Exception) -> GenerationError:
-    if isinstance(error, GenerationError):
-        return error
-    if isinstance(error, torch.OutOfMemoryError):
-        return GenerationError("The device has not enough memory for this request; make it shorter.")
-    result = GenerationError(str(error) if isinstance(error, FewshotError) else _BROKEN)
-    result.__cause__ = error
-    return result
 
 
 def _choose_natively(
     native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow], results: Results
 ) -> list[OpenRow]:
     """Choose in C++ for the rows where that proves the result; return the others, with their draws."""
+    try:
+        found = choose_natively(native, logits, rows)
+    except MemoryError:  # nothing has been drawn
+        _log.warning("There was no memory to choose for %d rows at once; numpy tries", len(rows))
+        return _choose_in_numpy(logits, rows, results)
     left = []
-    for row, chosen in zip(rows, choose_natively(native, logits, rows), strict=True):
+    for row, chosen in zip(rows, found, strict=True):
         if chosen is not None:
             results[row.at] = chosen
         else:
@@ -79,12 +83,7 @@ def _choose_natively(
 
 def _choose_in_numpy(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> list[OpenRow]:
     """Choose for the rows where a part of the work proves the result; return the others, with their draws."""
-    draws: dict[DrawStream, Draws] = {}
-    for row in rows:
-        if row.stream is not None:
-            if row.stream not in draws:
-                draws[row.stream] = row.stream.draw(logits.shape[1])
-            row.draws = draws[row.stream]
+    rows = _take_draws(logits.shape[1], rows, results)
     try:
         results |= choose_among_candidates(logits, rows)
     except Exception:
@@ -96,8 +95,24 @@ def _choose_in_numpy(logits: torch.Tensor, rows: Sequence[OpenRow], results: Res
                 if chosen is not None:
                     results[row.at] = chosen
             except Exception as e:
-                results[row.at] = _as_error(e)
+                results[row.at] = as_error(e)
     return [row for row in rows if row.at not in results]
+
+
+def _take_draws(vocab_size: int, rows: Sequence[OpenRow], results: Results) -> list[OpenRow]:
+    """Let each request's draws take one step; return the rows that have theirs."""
+    draws: dict[DrawStream, Draws] = {}
+    ready = []
+    for row in rows:
+        try:
+            if row.stream is not None:
+                if row.stream not in draws:
+                    draws[row.stream] = row.stream.draw(vocab_size)
+                row.draws = draws[row.stream]
+            ready.append(row)
+        except Exception as e:
+            results[row.at] = as_error(e)
+    return ready
 
 
 def _choose_alone(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> None:
@@ -107,7 +122,7 @@ def _choose_alone(logits: torch.Tensor, rows: Sequence[OpenRow], results: Result
         try:
             launched.append((row.at, choose_as_transformers(logits[row.at], row)))
         except Exception as e:
-            results[row.at] = _as_error(e)
+            results[row.at] = as_error(e)
     if not launched:
         return
     for (at, _), values in zip(launched, torch.stack([found for _, found in launched]).tolist(), strict=True):

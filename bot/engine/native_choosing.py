@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bot.engine.choices import Chosen, OpenRow
-from bot.engine.native.row_chooser import ChoiceRow, RowChooser
+from bot.engine.choices import Chosen, OpenRow, as_error
+from bot.engine.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChooser
+from bot.errors import GenerationError
 
 
 class _NativeRow:
@@ -27,7 +28,7 @@ class _NativeRow:
         if stream is not None and stream.windows is not None:
             self.stream = (stream.windows.ctypes.data, params.n)
             self.struct.temperature = params.temperature
-            self.struct.top_k = params.top_k
+            self.struct.top_k = min(params.top_k, MAX_TOP_K)
             self.struct.window = stream.windows[row.choice.index].ctypes.data
             self.struct.moves_on = params.n == 1
             if params.top_p < 1:
@@ -44,6 +45,11 @@ class _NativeRow:
         else:
             struct.allowed, struct.num_allowed = self.arrays[1].buffer_info()[0], len(allowed)
 
+    def read_result(self) -> Chosen | None:
+        """Return what C++ has chosen; None where that is not proven."""
+        token = self.struct.token
+        return None if token < 0 else Chosen(token, self.struct.logprob)
+
 
 def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:
     """Say whether the logits and the draws of all rows lie where C++ can read them."""
@@ -52,23 +58,36 @@ def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence
     return all(row.stream is None or row.stream.native is native for row in rows)
 
 
-def choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> list[Chosen | None]:
+def choose_natively(
+    native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]
+) -> list[Chosen | GenerationError | None]:
     """Choose the token of each row, None where the result is not proven; each request's draws take one step.
 
-    Raises MemoryError.
+    Raises MemoryError where there is none for all rows together; then nothing has been drawn.
     """
     streams: dict[tuple[int, int], None] = {}
-    found = []
+    found: list[_NativeRow | GenerationError] = []
     for row in rows:
-        memory, allowed = row.memory, row.choice.allowed
-        one = memory.native
-        if one is None:
-            one = memory.native = _NativeRow(row)
-        if memory.banned or allowed is not None or one.arrays:
-            one.set_lists(memory.banned, allowed)
-        one.struct.at = row.at
-        if one.stream is not None:
-            streams[one.stream] = None
-        found.append(one)
-    native.choose(logits.data_ptr(), logits.shape[1], [one.address for one in found], list(streams))
-    return [None if (token := one.struct.token) < 0 else Chosen(token, one.struct.logprob) for one in found]
+        try:
+            one = _prepare(row)
+        except Exception as e:
+            found.append(as_error(e))
+        else:
+            found.append(one)
+            if one.stream is not None:
+                streams[one.stream] = None
+    addresses = [one.address for one in found if isinstance(one, _NativeRow)]
+    native.choose(logits.data_ptr(), logits.shape[1], addresses, list(streams))
+    return [one.read_result() if isinstance(one, _NativeRow) else one for one in found]
+
+
+def _prepare(row: OpenRow) -> _NativeRow:
+    """Return the row as C++ reads it for this step. Raises whatever its options are not fit for."""
+    memory, allowed = row.memory, row.choice.allowed
+    one: _NativeRow | None = memory.native
+    if one is None:
+        one = memory.native = _NativeRow(row)
+    if memory.banned or allowed is not None or one.arrays:
+        one.set_lists(memory.banned, allowed)
+    one.struct.at = row.at
+    return one

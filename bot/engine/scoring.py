@@ -9,6 +9,7 @@ from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, TokenScore
 from bot.engine.loading import LoadedModel
+from bot.engine.log_sums import log_sums
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.tokenizing import EncodedText, replace_surrogates
 from bot.engine.work import Feed, Job, Steps
@@ -59,7 +60,7 @@ def _score_piece(
 ) -> tuple[list[float], list[tuple[Expected, ...]]]:
     """Return the log-probability of each target, and the likeliest tokens there, from logits (len(targets), vocab)."""
     wanted = torch.tensor(list(targets), device=logits.device)
-    totals = logits.logsumexp(dim=-1)
+    totals = log_sums(logits)
     found = (logits.gather(1, wanted[:, None])[:, 0] - totals).tolist()
     if not num_expected:
         return found, [()] * len(found)
@@ -122,7 +123,7 @@ def _score_tails(
 
                 def take(first: int, logits: torch.Tensor, at: int = at, tail: Sequence[int] = tail) -> None:
                     targets = torch.tensor(tail[first + 1 : first + 1 + logits.shape[0]], device=logits.device)
-                    found = logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=-1)
+                    found = logits.gather(1, targets[:, None])[:, 0] - log_sums(logits)
                     totals[at] += float(found.sum())
 
                 feeds.append(Feed(branch, take=take, num_logits=len(tail) - 1))

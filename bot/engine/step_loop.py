@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import torch
 
 from bot.engine.choosing import Choice, Chosen, choose_tokens
+from bot.engine.log_sums import are_finite
 from bot.engine.network import Segment
 from bot.engine.work import Answer, Feed, Job, Lane, Priority, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError
@@ -455,8 +456,7 @@ def _verify_drafts(part: _Part, found: "list[Chosen | GenerationError]", logits:
 
 
 def _hand_over(part: _Part, logits: torch.Tensor) -> None:
-    # A maximum is NaN if any logit is, and infinite if any is.
-    if not bool(torch.isfinite(logits.amax(dim=-1)).all()):
+    if not are_finite(logits):
         raise GenerationError("The model gave no usable numbers for this text.")
     feed = part.fed.feed
     if feed.take is None:

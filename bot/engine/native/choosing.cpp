@@ -44,24 +44,51 @@ INLINE F32 exponential_of_negative(F32 x) {
 
 INLINE F32 larger(F32 a, F32 b) { return a > b ? a : b; }
 
-// Copy a row's logits to scores, padded with minus infinity. Returns log(sum(exp(logits))); not finite where a logit
-// is not a number or infinite, or all are minus infinity.
-float copy_logits(const float* logits, int vocab_size, Scratch& s) {
-    std::memcpy(s.scores.data(), logits, sizeof(float) * vocab_size);
-    const int padded = pad(vocab_size);
-    std::fill(s.scores.begin() + vocab_size, s.scores.begin() + padded, -kInf);
-    F32 best = splat(-kInf);
-    for (int i = 0; i < padded; i += kLanes) best = larger(load<F32>(&s.scores[i]), best);
-    const float largest = max_lanes(best);
-    double total = 0;
-    for (int chunk = 0; chunk < padded; chunk += kChunk) {
-        F32 sum = {};
-        for (int i = chunk; i < chunk + kChunk; i += kLanes) {
-            sum += exponential_of_negative(load<F32>(&s.scores[i]) - splat(largest));
+// Call work(chunk) for kChunk values after another; what does not fill the last chunk is minus infinity there.
+template <class Work>
+INLINE void for_chunks(const float* values, int count, Work work) {
+    const int whole = count / kChunk * kChunk;
+    for (int i = 0; i < whole; i += kChunk) work(values + i);
+    if (whole == count) return;
+    float rest[kChunk];
+    std::memcpy(rest, values + whole, sizeof(float) * (count - whole));
+    std::fill(rest + (count - whole), rest + kChunk, -kInf);
+    work(rest);
+}
+
+// Return the largest value, and what is no number where there is one like that.
+float find_maximum(const float* values, int count) {
+    F32 best = splat(-kInf), no_number = {};
+    for_chunks(values, count, [&](const float* chunk) {
+        for (int i = 0; i < kChunk; i += kLanes) {
+            const F32 value = load<F32>(chunk + i);
+            best = larger(value, best);
+            no_number = value == value ? no_number : value;
         }
+    });
+    return max_lanes(best) + sum_lanes(no_number);
+}
+
+// Return log(sum(exp(values))); not finite where one is not a number or infinite, or all are minus infinity.
+float find_log_sum(const float* values, int count) {
+    F32 best = splat(-kInf);
+    for_chunks(values, count, [&](const float* chunk) {
+        for (int i = 0; i < kChunk; i += kLanes) best = larger(load<F32>(chunk + i), best);
+    });
+    const F32 largest = splat(max_lanes(best));
+    double total = 0;
+    for_chunks(values, count, [&](const float* chunk) {
+        F32 sum = {};
+        for (int i = 0; i < kChunk; i += kLanes) sum += exponential_of_negative(load<F32>(chunk + i) - largest);
         total += sum_lanes(sum);
-    }
-    return (float)(largest + std::log(total));
+    });
+    return (float)(largest[0] + std::log(total));
+}
+
+// Copy a row's logits to scores, padded with minus infinity.
+void copy_logits(const float* logits, int vocab_size, Scratch& s) {
+    std::memcpy(s.scores.data(), logits, sizeof(float) * vocab_size);
+    std::fill(s.scores.begin() + vocab_size, s.scores.begin() + pad(vocab_size), -kInf);
 }
 
 void apply_options(const ChoiceRow& row, const float* logits, int vocab_size, Scratch& s) {
@@ -285,7 +312,8 @@ void choose_row(ChoiceRow& row, const float* logits, int vocab_size, Scratch& s)
         if (row.moves_on)
             std::memcpy(row.window + kWindow, &s.words[2 * (size_t)vocab_size], sizeof(uint32_t) * kWindow);
     }
-    const float log_sum = copy_logits(logits, vocab_size, s);
+    copy_logits(logits, vocab_size, s);
+    const float log_sum = find_log_sum(s.scores.data(), pad(vocab_size));
     if (!std::isfinite(log_sum)) return;
     apply_options(row, logits, vocab_size, s);
     const int padded = pad(vocab_size);
@@ -312,7 +340,7 @@ void Scratch::prepare(int vocab_size) {
 
 Chooser::Chooser(int num_threads)
     : scratch_(num_threads),
-      pool_(num_threads, 2, [this](int thread, int phase, int piece, bool) { work(thread, phase, piece); }) {}
+      pool_(num_threads, 3, [this](int thread, int phase, int piece, bool) { work(thread, phase, piece); }) {}
 
 void Chooser::choose(int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows,
                      const float* logits, int vocab_size) {
@@ -323,7 +351,7 @@ void Chooser::choose(int num_streams, const ChoiceStream* streams, int num_rows,
     logits_ = logits;
     vocab_size_ = vocab_size;
     if (num_rows > 1) {
-        pool_.run({num_streams, num_rows});
+        pool_.run({num_streams, num_rows, 0});
         return;
     }
     // A row alone is done before another thread has woken up.
@@ -331,8 +359,22 @@ void Chooser::choose(int num_streams, const ChoiceStream* streams, int num_rows,
     for (int i = 0; i < num_rows; i++) work(0, 1, i);
 }
 
+void Chooser::reduce(Reduction reduction, const float* logits, int num_rows, int vocab_size, float* out) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    reduction_ = reduction;
+    logits_ = logits;
+    vocab_size_ = vocab_size;
+    reduced_ = out;
+    if (num_rows > 1) pool_.run({0, 0, num_rows});
+    else if (num_rows == 1) work(0, 2, 0);
+}
+
 void Chooser::work(int thread, int phase, int piece) {
     Scratch& s = scratch_[thread];
+    if (phase == 2) {
+        reduced_[piece] = reduction_(logits_ + (size_t)piece * vocab_size_, vocab_size_);
+        return;
+    }
     if (phase == 1) {
         ChoiceRow& row = *rows_[piece];
         choose_row(row, logits_ + (size_t)row.at * vocab_size_, vocab_size_, s);
@@ -344,6 +386,16 @@ void Chooser::work(int thread, int phase, int piece) {
     for (int64_t row = 0; row < stream.num_rows; row++)
         move_on(stream.windows + row * kWindow, stream.windows + (row + 1) * kWindow, 2 * (int64_t)vocab_size_,
                 s.words.data());
+}
+
+static int reduce_rows(void* chooser, Reduction reduction, const float* logits, int num_rows, int vocab_size,
+                       float* out) {
+    try {
+        ((Chooser*)chooser)->reduce(reduction, logits, num_rows, vocab_size, out);
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
+    }
 }
 
 extern "C" {
@@ -368,6 +420,17 @@ int native_choose(void* chooser, int num_streams, const ChoiceStream* streams, i
     } catch (const std::bad_alloc&) {
         return 1;
     }
+}
+
+// Write log(sum(exp(logits))) of each row to `out`; not finite where a logit is not a number or infinite, or all are
+// minus infinity. Returns as above.
+int native_log_sums(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
+    return reduce_rows(chooser, find_log_sum, logits, num_rows, vocab_size, out);
+}
+
+// Write the largest logit of each row to `out`; not a number where a logit is none. Returns as above.
+int native_maxima(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
+    return reduce_rows(chooser, find_maximum, logits, num_rows, vocab_size, out);
 }
 
 // Write the `count` numbers of 64 bits that follow a window, and the window behind them. Returns as above.

@@ -48,12 +48,17 @@ struct alignas(64) Scratch {
     void prepare(int vocab_size);
 };
 
+// What is worked out of one row: its values and how many there are in, one number out.
+using Reduction = float (*)(const float*, int);
+
 class Chooser {
 public:
     explicit Chooser(int num_threads);
     // Raises std::bad_alloc before any row has changed.
     void choose(int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows, const float* logits,
                 int vocab_size);
+    // Write one number for each row to `out`.
+    void reduce(Reduction reduction, const float* logits, int num_rows, int vocab_size, float* out);
 
 private:
     void work(int thread, int phase, int piece);
@@ -62,6 +67,8 @@ private:
     std::vector<Scratch> scratch_;
     const ChoiceStream* streams_ = nullptr;
     ChoiceRow* const* rows_ = nullptr;
+    Reduction reduction_ = nullptr;
+    float* reduced_ = nullptr;
     const float* logits_ = nullptr;
     int vocab_size_ = 0;
     Pool pool_;  // last: its threads use what is above

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_WORDS: Final = 624  # of a Mersenne twister
+MAX_TOP_K: Final = 2**31 - 1  # ctypes would cut a larger number short, to any other
 _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "native_create_chooser": (c_void_p, [c_int]),
     "native_choose": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p, c_int]),
+    "native_log_sums": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p]),
+    "native_maxima": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p]),
     "native_draw_words": (c_int, [c_void_p, c_void_p, c_void_p, c_int64]),
 }
 
@@ -64,6 +67,19 @@ class RowChooser:
             vocab_size,
         )
         if failed:
+            raise MemoryError
+
+    def find_log_sums(self, logits: int, num_rows: int, vocab_size: int, out: int) -> None:
+        """Write log(sum(exp(logits))) of each row to `out`; both are addresses of float32. Raises MemoryError.
+
+        It is not finite where a logit is NaN or infinity, or all are minus infinity.
+        """
+        if self._library.native_log_sums(self._chooser, logits, num_rows, vocab_size, out):
+            raise MemoryError
+
+    def find_maxima(self, logits: int, num_rows: int, vocab_size: int, out: int) -> None:
+        """Write the largest logit of each row to `out`, NaN where any is: as `find_log_sums`."""
+        if self._library.native_maxima(self._chooser, logits, num_rows, vocab_size, out):
             raise MemoryError
 
     def open_windows(self, key: NDArray[np.uint32], num_rows: int) -> Windows:
