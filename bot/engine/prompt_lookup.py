@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _NGRAM: Final = 3  # so many last tokens must have stood there before …
-_SHORT_NGRAM: Final = 2  # … or so many, where that has paid
+_SHORT_NGRAM: Final = 2  # … or so many, where the longer n-gram has not stood there before
 MAX_DRAFTS: Final = 3
 _TRUSTED: Final = 0.3  # share of right guesses below which only every so many steps are guessed
 _PAUSE_STEPS: Final = 8
