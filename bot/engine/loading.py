@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 # Before transformers is imported: with a dead network its hub look-ups can hang for ever.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from bot.core.results import ModelInfo, PrecisionFigures
 from bot.engine.model_folder import ModelConfigFacts, check_model_folder
+from bot.engine.native.native_network import NativeNetwork
 from bot.engine.networks import PRECISIONS, open_network
 from bot.engine.paged_cache import PagedCache
 from bot.engine.precision import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
@@ -27,6 +28,8 @@ from bot.engine.work import Lane
 from bot.errors import ModelError
 
 logger = logging.getLogger(__name__)
+
+_NUM_THREADS: Final = torch.get_num_threads()  # as torch would have it, before anything here changed it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +116,7 @@ def measure_model(
 
 
 def _set_up(num_threads: int | None) -> None:
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
+    torch.set_num_threads(num_threads or _NUM_THREADS)
     torch.set_float32_matmul_precision("highest")  # no TF32: figures mean the same on every device
     torch.backends.cudnn.allow_tf32 = False
     transformers_logging.disable_progress_bar()
@@ -180,6 +182,9 @@ def _load(
         scoring = Lane(network.make_twin(), writing.cache)
     else:
         scoring = _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
+    if isinstance(network, NativeNetwork):
+        # What torch still does is small, and its threads spin for a while after each call, on the step's processors.
+        torch.set_num_threads(1)
     vocabulary = Vocabulary(backend, size=network.vocab_size)
     tokenizer = PromptTokenizer(
         backend, vocabulary, bos_id=chat_tokenizer.bos_token_id, eos_id=chat_tokenizer.eos_token_id

@@ -14,6 +14,8 @@ from typing import Final
 
 import platformdirs
 
+from bot.engine.pull_progress import ProgressDisplay
+
 logger = logging.getLogger(__name__)
 
 COMPILERS: Final = ("c++", "g++", "clang++")
@@ -93,6 +95,7 @@ def _read_processor() -> str:
 
 def _compile(compiler: str, target: Path) -> None:
     started = time.perf_counter()
+    ProgressDisplay().tell("Compiling the model's step for this processor (once, some 10 to 20 seconds) …")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".building-", suffix=".so")
