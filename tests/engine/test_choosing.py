@@ -21,6 +21,7 @@ from bot.core.sampling import SamplingParams
 from bot.engine.choices import OpenRow
 from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
 from bot.engine.draws import DrawStream
+from bot.engine.log_sums import are_finite, log_sums
 from bot.engine.native import row_chooser
 from bot.engine.native.row_chooser import find_row_chooser
 from bot.engine.native_choosing import choose_natively
@@ -199,6 +200,105 @@ def test_one_bad_row_harms_no_other(bad: str) -> None:
     assert results[1:] == wanted
 
 
+# Options that no check has seen, and numbers that are to be indices and are none.
+UNFIT: dict[str, dict[str, Any]] = {
+    "index beyond the last": {"index": 3},
+    "index far away": {"index": 2**70},
+    "index below zero": {"index": -1},
+    "index of no number": {"index": "x"},
+    "top_k of no number": {"top_k": "x"},
+    "top_p of no number": {"top_p": "x"},
+    "penalty of no number": {"repetition_penalty": "x"},
+    "n-grams of no number": {"no_repeat_ngram_size": "x"},
+    "allowed: the size of the vocabulary": {"allowed": [4, 8000]},
+    "allowed: far away": {"allowed": [2**70]},
+    "allowed: below zero": {"allowed": [4, -1]},
+    "allowed: no number": {"allowed": [4, "x"]},
+    "token above the vocabulary": {"ids": [5, 8000]},
+    "token far away": {"ids": [5, 2**70]},
+    "token below zero": {"ids": [5, -1]},
+    "banned token below zero": {"ids": [5, -9000, 5], "no_repeat_ngram_size": 2, "repetition_penalty": 1.0},
+    "banned token above the vocabulary": {"ids": [5, 9000, 5], "no_repeat_ngram_size": 2, "repetition_penalty": 1.0},
+}
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+@pytest.mark.parametrize("options", [{}, {"n": 3}, {"temperature": 0}, {"top_k": 0}])
+def test_a_row_that_no_check_has_seen_is_its_own_error(options: dict[str, Any], unfit: str) -> None:
+    broken = dict(UNFIT[unfit])
+    if options.get("temperature") == 0 and unfit.startswith("top_"):
+        pytest.skip("a greedy row has no use for it")
+    logits, ids = random_logits(2, len(VARIED) + 1, 8000, "flat"), [5, 9, 5, 9, 5]
+    wanted = choose_tokens(logits[1:], [Choice(make_chooser(**varied), 0, ids, None) for varied in VARIED])
+    chooser = make_chooser(**options)
+    index, own_ids, allowed = broken.pop("index", 0), broken.pop("ids", ids), broken.pop("allowed", None)
+    for name, value in broken.items():
+        object.__setattr__(chooser.params, name, value)
+    bad = Choice(chooser, index, own_ids, allowed)
+    results = choose_tokens(logits, [bad, *(Choice(make_chooser(**varied), 0, ids, None) for varied in VARIED)])
+    assert isinstance(results[0], GenerationError)
+    assert results[1:] == wanted
+
+
+def test_where_cpp_has_no_memory_numpy_chooses_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = find_row_chooser()
+    if native is None:
+        pytest.skip("chooses in numpy")
+    choosers = [make_chooser(**options) for options in VARIED]
+    references = [make_chooser(**options) for options in VARIED]
+    ids = [5, 9, 5, 9, 5]
+    for step in range(6):
+        logits = random_logits(step, len(VARIED), 3000, "flat")
+        wanted = choose_tokens(logits, [Choice(chooser, 0, ids, None) for chooser in references])
+        with monkeypatch.context() as patch:
+            if step % 2:
+                patch.setattr(native, "choose", raise_memory_error)
+            results = choose_tokens(logits, [Choice(chooser, 0, ids, None) for chooser in choosers])
+        assert token_ids(results) == token_ids(wanted)
+
+
+def raise_memory_error(*_: Any) -> None:
+    raise MemoryError
+
+
+def test_a_row_can_go_on_with_a_vocabulary_of_another_size() -> None:
+    chooser = make_chooser(temperature=0)
+    for vocab_size in (300, 5000, 40):
+        logits = random_logits(vocab_size, 1, vocab_size, "flat")
+        [fresh] = choose_tokens(logits, [Choice(make_chooser(temperature=0), 0, [5, 9], None)])
+        assert choose_tokens(logits, [Choice(chooser, 0, [5, 9], None)]) == [fresh]
+
+
+@pytest.mark.parametrize("vocab_size", [1, 7, 256, 511, 49_152])
+@pytest.mark.parametrize("num_rows", [0, 1, 2, 33])
+@pytest.mark.parametrize("shape", ["flat", "peaked", "impossible", "shifted"])
+def test_log_sums_are_those_of_torch(shape: str, num_rows: int, vocab_size: int) -> None:
+    logits = random_logits(vocab_size, num_rows, vocab_size, shape)
+    wanted = logits.double().logsumexp(dim=-1)
+    found, is_finite = log_sums(logits).double(), wanted.isfinite()
+    assert torch.equal(found.isfinite(), is_finite)
+    np.testing.assert_allclose(found[is_finite], wanted[is_finite], rtol=1e-6, atol=1e-6)
+    assert are_finite(logits) == bool(is_finite.all())
+
+
+@pytest.mark.parametrize("at", [0, 500, 2000, 2002])
+@pytest.mark.parametrize("bad", [float("nan"), INF, -INF])
+def test_a_number_that_is_none_shows_in_its_rows_sum_only(bad: float, at: int) -> None:
+    logits = random_logits(9, 3, 2003, "flat")
+    logits[1, at] = bad
+    assert are_finite(logits) == (bad == -INF)  # an impossible token is nothing bad
+    assert log_sums(logits).isfinite().tolist() == [True, bad == -INF, True]
+    logits[1] = bad
+    assert not are_finite(logits)
+    assert log_sums(logits).isfinite().tolist() == [True, False, True]
+
+
+def test_rows_that_do_not_lie_one_after_the_other_are_summed_up_too() -> None:
+    logits = random_logits(9, 6, 2003, "flat")
+    np.testing.assert_allclose(log_sums(logits[::2]), logits[::2].logsumexp(dim=-1), rtol=1e-6)
+    assert are_finite(logits[:, ::2])
+
+
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_a_row_with_no_token_left_says_which_option_to_lower(temperature: float) -> None:
     chooser = make_chooser(no_repeat_ngram_size=1, temperature=temperature)
@@ -370,12 +470,6 @@ def test_ids_that_were_taken_back_and_replaced_are_forgotten() -> None:
     logits[0, [8, 9]] = torch.tensor([2.0, 3.0])
     assert token_ids(choose_tokens(logits, [Choice(chooser, 0, [1, 9], None)])) == [8]
     assert token_ids(choose_tokens(logits, [Choice(chooser, 0, [1, 8], None)])) == [9]
-
-
-def test_a_token_above_the_logits_is_no_trouble() -> None:
-    logits = random_logits(6, 1, 500, "flat")
-    [result] = choose_tokens(logits, [Choice(make_chooser(), 0, [1, 700], None)])
-    assert isinstance(result, Chosen)
 
 
 def test_nothing_to_choose_is_no_trouble() -> None:

@@ -158,9 +158,15 @@ def faults(model: LoadedModel) -> list[Callable[[], Job[Any]]]:
     def job(feed: Callable[[Any], Feed], num_blocks: int = 8) -> Callable[[], Job[Any]]:
         return lambda: Job(steps_of(model, feed), model.writing, 1, num_blocks)
 
-    def choices(ids: Sequence[int], params: SamplingParams = good) -> list[Choice]:
-        return [Choice(TokenChooser(params, model.device), 0, ids)]
+    def choices(
+        ids: Sequence[int], params: SamplingParams = good, *, index: Any = 0, allowed: Any = None
+    ) -> list[Choice]:
+        return [Choice(TokenChooser(params, model.device), index, ids, allowed)]
 
+    def row_of_choices(**options: Any) -> Callable[[], Job[Any]]:
+        return job(lambda rows: Feed(rows.open([5, 6]), choices(**{"ids": [5, 6], **options})))
+
+    banning = replace(good, repetition_penalty=1.0, no_repeat_ngram_size=2)
     return [
         job(lambda rows: Feed(rows.open([vocab_size]))),
         job(lambda rows: Feed(rows.open([3, -1, 4]))),
@@ -172,6 +178,22 @@ def faults(model: LoadedModel) -> list[Callable[[], Job[Any]]]:
         job(lambda rows: Feed(rows.open([5, 6]), take=raise_error, num_logits=2)),
         job(lambda rows: Feed(rows.open([5, 6]), choices([-7, 3], replace(good, repetition_penalty=1.3)))),
         job(lambda rows: Feed(rows.open([5, 6]), choices(BadIds([5, 6])))),
+        row_of_choices(ids=[5, vocab_size]),
+        row_of_choices(ids=[5, 2**70]),
+        row_of_choices(ids=[5, -9000, 5], params=banning),
+        row_of_choices(ids=[5, vocab_size, 5], params=banning),
+        row_of_choices(index=good.n),
+        row_of_choices(index=-1),
+        row_of_choices(index=2**70),
+        row_of_choices(index="a"),
+        row_of_choices(allowed=[3, vocab_size]),
+        row_of_choices(allowed=[3, -1]),
+        row_of_choices(allowed=[2**70]),
+        row_of_choices(allowed=["a"]),
+        *[
+            row_of_choices(params=with_broken(good, **{name: "a"}))
+            for name in ("top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
+        ],
         job(lambda rows: Feed(rows.open([5, 6]), choices([5, 6]), drafts=[vocab_size + 5])),
         job(lambda rows: Feed(rows.open([5, 6]), choices([5, 6]), drafts=["a"])),  # type: ignore[list-item]
         job(raise_error),
@@ -180,6 +202,9 @@ def faults(model: LoadedModel) -> list[Callable[[], Job[Any]]]:
         lambda: plan(model, text, with_broken(good, top_p=float("nan"), top_k=0)),
         lambda: plan(model, text, with_broken(good, repetition_penalty=float("nan"))),
         lambda: plan(model, text, with_broken(good, top_k=-5)),
+        lambda: plan(model, text, with_broken(good, top_k="a")),
+        lambda: plan(model, text, with_broken(GOOD[3], top_p="a")),
+        lambda: plan(model, text, with_broken(GOOD[0], repetition_penalty="a")),
         lambda: plan(model, text, with_broken(GOOD[4], repetition_penalty=float("nan"))),
         lambda: plan(model, text, replace(good, max_new_tokens=80, no_repeat_ngram_size=1)),
         lambda: plan(model, text, good, end_at=raise_error),
