@@ -2,15 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import torch
 
-from bot.engine.choosing import Choice, Chosen, choose_tokens
-from bot.engine.log_sums import are_finite
 from bot.engine.network import Segment
-from bot.engine.work import Answer, Feed, Job, Lane, Priority, Work, WorkCancelled
+from bot.engine.passes import Fed, OpenPass, Part, Running, check_ids, read_parts, share_out
+from bot.engine.work import Feed, Job, Priority, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError
 
 logger = logging.getLogger(__name__)
@@ -36,64 +35,6 @@ class Reporter(Protocol):
         """Take the result, or the error, of `work`."""
 
 
-class _Fed:
-    """A wish that is being fulfilled."""
-
-    __slots__ = ("answer", "feed", "is_done")
-
-    def __init__(self, feed: Feed) -> None:
-        self.feed = feed
-        self.answer: Answer = None
-        self.is_done = False
-
-
-class _Running:
-    """A request between its start and its end."""
-
-    __slots__ = ("feds", "is_answered", "job", "work")
-
-    def __init__(self, work: Work[Any, Any], job: Job[Any]) -> None:
-        self.work = work
-        self.job = job
-        self.feds: list[_Fed] = []
-        self.is_answered = False  # had an answer to its first wish: its prompt is read
-
-    @property
-    def has_ended(self) -> bool:
-        """Say whether it wants nothing any more."""
-        return not self.feds
-
-
-class _Part:
-    """What one pass reads for one wish."""
-
-    __slots__ = ("fed", "num_drafts", "running", "segment")
-
-    def __init__(self, running: _Running, fed: _Fed, segment: Segment, num_drafts: int) -> None:
-        self.running = running
-        self.fed = fed
-        self.segment = segment
-        self.num_drafts = num_drafts
-
-    @property
-    def is_last(self) -> bool:
-        """Say whether nothing of the wish stays unread after it."""
-        return self.segment.stop - self.num_drafts == len(self.fed.feed.row.ids)
-
-
-class _OpenPass:
-    """A pass for scoring that is carried forward layer by layer."""
-
-    __slots__ = ("duration_s", "layers", "num_layers", "parts", "running")
-
-    def __init__(self, running: _Running, parts: Sequence[_Part], layers: Generator[None, None, torch.Tensor]) -> None:
-        self.running = running
-        self.parts = parts
-        self.layers = layers
-        self.num_layers = 0
-        self.duration_s = 0.0
-
-
 class StepLoop:
     """The running requests of one model. Every call of `step` is at most one pass for chats and one for scoring.
 
@@ -104,8 +45,8 @@ class StepLoop:
     def __init__(self, report: Reporter, *, max_rows: int = MAX_ROWS) -> None:
         self._report = report
         self._max_rows = max_rows
-        self._running: dict[Priority, list[_Running]] = {"chat": [], "scoring": []}
-        self._open_pass: _OpenPass | None = None
+        self._running: dict[Priority, list[Running]] = {"chat": [], "scoring": []}
+        self._open_pass: OpenPass | None = None
         self._scoring_chunk = SCORING_CHUNK_TOKENS
         self._chat_s = 0.0  # spent on chats since the last pass for scoring …
         self._due_chat_s = 0.0  # … and how much of it has to pass before the next one
@@ -128,7 +69,7 @@ class StepLoop:
         """Start a request; return False, and leave it as it was, where there is no room for it now."""
         if not self.has_room(work.priority, job.num_rows) or not job.lane.cache.reserve(job.num_blocks):
             return False
-        running = _Running(work, job)
+        running = Running(work, job)
         self._running[work.priority].append(running)
         self._advance(running, lambda: next(job.steps))
         return True
@@ -160,7 +101,7 @@ class StepLoop:
             elif deadline is not None and now > deadline:
                 self._throw(running, WorkCancelled("length"))
 
-    def _pass_for_chats(self, chats: Sequence[_Running]) -> None:
+    def _pass_for_chats(self, chats: Sequence[Running]) -> None:
         waiting = [(running, fed) for running in chats for fed in running.feds if not fed.is_done]
         short = [pair for pair in waiting if pair[1].feed.row.num_unread <= SHORT_TOKENS]
         long = [pair for pair in waiting if pair[1].feed.row.num_unread > SHORT_TOKENS]
@@ -202,7 +143,7 @@ class StepLoop:
         self._chat_s = 0.0
         self._scored_at = ended
 
-    def _begin_scoring(self, running: _Running) -> _OpenPass | None:
+    def _begin_scoring(self, running: Running) -> OpenPass | None:
         """Plan the next pass for a request that scores; None where the request ended by it."""
         parts = []
         budget = min(self._scoring_chunk, SCORING_CHUNK_TOKENS)
@@ -215,9 +156,9 @@ class StepLoop:
         if running.has_ended:
             return None
         network = running.job.lane.network
-        return _OpenPass(running, parts, network.forward_by_layers([part.segment for part in parts]))
+        return OpenPass(running, parts, network.forward_by_layers([part.segment for part in parts]))
 
-    def _advance_scoring(self, open_pass: _OpenPass) -> bool:
+    def _advance_scoring(self, open_pass: OpenPass) -> bool:
         """Carry a pass forward by one part, and share out what it gives at its end; return whether it is done."""
         running = open_pass.running
         started = time.perf_counter()
@@ -240,7 +181,7 @@ class StepLoop:
             scoring.append(running)
         return True
 
-    def _adapt_chunk(self, done: _OpenPass) -> None:
+    def _adapt_chunk(self, done: OpenPass) -> None:
         """Read less at a time where a part of a pass takes longer than scoring may at a stretch, else more."""
         part_s = done.duration_s / done.num_layers
         if part_s > 2 * SCORING_S:
@@ -248,7 +189,7 @@ class StepLoop:
         elif part_s < SCORING_S:
             self._scoring_chunk = min(SCORING_CHUNK_TOKENS, self._scoring_chunk * 2)
 
-    def _plan_part(self, running: _Running, fed: _Fed, max_tokens: int, *, may_guess: bool) -> _Part | None:
+    def _plan_part(self, running: Running, fed: Fed, max_tokens: int, *, may_guess: bool) -> Part | None:
         """Return what the next pass reads for a wish; None where the request ended by it, or has ended already."""
         if running.has_ended:
             return None
@@ -265,15 +206,15 @@ class StepLoop:
                 num_logits = max(0, stop - max(row.length, len(row.ids) - fed.feed.num_logits))
             else:
                 num_logits = (1 + len(drafts)) if is_last else 0
-            _check(ids[row.length : stop + len(drafts)], stop + len(drafts), network)
+            check_ids(ids[row.length : stop + len(drafts)], stop + len(drafts), network)
             cache.prepare(row, stop + len(drafts))
             segment = Segment(ids, row.length, stop + len(drafts), row.blocks, num_logits)
         except Exception as e:
             self._throw(running, e)
             return None
-        return _Part(running, fed, segment, len(drafts))
+        return Part(running, fed, segment, len(drafts))
 
-    def _carry_out(self, parts: Sequence[_Part], logits: torch.Tensor | None = None) -> None:
+    def _carry_out(self, parts: Sequence[Part], logits: torch.Tensor | None = None) -> None:
         """Read the parts in one pass, choose tokens, and give every request whose wishes are fulfilled its answers.
 
         `logits` are those of the parts where they have been read already.
@@ -282,11 +223,11 @@ class StepLoop:
         if not parts:
             return
         lane = parts[0].running.job.lane
-        errors: list[tuple[_Running, Exception]] = []
-        pieces = self._read(lane, parts, errors) if logits is None else [(parts, logits)]
+        errors: list[tuple[Running, Exception]] = []
+        pieces = read_parts(lane, parts, errors) if logits is None else [(parts, logits)]
         for done, found in pieces:
             try:
-                _share_out(done, found, errors)
+                share_out(done, found, errors)
             except Exception as e:
                 logger.exception("Choosing tokens failed for %d rows.", len(done))
                 errors += [(part.running, e.with_traceback(None)) for part in done]
@@ -302,40 +243,7 @@ class StepLoop:
                     if isinstance(fed.answer, torch.Tensor):
                         fed.answer = fed.answer.clone()
 
-    def _read(
-        self, lane: Lane, parts: Sequence[_Part], errors: list[tuple[_Running, Exception]]
-    ) -> "list[tuple[Sequence[_Part], torch.Tensor]]":
-        """Run the network on all parts; where memory runs out or a pass fails, on halves of them, down to the culprit.
-
-        Returns pieces of the pass with their logits; parts that failed are in `errors` instead.
-        """
-        try:
-            return [(parts, lane.network.forward([part.segment for part in parts]))]
-        except Exception as e:
-            error = e.with_traceback(None)  # its frames hold tensors
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if is_memory and lane.network.device.type == "cuda":
-            torch.cuda.empty_cache()
-        running = parts[0].running
-        if len(parts) == 1 or (not is_memory and parts[-1].running is running):
-            if is_memory:
-                sentence = "The device has not enough memory for this request; make it shorter."
-            else:
-                sentence = "The model failed on this request; others are not affected."
-                logger.error("A pass of the model failed: %s: %s", type(error).__name__, error)
-            failure = GenerationError(sentence)
-            failure.__cause__ = error
-            errors.append((running, failure))
-            return []
-        logger.warning("A pass over %d rows failed (%s); trying halves.", len(parts), type(error).__name__)
-        middle = _find_middle(parts)
-        first = [(done, logits.clone()) for done, logits in self._read(lane, parts[:middle], errors)]
-        pieces = first + self._read(lane, parts[middle:], errors)
-        if parts[-1].running is running and len(pieces) > 1:  # the rows of one request draw together
-            return [([part for done, _ in pieces for part in done], torch.cat([logits for _, logits in pieces]))]
-        return pieces
-
-    def _advance(self, running: _Running, resume: Callable[[], list[Feed]]) -> None:
+    def _advance(self, running: Running, resume: Callable[[], list[Feed]]) -> None:
         """Let a request go on to its next wishes, or to its end."""
         try:
             feeds = resume()
@@ -351,13 +259,13 @@ class StepLoop:
             failure.__cause__ = e
             self._end(running, None, failure)
         else:
-            running.feds = [_Fed(feed) for feed in feeds]
+            running.feds = [Fed(feed) for feed in feeds]
 
-    def _throw(self, running: _Running, error: BaseException) -> None:
+    def _throw(self, running: Running, error: BaseException) -> None:
         if not running.has_ended:
             self._advance(running, lambda: running.job.steps.throw(error))
 
-    def _end(self, running: _Running, result: object, error: BaseException | None) -> None:
+    def _end(self, running: Running, result: object, error: BaseException | None) -> None:
         running.feds = []
         if self._open_pass is not None and self._open_pass.running is running:
             self._open_pass = None
@@ -365,102 +273,3 @@ class StepLoop:
         running.job.lane.cache.unreserve(running.job.num_blocks)
         self._running[running.work.priority].remove(running)
         self._report(running.work, result, error)
-
-
-def _find_middle(parts: Sequence[_Part]) -> int:
-    """Return where to cut `parts` in halves: between two requests if there are two, for one's rows draw together."""
-    middle = len(parts) // 2
-    cuts = [at for at in range(1, len(parts)) if parts[at].running is not parts[at - 1].running]
-    return min(cuts, key=lambda at: abs(at - middle)) if cuts else middle
-
-
-def _check(ids: Sequence[int], stop: int, network: Any) -> None:
-    """Raise GenerationError for what must not reach a network: on a GPU it would end the whole process."""
-    if not ids:
-        raise GenerationError("There is no token to read.")
-    if stop > network.context_length:
-        raise GenerationError("The model's context is full.")
-    if min(ids) < 0 or max(ids) >= network.vocab_size:
-        raise GenerationError("The tokenizer and the model do not belong together: a token is unknown to the model.")
-
-
-def _share_out(parts: Sequence[_Part], logits: torch.Tensor, errors: list[tuple[_Running, Exception]]) -> None:
-    """Give each part its rows of `logits`: choose tokens for all of them at once, hand the others over."""
-    firsts: list[int] = []
-    at = 0
-    for part in parts:
-        firsts.append(at)
-        at += part.segment.num_logits
-    chosen = _choose_first(parts, firsts, logits)
-    for part, first in zip(parts, firsts, strict=True):
-        feed = part.fed.feed
-        try:
-            if feed.choices and part.is_last:
-                part.fed.answer = _verify_drafts(
-                    part, chosen[id(part)], logits[first : first + part.segment.num_logits]
-                )
-            elif not feed.choices and part.segment.num_logits:
-                _hand_over(part, logits[first : first + part.segment.num_logits])
-            feed.row.length = part.segment.stop - part.num_drafts
-            if part.num_drafts and isinstance(part.fed.answer, list):
-                feed.row.length += len(part.fed.answer) - 1
-            part.fed.is_done = part.is_last
-        except Exception as e:
-            errors.append((part.running, e.with_traceback(None)))
-
-
-def _choose_first(
-    parts: Sequence[_Part], firsts: Sequence[int], logits: torch.Tensor
-) -> "dict[int, list[Chosen | GenerationError]]":
-    """Choose the token after the last one of every part that wants one, in one go; by the id of the part."""
-    wanted = [
-        (part, first, choice)
-        for part, first in zip(parts, firsts, strict=True)
-        if part.is_last
-        for choice in part.fed.feed.choices
-    ]
-    if not wanted:
-        return {}
-    places = [first for _, first, _ in wanted]
-    if places == list(range(places[0], places[0] + len(places))):
-        rows = logits[places[0] : places[0] + len(places)]
-    else:
-        rows = logits[torch.tensor(places, device=logits.device)]
-    found = choose_tokens(rows, [choice for _, _, choice in wanted])
-    chosen: dict[int, list[Chosen | GenerationError]] = {}
-    for (part, _, _), one in zip(wanted, found, strict=True):
-        chosen.setdefault(id(part), []).append(one)
-    return chosen
-
-
-def _verify_drafts(part: _Part, found: "list[Chosen | GenerationError]", logits: torch.Tensor) -> list[Chosen]:
-    """Return the chosen tokens: after each guess that was right one more. Raises GenerationError."""
-    chosen: list[Chosen] = []
-    for one in found:
-        if isinstance(one, GenerationError):
-            raise one
-        chosen.append(one)
-    feed = part.fed.feed
-    if part.num_drafts:
-        choice = feed.choices[0]
-        ids = list(feed.row.ids)
-        for at in range(part.num_drafts):
-            ids.append(chosen[-1].token_id)
-            if chosen[-1].token_id != feed.drafts[at]:
-                break
-            following = choose_tokens(logits[at + 1 : at + 2], [Choice(choice.chooser, choice.index, ids, None)])[0]
-            if isinstance(following, GenerationError):
-                raise following
-            chosen.append(following)
-    return chosen
-
-
-def _hand_over(part: _Part, logits: torch.Tensor) -> None:
-    if not are_finite(logits):
-        raise GenerationError("The model gave no usable numbers for this text.")
-    feed = part.fed.feed
-    if feed.take is None:
-        part.fed.answer = logits[-1]
-    else:
-        first_wanted = len(feed.row.ids) - feed.num_logits
-        feed.take(part.segment.stop - part.segment.num_logits - first_wanted, logits)
