@@ -63,8 +63,10 @@ def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
         load_library(tmp_path / "cache" / "native")
 
 
-def test_two_processes_may_build_at_once(tmp_path: Path) -> None:
-    find_compiler()
+def test_two_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler, path = find_compiler(), os.environ["PATH"]
+    put_compiler(tmp_path / "bin", f'exec {compiler} "$@" -O0', monkeypatch)  # a third of the time
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{path}")
     program = (
         "import sys, pathlib; from bot.engine.native.building import load_library;"
         "load_library(pathlib.Path(sys.argv[1])).native_destroy(None)"
