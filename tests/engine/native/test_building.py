@@ -65,7 +65,7 @@ def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
 
 def test_two_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler, path = find_compiler(), os.environ["PATH"]
-    put_compiler(tmp_path / "bin", f'exec {compiler} "$@" -O0', monkeypatch)  # a third of the time
+    put_compiler(tmp_path / "bin", f'exec {compiler} "$@" -O0', monkeypatch)  # half the time
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{path}")
     program = (
         "import sys, pathlib; from bot.engine.native.building import load_library;"
