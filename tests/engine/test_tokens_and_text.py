@@ -4,17 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling import SamplingParams
-from bot.engine.decoding import generate, plan_generation
+from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.loading import LoadedModel, load_model
 from bot.engine.vocabulary import byte_of_character
+from tests.engine.running import run_job
 
 ODD_TEXTS = ("Hello there", "日本語 and 😀👍🏽", "é\u0301 \u200d x", "\n\n tabs\t", "def f(x):\n    return x")
 
@@ -40,15 +40,8 @@ def write(
     end_at: Callable[[str], int | None] | None = None,
 ) -> tuple[tuple[Completion, ...], list[Delta]]:
     deltas: list[Delta] = []
-    with torch.inference_mode():
-        steps = generate(
-            model, plan_generation(model, Prompt.plain(text), params, heal=heal, end_at=end_at), params, deltas.append
-        )
-        while True:
-            try:
-                next(steps)
-            except StopIteration as stop:
-                return stop.value.completions, deltas
+    plan = plan_generation(model, Prompt.plain(text), params, heal=heal, end_at=end_at)
+    return run_job(plan_job(model, plan, params, deltas.append)).completions, deltas
 
 
 def test_the_256_characters_stand_for_the_256_bytes() -> None:
