@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-from transformers import (
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-)
 
 from bot.core.sampling import SamplingParams
+from bot.engine.exact_choosing import make_penalties
 from bot.engine.healing import Healing
 from bot.engine.paged_cache import Row, Rows
 from bot.engine.work import Feed, Steps, WorkCancelled
@@ -92,16 +88,6 @@ class _Search:
             )
         ]
         return [*self.ended, *running][: self.num_beams]
-
-
-def make_penalties(params: SamplingParams) -> LogitsProcessorList:
-    """Return what changes logits by what was said before: repetition penalty, then repeated n-grams."""
-    processors = LogitsProcessorList()
-    if params.repetition_penalty != 1.0:
-        processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
-    if params.no_repeat_ngram_size > 0:
-        processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
-    return processors
 
 
 def search_beams(

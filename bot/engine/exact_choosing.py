@@ -4,14 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import (
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
+import transformers  # its processors are loaded where they are used: few need them, and it takes two seconds
 
 from bot.core.sampling import SamplingParams
 from bot.engine.choices import OpenRow
@@ -23,7 +16,7 @@ def choose_as_transformers(logits: torch.Tensor, row: OpenRow) -> torch.Tensor:
     Returns, in one tensor (4,), the token's id, its logit, log(sum(exp(logits))), and a number that is finite if
     there was a token to choose.
     """
-    scores = _make_penalties(row.params)(_as_row(row.choice.ids, logits), logits[None])
+    scores = make_penalties(row.params)(_as_row(row.choice.ids, logits), logits[None])
     if row.choice.allowed is not None:
         allowed = torch.tensor(row.choice.allowed, dtype=torch.long, device=logits.device)
         scores = torch.full_like(scores, float("-inf"))
@@ -40,21 +33,22 @@ def _as_row(ids: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
     return torch.tensor([list(ids)], dtype=torch.long, device=logits.device)
 
 
-def _make_penalties(params: SamplingParams) -> Any:
-    processors = LogitsProcessorList()
+def make_penalties(params: SamplingParams) -> Any:
+    """Return what changes logits by what was said before: repetition penalty, then repeated n-grams."""
+    processors = transformers.LogitsProcessorList()
     if params.repetition_penalty != 1.0:
-        processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
+        processors.append(transformers.RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
     if params.no_repeat_ngram_size > 0:
-        processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
+        processors.append(transformers.NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
     return processors
 
 
 def _make_warpers(params: SamplingParams) -> Any:
-    processors = LogitsProcessorList()
+    processors = transformers.LogitsProcessorList()
     if params.temperature != 1.0:
-        processors.append(TemperatureLogitsWarper(params.temperature))
+        processors.append(transformers.TemperatureLogitsWarper(params.temperature))
     if params.top_k != 0:
-        processors.append(TopKLogitsWarper(params.top_k))
+        processors.append(transformers.TopKLogitsWarper(params.top_k))
     if params.top_p < 1.0:
-        processors.append(TopPLogitsWarper(params.top_p))
+        processors.append(transformers.TopPLogitsWarper(params.top_p))
     return processors

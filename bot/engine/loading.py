@@ -1,5 +1,6 @@
 """From a folder on disk to a model in memory, without touching the network."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bot.core.results import ModelInfo, PrecisionFigures
@@ -218,7 +219,7 @@ def _open_lane(
 def _find_eos_ids(folder: Path, config: Any) -> tuple[int, ...]:
     eos = None
     if (folder / "generation_config.json").exists():
-        eos = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+        eos = json.loads((folder / "generation_config.json").read_bytes()).get("eos_token_id")
     if eos is None:
         eos = getattr(config, "eos_token_id", None)
     if eos is None:

@@ -45,9 +45,26 @@ static int find_channel(int channel, int turn) {
 
 void native_pack(void* step, int layer, int which, int turn, int first, int count, const float* from,
                  int64_t channel_stride, int64_t input_stride) {
+    const Step& into = *(Step*)step;
     const Matrix& m = find_matrix(*(Step*)step, layer, which);
-    for (int i = 0; i < count; i++)
-        pack_channel(m, find_channel(first + i, turn), from + i * channel_stride, (size_t)input_stride);
+    auto pack = [&](int begin, int end) {
+        for (int i = begin; i < end; i++)
+            pack_channel(m, find_channel(first + i, turn), from + i * channel_stride, (size_t)input_stride);
+    };
+    const int num_parts = std::max(1, std::min(into.model.config.num_threads, count / kPanel));
+    std::vector<std::thread> others;
+    int done = 0;
+    try {
+        for (int part = 1; part < num_parts; part++) {
+            const int end = (int)((int64_t)count * part / num_parts);
+            others.emplace_back(pack, done, end);
+            done = end;
+        }
+    } catch (const std::system_error&) {
+        // No more threads to be had: the rest is packed by this one.
+    }
+    pack(done, count);
+    for (std::thread& other : others) other.join();
 }
 
 void native_pack_bias(void* step, int layer, int which, int turn, int first, int count, const float* from) {
