@@ -53,8 +53,9 @@ class LoadedModel:
 
     def close(self) -> None:
         """Give the memory of the weights and caches back."""
-        for lane in (self.scoring, self.writing):
-            lane.network.close()
+        networks = {id(lane.network): lane.network for lane in (self.scoring, self.writing)}  # it may be one
+        for network in networks.values():
+            network.close()
 
 
 def load_model(

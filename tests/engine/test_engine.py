@@ -355,3 +355,19 @@ async def until(is_so: Callable[[], bool]) -> None:
             if is_so():
                 return
             await asyncio.sleep(0.001)
+
+
+async def test_without_a_compiler_the_same_is_written_and_the_operator_is_told(
+    engine: Engine, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = SamplingParams(temperature=0, max_new_tokens=10)
+    expected = (await run(engine.generate(PROMPT, params)))[1]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as slower:
+        assert [completion.token_ids for completion in (await run(slower.generate(PROMPT, params)))[1]] == [
+            completion.token_ids for completion in expected
+        ]
+        assert len(await slower.score("The cat sat")) > 1
+        (notice,) = slower.info.notices
+    assert "slower" in notice
+    assert "No C++ compiler" in notice
