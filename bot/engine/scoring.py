@@ -60,8 +60,8 @@ def _score_piece(
 ) -> tuple[list[float], list[tuple[Expected, ...]]]:
     """Return the log-probability of each target, and the likeliest tokens there, from logits (len(targets), vocab)."""
     wanted = torch.tensor(list(targets), device=logits.device)
-    totals = logits.double().logsumexp(dim=-1)  # a sure token's score is a difference of near equals
-    found = (logits.gather(1, wanted[:, None])[:, 0].double() - totals).tolist()
+    totals = log_sums(logits)
+    found = (logits.gather(1, wanted[:, None])[:, 0] - totals).tolist()
     if not num_expected:
         return found, [()] * len(found)
     best, best_ids = logits.topk(min(num_expected, logits.shape[1]), dim=-1)
