@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import torch
@@ -237,7 +238,7 @@ class StepLoop:
             if not running.has_ended and all(fed.is_done for fed in running.feds):
                 running.is_answered = True
                 answers = [fed.answer for fed in running.feds]
-                self._advance(running, lambda running=running, answers=answers: running.job.steps.send(answers))  # type: ignore[misc]
+                self._advance(running, partial(running.job.steps.send, answers))
             else:
                 for fed in running.feds:  # the next pass overwrites the buffer that these are in
                     if isinstance(fed.answer, torch.Tensor):

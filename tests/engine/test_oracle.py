@@ -43,15 +43,18 @@ async def test_scores_are_those_of_lm_evaluation_harness(name: str, tiny_model: 
         scores = [await engine.score(text) for text in texts]
     assert len(scores[-1]) > min(context_length, 1024)
     totals = [sum(score.logprob for score in tokens if score.logprob is not None) for tokens in scores]
-    assert totals == pytest.approx(harness_totals(folder, texts, context_length), rel=1e-4)
+    assert totals == pytest.approx(harness_totals(folder, texts, context_length), rel=1e-5)
 
 
 def harness_totals(folder: Path, texts: tuple[str, ...], context_length: int) -> list[float]:
-    """Return what HFLM.loglikelihood_rolling says of each text, in nats."""
+    """Return what HFLM.loglikelihood_rolling says of each text, in nats.
+
+    In float64: on a long text that repeats itself its own float32 is 1.2e-4 away from that, ten times the bound.
+    """
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    harness = HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=1, max_length=context_length)
+    harness = HFLM(pretrained=str(folder), device="cpu", dtype="float64", batch_size=1, max_length=context_length)
     requests = [
         Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=index)
         for index, text in enumerate(texts)

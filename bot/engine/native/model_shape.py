@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
+
 from bot.engine.model_folder import read_config
 
 _LLAMA_LIKE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
@@ -44,12 +46,16 @@ class ModelShape:
         return self.model_type == "qwen3"
 
     def inverse_frequencies(self) -> list[float]:
-        """Return the head_dim / 2 frequencies of the rotary position code, in radians a token."""
+        """Return the head_dim / 2 frequencies of the rotary position code, in radians a token.
+
+        They are rounded as transformers rounds them, step by step in float32: a last bit, times the position, is what
+        tells the scores of a long text apart.
+        """
         theta = float(self.rope.get("rope_theta", 10000.0))
-        plain = [theta ** -(2 * i / self.head_dim) for i in range(self.head_dim // 2)]
+        plain = 1.0 / (theta ** (torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim))
         if _rope_type(self.rope) != "llama3":
-            return plain
-        return [_stretch(frequency, self.rope) for frequency in plain]
+            return [float(frequency) for frequency in plain]
+        return [float(_stretch(frequency, self.rope)) for frequency in plain]
 
 
 def read_shape(source: Path | Mapping[str, Any]) -> ModelShape | None:
@@ -130,7 +136,7 @@ def _rope_type(rope: Mapping[str, Any]) -> str:
     return str(rope.get("rope_type") or rope.get("type") or "default")
 
 
-def _stretch(frequency: float, rope: Mapping[str, Any]) -> float:
+def _stretch(frequency: torch.Tensor, rope: Mapping[str, Any]) -> torch.Tensor:
     """Slow one frequency down as Llama 3.1 does. Source: transformers, modeling_rope_utils, llama3."""
     factor, old_length = float(rope["factor"]), float(rope["original_max_position_embeddings"])
     low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
