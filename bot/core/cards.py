@@ -61,7 +61,16 @@ class Verbatim:
     text: str
 
 
-Block = Text | Facts | Table | Bars | TintedText | Choices | Verbatim
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far something long has come: `num_done` of `num_total` (None: not known), and what is being done."""
+
+    what: str
+    num_done: int = 0
+    num_total: int | None = None
+
+
+Block = Text | Facts | Table | Bars | TintedText | Choices | Verbatim | Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,60 @@ class Button:
 
     action: str
     label: str
+    style: Literal["plain", "primary", "danger"] = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class SelectOption:
+    """One thing to choose: `value` comes back, `label` is read, `help` says more."""
+
+    value: str
+    label: str
+    help: str = ""
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A choice of one among up to 25 options; the click carries `action` and the option's value."""
+
+    action: str
+    label: str
+    options: tuple[SelectOption, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A text to be handed over as a file: UTF-8."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One thing to fill in: a line, a paragraph, one of `options`, or a text file whose text becomes the value.
+
+    `value` is what stands there already; `max_characters` at most 4,000.
+    """
+
+    name: str
+    label: str
+    kind: Literal["line", "paragraph", "choice", "file"] = "line"
+    help: str = ""
+    value: str = ""
+    is_required: bool = True
+    max_characters: int = 4000
+    options: tuple[SelectOption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a person fills in: at most five fields. `id` comes back with the values and leads to the stored state."""
+
+    id: str
+    title: str
+    fields: tuple[FormField, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +140,9 @@ class Card:
     """One snapshot of a reply. A handler yields complete snapshots; the last has `is_final`, and may be the only one.
 
     `data` is what a script gets (JSON-able). `answers` says who sees it. `error` is one sentence that replaces
-    everything else. `open_card_id` ties buttons to their stored state.
+    everything else. `open_card_id` ties buttons and selects to their stored state, at `revision`: a click on an older
+    one does nothing. `form` is opened instead of showing anything. `reply_id` names the stored answer that the card
+    shows. `removed_ids` are the platform's ids of the bot's own messages that are to be taken away.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -87,6 +152,12 @@ class Card:
     buttons: tuple[Button, ...] = ()
     open_card_id: str | None = None
     is_final: bool = True
+    selects: tuple[Select, ...] = ()
+    file: TextFile | None = None
+    form: Form | None = None
+    revision: int = 0
+    reply_id: str | None = None
+    removed_ids: tuple[str, ...] = ()
 
 
 def error_card(sentence: str, **data: Any) -> Card:

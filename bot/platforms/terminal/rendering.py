@@ -7,7 +7,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
-from bot.core.cards import Bars, Block, Card, Choices, Facts, Table, Text, TintedText, Verbatim
+from bot.core.cards import Bars, Block, Card, Choices, Facts, Progress, Table, Text, TintedText, Verbatim
 from bot.core.safe_text import clean_model_text
 
 # One hue, from almost nothing to strong, with the text colour that stays readable on it.
@@ -95,6 +95,9 @@ def render_block(block: Block, *, is_colored: bool) -> StyleAndTextTuples:
             return _choices(block)
         case Verbatim():
             return [("", block.text + "\n")]
+        case Progress():
+            total = "" if block.num_total is None else f" {block.num_done:,} of {block.num_total:,}"
+            return [(QUIET_STYLE, f"{block.what}{total}\n")]
 
 
 def render_card(card: Card, *, is_colored: bool) -> StyleAndTextTuples:
@@ -104,6 +107,8 @@ def render_card(card: Card, *, is_colored: bool) -> StyleAndTextTuples:
     fragments: StyleAndTextTuples = []
     for block in card.blocks:
         fragments += render_block(block, is_colored=is_colored)
+    if card.file is not None:
+        fragments.append(("", card.file.text.rstrip("\n") + "\n"))
     if card.buttons and is_colored:
         fragments.append((QUIET_STYLE, "type " + " · ".join(button.label for button in card.buttons) + "\n"))
     return fragments
