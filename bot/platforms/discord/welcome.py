@@ -1,0 +1,65 @@
+"""The card that the bot posts once when it joins a server: what it can do, what it lacks, what it keeps."""
+
+from typing import Final
+
+import discord
+
+from bot.core.cards import Card, Text
+from bot.platforms.discord.starting import NEEDED_PERMISSIONS
+
+_NAMES: Final = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "read_message_history": "Read Message History",
+    "attach_files": "Attach Files",
+    "add_reactions": "Add Reactions",
+}
+
+
+def missing_permissions(allowed: discord.Permissions) -> tuple[str, ...]:
+    """Return the names, as Discord shows them, of the permissions that the bot uses and does not have."""
+    return tuple(
+        _NAMES.get(name, name) for name, is_needed in NEEDED_PERMISSIONS if is_needed and not getattr(allowed, name)
+    )
+
+
+def find_place(guild: discord.Guild) -> discord.TextChannel | None:
+    """Return the channel for the card: the server's own for such things, else the first where the bot may write."""
+    channels = [channel for channel in (guild.system_channel, *guild.text_channels) if channel is not None]
+    for channel in channels:
+        allowed = channel.permissions_for(guild.me)
+        if allowed.view_channel and allowed.send_messages:
+            return channel
+    return None
+
+
+def welcome_card(
+    *, bot_name: str, model_line: str, prefix: str, has_content: bool, missing: tuple[str, ...], retention_days: int
+) -> Card:
+    """Return the card."""
+    ways = "Mention me, reply to me, or write to me directly, and I answer."
+    commands = f"/help shows what else I do; {prefix}help as well." if has_content else "/help shows what else I do."
+    texts = [
+        Text(f"Hello, I am {bot_name}."),
+        Text(f"{ways} {commands}"),
+        Text(
+            "Try /complete Once upon a time, /perplexity Can it does what? and /prompt list. Moderators choose how I"
+            " behave here with /settings."
+        ),
+        Text(
+            "What I keep: messages to me, my answers, and what those reply to, for"
+            f" {retention_days} days, on the machine that runs me; nothing goes anywhere else. /privacy shows, exports"
+            " and erases yours."
+        ),
+    ]
+    if missing:
+        texts.append(Text(f"I lack {_listed(missing)} here; without, some answers can't be shown."))
+    if not has_content:
+        texts.append(Text(f"I read only messages that mention me; {prefix}commands and the like are off."))
+    texts.append(Text(model_line, is_quiet=True))
+    return Card(blocks=tuple(texts))
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
