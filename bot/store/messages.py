@@ -30,6 +30,8 @@ _READABLE: Final = (
     "m.conversation_id = here.id AND m.id > here.fresh_row AND m.created_at_utc >= here.fresh_utc"
     " AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)"
 )
+# What is set in a row of inbox to erase a request's words.
+NO_WORDS: Final = "text = NULL, attachment = NULL, author_name = '', author_roles = '[]', token = ''"
 _IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
 
 
@@ -67,35 +69,27 @@ class Messages(Records):
             )
             if rows:
                 await _forget_check_sums(transaction, message_id)
+            waiting = await transaction.execute(
+                "UPDATE inbox SET text = ?3 WHERE platform = ?1 AND message_id = ?2 AND text <> ?3 RETURNING id",
+                platform,
+                message_id,
+                text,
+            )
+            if rows or waiting:
                 transaction.mark_erased()
-            return bool(rows)
+            return bool(rows or waiting)
 
         return await self._database.write(update)
 
     async def delete_message(self, platform: str, message_id: str) -> bool:
         """Erase a message's words and its author's name for good; return False when there is nothing to erase.
 
-        What was derived from it goes too: cards that hold its words, and the check sums of prompts that contained it.
+        What was derived from it goes too: its copy in the inbox, cards that hold its words, and the check sums of
+        prompts that contained it.
         """
 
         async def erase(transaction: Transaction) -> bool:
-            rows = await transaction.execute(
-                "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
-                " WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL RETURNING id",
-                platform,
-                message_id,
-                to_microseconds(now_utc()),
-            )
-            if rows:
-                await _forget_check_sums(transaction, message_id)
-                await transaction.execute(
-                    "DELETE FROM open_cards WHERE source_message_id = ?"
-                    " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?)",
-                    message_id,
-                    platform,
-                )
-                transaction.mark_erased()
-            return bool(rows)
+            return await erase_message(transaction, platform, message_id)
 
         return await self._database.write(erase)
 
@@ -176,11 +170,13 @@ class Messages(Records):
 
 
 async def insert_message(transaction: Transaction, message: Message, *, kind: MessageKind) -> int | None:
-    """Insert `message` and return its row; None when its id is already known."""
+    """Insert `message` and return its row; None when its id is already known, or it is a request that was withdrawn."""
     author = message.author
     rows = await transaction.execute(
         "INSERT INTO messages (conversation_id, platform, message_id, author_id, author_name, is_bot, is_me, text,"
-        " attachment, reply_to, kind, created_at_utc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        " attachment, reply_to, kind, created_at_utc) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
+        " WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE platform = ?2 AND message_id = ?3 AND text IS NULL"
+        " AND state IN ('waiting', 'responding', 'cancelled'))"
         " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
         await conversation_id(transaction, message.scope),
         message.scope.platform,
@@ -196,6 +192,37 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
         to_microseconds(message.created_at_utc),
     )
     return int(rows[0]["id"]) if rows else None
+
+
+async def erase_message(transaction: Transaction, platform: str, message_id: str) -> bool:
+    """Erase the words of a message wherever they stand; return False when there were none."""
+    rows = await transaction.execute(
+        "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
+        " WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL RETURNING id",
+        platform,
+        message_id,
+        to_microseconds(now_utc()),
+    )
+    if rows:
+        await _forget_check_sums(transaction, message_id)
+        await transaction.execute(
+            "DELETE FROM open_cards WHERE source_message_id = ?"
+            " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?)",
+            message_id,
+            platform,
+        )
+    waiting = await transaction.execute(
+        f"UPDATE inbox SET {NO_WORDS} WHERE platform = ? AND message_id = ? AND text IS NOT NULL RETURNING id",
+        platform,
+        message_id,
+    )
+    # A request that was finished left its words in no row, but maybe in an old page or in the log.
+    known = rows or await transaction.execute(
+        "SELECT id FROM inbox WHERE platform = ? AND message_id = ?", platform, message_id
+    )
+    if known:
+        transaction.mark_erased()
+    return bool(rows or waiting)
 
 
 async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:

@@ -94,11 +94,14 @@ class Replies(Records):
     async def add_reply(self, message: Message, provenance: Provenance, *, kind: MessageKind) -> bool:
         """Keep the bot's own `message` and how it came about, together or not at all.
 
-        Return False, changing nothing, when its id is already known. An answer is never placed before the message
-        that it replies to, whatever the clocks say.
+        Return False, changing nothing, when its id is already known, or whom it answers was forgotten meanwhile. An
+        answer is never placed before the message that it replies to, whatever the clocks say. `reply_to` also ties
+        it to the request in the inbox: with this one transaction that has its answer.
         """
 
         async def insert(transaction: Transaction) -> bool:
+            if message.reply_to is not None and await _is_forgotten(transaction, message):
+                return False
             row_id = await insert_message(transaction, message, kind=kind)
             if row_id is None:
                 return False
@@ -156,6 +159,17 @@ class Replies(Records):
             )
             for row in rows
         )
+
+
+async def _is_forgotten(transaction: Transaction, answer: Message) -> bool:
+    return bool(
+        await transaction.execute(
+            "SELECT 1 FROM messages WHERE platform = ?1 AND message_id = ?2 AND author_id = ''"
+            " UNION ALL SELECT 1 FROM inbox WHERE platform = ?1 AND message_id = ?2 AND author_id = ''",
+            answer.scope.platform,
+            answer.reply_to,
+        )
+    )
 
 
 async def _insert_provenance(transaction: Transaction, row_id: int, provenance: Provenance) -> None:

@@ -7,10 +7,14 @@ from typing import Final
 from bot.core.messages import now_utc
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
+from bot.store.messages import NO_WORDS
 from bot.store.records import Records, to_microseconds
 from bot.store.replies import forget_stale_check_sums
 
 RETENTION_SETTING: Final = "retention_days"
+# How long a message that is delivered again is known, and how long the words of an abandoned request are kept.
+INBOX_DAYS: Final = 14
+_ABANDONED_DAYS: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ class Retention(Records):
             cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
             if rows:
                 await forget_stale_check_sums(transaction)
-            if rows or cards:
+            requests = await _forget_requests(transaction, now_us, day_us)
+            if rows or cards or requests:
                 transaction.mark_erased()
             return len(rows)
 
@@ -73,3 +78,21 @@ class Retention(Records):
             server,
         )
         return StoreStats(rows[0]["num_messages"], rows[0]["num_replies"], rows[0]["num_bytes"])
+
+
+async def _forget_requests(transaction: Transaction, now_us: int, day_us: int) -> bool:
+    """Forget old rows of the inbox, and visible messages that lead to no request and no stored answer any more."""
+    old = await transaction.execute(
+        "DELETE FROM inbox WHERE accepted_at_utc < ? RETURNING id", now_us - INBOX_DAYS * day_us
+    )
+    abandoned = await transaction.execute(
+        f"UPDATE inbox SET {NO_WORDS} WHERE accepted_at_utc < ? AND text IS NOT NULL RETURNING id",
+        now_us - _ABANDONED_DAYS * day_us,
+    )
+    await transaction.execute(
+        "DELETE FROM sent_messages WHERE id IN (SELECT s.id FROM sent_messages s"
+        " LEFT JOIN inbox i ON i.platform = s.platform AND i.message_id = s.message_id"
+        " LEFT JOIN messages m ON m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
+        " WHERE i.id IS NULL AND m.id IS NULL)"
+    )
+    return bool(old or abandoned)

@@ -7,13 +7,17 @@ from pathlib import Path
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
+from bot.store.inbox import Inbox
 from bot.store.messages import Messages
+from bot.store.people import People
 from bot.store.replies import Replies
 from bot.store.retention import Retention
+from bot.store.rewriting import Rewriting
+from bot.store.watermarks import Watermarks
 
 
-class Store(Messages, Replies, ChannelSettings, OpenCards, Retention):
-    """Messages, replies, settings and open cards; each noun's module holds its methods.
+class Store(Messages, Replies, Rewriting, ChannelSettings, OpenCards, Inbox, Watermarks, People, Retention):
+    """Messages, replies, settings, open cards and the inbox; each noun's module holds its methods.
 
     Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. A call that
     returned has been written to the disk.

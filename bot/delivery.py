@@ -1,0 +1,201 @@
+"""Accepted once, answered once: what a platform needs so that no request is lost or answered twice."""
+
+import asyncio
+import contextlib
+import heapq
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+
+from bot.core.messages import Message
+from bot.errors import Unavailable
+from bot.store.inbox import Accepted, Outcome
+from bot.store.store import Store
+
+__all__ = ["Accepted", "Delivery", "Outcome", "SeenUntil", "Watermark"]
+
+logger = logging.getLogger(__name__)
+
+# Discord's interactions can be answered for 15 minutes.
+EXPIRES_AFTER_S: Final = 900.0
+_SAVING_PAUSE_S: Final = 2.0
+
+
+class Delivery:
+    """The requests of one platform, from accepted to finished. Every method may raise Unavailable.
+
+    The order for one request: `accept`, then anything that shows it was heard; `begin`, before anything of the answer
+    can be seen; `note_sent` after each visible message; `finish` at the end. What `unfinished` returns after a
+    restart tells by its state, its sent messages and its stored answer how far that came.
+    """
+
+    def __init__(self, store: Store, platform: str, *, expires_after_s: float = EXPIRES_AFTER_S) -> None:
+        self._store = store
+        self._platform = platform
+        self._expires_after_s = expires_after_s
+
+    async def accept(self, message: Message, *, token: str = "") -> bool:
+        """Write a request down; return False when its id was accepted before, whatever became of it.
+
+        `token` is the platform's means to answer later; it is dropped when the request is finished.
+        """
+        return await self._store.accept_request(message, token=token)
+
+    async def begin(self, message_id: str) -> None:
+        """Note that something visible may follow from now on."""
+        await self._store.begin_request(self._platform, message_id)
+
+    async def note_sent(self, message_id: str, sent_id: str, position: int) -> None:
+        """Keep the id of a visible message: part `position` (from 0) of the answer to a request."""
+        await self._store.note_sent(self._platform, message_id, sent_id, position)
+
+    async def finish(self, message_id: str, outcome: Outcome) -> bool:
+        """End a request; return False when it is unknown or has ended already."""
+        return await self._store.finish_request(self._platform, message_id, outcome)
+
+    async def unfinished(self) -> tuple[Accepted, ...]:
+        """Return the requests that have not ended, in the order in which they were said."""
+        return await self._store.unfinished_requests(self._platform, expires_after_s=self._expires_after_s)
+
+    async def withdraw(self, message_id: str) -> bool:
+        """Erase a message that its author deleted, and cancel the request that it was.
+
+        Return False when there was no request, or it had ended before; the words are gone in any case.
+        """
+        return await self._store.withdraw_request(self._platform, message_id)
+
+    async def sent_of(self, message_id: str) -> tuple[str, ...]:
+        """Return the ids of the visible messages that answer a request, in order of their positions."""
+        return await self._store.sent_of(self._platform, message_id)
+
+    async def request_of(self, sent_id: str) -> str | None:
+        """Return the id of the request that a visible message of the bot answers, None where it is unknown."""
+        return await self._store.request_of(self._platform, sent_id)
+
+    async def reply_of(self, sent_id: str) -> str | None:
+        """Return the id of the stored answer that a visible message of the bot shows, None where there is none."""
+        return await self._store.reply_of(self._platform, sent_id)
+
+    async def resolve(self, message: Message) -> Message:
+        """Return `message` with the stored answer's id as `reply_to` where it replies to a visible one of the bot's.
+
+        The store knows answers by its own ids; call it right before the bot answers, when what it replies to is stored.
+        """
+        reply_id = None if message.reply_to is None else await self.reply_of(message.reply_to)
+        return message if reply_id is None else replace(message, reply_to=reply_id)
+
+    async def discard_reply(self, message_id: str) -> None:
+        """Delete the stored answers to a request before it is answered anew, so that history never holds two."""
+        await self._store.discard_reply(self._platform, message_id)
+
+    async def erase_sent(self, *sent_ids: str) -> int:
+        """Erase the stored answers whose visible messages were deleted, even one of several; return how many."""
+        return await self._store.erase_sent(self._platform, sent_ids)
+
+
+def _rank(message_id: str) -> tuple[int, str]:
+    """Order ids as numbers of any length."""
+    return len(message_id), message_id
+
+
+class SeenUntil:
+    """Up to which id everything that was seen is done, kept in memory; ids are time-ordered numbers as text.
+
+    `saw` an event when it arrives and call `done` when it was accepted or needs nothing. From `freeze` (events may be
+    missing from here on) `value` stands still until `thaw` says that the missing ones were read back and seen.
+    """
+
+    def __init__(self, value: str | None = None) -> None:
+        self.value = value
+        self._gap = 0
+        self._is_frozen = False
+        self._order: list[tuple[int, str]] = []  # a heap of what was seen and is not passed by `value`
+        self._is_done: dict[str, bool] = {}  # of the ids in it
+
+    @property
+    def is_frozen(self) -> bool:
+        """Say whether events may be missing."""
+        return self._is_frozen
+
+    @property
+    def gap(self) -> int:
+        """Return the number of the last gap, for `thaw`."""
+        return self._gap
+
+    def saw(self, message_id: str) -> None:
+        """Note an event that is to be handled. Seen before, it changes nothing while `value` is below it."""
+        if message_id not in self._is_done:
+            self._is_done[message_id] = False
+            heapq.heappush(self._order, _rank(message_id))
+
+    def done(self, message_id: str) -> None:
+        """Note that an event was accepted or needs nothing."""
+        self.saw(message_id)
+        self._is_done[message_id] = True
+        self._advance()
+
+    def freeze(self) -> int:
+        """Stand still: the connection broke. Return the number of this gap, for `thaw`."""
+        self._is_frozen = True
+        self._gap += 1
+        return self._gap
+
+    def thaw(self, gap: int) -> bool:
+        """Go on: what was missed in `gap` has been seen. Return False, changing nothing, when a later gap opened."""
+        if gap != self._gap:
+            return False
+        self._is_frozen = False
+        self._advance()
+        return True
+
+    def _advance(self) -> None:
+        while not self._is_frozen and self._order and self._is_done[self._order[0][1]]:
+            _, message_id = heapq.heappop(self._order)
+            del self._is_done[message_id]
+            # An event that came late, after higher ones were done, takes nothing back.
+            if self.value is None or _rank(message_id) > _rank(self.value):
+                self.value = message_id
+
+
+class Watermark:
+    """A SeenUntil whose value is kept in the store, at most every two seconds and when it is closed."""
+
+    def __init__(self, store: Store, platform: str, key: str, value: str | None) -> None:
+        self.seen = SeenUntil(value)
+        self._store = store
+        self._platform = platform
+        self._key = key
+        self._saved = value
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, store: Store, platform: str, key: str = "", *, pause_s: float = _SAVING_PAUSE_S
+    ) -> AsyncIterator["Watermark"]:
+        """Load a watermark and keep it saved while the block runs. Raises Unavailable."""
+        watermark = cls(store, platform, key, await store.get_watermark(platform, key))
+        saving = asyncio.create_task(watermark._save_for_ever(pause_s))
+        try:
+            yield watermark
+        finally:
+            saving.cancel()
+            await asyncio.wait([saving])
+            await watermark.save()
+
+    async def save(self) -> None:
+        """Write the value down if it has moved; what can't be written now is tried again later."""
+        value = self.seen.value
+        if value is None or value == self._saved:
+            return
+        try:
+            await self._store.advance_watermark(self._platform, self._key, value)
+        except Unavailable as e:
+            logger.warning("the watermark of %s could not be stored: %s", self._platform, e)
+        else:
+            self._saved = value
+
+    async def _save_for_ever(self, pause_s: float) -> None:
+        while True:
+            await asyncio.sleep(pause_s)
+            await self.save()

@@ -1,0 +1,264 @@
+"""The requests that were accepted, what became of each, and the visible messages that answered them."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from bot.core.messages import Author, Message, Scope, now_utc
+from bot.store.database import Transaction
+from bot.store.messages import NO_WORDS, erase_message
+from bot.store.records import IN_SCOPE, Records, conversation_id, from_microseconds, scope_values, to_microseconds
+from bot.store.replies import forget_stale_check_sums
+
+Outcome = Literal["answered", "refused", "expired", "cancelled"]
+
+# The stored answer to the request of the row `s`, the newest where there are several.
+_REPLY: Final = (
+    "FROM messages m WHERE m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
+    " AND m.deleted_at_utc IS NULL ORDER BY m.id DESC LIMIT 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A request that was accepted and is not finished.
+
+    `state` is "responding" where something may be visible already. `sent_ids` are the visible messages that are known,
+    in order. `reply_text` is the stored answer, None where none was stored. `is_erased` says that its words were
+    deleted meanwhile: there is nothing to answer.
+    """
+
+    message: Message
+    token: str = field(repr=False)
+    state: Literal["waiting", "responding"]
+    sent_ids: tuple[str, ...] = ()
+    reply_text: str | None = None
+    is_expired: bool = False
+    is_erased: bool = False
+
+
+class Inbox(Records):
+    """The part of the store that holds accepted requests and the bot's visible messages."""
+
+    async def accept_request(self, message: Message, *, token: str = "") -> bool:
+        """Keep a request to be answered; return False, changing nothing, when its id was accepted before."""
+        author = message.author
+
+        async def insert(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                "INSERT INTO inbox (conversation_id, platform, message_id, author_id, author_name, author_roles,"
+                " is_moderator, text, attachment, reply_to, reach, is_addressed, created_at_utc, accepted_at_utc,"
+                " token, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')"
+                " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
+                await conversation_id(transaction, message.scope),
+                message.scope.platform,
+                message.id,
+                author.id,
+                author.name,
+                json.dumps(author.roles),
+                int(author.is_moderator),
+                message.text,
+                message.attachment,
+                message.reply_to,
+                message.reach,
+                int(message.is_addressed),
+                to_microseconds(message.created_at_utc),
+                to_microseconds(now_utc()),
+                token,
+            )
+            return bool(rows)
+
+        return await self._database.write(insert)
+
+    async def begin_request(self, platform: str, message_id: str) -> None:
+        """Note that something visible may follow from now on."""
+
+        async def begin(transaction: Transaction) -> None:
+            await transaction.execute(
+                "UPDATE inbox SET state = 'responding' WHERE platform = ? AND message_id = ? AND state = 'waiting'",
+                platform,
+                message_id,
+            )
+
+        await self._database.write(begin)
+
+    async def finish_request(self, platform: str, message_id: str, outcome: Outcome) -> bool:
+        """End a request and drop its words from the inbox; return False when it is unknown or ended already."""
+
+        async def finish(transaction: Transaction) -> bool:
+            # Not marked as erased: the words live on in messages, and deleting those cleans the files.
+            return await _finish(transaction, platform, message_id, outcome)
+
+        return await self._database.write(finish)
+
+    async def withdraw_request(self, platform: str, message_id: str) -> bool:
+        """Erase a message that was deleted and cancel the request that it was; return False when that had ended."""
+
+        async def withdraw(transaction: Transaction) -> bool:
+            was_open = await _finish(transaction, platform, message_id, "cancelled")
+            await erase_message(transaction, platform, message_id)
+            return was_open
+
+        return await self._database.write(withdraw)
+
+    async def unfinished_requests(self, platform: str, *, expires_after_s: float) -> tuple[Accepted, ...]:
+        """Return the requests that have not ended, in the order in which they were said."""
+        rows = await self._database.read(
+            f"""SELECT s.*, c.server, c.channel, c.thread, (SELECT m.text {_REPLY}) AS reply_text,
+                  (SELECT json_group_array(sent_id) FROM (
+                    SELECT sent_id FROM sent_messages
+                     WHERE platform = s.platform AND message_id = s.message_id ORDER BY position, id)) AS sent_ids
+                FROM inbox s JOIN conversations c ON c.id = s.conversation_id
+                WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY s.created_at_utc, s.id""",
+            platform,
+        )
+        expired_before = now_utc() - timedelta(seconds=expires_after_s)
+        return tuple(_to_accepted(row, expired_before) for row in rows)
+
+    async def note_sent(self, platform: str, message_id: str, sent_id: str, position: int) -> None:
+        """Keep the id of a visible message that is part `position` (from 0) of the answer to a request.
+
+        The request is one of the inbox or a stored message; of anything else nothing is kept.
+        """
+
+        async def insert(transaction: Transaction) -> None:
+            await transaction.execute(
+                "INSERT INTO sent_messages (conversation_id, platform, sent_id, message_id, position)"
+                " SELECT conversation_id, ?1, ?3, ?2, ?4 FROM ("
+                " SELECT conversation_id FROM inbox WHERE platform = ?1 AND message_id = ?2 UNION ALL"
+                " SELECT conversation_id FROM messages WHERE platform = ?1 AND message_id = ?2 LIMIT 1) WHERE true"
+                " ON CONFLICT (platform, sent_id) DO NOTHING",
+                platform,
+                message_id,
+                sent_id,
+                position,
+            )
+
+        await self._database.write(insert)
+
+    async def sent_of(self, platform: str, message_id: str) -> tuple[str, ...]:
+        """Return the ids of the visible messages that answer a request, in order of their positions."""
+        rows = await self._database.read(
+            "SELECT sent_id FROM sent_messages WHERE platform = ? AND message_id = ? ORDER BY position, id",
+            platform,
+            message_id,
+        )
+        return tuple(row["sent_id"] for row in rows)
+
+    async def request_of(self, platform: str, sent_id: str) -> str | None:
+        """Return the id of the request that a visible message answers, None where it is not known as the bot's."""
+        rows = await self._database.read(
+            "SELECT message_id FROM sent_messages WHERE platform = ? AND sent_id = ?", platform, sent_id
+        )
+        return str(rows[0]["message_id"]) if rows else None
+
+    async def reply_of(self, platform: str, sent_id: str) -> str | None:
+        """Return the id of the stored answer that a visible message shows, None where there is none."""
+        rows = await self._database.read(
+            f"SELECT (SELECT m.message_id {_REPLY}) AS reply_id FROM sent_messages s"
+            " WHERE s.platform = ? AND s.sent_id = ?",
+            platform,
+            sent_id,
+        )
+        return rows[0]["reply_id"] if rows else None
+
+    async def recent_replies(self, scope: Scope, num: int) -> list[str]:
+        """Return the ids of the visible messages of the last `num` answers in `scope`, newest first."""
+        rows = await self._database.read(
+            f"""WITH sent AS (
+                  SELECT * FROM sent_messages WHERE conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE}))
+                SELECT sent_id FROM sent JOIN (
+                    SELECT message_id, max(id) AS newest FROM sent GROUP BY message_id ORDER BY newest DESC LIMIT ?
+                  ) USING (message_id) ORDER BY newest DESC, position DESC, id DESC""",
+            *scope_values(scope),
+            max(num, 0),
+        )
+        return [row["sent_id"] for row in rows]
+
+    async def erase_sent(self, platform: str, sent_ids: Sequence[str]) -> int:
+        """Forget visible messages that are gone, and erase the stored answers that they showed; return how many.
+
+        An answer goes as a whole with any of its messages.
+        """
+
+        async def erase(transaction: Transaction) -> int:
+            num_erased = 0
+            for sent_id in sent_ids:
+                rows = await transaction.execute(
+                    "DELETE FROM sent_messages WHERE platform = ? AND sent_id = ? RETURNING message_id",
+                    platform,
+                    sent_id,
+                )
+                for row in rows:
+                    for reply_id in await _reply_ids(transaction, platform, row["message_id"]):
+                        num_erased += await erase_message(transaction, platform, reply_id)
+            return num_erased
+
+        return await self._database.write(erase)
+
+    async def discard_reply(self, platform: str, message_id: str) -> None:
+        """Delete the stored answers to a request without a trace, before it is answered anew."""
+
+        async def discard(transaction: Transaction) -> None:
+            reply_ids = await _reply_ids(transaction, platform, message_id)
+            for reply_id in reply_ids:
+                await erase_message(transaction, platform, reply_id)
+                await transaction.execute(
+                    "DELETE FROM messages WHERE platform = ? AND message_id = ?", platform, reply_id
+                )
+            if reply_ids:
+                await forget_stale_check_sums(transaction)
+
+        await self._database.write(discard)
+
+
+async def _finish(transaction: Transaction, platform: str, message_id: str, outcome: Outcome) -> bool:
+    rows = await transaction.execute(
+        f"UPDATE inbox SET {NO_WORDS}, state = ?3, finished_at_utc = ?4"
+        " WHERE platform = ?1 AND message_id = ?2 AND finished_at_utc IS NULL RETURNING id",
+        platform,
+        message_id,
+        outcome,
+        to_microseconds(now_utc()),
+    )
+    return bool(rows)
+
+
+async def _reply_ids(transaction: Transaction, platform: str, message_id: str) -> list[str]:
+    rows = await transaction.execute(
+        "SELECT message_id FROM messages WHERE platform = ? AND reply_to = ? AND is_me = 1 AND deleted_at_utc IS NULL",
+        platform,
+        message_id,
+    )
+    return [row["message_id"] for row in rows]
+
+
+def _to_accepted(row: sqlite3.Row, expired_before: datetime) -> Accepted:
+    message = Message(
+        id=row["message_id"],
+        scope=Scope(row["platform"], row["server"], row["channel"], row["thread"]),
+        author=Author(
+            row["author_id"],
+            row["author_name"],
+            is_moderator=bool(row["is_moderator"]),
+            roles=tuple(json.loads(row["author_roles"])),
+        ),
+        text=row["text"] or "",
+        reply_to=row["reply_to"],
+        attachment=row["attachment"],
+        is_addressed=bool(row["is_addressed"]),
+        created_at_utc=from_microseconds(row["created_at_utc"]),
+        reach=row["reach"],
+    )
+    return Accepted(
+        message,
+        row["token"],
+        row["state"],
+        sent_ids=tuple(json.loads(row["sent_ids"])),
+        reply_text=row["reply_text"],
+        is_expired=from_microseconds(row["accepted_at_utc"]) < expired_before,
+        is_erased=row["text"] is None,
+    )

@@ -1,0 +1,164 @@
+"""What people may ask of the store: not to be read, a copy, to be forgotten; and what is done when a server is left."""
+
+from typing import Any
+
+from bot.core.messages import now_utc
+from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.store.database import Transaction
+from bot.store.messages import NO_WORDS
+from bot.store.records import Records, from_microseconds, to_microseconds
+from bot.store.replies import forget_stale_check_sums
+
+
+class People(Records):
+    """The part of the store that knows about persons: across servers, for they ask about themselves."""
+
+    async def opt_out(self, platform: str, author_id: str, is_out: bool) -> None:
+        """Keep whether someone asked not to be read."""
+
+        async def change(transaction: Transaction) -> None:
+            if is_out:
+                await transaction.execute(
+                    "INSERT INTO opted_out (platform, author_id, opted_out_at_utc) VALUES (?, ?, ?)"
+                    " ON CONFLICT DO NOTHING",
+                    platform,
+                    author_id,
+                    to_microseconds(now_utc()),
+                )
+            else:
+                await transaction.execute(
+                    "DELETE FROM opted_out WHERE platform = ? AND author_id = ?", platform, author_id
+                )
+
+        await self._database.write(change)
+
+    async def is_opted_out(self, platform: str, author_id: str) -> bool:
+        """Say whether someone asked not to be read."""
+        return bool(
+            await self._database.read(
+                "SELECT 1 FROM opted_out WHERE platform = ? AND author_id = ?", platform, author_id
+            )
+        )
+
+    async def export_person(self, platform: str, author_id: str) -> list[dict[str, Any]]:
+        """Return all that is stored of a person as JSON-able records, oldest messages first.
+
+        `kind` says what a record is: "message", "request" (accepted, not answered yet), "card" (what stands behind an
+        open card of theirs), "setting" (of their direct messages) or "opted out".
+        """
+        said = await self._database.read(
+            """SELECT 'message' AS kind, c.server, c.channel, c.thread, m.message_id, m.author_name, m.text,
+                 m.attachment, m.reply_to, m.created_at_utc
+               FROM messages m JOIN conversations c ON c.id = m.conversation_id
+               WHERE m.platform = ?1 AND m.author_id = ?2 AND m.is_me = 0 AND m.deleted_at_utc IS NULL
+               UNION ALL
+               SELECT 'request', c.server, c.channel, c.thread, i.message_id, i.author_name, i.text,
+                 i.attachment, i.reply_to, i.created_at_utc
+               FROM inbox i JOIN conversations c ON c.id = i.conversation_id
+               WHERE i.platform = ?1 AND i.author_id = ?2 AND i.text IS NOT NULL
+               ORDER BY created_at_utc, message_id""",
+            platform,
+            author_id,
+        )
+        cards = await self._database.read(
+            """SELECT 'card' AS kind, c.server, c.channel, c.thread, o.kind AS card, o.state, o.created_at_utc
+               FROM open_cards o JOIN conversations c ON c.id = o.conversation_id
+               WHERE c.platform = ? AND o.owner_id = ? ORDER BY o.created_at_utc""",
+            platform,
+            author_id,
+        )
+        settings = await self._database.read(
+            """SELECT 'setting' AS kind, s.server, s.channel, s.name, s.value FROM settings s
+               WHERE s.platform = ?1 AND s.server = ?3 AND s.channel IN (
+                 SELECT c.channel FROM messages m JOIN conversations c ON c.id = m.conversation_id
+                 WHERE m.platform = ?1 AND m.author_id = ?2 AND m.is_me = 0 AND c.server = ?3)""",
+            platform,
+            author_id,
+            DIRECT_MESSAGES,
+        )
+        opted_out = await self._database.read(
+            "SELECT 'opted out' AS kind, opted_out_at_utc AS created_at_utc FROM opted_out"
+            " WHERE platform = ? AND author_id = ?",
+            platform,
+            author_id,
+        )
+        records = [dict(row) for row in (*said, *cards, *settings, *opted_out)]
+        for record in records:
+            if "created_at_utc" in record:
+                record["created_at_utc"] = from_microseconds(record["created_at_utc"]).isoformat()
+        return records
+
+    async def forget_person(self, platform: str, author_id: str) -> int:
+        """Erase everything that a person said, on every server, from the files too; return how many messages.
+
+        With it go the bot's answers to these messages (they may quote them), the person's open cards, the words of
+        requests that wait, and whose the erased messages were. Answers to others that read the messages stay, without
+        the check sums of their prompts. The wish not to be read stays: it is what keeps them from being stored again.
+        """
+
+        async def erase(transaction: Transaction) -> int:
+            now_us = to_microseconds(now_utc())
+            await transaction.execute(
+                "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
+                " WHERE platform = ?1 AND is_me = 1 AND deleted_at_utc IS NULL AND reply_to IN ("
+                " SELECT message_id FROM messages WHERE platform = ?1 AND author_id = ?2 AND is_me = 0"
+                " UNION SELECT message_id FROM inbox WHERE platform = ?1 AND author_id = ?2)",
+                platform,
+                author_id,
+                now_us,
+            )
+            await transaction.execute(
+                "DELETE FROM open_cards WHERE conversation_id IN (SELECT id FROM conversations WHERE platform = ?1)"
+                " AND (owner_id = ?2 OR source_message_id IN (SELECT message_id FROM messages WHERE platform = ?1"
+                " AND (author_id = ?2 AND is_me = 0 OR is_me = 1 AND deleted_at_utc = ?3)))",
+                platform,
+                author_id,
+                now_us,
+            )
+            rows = await transaction.execute(
+                "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
+                " WHERE platform = ?1 AND author_id = ?2 AND is_me = 0 AND deleted_at_utc IS NULL RETURNING id",
+                platform,
+                author_id,
+                now_us,
+            )
+            # Also of what was erased before: nothing tells any more whose it was.
+            await transaction.execute(
+                "UPDATE messages SET author_id = '' WHERE platform = ? AND author_id = ? AND is_me = 0",
+                platform,
+                author_id,
+            )
+            await transaction.execute(
+                f"UPDATE inbox SET author_id = '', {NO_WORDS} WHERE platform = ? AND author_id = ?",
+                platform,
+                author_id,
+            )
+            await forget_stale_check_sums(transaction)
+            transaction.mark_erased()
+            return len(rows)
+
+        num_erased = await self._database.write(erase)
+        await self._database.forget()
+        return num_erased
+
+    async def forget_server(self, platform: str, server: str) -> int:
+        """Delete everything of a server that the bot has left, from the files too; return how many messages.
+
+        Raises ValueError for direct messages: nobody leaves those for all.
+        """
+        if server == DIRECT_MESSAGES:
+            raise ValueError("direct messages are no server that can be left")
+
+        async def delete(transaction: Transaction) -> int:
+            of_server = "conversation_id IN (SELECT id FROM conversations WHERE platform = ? AND server = ?)"
+            rows = await transaction.execute(f"DELETE FROM messages WHERE {of_server} RETURNING id", platform, server)
+            for table in ("inbox", "sent_messages", "open_cards"):
+                await transaction.execute(f"DELETE FROM {table} WHERE {of_server}", platform, server)
+            for table, column in (("conversations", "server"), ("settings", "server"), ("watermarks", "key")):
+                await transaction.execute(f"DELETE FROM {table} WHERE platform = ? AND {column} = ?", platform, server)
+            transaction.mark_erased()
+            return len(rows)
+
+        num_deleted = await self._database.write(delete)
+        await self._database.forget()
+        return num_deleted
