@@ -37,6 +37,7 @@ class Settings:
     retention_days: int = 30
     log_level: str = "WARNING"
     discord_token: str = field(default="", repr=False)
+    discord_api_base: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> "Settings":
@@ -76,6 +77,12 @@ def _path(name: str, value: str) -> Path:
         return Path(value).expanduser()
     except RuntimeError as e:  # "~somebody" who does not exist
         raise SetupError(f"{name} names the home of somebody who is not known here: {value!r}.") from e
+
+
+def _url(name: str, value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise SetupError(f"{name} takes a URL that begins with https:// or http://, not {value!r}.")
+    return value.rstrip("/")
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -149,4 +156,5 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "retention_days": _whole(1, 3650),
     "log_level": _log_level,
     "discord_token": _text,
+    "discord_api_base": _url,
 }
