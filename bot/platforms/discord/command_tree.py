@@ -1,0 +1,274 @@
+"""The slash commands, built from the commands' declarations; each ends as the line that means the same as a message."""
+
+import asyncio
+import hashlib
+import inspect
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+import discord
+from discord import app_commands
+
+from bot.commands.declaring import Command
+from bot.core.messages import Author, Scope
+from bot.errors import FewshotError
+from bot.platforms.discord.context_menus import context_menus
+from bot.platforms.discord.reading import read_interaction
+from bot.platforms.discord.slash_options import (
+    FILE_OPTION,
+    MAX_CHOICES,
+    SlashOption,
+    command_line_of,
+    description_of,
+    slash_options,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_CHOICE: Final = 100
+# Discord waits 3 s for suggestions, the way there and back included.
+SUGGESTING_S: Final = 2.0
+
+_STALE: Final = "This command has changed since Discord showed it to you; reload Discord and try again."
+_BROKEN: Final = "Something broke inside the bot; its log says what."
+
+# First words of commands about what is stored of a conversation: where a person brought the bot along for themselves,
+# nothing is. Moderators' commands belong to a server that has the bot as well.
+_OF_A_CONVERSATION: Final = frozenset({"context", "fresh", "purge", "report", "story", "why"})
+
+
+class CommandClient(Protocol):
+    """What the commands call: the client, or a test's."""
+
+    async def invoked(
+        self, interaction: discord.Interaction[Any], line: str, attachment: discord.Attachment | None
+    ) -> None:
+        """Answer a command, given as the line that it means, and the file given with it."""
+
+    async def invoked_on(
+        self, interaction: discord.Interaction[Any], command_name: str, message: discord.Message
+    ) -> None:
+        """Answer a command chosen in the menu of `message`."""
+
+    async def suggest_values(
+        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
+    ) -> tuple[str, ...]:
+        """Return values that begin as `typed`, or are near it."""
+
+
+class CommandTree(app_commands.CommandTree[Any]):
+    """A tree whose errors are one sentence that the person alone sees."""
+
+    async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
+        """Tell what went wrong; log a failure of the bot's own by kind and place, never with a text."""
+        sentence = _sentence(error)
+        if sentence is None:
+            cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+            name = interaction.command.qualified_name if interaction.command else "unknown"
+            place = "".join(traceback.format_tb(cause.__traceback__))
+            logger.error("/%s failed: %s\n%s", name, type(cause).__name__, place)
+        try:
+            if interaction.type is discord.InteractionType.autocomplete:
+                await interaction.response.autocomplete([])
+            else:
+                await _tell(interaction, sentence or _BROKEN)
+        except discord.HTTPException as e:
+            logger.warning("an error could not be shown: status %s, code %s", e.status, e.code)
+
+
+def add_commands(
+    tree: app_commands.CommandTree[Any],
+    commands: Mapping[str, Command],
+    client: CommandClient,
+    *,
+    command_prefix: str = "!",
+    owner_ids: Collection[str] = (),
+) -> None:
+    """Add a slash command for each of `commands`, and the menu entries.
+
+    `purge` becomes /purge and `prompt show` /prompt show. Permissions in Discord apply to whole top-level commands, so
+    what a family keeps for moderators stands in a group of its own: `prompt edit` is /prompt-edit edit.
+    """
+    groups: dict[str, app_commands.Group] = {}
+    for command in commands.values():
+        first, _, second = command.name.partition(" ")
+        built = _slash_command(command, second or first, client, command_prefix, owner_ids)
+        if not second:
+            tree.add_command(built)
+            continue
+        name = f"{first}-edit" if command.who == "moderators" else first
+        if name not in groups:
+            groups[name] = app_commands.Group(
+                name=name,
+                description=_group_description(first, command.who, commands.values()),
+                allowed_contexts=_contexts(command),
+                allowed_installs=_installs(command),
+                default_permissions=_permissions(command),
+            )
+            tree.add_command(groups[name])
+        groups[name].add_command(built)
+    for command, menu in context_menus(commands.values(), client.invoked_on):
+        menu.allowed_contexts, menu.allowed_installs = _contexts(command), _installs(command)
+        menu.default_permissions = _permissions(command)
+        tree.add_command(menu)
+
+
+def tree_hash(tree: app_commands.CommandTree[Any]) -> str:
+    """Return a fingerprint of all that a sync would send, and of the application that it is for."""
+    payload = [command.to_dict(tree) for command in tree.get_commands()]
+    text = json.dumps([tree.client.application_id, payload], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def sync_if_changed(
+    tree: app_commands.CommandTree[Any],
+    read_hash: Callable[[], Awaitable[str | None]],
+    write_hash: Callable[[str], Awaitable[None]],
+    *,
+    force: bool = False,
+) -> bool:
+    """Send the commands to Discord unless they are the ones sent last; return whether they were sent.
+
+    Raises discord.HTTPException; then nothing is written, and the next start tries again.
+    """
+    fingerprint = tree_hash(tree)
+    if not force and await read_hash() == fingerprint:
+        return False
+    await tree.sync()
+    await write_hash(fingerprint)
+    return True
+
+
+def _slash_command(
+    command: Command, name: str, client: CommandClient, command_prefix: str, owner_ids: Collection[str]
+) -> app_commands.Command[Any, ..., Any]:
+    async def callback(interaction: discord.Interaction[Any], **given: Any) -> None:
+        line = command_line_of(command, given, command_prefix)
+        await client.invoked(interaction, line, given.get(FILE_OPTION))
+
+    # discord.py reads a command's options off its function's signature.
+    parameters = [inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    options = slash_options(command)
+    for option in options:
+        default = inspect.Parameter.empty if option.is_required else None
+        value = _value_of(option, command, client, owner_ids)
+        parameters.append(
+            inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, annotation=value, default=default)
+        )
+    callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    app_commands.describe(**{option.name: description_of(option.help) for option in options})(callback)
+    built = app_commands.Command[Any, ..., Any](
+        name=name,
+        description=description_of(command.summary),
+        callback=callback,
+        allowed_contexts=_contexts(command),
+        allowed_installs=_installs(command),
+    )
+    built.default_permissions = _permissions(command)
+    return built
+
+
+def _value_of(option: SlashOption, command: Command, client: CommandClient, owner_ids: Collection[str]) -> Any:
+    if option.kind is discord.AppCommandOptionType.attachment:
+        return discord.Attachment
+    if not option.is_suggested:
+        return _Value(option)
+
+    async def suggest(interaction: discord.Interaction[Any], typed: str) -> tuple[str, ...]:
+        scope, author = read_interaction(interaction, owner_ids=owner_ids)
+        return await client.suggest_values(scope, author, command.name, option.declared_name, typed)
+
+    return _SuggestedValue(option, suggest)
+
+
+class _Value(app_commands.Transformer[Any]):
+    """The type and limits of one option's value, which is passed on as it is."""
+
+    def __init__(self, option: SlashOption) -> None:
+        self._option = option
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        return self._option.kind
+
+    @property
+    def min_value(self) -> int | float | None:
+        return self._option.lowest
+
+    @property
+    def max_value(self) -> int | float | None:
+        return self._option.highest
+
+    @property
+    def choices(self) -> list[app_commands.Choice[int | float | str]] | None:
+        choices = self._option.choices
+        return [app_commands.Choice[int | float | str](name=choice, value=choice) for choice in choices] or None
+
+    async def transform(self, interaction: discord.Interaction[Any], value: Any, /) -> Any:
+        return value
+
+
+class _SuggestedValue(_Value):
+    """A text for which the bot suggests values while it is typed."""
+
+    def __init__(
+        self, option: SlashOption, suggest: Callable[[discord.Interaction[Any], str], Awaitable[tuple[str, ...]]]
+    ) -> None:
+        super().__init__(option)
+        self._suggest = suggest
+
+    async def autocomplete(
+        self, interaction: discord.Interaction[Any], value: int | float | str, /
+    ) -> list[app_commands.Choice[int | float | str]]:
+        """Return the suggestions; none where that fails or takes too long, and it never raises."""
+        try:
+            async with asyncio.timeout(SUGGESTING_S):
+                values = await self._suggest(interaction, str(value))
+        except Exception as e:
+            logger.warning("no values suggested: %s", type(e).__name__)
+            values = ()
+        # A value that Discord has no room for can't be cut: it would be another one.
+        fitting = [value for value in values if 1 <= len(value) <= MAX_CHOICE]
+        return [app_commands.Choice(name=value, value=value) for value in fitting[:MAX_CHOICES]]
+
+
+def _group_description(first: str, who: str, commands: Iterable[Command]) -> str:
+    family = [command.name.split() for command in commands if command.who == who]
+    return description_of(f"{first}: {', '.join(words[1] for words in family if words[0] == first and words[1:])}")
+
+
+def _contexts(command: Command) -> app_commands.AppCommandContext:
+    return app_commands.AppCommandContext(guild=True, dm_channel=True, private_channel=_is_for_anywhere(command))
+
+
+def _installs(command: Command) -> app_commands.AppInstallationType:
+    return app_commands.AppInstallationType(guild=True, user=_is_for_anywhere(command))
+
+
+def _is_for_anywhere(command: Command) -> bool:
+    """Say whether a person who brought the bot along may use the command where the bot is no member."""
+    return command.who == "all" and command.name.split()[0] not in _OF_A_CONVERSATION
+
+
+def _permissions(command: Command) -> discord.Permissions | None:
+    return discord.Permissions(manage_guild=True) if command.who == "moderators" else None
+
+
+def _sentence(error: app_commands.AppCommandError) -> str | None:
+    """Return what a person reads about `error`; None where the bot itself failed."""
+    if isinstance(error, app_commands.CommandInvokeError):
+        return str(error.original) if isinstance(error.original, FewshotError) else None
+    if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):
+        return _STALE
+    return None
+
+
+async def _tell(interaction: discord.Interaction[Any], sentence: str) -> None:
+    nobody = discord.AllowedMentions.none()
+    if interaction.response.is_done():
+        await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=nobody, suppress_embeds=True)
+    else:
+        await interaction.response.send_message(sentence, ephemeral=True, allowed_mentions=nobody, suppress_embeds=True)

@@ -1,0 +1,180 @@
+"""What Discord sends, read into the bot's own words: from the payload alone, since next to nothing is cached."""
+
+import re
+from collections.abc import Collection
+from typing import Any, Final
+
+import discord
+
+from bot.core.messages import Author, Message, Scope
+from bot.core.safe_text import clean_name
+from bot.errors import RequestError
+
+PLATFORM: Final = "discord"
+DIRECT_MESSAGES: Final = "@me"
+
+_SAID: Final = (discord.MessageType.default, discord.MessageType.reply)
+
+# What Discord shows as a name, a picture or a link is sent as an id in angle brackets.
+_MARKUP: Final = re.compile(
+    r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>\n]+):\d+)>"
+)
+
+
+def read_message(
+    message: discord.Message, me: discord.abc.User, *, owner_ids: Collection[str] = (), command_prefix: str = "!"
+) -> Message | None:
+    """Return what a person wrote; None for bots, webhooks, the bot itself and Discord's own notices.
+
+    A message fetched over REST names no roles: only the server's owner and `owner_ids` count as moderators in it.
+    Attached files are not read: see attachments.py.
+    """
+    if _is_automatic(message) or message.type not in _SAID:
+        return None
+    return _read(message, me, owner_ids, command_prefix)
+
+
+def read_replied(message: discord.Message, me: discord.abc.User, *, command_prefix: str = "!") -> Message | None:
+    """Return the message that `message` replies to, a bot's too; None where it is gone or the bot's own.
+
+    It comes in the same payload, but with its author's name in the server and roles left out.
+    """
+    replied = message.reference.resolved if message.reference and _reply_to(message) else None
+    if not isinstance(replied, discord.Message) or replied.type not in _SAID or replied.author.id == me.id:
+        return None
+    return _read(replied, me, (), command_prefix)
+
+
+def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[str], command_prefix: str) -> Message:
+    server_id = _server_id(message)
+    return Message(
+        id=str(message.id),
+        scope=_scope(server_id, message.channel),
+        author=_author(
+            message.author,
+            server_id is None or _manages_server(message),
+            owner_ids,
+            is_bot=_is_automatic(message),
+        ),
+        text=_text(message, me, command_prefix),
+        reply_to=_reply_to(message),
+        is_addressed=server_id is None or _is_addressed(message, me),
+        created_at_utc=message.created_at,
+        reach="private" if server_id is None else "public",
+    )
+
+
+def read_edit(
+    event: discord.RawMessageUpdateEvent,
+    me: discord.abc.User,
+    *,
+    owner_ids: Collection[str] = (),
+    command_prefix: str = "!",
+) -> Message | None:
+    """Return a message as it stands after an edit; None where nobody edited it (a link's preview came, a pin)."""
+    if event.message.edited_at is None:
+        return None
+    return read_message(event.message, me, owner_ids=owner_ids, command_prefix=command_prefix)
+
+
+def read_interaction(interaction: discord.Interaction[Any], *, owner_ids: Collection[str] = ()) -> tuple[Scope, Author]:
+    """Return where a slash command, click or form came from, and who sent it.
+
+    Works for commands that a person installed for themselves: there the server and its roles are not known to the bot,
+    and the permissions in the payload are all there is. In a direct message with the bot everybody is their own
+    moderator, in other private channels nobody. Raises RequestError in a channel of a kind not known to discord.py.
+    """
+    channel = interaction.channel
+    if channel is None:
+        raise RequestError("I can't answer in this kind of channel.")
+    if interaction.guild_id is None:
+        is_moderator = interaction.context.dm_channel
+    else:
+        is_moderator = interaction.permissions.manage_guild or interaction.permissions.administrator
+    return _scope(interaction.guild_id, channel), _author(interaction.user, is_moderator, owner_ids)
+
+
+def _server_id(message: discord.Message) -> int | None:
+    """Return the id of the server; None in a direct message only."""
+    if message.guild is not None:
+        return message.guild.id
+    # A server that is not cached (yet) leaves a channel that knows no more than ids.
+    return message.channel.guild_id if isinstance(message.channel, discord.PartialMessageable) else None
+
+
+def _scope(server_id: int | None, channel: Any) -> Scope:
+    if server_id is None:
+        return Scope(PLATFORM, DIRECT_MESSAGES, str(channel.id))
+    if isinstance(channel, discord.Thread):
+        return Scope(PLATFORM, str(server_id), str(channel.parent_id), str(channel.id))
+    return Scope(PLATFORM, str(server_id), str(channel.id))
+
+
+def _is_automatic(message: discord.Message) -> bool:
+    return bool(message.author.bot or message.author.system or message.webhook_id)
+
+
+def _author(user: discord.abc.User, is_moderator: bool, owner_ids: Collection[str], *, is_bot: bool = False) -> Author:
+    roles = [role for role in user.roles if not role.is_default()] if isinstance(user, discord.Member) else []
+    return Author(
+        id=str(user.id),
+        name=user.display_name,
+        is_bot=is_bot,
+        is_moderator=is_moderator or str(user.id) in owner_ids,
+        roles=tuple(str(role.id) for role in roles),
+    )
+
+
+def _manages_server(message: discord.Message) -> bool:
+    if isinstance(message.author, discord.Member):
+        # Those of the server, not of the channel; an owner and an administrator have them all.
+        return message.author.guild_permissions.manage_guild
+    return message.guild is not None and message.guild.owner_id == message.author.id
+
+
+def _is_addressed(message: discord.Message, me: discord.abc.User) -> bool:
+    """Say whether the bot itself is mentioned or replied to; its roles and @everyone don't count."""
+    if any(user.id == me.id for user in message.mentions):
+        return True
+    replied = message.reference.resolved if message.reference and _reply_to(message) else None
+    return isinstance(replied, discord.Message) and replied.author.id == me.id
+
+
+def _reply_to(message: discord.Message) -> str | None:
+    # A forwarded message has a reference too.
+    reference = message.reference
+    if reference is None or reference.message_id is None or reference.type is not discord.MessageReferenceType.reply:
+        return None
+    return str(reference.message_id)
+
+
+def _text(message: discord.Message, me: discord.abc.User, command_prefix: str) -> str:
+    """Return the words without a mention of the bot at either end; a command's are left as they are otherwise."""
+    mention = rf"<@!?{me.id}>"
+    text = re.sub(rf"\A\s*(?:{mention}(?:[,:](?=\s))?\s*)+", "", message.content)
+    if text.startswith(command_prefix) and text[len(command_prefix) :][:1].isalpha():
+        return text
+    return _plain(message, re.sub(rf"(?:\s*{mention})+\s*\Z", "", text))
+
+
+def _plain(message: discord.Message, text: str) -> str:
+    """Return `text` as it reads in Discord: names for ids, `:name:` for a server's own emoji."""
+    users = {str(user.id): user.display_name for user in message.mentions}
+
+    def shown(match: re.Match[str]) -> str:
+        kind = str(match.lastgroup)
+        value = match[kind]
+        if kind == "emoji":
+            return f":{value}:"
+        if kind == "command":
+            return f"/{value}"
+        if kind == "user":
+            return f"@{clean_name(users.get(value, ''))}"
+        guild = message.guild
+        if kind == "role":
+            role = guild.get_role(int(value)) if guild else None
+            return f"@{clean_name(role.name) if role else 'role'}"
+        channel = guild.get_channel_or_thread(int(value)) if guild else None
+        return f"#{clean_name(channel.name) if channel else 'channel'}"
+
+    return _MARKUP.sub(shown, text)

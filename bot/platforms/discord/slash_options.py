@@ -1,0 +1,143 @@
+"""A command's options as Discord offers them, and the line that says the same as the options that were given."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from discord import AppCommandOptionType
+
+from bot.commands.command_line import TEXT_PART_SEPARATOR, format_command_line
+from bot.commands.declaring import Command, Option
+from bot.core.sampling import MAX_STOPS, RANGES
+from bot.errors import RequestError
+
+MAX_TEXT: Final = 6000
+MAX_DESCRIPTION: Final = 100
+MAX_CHOICES: Final = 25
+# Discord takes no whole number above it: JavaScript has none that is exact.
+MAX_WHOLE: Final = 2**53 - 1
+
+FILE_OPTION: Final = "file"
+_FREE_TEXT: Final = "TEXT"
+_TEXT: Final = AppCommandOptionType.string
+
+
+@dataclass(frozen=True, slots=True)
+class SlashOption:
+    """One option of a slash command; `lowest` and `highest` limit a number, or the length of a text.
+
+    `declared_name` is what the declaration calls it. `is_suggested` says that values are suggested while it is typed.
+    """
+
+    name: str
+    declared_name: str
+    help: str
+    kind: AppCommandOptionType = _TEXT
+    is_required: bool = False
+    lowest: float | None = None
+    highest: float | None = None
+    choices: tuple[str, ...] = ()
+    is_suggested: bool = False
+
+
+def slash_options(command: Command) -> tuple[SlashOption, ...]:
+    """Return the options of `command`: its leading words, its text, its options.
+
+    A text that is wanted may be given as a file too, so neither is required: the bot's own sentence asks for it.
+    """
+    options = (*_arguments(command), *_texts(command), *_declared(command))
+    return tuple(sorted(options, key=lambda option: not option.is_required))
+
+
+def command_line_of(command: Command, given: Mapping[str, Any], command_prefix: str) -> str:
+    """Return the line that says the same as the options `given` by name (None: not given).
+
+    Raises RequestError for what a line can't say: a leading word without the one before it.
+    """
+    arguments: dict[str, str] = {}
+    for i, name in enumerate(command.arguments):
+        value = given.get(_argument_name(name))
+        if value is None:
+            continue
+        if len(arguments) < i:
+            raise RequestError(f"{name} needs {command.arguments[len(arguments)]} before it: {command.usage}")
+        arguments[name] = value
+    options: dict[str, Any] = {}
+    for option in command.options:
+        values = [given[name] for name in _option_names(option) if given.get(name) is not None]
+        if values:
+            # Discord's fields are one line, so a line break is typed as in the other form.
+            values = [value.replace("\\n", "\n") for value in values] if option.is_repeatable else values
+            options[option.name] = tuple(values) if option.is_repeatable else values[0]
+    texts = [given[option.name] for option in _texts(command) if given.get(option.name) and option.kind is _TEXT]
+    if command.text_parts and any("|" in text for text in texts):
+        raise RequestError("A text can't hold | here: it stands between the texts.")
+    return format_command_line(command, arguments, options, TEXT_PART_SEPARATOR.join(texts), command_prefix)
+
+
+def description_of(text: str) -> str:
+    """Return `text` as a description: one line of at most 100 characters, cut between words."""
+    return textwrap.shorten(text, MAX_DESCRIPTION, placeholder=" …") or "…"
+
+
+def _argument_name(name: str) -> str:
+    return name.lower()
+
+
+def _arguments(command: Command) -> Iterator[SlashOption]:
+    num_required = len(command.arguments) - command.num_optional_arguments
+    example = f", as in: {command.examples[0]}" if command.examples else ""
+    for i, declared in enumerate(command.arguments):
+        name = _argument_name(declared)
+        yield SlashOption(name, declared, name + example, is_required=i < num_required, lowest=1, is_suggested=True)
+
+
+def _texts(command: Command) -> Iterator[SlashOption]:
+    if command.text == "none":
+        return
+    if command.text_parts:
+        for i, name in enumerate(command.text_parts):
+            is_required = i < command.num_required_parts
+            yield SlashOption(name, name, f"text {name.upper()}", is_required=is_required, lowest=1, highest=MAX_TEXT)
+        return
+    if command.text_name != _FREE_TEXT and command.text_name.isidentifier():
+        is_required = command.text == "required"
+        yield SlashOption(
+            command.text_name.lower(),
+            command.text_name,
+            command.text_name.lower(),
+            is_required=is_required,
+            is_suggested=True,
+        )
+        return
+    yield SlashOption("text", command.text_name, "the text", highest=MAX_TEXT)
+    yield SlashOption(FILE_OPTION, FILE_OPTION, "a text file instead of a text", AppCommandOptionType.attachment)
+
+
+def _option_names(option: Option) -> list[str]:
+    """Return the names that an option has: one that may be repeated has four."""
+    if not option.is_repeatable:
+        return [option.name]
+    return [option.name, *(f"{option.name}_{i}" for i in range(2, MAX_STOPS + 1))]
+
+
+def _declared(command: Command) -> Iterator[SlashOption]:
+    for option in command.options:
+        for name in _option_names(option):
+            # The other names of an option that may be repeated need not say that it may.
+            yield _declared_option(option, name, option.help if name == option.name else option.help.partition(";")[0])
+
+
+def _declared_option(option: Option, name: str, help_text: str) -> SlashOption:
+    if option.kind == "choice":
+        if len(option.choices) > MAX_CHOICES:
+            return SlashOption(name, option.name, help_text, is_suggested=True)
+        return SlashOption(name, option.name, help_text, choices=option.choices)
+    if option.kind == "text":
+        return SlashOption(name, option.name, help_text, lowest=1)
+    lowest, highest = RANGES[option.name]
+    if option.kind == "real":
+        return SlashOption(name, option.name, help_text, AppCommandOptionType.number, False, lowest, highest)
+    highest = min(highest, MAX_WHOLE)
+    return SlashOption(name, option.name, help_text, AppCommandOptionType.integer, False, lowest, highest)
