@@ -81,6 +81,7 @@ BAD_MESSAGES: list[tuple[dict[str, object], str]] = [
     (plain(embeds=[{"description": "x" * 4000}] * 2), "embeds have 8,000 characters together; Discord allows 6,000."),
     (plain(embeds=[{"title": "x" * 257}]), "embeds[0].title has 257 characters; Discord allows 0 to 256."),
     (plain(attachments=[{"id": 0}]), "attachments[0] speaks of file 0, which is not sent."),
+    (plain(attachments=[{"id": "first"}]), "attachments[0].id must be a number."),
     # Components of before V2
     (legacy(*[row(button(style=5, url="https://x.org", custom_id=None))] * 6), "components has 6 items"),
     (legacy({"type": 99}), "components[0] is a component of type 99, which may not stand there."),
@@ -99,6 +100,8 @@ BAD_MESSAGES: list[tuple[dict[str, object], str]] = [
         legacy(row(button(label="x" * 81))),
         "components[0].components[0].label has 81 characters; Discord allows 0 to 80.",
     ),
+    (legacy(row(button(emoji="🔁"))), "components[0].components[0].emoji.name is missing."),
+    (legacy(row(button(emoji={"name": "x" * 33}))), "components[0].components[0].emoji.name has 33 characters"),
     (legacy(row(button(label=None))), "components[0].components[0] needs a label or an emoji."),
     (legacy(row(button(custom_id=""))), "components[0].components[0].custom_id has 0 characters"),
     (legacy(row(button(custom_id="x" * 101))), "components[0].components[0].custom_id has 101 characters"),
@@ -210,6 +213,7 @@ def test_answers_to_interactions_have_the_same_limits(kind: int) -> None:
 
 def test_an_edit_may_leave_things_as_they_are() -> None:
     assert check_body("PATCH", MESSAGE, {"allowed_mentions": NONE, "components": []}) == []
+    assert check_body("PATCH", MESSAGE, {"allowed_mentions": NONE, "flags": V2 | 4}, files=["a.png"]) == []
     kept = {"components": [gallery("attachment://kept.png")], "allowed_mentions": NONE}
     assert check_body("PATCH", MESSAGE, kept) == []
     assert check_body("PATCH", MESSAGE, kept | {"flags": 4}) == ["flags lack 32768, which components V2 need."]

@@ -112,9 +112,11 @@ def _parts(found: Findings, body: dict[str, Any], files: Sequence[str], *, edit:
     for field in ("content", "embeds", "sticker_ids", "poll") if v2 else ():
         if body.get(field):
             found.say(field, "may not stand beside components V2")
-    urls = check_message_components(found, body.get("components"), v2=v2)
+    # An edit without components leaves those of the message as they are.
+    kept = edit and body.get("components") is None
+    urls = [] if kept else check_message_components(found, body.get("components"), v2=v2)
     _files(found, body, files, urls, edit=edit)
-    if v2:
+    if v2 and not kept:
         shown = {url.removeprefix(REFERENCE) for url in urls}
         for name in files:
             if name not in shown:
@@ -169,7 +171,9 @@ def _files(found: Findings, body: dict[str, Any], files: Sequence[str], urls: Se
         found.text(f"{place}.description", one.get("description"), 0, 1024, needed=False)
         index = str(one.get("id"))
         # Small ids are places in the list of sent files, the others name files that the message has already.
-        if index.isdecimal() and len(index) <= 2 and int(index) >= len(files):
+        if not index.isdecimal():
+            found.say(f"{place}.id", "must be a number")
+        elif len(index) <= 2 and int(index) >= len(files):
             found.say(place, f"speaks of file {index}, which is not sent")
     # An edit that lists no attachments keeps those of the message, whose names are not known here.
     if edit and "attachments" not in body:

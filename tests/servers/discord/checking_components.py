@@ -139,8 +139,13 @@ class _Walk:
         if self._found.text(f"{where}.custom_id", item.get("custom_id"), 1, 100):
             self._custom_ids.append(item["custom_id"])
 
+    def _emoji(self, where: str, emoji: object) -> None:
+        if emoji is not None:
+            self._found.text(f"{where}.name", emoji.get("name") if isinstance(emoji, dict) else None, 1, 32)
+
     def _button(self, where: str, button: dict[str, Any]) -> None:
         self._found.text(f"{where}.label", button.get("label"), 0, 80, needed=False)
+        self._emoji(f"{where}.emoji", button.get("emoji"))
         style = button.get("style")
         if style not in range(1, 7):
             self._found.say(f"{where}.style", f"is {style!r}; Discord allows 1 to 6")
@@ -183,6 +188,7 @@ class _Walk:
             self._found.text(f"{place}.label", option.get("label"), 1, 100)
             self._found.text(f"{place}.value", option.get("value"), 1, 100)
             self._found.text(f"{place}.description", option.get("description"), 0, 100, needed=False)
+            self._emoji(f"{place}.emoji", option.get("emoji"))
         self._found.unique(f"{where}.options", "value", [str(option.get("value")) for _, option in options])
         chosen = sum(1 for _, option in options if option.get("default"))
         allowed = item.get("max_values")
