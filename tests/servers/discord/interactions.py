@@ -1,0 +1,135 @@
+"""An interaction from its creation to its last follow-up, and the rules about when it may be answered."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.servers.discord.texts import labels
+from tests.servers.discord.world import LOADING, Channel, Message, User, World
+
+COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
+SAYS, DEFERS, DEFERS_UPDATE, UPDATES, SUGGESTS, OPENS_MODAL = 4, 5, 6, 7, 8, 9
+KINDS = {SAYS: "message", DEFERS: "deferred", DEFERS_UPDATE: "deferred_update", UPDATES: "update"}
+KINDS |= {SUGGESTS: "autocomplete", OPENS_MODAL: "modal"}
+ALLOWED = {
+    COMMAND: {SAYS, DEFERS, OPENS_MODAL},
+    COMPONENT: {SAYS, DEFERS, DEFERS_UPDATE, UPDATES, OPENS_MODAL},
+    AUTOCOMPLETE: {SUGGESTS},
+    MODAL_SUBMIT: {SAYS, DEFERS, DEFERS_UPDATE, UPDATES},
+}
+ANSWER_WITHIN_S = 3.0
+TOKEN_LIFETIME_S = 15 * 60.0
+QUIET_S = 0.3
+
+
+@dataclass(eq=False)
+class InteractionResult:
+    """What came of one command, click or form.
+
+    `kind` is None until it is acknowledged, then message, deferred, deferred_update, update, autocomplete or modal.
+    `message` is the answer (of an update: the message that was clicked), `followups` what came after it.
+    """
+
+    id: int
+    token: str
+    type: int
+    user: User
+    channel: Channel
+    world: World
+    source: Message | None = None
+    is_user_install: bool = False
+    came_from_modal_on: Message | None = None
+    sent_at: float = field(default_factory=time.monotonic)
+    kind: str | None = None
+    acknowledged_after_s: float | None = None
+    is_ephemeral: bool = False
+    message: Message | None = None
+    followups: list[Message] = field(default_factory=list)
+    modal: "Modal | None" = None
+    choices: list[dict[str, Any]] = field(default_factory=list)
+    was_answer_lost: bool = False
+    refusal: str | None = None
+
+    def is_expired(self) -> bool:
+        return time.monotonic() - self.sent_at > TOKEN_LIFETIME_S
+
+    def is_finished(self) -> bool:
+        """Return whether the answer stands: acknowledged, no longer loading, unchanged for a moment, no Stop button."""
+        if self.kind is None:
+            return False
+        if self.kind == "deferred_update":
+            return self._has_come_of_update()
+        return self.message is None or is_settled(self.message)
+
+    def _has_come_of_update(self) -> bool:
+        if self.source is None or self.source.is_deleted:
+            return True
+        acknowledged_at = self.sent_at + (self.acknowledged_after_s or 0.0)
+        later = [message for message in self.channel.messages if message.created_at and message.author.is_bot]
+        is_answered = bool(self.followups) or any(message.versions[0][0] > self.sent_at for message in later)
+        is_changed = self.source.changed_at >= acknowledged_at
+        return (is_answered or is_changed) and is_settled(self.source) and all(map(is_settled, self.followups))
+
+    async def finished(self, timeout: float = 10.0) -> "InteractionResult":
+        """Wait until the answer stands, and return self."""
+        await self.world.wait_until(self.is_finished, timeout, lambda: f"the end of {self}")
+        return self
+
+    async def acknowledged(self, timeout: float = 3.5) -> "InteractionResult":
+        """Wait for the first answer; a client shows that the application did not respond after 3 s."""
+
+        def is_answered() -> bool:
+            return self.kind is not None or self.refusal is not None
+
+        await self.world.wait_until(is_answered, timeout, lambda: f"the first answer to {self}")
+        if self.refusal:
+            raise AssertionError(f"{self}: {self.refusal}")
+        return self
+
+    def __str__(self) -> str:
+        names = {COMMAND: "a command", COMPONENT: "a click", AUTOCOMPLETE: "an autocomplete", MODAL_SUBMIT: "a form"}
+        return f"{names[self.type]} of {self.user.name} (answered so far: {self.kind})"
+
+
+@dataclass(eq=False)
+class Modal:
+    """A form that the bot opened; `payload` has title, custom_id and components."""
+
+    payload: dict[str, Any]
+    opened_by: InteractionResult
+
+    @property
+    def title(self) -> str:
+        return str(self.payload["title"])
+
+
+def is_settled(message: Message, quiet_s: float = QUIET_S) -> bool:
+    """Return whether a message is finished: gone, or not loading, without a Stop button and unchanged for a moment."""
+    if message.is_deleted:
+        return True
+    is_writing = bool(message.flags & LOADING) or "Stop" in labels(message)
+    return not is_writing and time.monotonic() - message.changed_at >= quiet_s
+
+
+class Interactions:
+    """All interactions, found by id and by token."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.by_id: dict[int, InteractionResult] = {}
+        self.by_token: dict[str, InteractionResult] = {}
+        self.modals: list[Modal] = []
+
+    def create(self, type: int, user: User, channel: Channel, source: Message | None = None) -> InteractionResult:
+        number = self.world.next_id()
+        result = InteractionResult(number, f"interaction-token-{number}", type, user, channel, self.world, source)
+        self.by_id[result.id] = self.by_token[result.token] = result
+        return result
+
+    def wake_when_late(self, result: InteractionResult) -> None:
+        asyncio.get_running_loop().call_later(ANSWER_WITHIN_S, self.world.touch)
+
+
+Notice = Callable[[str], None]

@@ -1,0 +1,189 @@
+"""Start and stop the stand-in, and ask it what happened."""
+
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import discord as discord_py
+import yarl
+from aiohttp import web
+from discord.gateway import DiscordWebSocket
+
+from tests.servers.discord.faults import FaultPlan
+from tests.servers.discord.gateway import Gateway
+from tests.servers.discord.interactions import Interactions, is_settled
+from tests.servers.discord.members import Member
+from tests.servers.discord.permissions import permissions_of
+from tests.servers.discord.rest import PREFIX, Request, add_routes
+from tests.servers.discord.schema import Validate, load_validator
+from tests.servers.discord.texts import visible_text
+from tests.servers.discord.world import Channel, Guild, Message, World
+
+TOKEN = "stand-in-token"
+INVALID_STATUSES = (401, 403, 429)
+
+
+class Discord:
+    """A running stand-in: `world` is what exists, `violations` what the bot did wrong.
+
+    `requests` has every REST request; `schema_errors` what Discord's OpenAPI document refuses, when there is one.
+    """
+
+    def __init__(self, *, token: str, seed: int, max_requests_per_s: int | None) -> None:
+        self.token = token
+        self.violations: list[str] = []
+        self.schema_errors: list[str] = []
+        self.requests: list[Request] = []
+        self.num_invalid_requests = 0
+        self.num_deduplicated = 0
+        self.num_command_syncs = 0
+        self.max_requests_per_s = max_requests_per_s
+        self.world = World()
+        self.interactions = Interactions(self.world)
+        self.gateway = Gateway(self.world, token, self.violations, seed=seed)
+        self.faults = FaultPlan(seed)
+        self.nonces: dict[tuple[int, str], tuple[float, Message]] = {}
+        self.edit_times: dict[str, deque[float]] = {}
+        self.validate: Validate | None = None
+        self.api_base = ""
+        self._recent: deque[float] = deque()
+        self.world.tell = self.gateway.dispatch
+
+    @property
+    def gateway_url(self) -> str:
+        return self.gateway.url
+
+    # What a test makes
+
+    def add_member(
+        self, guild: Guild, name: str, *, permissions: int = 0, roles: tuple[int, ...] = (), has_installed: bool = False
+    ) -> Member:
+        """Add a person to a guild, with a role of their own when `permissions` are given."""
+        member = Member(self, self.world.add_user(name, has_installed=has_installed))
+        self.join(guild, member, permissions=permissions, roles=roles)
+        return member
+
+    def join(self, guild: Guild, member: Member, *, permissions: int = 0, roles: tuple[int, ...] = ()) -> None:
+        """Let somebody who exists join a further guild."""
+        self.world.join(guild, member.user, permissions=permissions, roles=roles)
+
+    def add_user(self, name: str, *, has_installed: bool = False) -> Member:
+        """Add a person who shares no guild with the bot."""
+        return Member(self, self.world.add_user(name, has_installed=has_installed))
+
+    def owner_of(self, guild: Guild) -> Member:
+        return Member(self, self.world.users[guild.owner_id])
+
+    # What a test asks
+
+    def answers_to(self, message: Message) -> list[Message]:
+        """Return the visible messages of the bot that reply to `message`, in order."""
+        messages = message.channel.messages
+        return [other for other in messages if other.author is self.world.bot and other.replies_to_id == message.id]
+
+    async def wait_for_reply(self, to: Message, timeout: float = 10.0) -> Message:
+        """Wait for the first reply of the bot's to `to`."""
+        replies = await self.world.wait_until(
+            lambda: self.answers_to(to), timeout, lambda: f"a reply to {to.content!r}; {self.describe(to.channel)}"
+        )
+        return replies[0]
+
+    async def wait_for_message(self, channel: Channel, after: Message | int = 0, timeout: float = 10.0) -> Message:
+        """Wait for the bot's first message in `channel` after another one."""
+        last_id = after if isinstance(after, int) else after.id
+
+        def later() -> list[Message]:
+            return [m for m in channel.messages if m.author is self.world.bot and m.id > last_id]
+
+        found = await self.world.wait_until(later, timeout, lambda: f"a message of the bot's; {self.describe(channel)}")
+        return found[0]
+
+    async def settled(self, message: Message, timeout: float = 20.0, quiet_s: float = 0.3) -> Message:
+        """Wait until `message` is finished: unchanged for `quiet_s`, not loading, without a Stop button."""
+        await self.world.wait_until(
+            lambda: is_settled(message, quiet_s), timeout, lambda: f"the end of {visible_text(message)!r}"
+        )
+        return message
+
+    async def reply(self, to: Message, timeout: float = 20.0) -> Message:
+        """Wait for the reply to `to`, and until it is finished."""
+        return await self.settled(await self.wait_for_reply(to, timeout), timeout)
+
+    def describe(self, channel: Channel) -> str:
+        """Return what stands at the end of a channel, and what was wrong so far, for a failure's message."""
+        lines = [f"{message.author.name}: {visible_text(message)!r}" for message in channel.messages[-5:]]
+        return f"last messages {lines}, violations {self.violations[-3:]}"
+
+    def assert_clean(self) -> None:
+        """Raise AssertionError when the bot broke a rule of Discord's."""
+        if self.violations or self.schema_errors:
+            raise AssertionError("\n".join(self.violations + self.schema_errors))
+
+    def bot_permissions(self, channel: Channel) -> int:
+        if channel.guild and self.world.bot.id in channel.guild.members:
+            return permissions_of(self.world.bot, channel.guild, channel)
+        return self.world.permissions(self.world.bot, channel)
+
+    # What the routes tell
+
+    def recorded(self, request: Request) -> None:
+        self.requests.append(request)
+        self.num_invalid_requests += request.status in INVALID_STATUSES
+        self.world.touch()
+
+    def is_over_global_limit(self) -> bool:
+        """Return whether this request comes above Discord's limit for all routes together, when that is switched on."""
+        if self.max_requests_per_s is None:
+            return False
+        now = time.monotonic()
+        while self._recent and self._recent[0] < now - 1:
+            self._recent.popleft()
+        if len(self._recent) >= self.max_requests_per_s:
+            return True
+        self._recent.append(now)
+        return False
+
+
+@asynccontextmanager
+async def serve_discord(
+    *, token: str = TOKEN, seed: int = 0, max_requests_per_s: int | None = None, num_shards: int = 1
+) -> AsyncIterator[Discord]:
+    """Run a stand-in while the block runs; bodies are validated against the document in `DISCORD_OPENAPI`, if any."""
+    discord = Discord(token=token, seed=seed, max_requests_per_s=max_requests_per_s)
+    document = os.environ.get("DISCORD_OPENAPI")
+    if document:
+        discord.validate = load_validator(document)
+    app = web.Application(client_max_size=64 * 1024 * 1024)
+    app.router.add_get("/gateway", discord.gateway.handle)
+    add_routes(app, discord)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host = f"127.0.0.1:{runner.addresses[0][1]}"
+        discord.world.file_base = f"http://{host}"
+        discord.api_base = f"http://{host}{PREFIX}"
+        discord.gateway.url = f"ws://{host}/gateway"
+        discord.gateway.num_shards = num_shards
+        yield discord
+    finally:
+        await discord.gateway.shut_down()
+        await runner.cleanup()
+
+
+@contextmanager
+def pointed_at(discord: Discord) -> Iterator[None]:
+    """Make discord.py in this process talk to the stand-in while the block runs."""
+    base: Any = discord_py.http.Route.BASE
+    gateway = DiscordWebSocket.DEFAULT_GATEWAY
+    discord_py.http.Route.BASE = discord.api_base
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(discord.gateway_url)
+    try:
+        yield
+    finally:
+        discord_py.http.Route.BASE = base
+        DiscordWebSocket.DEFAULT_GATEWAY = gateway

@@ -1,0 +1,322 @@
+"""What exists in the stand-in: users, guilds, channels, messages, commands; every change is told to one listener."""
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.servers.discord.permissions import ALL, EVERYONE, Permission, permissions_of
+
+EPOCH_MS = 1_420_070_400_000
+GUILD_TEXT, DM, GROUP_DM, PUBLIC_THREAD = 0, 1, 3, 11
+SUPPRESS_EMBEDS, EPHEMERAL, LOADING, IS_COMPONENTS_V2 = 1 << 2, 1 << 6, 1 << 7, 1 << 15
+
+
+@dataclass(eq=False)
+class User:
+    """An account. `has_installed` says that this person has installed the app for themselves."""
+
+    id: int
+    name: str
+    is_bot: bool = False
+    has_installed: bool = False
+    locale: str = "en-US"
+
+
+@dataclass(eq=False)
+class Role:
+    """A named set of permission bits; a guild's role for everyone has the guild's id."""
+
+    id: int
+    name: str
+    permissions: int
+
+
+@dataclass(eq=False)
+class Membership:
+    """A user's place in a guild."""
+
+    user: User
+    role_ids: list[int] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Attachment:
+    """A file that hangs on a message; its bytes are served under `url`."""
+
+    id: int
+    filename: str
+    size: int
+    url: str
+    description: str | None = None
+    content_type: str | None = None
+
+
+@dataclass(eq=False)
+class Channel:
+    """A text channel, thread, direct channel or group. `overwrites` maps a role's or user's id to (allow, deny)."""
+
+    id: int
+    kind: int
+    name: str
+    guild: "Guild | None" = None
+    parent: "Channel | None" = None
+    recipients: list[User] = field(default_factory=list)
+    overwrites: dict[int, tuple[int, int]] = field(default_factory=dict)
+    messages: list["Message"] = field(default_factory=list)
+    owner_id: int = 0
+
+    @property
+    def is_thread(self) -> bool:
+        return self.kind == PUBLIC_THREAD
+
+
+@dataclass(eq=False)
+class Guild:
+    """A server with its roles, members, channels and threads."""
+
+    id: int
+    name: str
+    owner_id: int
+    roles: dict[int, Role] = field(default_factory=dict)
+    members: dict[int, Membership] = field(default_factory=dict)
+    channels: list[Channel] = field(default_factory=list)
+
+    def channel(self, name: str) -> Channel:
+        """Return the channel or thread that is called `name`."""
+        for channel in self.channels:
+            if channel.name == name:
+                return channel
+        raise LookupError(f"{self.name} has no channel {name!r}")
+
+
+@dataclass(eq=False)
+class Message:
+    """A message as everybody (or only `ephemeral_for`) sees it now; `versions` holds (time, text) of each state."""
+
+    id: int
+    channel: Channel
+    author: User
+    content: str = ""
+    flags: int = 0
+    type: int = 0
+    components: list[dict[str, Any]] = field(default_factory=list)
+    embeds: list[dict[str, Any]] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
+    replies_to: "Message | None" = None
+    replies_to_id: int | None = None
+    mention_ids: list[int] = field(default_factory=list)
+    reactions: dict[str, list[int]] = field(default_factory=dict)
+    nonce: str | None = None
+    interaction_metadata: dict[str, Any] | None = None
+    is_from_interaction: bool = False
+    ephemeral_for: User | None = None
+    created_at: float = field(default_factory=time.time)
+    edited_at: float | None = None
+    is_deleted: bool = False
+    changed_at: float = field(default_factory=time.monotonic)
+    versions: list[tuple[float, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that goes out over the gateway; `message` is there when its text may have to be hidden."""
+
+    name: str
+    data: dict[str, Any]
+    channel: Channel | None = None
+    guild: Guild | None = None
+    message: Message | None = None
+
+
+class World:
+    """The whole state, and the operations on it that both REST and the people in tests use."""
+
+    def __init__(self, *, bot_name: str = "Fewshot", file_base: str = "") -> None:
+        self._last_id = 0
+        self._waiters: list[asyncio.Future[None]] = []
+        self.tell: Callable[[Event], None] = lambda event: None
+        self.file_base = file_base
+        self.users: dict[int, User] = {}
+        self.guilds: dict[int, Guild] = {}
+        self.channels: dict[int, Channel] = {}
+        self.messages: dict[int, Message] = {}
+        self.files: dict[str, bytes] = {}
+        self.commands: dict[int | None, list[dict[str, Any]]] = {None: []}
+        self.typings: list[tuple[Channel, float]] = []
+        self.bot = self.add_user(bot_name, is_bot=True)
+        self.application_owner = self.add_user("application_owner")
+        self.is_message_content_granted = True
+
+    def next_id(self) -> int:
+        """Return a snowflake of now, larger than every one before."""
+        self._last_id = max(self._last_id + 1, (int(time.time() * 1000) - EPOCH_MS) << 22)
+        return self._last_id
+
+    def touch(self) -> None:
+        """Wake whoever waits for a change."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait_until(self, is_true: Callable[[], Any], timeout: float, what: str | Callable[[], str]) -> Any:
+        """Wait until `is_true` returns something true, and return that. Raises AssertionError that says `what` is missing."""
+        end = time.monotonic() + timeout
+        while not (result := is_true()):
+            if time.monotonic() >= end:
+                raise AssertionError(f"waited {timeout:g} s in vain for {what if isinstance(what, str) else what()}")
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            # Some conditions come true by time alone, hence the short sleep at most.
+            await asyncio.wait([waiter], timeout=min(0.05, max(end - time.monotonic(), 0.001)))
+        return result
+
+    def add_user(self, name: str, *, is_bot: bool = False, has_installed: bool = False, locale: str = "en-US") -> User:
+        user = User(self.next_id(), name, is_bot=is_bot, has_installed=has_installed, locale=locale)
+        self.users[user.id] = user
+        return user
+
+    def add_guild(
+        self,
+        name: str,
+        channels: Iterable[str] = ("general",),
+        *,
+        bot_permissions: int = EVERYONE,
+        is_bot_member: bool = True,
+        everyone: int = EVERYONE,
+    ) -> Guild:
+        """Make a guild with an owner and text channels; the bot joins it with a role of its own."""
+        owner = self.add_user(f"{name} owner")
+        guild = Guild(self.next_id(), name, owner.id)
+        guild.roles[guild.id] = Role(guild.id, "@everyone", everyone if is_bot_member else EVERYONE)
+        self.guilds[guild.id] = guild
+        guild.members[owner.id] = Membership(owner)
+        for channel_name in channels:
+            self._add(Channel(self.next_id(), GUILD_TEXT, channel_name, guild))
+        if is_bot_member:
+            self.let_bot_join(guild, bot_permissions)
+        return guild
+
+    def let_bot_join(self, guild: Guild, permissions: int = EVERYONE) -> None:
+        role = self.add_role(guild, self.bot.name, permissions)
+        guild.members[self.bot.id] = Membership(self.bot, [role.id])
+        self.tell(Event("GUILD_CREATE", {}, guild=guild))
+        self.touch()
+
+    def let_bot_leave(self, guild: Guild) -> None:
+        """Take the bot out of the guild, as a kick does."""
+        del guild.members[self.bot.id]
+        self.tell(Event("GUILD_DELETE", {"id": str(guild.id)}, guild=guild))
+        self.touch()
+
+    def join(self, guild: Guild, user: User, *, permissions: int = 0, roles: Iterable[int] = ()) -> None:
+        """Let `user` join, with a role of their own when `permissions` are given."""
+        role_ids = [*roles, *([self.add_role(guild, user.name, int(permissions)).id] if permissions else [])]
+        guild.members[user.id] = Membership(user, role_ids)
+
+    def add_role(self, guild: Guild, name: str, permissions: int = 0) -> Role:
+        role = Role(self.next_id(), name, permissions)
+        guild.roles[role.id] = role
+        return role
+
+    def add_channel(self, guild: Guild, name: str, overwrites: dict[int, tuple[int, int]] | None = None) -> Channel:
+        channel = self._add(Channel(self.next_id(), GUILD_TEXT, name, guild, overwrites=overwrites or {}))
+        self.tell(Event("CHANNEL_CREATE", {}, channel=channel, guild=guild))
+        return channel
+
+    def set_overwrite(self, channel: Channel, target: User | Role, *, allow: int = 0, deny: int = 0) -> None:
+        channel.overwrites[target.id] = (int(allow), int(deny))
+        self.tell(Event("CHANNEL_UPDATE", {}, channel=channel, guild=channel.guild))
+
+    def delete_channel(self, channel: Channel) -> None:
+        if channel.guild:
+            channel.guild.channels.remove(channel)
+        del self.channels[channel.id]
+        name = "THREAD_DELETE" if channel.is_thread else "CHANNEL_DELETE"
+        self.tell(Event(name, {}, channel=channel, guild=channel.guild))
+
+    def add_thread(self, parent: Channel, name: str, owner: User, message: Message | None = None) -> Channel:
+        """Open a public thread; one on a message has the message's id."""
+        thread = Channel(message.id if message else self.next_id(), PUBLIC_THREAD, name, parent.guild, parent)
+        thread.owner_id = owner.id
+        self._add(thread)
+        self.tell(Event("THREAD_CREATE", {"newly_created": True}, channel=thread, guild=thread.guild))
+        return thread
+
+    def dm_channel(self, user: User) -> Channel:
+        """Return the direct channel between the bot and `user`, made when it is not there yet."""
+        for channel in self.channels.values():
+            if channel.kind == DM and channel.recipients == [user]:
+                return channel
+        return self._add(Channel(self.next_id(), DM, "", recipients=[user]))
+
+    def add_group(self, name: str, users: Iterable[User]) -> Channel:
+        """Make a group of people without the bot: only commands installed by a user work there."""
+        return self._add(Channel(self.next_id(), GROUP_DM, name, recipients=list(users)))
+
+    def _add(self, channel: Channel) -> Channel:
+        self.channels[channel.id] = channel
+        if channel.guild:
+            channel.guild.channels.append(channel)
+        return channel
+
+    def permissions(self, user: User, channel: Channel) -> int:
+        """Return what `user` may do in `channel`: everything in a direct channel of theirs."""
+        if channel.guild:
+            return permissions_of(user, channel.guild, channel)
+        is_inside = user in channel.recipients or (channel.kind == DM and user is self.bot)
+        return ALL & ~int(Permission.MANAGE_MESSAGES) if is_inside else 0
+
+    def can_see(self, user: User, message: Message) -> bool:
+        if message.is_deleted or message.channel.id not in self.channels:
+            return False
+        if message.ephemeral_for is not None:
+            return message.ephemeral_for is user
+        return bool(self.permissions(user, message.channel) & Permission.VIEW_CHANNEL)
+
+    def add_file(self, channel: Channel, filename: str, content: bytes, description: str | None = None) -> Attachment:
+        attachment_id = self.next_id()
+        safe_name = re.sub(r"[^A-Za-z0-9._-]", "_", filename)
+        path = f"/attachments/{channel.id}/{attachment_id}/{safe_name}"
+        self.files[path] = content
+        url = self.file_base + path
+        kind = {"txt": "text/plain; charset=utf-8", "png": "image/png"}.get(safe_name.rpartition(".")[2])
+        return Attachment(attachment_id, safe_name, len(content), url, description, kind)
+
+    def post(self, message: Message) -> Message:
+        """Put `message` where it belongs and tell of it; an ephemeral one is kept from the channel's history."""
+        self.messages[message.id] = message
+        message.versions.append((time.monotonic(), message.content))
+        if message.ephemeral_for is None:
+            message.channel.messages.append(message)
+            self.tell(Event("MESSAGE_CREATE", {}, message.channel, message.channel.guild, message))
+        self.touch()
+        return message
+
+    def edited(self, message: Message) -> None:
+        """Tell that `message` was changed just now."""
+        message.edited_at = time.time()
+        message.changed_at = time.monotonic()
+        message.versions.append((message.changed_at, message.content))
+        if message.ephemeral_for is None:
+            self.tell(Event("MESSAGE_UPDATE", {}, message.channel, message.channel.guild, message))
+        self.touch()
+
+    def delete(self, *messages: Message) -> None:
+        """Delete messages of one channel: two or more in one bulk event."""
+        channel = messages[0].channel
+        for message in messages:
+            message.is_deleted = True
+            message.changed_at = time.monotonic()
+            if message in channel.messages:
+                channel.messages.remove(message)
+        where = {"channel_id": str(channel.id)} | ({"guild_id": str(channel.guild.id)} if channel.guild else {})
+        if len(messages) > 1:
+            ids = {"ids": [str(message.id) for message in messages]}
+            self.tell(Event("MESSAGE_DELETE_BULK", where | ids, channel, channel.guild))
+        elif messages[0].ephemeral_for is None:
+            self.tell(Event("MESSAGE_DELETE", where | {"id": str(messages[0].id)}, channel, channel.guild))
+        self.touch()

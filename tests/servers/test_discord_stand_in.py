@@ -1,0 +1,217 @@
+"""The real discord.py client against the stand-in: what works on Discord works here, what breaks a rule is recorded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import discord
+import pytest
+from discord import app_commands, ui
+from discord.ext import commands
+
+from tests.servers.discord import Discord, pointed_at, serve_discord, visible_text
+from tests.servers.discord.members import Choice, Member
+from tests.servers.discord.world import Channel, Message
+
+NO_PINGS = discord.AllowedMentions.none()
+
+
+class Answered(ui.LayoutView):
+    """An answer as components V2 with a button and a select."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(timeout=None)
+        self.add_item(ui.Container(ui.TextDisplay(text)))
+        row: ui.ActionRow[Any] = ui.ActionRow()
+        for label, custom_id in (("Again", "again"), ("Fill in", "fill_in"), ("Slow", "slow")):
+            row.add_item(ui.Button(label=label, custom_id=custom_id))
+        self.add_item(row)
+        choices = [discord.SelectOption(label="One", value="1"), discord.SelectOption(label="Two", value="2")]
+        selects: ui.ActionRow[Any] = ui.ActionRow(
+            ui.Select(placeholder="How many", custom_id="how_many", options=choices)
+        )
+        self.add_item(selects)
+
+
+class Form(ui.Modal, title="A form"):
+    """A line that has to be filled in, and a file that may be."""
+
+    name: ui.Label[Any] = ui.Label(text="Name", component=ui.TextInput(custom_id="name", max_length=10))
+    file: ui.Label[Any] = ui.Label(text="File", component=ui.FileUpload(custom_id="file", required=False))
+
+    async def on_submit(self, interaction: discord.Interaction) -> None:
+        component: Any = self.name.component
+        upload: Any = self.file.component
+        names = [attachment.filename for attachment in upload.values]
+        texts = [(await attachment.read()).decode() for attachment in upload.values]
+        text = f"Hello {component.value} {names} {texts}"
+        await interaction.response.send_message(text, ephemeral=True, suppress_embeds=True)
+
+
+class PlainBot(commands.AutoShardedBot):
+    """A small bot that answers messages, commands, clicks and forms."""
+
+    def __init__(self, intents: discord.Intents | None = None) -> None:
+        intents = intents or discord.Intents(guilds=True, messages=True, message_content=True)
+        super().__init__("!", intents=intents, allowed_mentions=NO_PINGS, help_command=None, guild_ready_timeout=0.05)
+        self.heard: list[str] = []
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Don't wait 5 s before a second IDENTIFY."""
+
+    async def setup_hook(self) -> None:
+        self.tree.add_command(app_commands.Command(name="say", description="Say it", callback=say))
+        self.tree.add_command(Prompts())
+        self.tree.add_command(app_commands.ContextMenu(name="Length", callback=length))
+        await self.tree.sync()
+
+    async def on_message(self, message: discord.Message) -> None:
+        if message.author.bot:
+            return
+        self.heard.append(message.content)
+        if message.content.endswith("quiet"):
+            return
+        await message.reply(f"You said {message.content}", nonce=message.id, suppress_embeds=True)
+
+    async def on_interaction(self, interaction: discord.Interaction) -> None:
+        if interaction.type is not discord.InteractionType.component:
+            return
+        data: Any = interaction.data
+        if data["custom_id"] == "fill_in":
+            await interaction.response.send_modal(Form())
+        elif data["custom_id"] == "slow":
+            await interaction.response.defer()
+            await interaction.edit_original_response(view=Answered("slowly"))
+        else:
+            await interaction.response.edit_message(view=Answered(f"{data['custom_id']} {data.get('values')}"))
+
+
+async def say(interaction: discord.Interaction, text: str, times: app_commands.Range[int, 1, 3] = 1) -> None:
+    await interaction.response.send_message(view=Answered(" ".join([text] * times)))
+
+
+async def length(interaction: discord.Interaction, message: discord.Message) -> None:
+    await interaction.response.defer(ephemeral=True)
+    await interaction.followup.send(f"{len(message.content)} characters", suppress_embeds=True)
+
+
+class Prompts(app_commands.Group):
+    """A group of commands with suggestions."""
+
+    def __init__(self) -> None:
+        super().__init__(name="prompt", description="Prompts")
+
+    @app_commands.command(description="Run one")
+    async def run(self, interaction: discord.Interaction, name: str) -> None:
+        await interaction.response.defer()
+        await interaction.edit_original_response(content=f"ran {name}")
+
+    @run.autocomplete("name")
+    async def suggest(self, _interaction: discord.Interaction, current: str) -> list[app_commands.Choice[str]]:
+        names = ["sentiment", "translate"]
+        return [app_commands.Choice(name=name, value=name) for name in names if name.startswith(current)]
+
+
+@asynccontextmanager
+async def running(stand_in: Discord, bot: PlainBot) -> AsyncIterator[PlainBot]:
+    with pointed_at(stand_in):
+        async with bot:
+            task = asyncio.create_task(bot.start(stand_in.token))
+            try:
+                ready = asyncio.create_task(bot.wait_until_ready())
+                await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    ready.cancel()
+                    task.result()
+                yield bot
+            finally:
+                await bot.close()
+                await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+async def stand_in() -> AsyncIterator[Discord]:
+    async with serve_discord() as served:
+        guild = served.world.add_guild("Home", ["general", "quiet"])
+        served.add_member(guild, "ada")
+        yield served
+
+
+@pytest.fixture
+async def bot(stand_in: Discord) -> AsyncIterator[PlainBot]:
+    async with running(stand_in, PlainBot()) as started:
+        yield started
+
+
+@pytest.fixture
+def general(stand_in: Discord) -> Channel:
+    return next(iter(stand_in.world.guilds.values())).channel("general")
+
+
+@pytest.fixture
+def ada(stand_in: Discord) -> Member:
+    return Member(stand_in, next(user for user in stand_in.world.users.values() if user.name == "ada"))
+
+
+async def test_a_message_is_answered_by_a_reply(stand_in: Discord, bot: PlainBot, general: Channel, ada: Member):
+    reply = await stand_in.reply(ada.says(general, "hello"))
+    assert visible_text(reply) == "You said hello"
+    assert bot.user
+    assert bot.user.id == stand_in.world.bot.id
+    stand_in.assert_clean()
+
+
+async def test_a_slash_command_is_checked_and_answered(stand_in: Discord, bot: PlainBot, general: Channel, ada: Member):
+    result = await ada.slash(general, "say", text="hey", times=2)
+    assert result.kind == "message"
+    assert result.message
+    assert visible_text(result.message) == "hey hey"
+    stand_in.assert_clean()
+
+
+async def test_suggestions_come_while_somebody_types(bot: PlainBot, general: Channel, ada: Member):
+    assert await ada.types(general, "prompt run", "name", "sen") == [Choice("sentiment", "sentiment")]
+
+
+async def test_a_deferred_answer_is_filled_in(stand_in: Discord, bot: PlainBot, general: Channel, ada: Member):
+    result = await ada.slash(general, "prompt run", name="sentiment")
+    assert result.kind == "deferred"
+    await result.finished()
+    assert result.message
+    assert visible_text(result.message) == "ran sentiment"
+    stand_in.assert_clean()
+
+
+async def test_buttons_and_selects_change_the_message(stand_in: Discord, bot: PlainBot, general: Channel, ada: Member):
+    message = (await ada.slash(general, "say", text="hey")).message
+    assert message
+    clicked = await ada.clicks(message, "Again")
+    assert clicked.kind == "update"
+    assert visible_text(message) == "again None"
+    await ada.selects(message, "How many", "Two")
+    assert visible_text(message) == "how_many ['2']"
+    await (await ada.clicks(message, "slow")).finished()
+    assert visible_text(message) == "slowly"
+    stand_in.assert_clean()
+
+
+async def test_a_form_takes_lines_and_files(stand_in: Discord, bot: PlainBot, general: Channel, ada: Member):
+    message = (await ada.slash(general, "say", text="hey")).message
+    assert message
+    opened = await ada.clicks(message, "Fill in")
+    assert opened.modal
+    submitted = await ada.submits(opened.modal, {"Name": "Ada", "file": ("a.txt", b"inside")})
+    assert submitted.is_ephemeral
+    assert submitted.message
+    assert visible_text(submitted.message) == "Hello Ada ['a.txt'] ['inside']"
+    assert submitted.message not in general.messages
+    stand_in.assert_clean()
+
+
+async def test_a_menu_gets_the_message(stand_in: Discord, bot: PlainBot, general: Channel, ada: Member):
+    result = await (await ada.uses_menu("Length", ada.says(general, "four quiet"))).finished()
+    assert result.is_ephemeral
+    assert result.message
+    assert visible_text(result.message) == "10 characters"
+    stand_in.assert_clean()
