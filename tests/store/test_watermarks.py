@@ -1,0 +1,39 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from bot.store.store import Store
+
+
+async def test_a_watermark_is_kept_and_only_goes_up(store: Store, path: Path) -> None:
+    assert await store.get_watermark("discord", "a") is None
+    told = [await store.advance_watermark("discord", "a", message_id) for message_id in ("90", "100", "99", "100")]
+    assert told == [True, True, False, False]
+    async with Store.open(path) as again:
+        assert await again.get_watermark("discord", "a") == "100"
+
+
+@pytest.mark.parametrize(("low", "high"), [("9", "10"), ("99", "100"), ("1099", "1100"), (str(2**63), str(2**64))])
+async def test_ids_count_as_numbers(store: Store, low: str, high: str) -> None:
+    for first, second, is_higher in [(low, high, True), (high, low, False)]:
+        await store.advance_watermark("discord", first, first)
+        assert await store.advance_watermark("discord", first, second) is is_higher
+        assert await store.get_watermark("discord", first) == high
+
+
+async def test_each_platform_and_key_has_its_own(store: Store) -> None:
+    await store.advance_watermark("discord", "", "5")
+    await store.advance_watermark("discord", "a", "3")
+    await store.advance_watermark("slack", "", "1")
+    assert [
+        await store.get_watermark(*of) for of in [("discord", ""), ("discord", "a"), ("slack", ""), ("slack", "a")]
+    ] == ["5", "3", "1", None]
+
+
+async def test_of_many_that_move_it_at_once_the_highest_stands(store: Store, path: Path) -> None:
+    async with Store.open(path) as other:
+        await asyncio.gather(
+            *((store, other)[number % 2].advance_watermark("p", "k", str(number)) for number in range(95, 120))
+        )
+    assert await store.get_watermark("p", "k") == "119"
