@@ -115,7 +115,10 @@ def _is_automatic(message: discord.Message) -> bool:
 
 
 def _author(user: discord.abc.User, is_moderator: bool, owner_ids: Collection[str], *, is_bot: bool = False) -> Author:
-    roles = [role for role in user.roles if not role.is_default()] if isinstance(user, discord.Member) else []
+    roles: list[discord.Role] = []
+    # In a server that is not cached a member has no guild, whatever discord.py's types say.
+    if isinstance(user, discord.Member) and user.guild is not None:
+        roles = [role for role in user.roles if not role.is_default()]
     return Author(
         id=str(user.id),
         name=user.display_name,
@@ -126,10 +129,12 @@ def _author(user: discord.abc.User, is_moderator: bool, owner_ids: Collection[st
 
 
 def _manages_server(message: discord.Message) -> bool:
+    if message.guild is None:
+        return False
     if isinstance(message.author, discord.Member):
         # Those of the server, not of the channel; an owner and an administrator have them all.
         return message.author.guild_permissions.manage_guild
-    return message.guild is not None and message.guild.owner_id == message.author.id
+    return message.guild.owner_id == message.author.id
 
 
 def _is_addressed(message: discord.Message, me: discord.abc.User) -> bool:
