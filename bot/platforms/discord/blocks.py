@@ -1,0 +1,319 @@
+"""The blocks of a card as Discord's markdown, readable on a phone, each within the room that it is given."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bot.core.cards import Bars, Block, Choices, Facts, Progress, Table, Text, TintedText, Verbatim
+from bot.core.safe_text import clean_model_text, cut_text
+from bot.core.splitting import split_text
+from bot.platforms.discord.safe_markdown import (
+    bold,
+    code_block,
+    code_span,
+    escape_line,
+    escape_text,
+    show_model_text,
+    utf16_length,
+)
+
+GAP: Final = "\x1d"
+MAX_CODE_WIDTH: Final = 36
+MAX_CELL: Final = 300
+MAX_TAIL: Final = 60
+MAX_WHOLE_PROMPT: Final = 90
+_SHORT_CELL: Final = 16
+_SHORT_SECOND_CELL: Final = 40
+_BAR_WIDTH: Final = 10
+_SURPRISING_BITS: Final = 10.0
+_FIGURE: Final = re.compile(r"[-+−]?[\d.,]+(?:\s?(?:%|ms|s|bits|tokens|MiB))?|—")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A block's markdown; `is_whole` says that nothing was left out. Choices stand apart by `GAP`."""
+
+    text: str
+    is_whole: bool = True
+
+
+def show_block(block: Block, room: int, *, is_title: bool = False) -> Shown:
+    """Return `block` in at most `room` UTF-16 units. `is_title` says that it opens a card of several blocks."""
+    match block:
+        case Text():
+            return _show_text(block, room, is_title=is_title)
+        case Facts():
+            return _fit_lines([_facts(block, is_title=is_title)], room)
+        case Table():
+            return _show_table(block, room)
+        case Bars():
+            return _fit_lines(_bar_lines(block), room)
+        case TintedText():
+            return _show_tinted(block, room)
+        case Choices():
+            return _show_choices(block, room)
+        case Verbatim():
+            return _show_verbatim(block.text, room)
+        case Progress():
+            return _fit_lines([_progress(block)], room)
+
+
+def plain_block(block: Block) -> str:
+    """Return all of `block` as plain text, for a file."""
+    match block:
+        case Text() | Verbatim():
+            return block.text
+        case Facts():
+            return "\n".join(f"{name}: {value}" for name, value in block.items)
+        case Table():
+            return _plain_table([block.columns, *block.rows])
+        case Bars():
+            items = [*block.items, *([(block.rest_name, block.rest)] if block.rest_name else [])]
+            return _plain_table([(f"{fraction:.1%}", name) for name, fraction in items])
+        case TintedText():
+            return "".join(piece for piece, _ in block.pieces)
+        case Choices():
+            numbered = enumerate(block.options, block.first_number)
+            return "\n\n".join([block.prompt, *(f"{number}: {block.prompt}{option}" for number, option in numbered)])
+        case Progress():
+            return _count(block)
+
+
+def _fit_lines(lines: Sequence[str], room: int, *, what: str = "lines") -> Shown:
+    """Return as many of the lines as fit, and how many are missing."""
+    text = "\n".join(lines)
+    if utf16_length(text) <= room:
+        return Shown(text)
+    kept: list[str] = []
+    left = room - len(f"\n-# … and {len(lines)} more {what}")
+    for line in lines:
+        left -= utf16_length(line) + 1
+        if left < 0:
+            break
+        kept.append(line)
+    kept.append(f"-# … and {len(lines) - len(kept)} more {what}")
+    return Shown("\n".join(kept), is_whole=False)
+
+
+def _fit(text: str, room: int, show: Callable[[str], str]) -> Shown:
+    """Return the longest start of `text` that fits as `show` writes it."""
+    whole = show(text)
+    if utf16_length(whole) <= room:
+        return Shown(whole)
+    size = room
+    while size > 0:
+        shown = show(cut_text(text, size).rstrip() + " …")
+        if (length := utf16_length(shown)) <= room:
+            return Shown(shown, is_whole=False)
+        size = min(size - 1, size * room // length)
+    return Shown("…", is_whole=False)
+
+
+def show_text_whole(text: Text) -> str:
+    """Return a paragraph as markdown."""
+    if text.is_model_text:
+        return show_model_text(text.text)
+    if text.is_quiet:
+        return quiet(escape_text(text.text))
+    return escape_text(text.text)
+
+
+def quiet(text: str) -> str:
+    """Return escaped text as small lines."""
+    return "\n".join(f"-# {line.strip()}" if line.strip() else "" for line in text.split("\n"))
+
+
+def _show_text(text: Text, room: int, *, is_title: bool) -> Shown:
+    if is_title and not text.is_model_text and not text.is_quiet and len(text.text) <= 120 and "\n" not in text.text:
+        return Shown(f"### {escape_line(text.text)}")
+
+    def show(part: str) -> str:
+        return show_text_whole(Text(part, text.is_model_text, text.is_quiet))
+
+    if utf16_length(whole := show(text.text)) <= room:
+        return Shown(whole)
+    for share in (0.9, 0.5, 0.2):
+        pieces = split_text(text.text, max(20, int(room * share)), length=lambda part: utf16_length(show(part)))
+        shown = show(pieces[0] + " …") if pieces else "…"
+        if utf16_length(shown) <= room:
+            return Shown(shown, is_whole=False)
+    return _fit(text.text, room, escape_text)
+
+
+def _facts(facts: Facts, *, is_title: bool) -> str:
+    items = list(facts.items)
+    lines = []
+    if is_title and items and len(items) > 1 and _FIGURE.fullmatch(items[0][1]):
+        name, value = items.pop(0)
+        lines.append(f"## {escape_line(value)} {escape_line(name)}")
+    pairs = [f"{escape_line(name)}\u00a0{bold(_clip(value, 120))}" for name, value in items]
+    lines.append(" · ".join(pairs))
+    return "\n".join(lines)
+
+
+def _clip(text: str, limit: int = MAX_CELL) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else cut_text(text, limit - 1).rstrip() + "…"
+
+
+def _width(text: str) -> int | None:
+    """Return how many columns of a fixed-width font `text` takes; None where fonts differ about it."""
+    for c in text:
+        if c not in "—…·→⏎␣⇥█░" and (ord(c) > 0x24F or unicodedata.combining(c) or not c.isprintable()):
+            return None
+    return len(text)
+
+
+def _show_table(table: Table, room: int) -> Shown:
+    rows = [tuple(_clip(clean_model_text(cell)) for cell in row) for row in table.rows]
+    is_clipped = any(len(cell) > MAX_CELL for row in table.rows for cell in row)
+    if not rows:
+        return Shown("-# nothing here yet")
+    if (text := _narrow_table(table.columns, rows)) and utf16_length(text) <= room:
+        return Shown(text)
+    lines = _table_list(table.columns, rows)
+    shown = _fit_lines(lines, room, what="rows")
+    return Shown(shown.text, shown.is_whole and not is_clipped)
+
+
+def _narrow_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
+    """Return a table in fixed width where it fits a phone, None where it does not."""
+    header = [columns] if any(columns) else []
+    lines = [*header, *rows]
+    widths = []
+    for i in range(len(columns)):
+        column = [_width(line[i]) for line in lines]
+        if None in column:
+            return None
+        widths.append(max(width or 0 for width in column))
+    used = [i for i, width in enumerate(widths) if width]
+    if sum(widths) + 2 * (len(used) - 1) > MAX_CODE_WIDTH:
+        return None
+    is_right = {i for i in used if i and all(_FIGURE.fullmatch(row[i]) for row in rows)}
+    text = "\n".join(
+        "  ".join(line[i].rjust(widths[i]) if i in is_right else line[i].ljust(widths[i]) for i in used).rstrip()
+        for line in lines
+    )
+    return code_block(text)
+
+
+def _table_list(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return a table as a list: what a row is about in bold, short cells beside it, long ones in a small line below."""
+    kinds = [_column_kind(columns, rows, i) for i in range(len(columns))]
+    is_pair = len(columns) == 2
+    captions = [name for name, kind in zip(columns, kinds, strict=True) if name and (is_pair or kind != "figure")]
+    lines = [f"-# {escape_line(' · '.join(captions))}"] if len(captions) > 1 else []
+    if is_pair:
+        dash = " " if columns[0] == "" else " — "
+        return lines + [f"{bold(first)}{dash if second else ''}{escape_line(second)}" for first, second in rows]
+    for row in rows:
+        beside, below, figures = [bold(row[0])], [], []
+        for i, cell in enumerate(row[1:], 1):
+            if not cell:
+                continue
+            if kinds[i] == "figure":
+                figures.append(f"{escape_line(columns[i])} {escape_line(cell)}".strip())
+            elif kinds[i] == "short" or (i == 1 and columns[0] == ""):
+                beside.append(escape_line(cell))
+            else:
+                below.append(escape_line(cell))
+        if figures:
+            below.append(" · ".join(figures))
+        first = (" " if columns[0] == "" else " · ").join(beside)
+        lines.append("\n".join([first, *(f"-# {line}" for line in below)]))
+    return lines
+
+
+def _column_kind(columns: Sequence[str], rows: Sequence[Sequence[str]], i: int) -> str:
+    cells = [row[i] for row in rows]
+    if columns[i] and all(re.fullmatch(r"[-+−]?[\d.,]+%?|—", cell) for cell in cells):
+        return "figure"
+    limit = _SHORT_SECOND_CELL if i == 1 else _SHORT_CELL
+    return "short" if all(len(cell) <= limit for cell in cells) else "long"
+
+
+def _bar(fraction: float) -> str:
+    num = min(_BAR_WIDTH, max(0, round(_BAR_WIDTH * fraction)))
+    return "█" * num + "░" * (_BAR_WIDTH - num)
+
+
+def _bar_lines(bars: Bars) -> list[str]:
+    """Return one line for each bar: the bar first, so that names of any script and length stay in line."""
+    # Beside a rest, which may be nearly all, the bars are shares of the longest one; without it, of the whole.
+    scale = (max((fraction for _, fraction in bars.items), default=0.0) or 1.0) if bars.rest_name else 1.0
+    lines = []
+    for name, fraction in bars.items:
+        shown = _clip(clean_model_text(name), 60)
+        lines.append(f"`{_bar(fraction / scale)} {fraction:>6.1%}` {bold(shown)}")
+    if bars.rest_name:
+        lines.append(f"-# {bars.rest:.1%} {escape_line(bars.rest_name)}")
+    return lines
+
+
+def _show_tinted(tinted: TintedText, room: int) -> Shown:
+    """Return the text with its most surprising words in bold: where no picture can be drawn."""
+    words = []
+    left = room - 2
+    for piece, bits in tinted.pieces:
+        is_bold = bits is not None and bits >= _SURPRISING_BITS
+        words.append(bold(piece) if is_bold else escape_text(piece))
+        left -= utf16_length(words[-1])
+        if left < 0:
+            return Shown("".join(words[:-1]) + " …", is_whole=False)
+    return Shown("".join(words))
+
+
+def _tail(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    tail = text[-limit:]
+    space = next((i for i, c in enumerate(tail[: limit // 2]) if c.isspace()), -1)
+    return "…" + tail[space + 1 :]
+
+
+def _show_choices(choices: Choices, room: int) -> Shown:
+    """Return the continuations, each numbered, the asker's last words plain and the new ones bold."""
+    if not choices.options:
+        return _fit(choices.prompt, room, escape_text)
+    prompt = choices.prompt
+    tail = prompt if len(prompt) <= MAX_WHOLE_PROMPT else _tail(prompt, MAX_TAIL)
+    share = room // len(choices.options) - 1
+    shown = []
+    is_whole = True
+    for i, option in enumerate(choices.options):
+        head = f"{code_span(str(choices.first_number + i))} {escape_text(tail.replace(GAP, ' '))}"
+        fitted = _fit(clean_model_text(option), max(40, share - utf16_length(head)), bold)
+        if not option.strip():
+            fitted = Shown("…")
+        shown.append(head + fitted.text)
+        is_whole = is_whole and fitted.is_whole
+    text = GAP.join(shown)
+    return Shown(text, is_whole) if utf16_length(text) <= room else Shown("…", is_whole=False)
+
+
+def _show_verbatim(text: str, room: int) -> Shown:
+    if not text.strip():
+        return Shown("-# (empty)")
+    shown = _fit(text.rstrip(), room, code_block)
+    # Broken fences are not to the letter what was there: the file is.
+    return Shown(shown.text, shown.is_whole and "``" not in text)
+
+
+def _count(progress: Progress) -> str:
+    if progress.num_total is None:
+        return f"{progress.what} {progress.num_done:,}".strip() if progress.num_done else progress.what
+    return f"{progress.what} {progress.num_done:,} of {progress.num_total:,}".strip()
+
+
+def _progress(progress: Progress) -> str:
+    if not progress.num_total:
+        return f"{escape_line(_count(progress))} …"
+    fraction = min(1.0, progress.num_done / progress.num_total)
+    count = f"{progress.num_done:,} of {progress.num_total:,}"
+    return f"{escape_line(progress.what)}\n`{_bar(fraction)} {fraction:>4.0%}` {count}"
+
+
+def _plain_table(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("\t".join(" ".join(cell.split()) for cell in row) for row in rows)

@@ -1,0 +1,340 @@
+"""Cards as Discord shows them: plain messages for words alone, components V2 for all else, files for the rest."""
+
+import asyncio
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import discord
+
+from bot.core.cards import Block, Card, Choices, Text, TintedText
+from bot.core.splitting import split_text
+from bot.platforms.discord.blocks import GAP, plain_block, show_block, show_text_whole
+from bot.platforms.discord.items import CardButton, CardSelect, StopButton
+from bot.platforms.discord.safe_markdown import escape_line, escape_text, utf16_length
+
+logger = logging.getLogger(__name__)
+
+MAX_CONTENT: Final = 2000
+MAX_LAYOUT_TEXT: Final = 4000
+MAX_CHUNKS: Final = 3
+MAX_ALT_TEXT: Final = 1024
+_MAX_DISPLAYS: Final = 16
+_ROW: Final = 5
+_MAX_ROWS: Final = 5
+_ACCENT: Final = 0xE8833A
+_ERROR_ACCENT: Final = 0xDA373C
+_IN_PROGRESS_ACCENT: Final = 0x80848E
+_IN_FILE: Final = "-# It does not all fit here: the whole is in the file."
+_ALL_IN_FILE: Final = "That is too long for a message: here it is as a file."
+_DONE: Final = "Done."
+
+View = discord.ui.View | discord.ui.LayoutView
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file as bytes, so that every try to send it begins anew."""
+
+    name: str
+    data: bytes
+    description: str | None = None
+
+    def build(self) -> discord.File:
+        """Return the file for one try."""
+        return discord.File(io.BytesIO(self.data), filename=self.name, description=self.description)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """A card made ready: either `content`, one text a message with `view` under the last, or one `layout`."""
+
+    content: tuple[str, ...] = ()
+    view: "discord.ui.View | None" = None
+    layout: "discord.ui.LayoutView | None" = None
+    files: tuple[Attached, ...] = ()
+    is_private: bool = False
+
+    @property
+    def num_messages(self) -> int:
+        """Return how many messages it takes."""
+        return 1 if self.layout is not None else len(self.content)
+
+    def is_last(self, chunk: int) -> bool:
+        """Say whether message `chunk` (from 0) is the last one, which carries buttons and files."""
+        return chunk == self.num_messages - 1
+
+    def build_files(self) -> list[discord.File]:
+        """Return the files for one try to send them."""
+        return [file.build() for file in self.files]
+
+
+@dataclass(slots=True)
+class _Layout:
+    """A layout that is being put together, and the files that go with it."""
+
+    items: list[discord.ui.Item[Any]] = field(default_factory=list)
+    files: list[Attached] = field(default_factory=list)
+
+    def attach(self, file: Attached) -> str:
+        """Add a file under a name of its own; return the address by which a component shows it."""
+        self.files.append(file)
+        return f"attachment://{file.name}"
+
+
+async def prepare(card: Card) -> tuple[bytes, ...]:
+    """Return the pictures of a finished card, drawn in a thread; none where they can't be drawn."""
+    tinted = [block for block in card.blocks if isinstance(block, TintedText)]
+    if not tinted or not card.is_final:
+        return ()
+    from bot.pictures.heat_map import draw_heat_map  # Pillow is loaded with the first picture
+
+    try:
+        return tuple([await asyncio.to_thread(draw_heat_map, block.pieces) for block in tinted])
+    except Exception:
+        # The words can be shown without it.
+        logger.exception("a picture can't be drawn")
+        return ()
+
+
+def render(
+    card: Card,
+    *,
+    pictures: Sequence[bytes] = (),
+    stop_id: str | None = None,
+    as_layout: bool = False,
+    is_one_message: bool = False,
+) -> Rendering:
+    """Return the card as Discord shows it.
+
+    `pictures` are those that `prepare` drew. `stop_id` gives a card that is not final its Stop button. `as_layout` asks
+    for components V2 (a message that has them keeps them), `is_one_message` for no second message (an answer to an
+    interaction, of which a second part can't be sent safely).
+    """
+    is_private = card.answers == "private"
+    items = _items(card, stop_id)
+    if not as_layout and (card.error is not None or all(isinstance(block, Text) for block in card.blocks)):
+        content = _content(card)
+        if not card.is_final and len(content) > 1:
+            content = (_tail_of(card),)
+        files = _card_files(card)
+        if len(content) > MAX_CHUNKS or (is_one_message and len(content) > 1 and _plain_length(card) > MAX_LAYOUT_TEXT):
+            files = (_whole_file(card, "answer.txt"), *files)
+            content = (_ALL_IN_FILE,)
+        if len(content) == 1 or not is_one_message:
+            return Rendering(content=content, view=_view(items), files=files, is_private=is_private)
+    layout, files = _layout(card, pictures, items)
+    return Rendering(layout=layout, files=files, is_private=is_private)
+
+
+# ---- buttons
+
+
+def _items(card: Card, stop_id: str | None) -> list[list[discord.ui.Item[Any]]]:
+    """Return what can be pressed, row by row."""
+    rows: list[list[discord.ui.Item[Any]]] = []
+    if not card.is_final:
+        return [[StopButton.of(stop_id)]] if stop_id else []
+    card_id = card.open_card_id or (f"reply-{card.reply_id}" if card.reply_id else None)
+    if card_id is None:
+        return []
+    rows += [[CardSelect.of(select, card_id, card.revision)] for select in card.selects if select.options]
+    buttons = [CardButton.of(button, card_id, card.revision) for button in card.buttons]
+    numbers = [button for button in buttons if (button.item.label or "").isdigit()]
+    others = [button for button in buttons if button not in numbers]
+    # Numbers that share a row with the rest keep their place where all fit.
+    groups = [buttons] if len(buttons) <= _ROW else [numbers, others]
+    for group in groups:
+        rows += [list(group[i : i + _ROW]) for i in range(0, len(group), _ROW)]
+    return rows[:_MAX_ROWS]
+
+
+def _view(rows: Sequence[Sequence[discord.ui.Item[Any]]]) -> "discord.ui.View | None":
+    if not rows:
+        return None
+    view = discord.ui.View(timeout=None)
+    for number, row in enumerate(rows):
+        for item in row:
+            item.row = number
+            view.add_item(item)
+    return view
+
+
+# ---- plain messages
+
+
+def _content(card: Card) -> tuple[str, ...]:
+    """Return the texts of a card of words, one for each message."""
+    if card.error is not None:
+        return (_error(card.error),)
+    chunks: list[str] = []
+    for block in card.blocks:
+        for piece in _pieces(block):
+            if chunks and utf16_length(joined := f"{chunks[-1]}\n{piece}") <= MAX_CONTENT:
+                chunks[-1] = joined
+            else:
+                chunks.append(piece)
+    if not chunks:
+        return (_DONE if card.is_final else "-# …",) if not card.file else ("",)
+    return tuple(chunks)
+
+
+def _error(sentence: str) -> str:
+    text = f"⚠️ {escape_line(sentence)}"
+    return text if utf16_length(text) <= MAX_CONTENT else text[: MAX_CONTENT // 2 - 1] + "…"
+
+
+def _pieces(block: Block) -> list[str]:
+    """Return a paragraph's text in pieces that each fit a message."""
+    if not isinstance(block, Text):
+        return []
+
+    def show(part: str) -> str:
+        return show_text_whole(Text(part, block.is_model_text, block.is_quiet))
+
+    # A piece grows by its escapes, which depend on where it is cut: the margin holds all but the strangest text.
+    for limit in (MAX_CONTENT, MAX_CONTENT - 100, MAX_CONTENT // 2):
+        pieces = [show(part) for part in split_text(block.text, limit, length=lambda part: utf16_length(show(part)))]
+        if all(utf16_length(piece) <= MAX_CONTENT for piece in pieces):
+            return pieces
+    return [escape_text(part) for part in split_text(block.text, MAX_CONTENT // 4, length=utf16_length)]
+
+
+def _tail_of(card: Card) -> str:
+    """Return the end of a text that is still being written, as much as one message holds."""
+    text = "\n".join(block.text for block in card.blocks if isinstance(block, Text) and not block.is_quiet)
+    size = MAX_CONTENT - 200
+    while size > 50:
+        tail = text[-size:]
+        space = tail.find(" ", 0, 100)
+        shown = show_text_whole(Text(tail[space + 1 :], is_model_text=True))
+        if utf16_length(shown) <= MAX_CONTENT - 3:
+            return "…\n" + shown
+        size = size * 2 // 3
+    return "…"
+
+
+# ---- components V2
+
+
+def _layout(
+    card: Card, pictures: Sequence[bytes], rows: Sequence[Sequence[discord.ui.Item[Any]]]
+) -> tuple["discord.ui.LayoutView", tuple[Attached, ...]]:
+    made = _Layout()
+    accent = _ACCENT if card.is_final else _IN_PROGRESS_ACCENT
+    if card.error is not None:
+        made.items.append(discord.ui.TextDisplay(_error(card.error)))
+        accent = _ERROR_ACCENT
+    else:
+        _add_blocks(made, card, pictures)
+    if card.file is not None and card.error is None:
+        address = made.attach(Attached(card.file.name, card.file.text.encode()))
+        made.items.append(discord.ui.File(address))
+    if not made.items:
+        made.items.append(discord.ui.TextDisplay(_DONE if card.is_final else "-# …"))
+    made.items += [discord.ui.ActionRow(*row) for row in rows]
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.Container(*made.items, accent_colour=accent))
+    return view, tuple(made.files)
+
+
+def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
+    blocks = [block for block in card.blocks if not (isinstance(block, Text) and not block.text.strip())]
+    drawn = iter(pictures)
+    picture_of = {i: next(drawn, None) for i, block in enumerate(blocks) if isinstance(block, TintedText)}
+    texts, is_whole = _fit_blocks([None if picture_of.get(i) else block for i, block in enumerate(blocks)])
+    paragraphs: list[str] = []
+
+    def flush() -> None:
+        if paragraphs:
+            made.items.append(discord.ui.TextDisplay("\n".join(paragraphs)))
+            paragraphs.clear()
+
+    is_dense = len(blocks) > _MAX_DISPLAYS
+    was_text = False
+    for i, block in enumerate(blocks):
+        if picture := picture_of.get(i):
+            flush()
+            made.items.append(_picture(made, block, picture, i))
+            continue
+        # Paragraphs stand close together; tables, bars and choices get room of their own.
+        if not (is_dense or (was_text and isinstance(block, Text))):
+            flush()
+        was_text = isinstance(block, Text)
+        parts = texts[i].split(GAP) if isinstance(block, Choices) else [texts[i]]
+        for number, part in enumerate(parts):
+            if number and not is_dense:
+                flush()
+            if part:
+                paragraphs.append(part)
+    if not is_whole and card.is_final:
+        paragraphs.append(_IN_FILE)
+    flush()
+    if not is_whole and card.is_final:
+        made.items.append(discord.ui.File(made.attach(_whole_file(card, "whole.txt"))))
+
+
+def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
+    """Return each block's markdown such that all fit one message, and whether nothing was left out."""
+    budget = MAX_LAYOUT_TEXT - len(_IN_FILE) - len(blocks) - 1
+    is_many = len(blocks) > 1
+
+    def show(i: int, room: int) -> tuple[str, bool]:
+        block = blocks[i]
+        if block is None:
+            return "", True
+        shown = show_block(block, room, is_title=is_many and i == 0)
+        return shown.text, shown.is_whole
+
+    shown = [show(i, budget) for i in range(len(blocks))]
+    total = sum(utf16_length(text) for text, _ in shown)
+    if total > budget:
+        # The short ones stay as they are, the long ones share what is left.
+        lengths = sorted(utf16_length(text) for text, _ in shown)
+        left, share = budget, 0
+        for num_done, length in enumerate(lengths):
+            share = left // (len(lengths) - num_done)
+            if length > share:
+                break
+            left -= length
+        shown = [
+            (text, whole) if utf16_length(text) <= share else show(i, share) for i, (text, whole) in enumerate(shown)
+        ]
+    # What can't be made short enough goes into the file alone.
+    kept: list[str] = []
+    is_whole = all(whole for _, whole in shown)
+    left = budget
+    for text, _ in shown:
+        left -= utf16_length(text)
+        kept.append(text if left >= 0 else "")
+        is_whole = is_whole and left >= 0
+    return kept, is_whole
+
+
+def _picture(made: _Layout, block: Block, picture: bytes, number: int) -> discord.ui.Item[Any]:
+    from bot.pictures.heat_map import heat_map_alt_text
+
+    alt = heat_map_alt_text(block.pieces) if isinstance(block, TintedText) else ""
+    alt = alt if len(alt) <= MAX_ALT_TEXT else alt[: MAX_ALT_TEXT - 1] + "…"
+    address = made.attach(Attached(f"heat-map-{number}.png", picture, alt or None))
+    return discord.ui.MediaGallery(discord.MediaGalleryItem(address, description=alt or None))
+
+
+# ---- files
+
+
+def _card_files(card: Card) -> tuple[Attached, ...]:
+    if card.file is None or card.error is not None:
+        return ()
+    return (Attached(card.file.name, card.file.text.encode()),)
+
+
+def _whole_file(card: Card, name: str) -> Attached:
+    text = "\n\n".join(plain_block(block) for block in card.blocks)
+    return Attached(name, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
+
+
+def _plain_length(card: Card) -> int:
+    return sum(sum(utf16_length(piece) for piece in _pieces(block)) for block in card.blocks)
