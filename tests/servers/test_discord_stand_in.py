@@ -1,7 +1,7 @@
 """The real discord.py client against the stand-in: what works on Discord works here, what breaks a rule is recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from discord.ext import commands
 
 from tests.servers.discord import Discord, pointed_at, serve_discord, visible_text
 from tests.servers.discord.members import Choice, Member
-from tests.servers.discord.world import Channel, Message
+from tests.servers.discord.world import Channel
 
 NO_PINGS = discord.AllowedMentions.none()
 

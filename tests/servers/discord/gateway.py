@@ -105,7 +105,6 @@ class Gateway:
         self.max_identifies = 1000
         self.heartbeat_interval_s = 41.25
         self.refuse_resumes: float | bool = False
-        self.privileged_intents = PRESENCES | GUILD_MEMBERS | MESSAGE_CONTENT
         self.num_identifies = 0
         self.num_resumes = 0
         self.num_refused_resumes = 0
@@ -261,7 +260,8 @@ class Gateway:
             self.violations.append(f"gateway: more than {MAX_SENDS_PER_MINUTE} sends in a minute")
             await connection.socket.close(code=4008)
             return
-        op, data = message["op"], message.get("d")
+        op: int = message["op"]
+        data: Any = message.get("d")
         if op == HEARTBEAT:
             await connection.send(HEARTBEAT_ACK)
         elif op == IDENTIFY:
@@ -287,14 +287,20 @@ class Gateway:
             await connection.socket.close(code=4004)
         elif not 0 <= shard_id < num_shards:
             await connection.socket.close(code=4010)
-        elif data["intents"] & (PRESENCES | GUILD_MEMBERS | MESSAGE_CONTENT) & ~self.privileged_intents:
+        elif data["intents"] & self._refused_intents():
             await connection.socket.close(code=4014)
         else:
             self._start(connection, (shard_id, num_shards), data["intents"])
             if "presence" in data:
                 self.presences.append(data["presence"])
 
+    def _refused_intents(self) -> int:
+        """Return the privileged intents that the application was not granted: members and presences never are."""
+        return PRESENCES | GUILD_MEMBERS | (0 if self.world.is_message_content_granted else MESSAGE_CONTENT)
+
     def _start(self, connection: Connection, shard: tuple[int, int], intents: int) -> None:
+        for old in [old for old in self.sessions.values() if old.shard == shard and old.connection is None]:
+            del self.sessions[old.id]
         session = Session(f"session-{self.world.next_id()}", shard, intents)
         self.sessions[session.id] = session
         guilds = [

@@ -1,8 +1,6 @@
 """An interaction from its creation to its last follow-up, and the rules about when it may be answered."""
 
-import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +38,6 @@ class InteractionResult:
     world: World
     source: Message | None = None
     is_user_install: bool = False
-    came_from_modal_on: Message | None = None
     sent_at: float = field(default_factory=time.monotonic)
     kind: str | None = None
     acknowledged_after_s: float | None = None
@@ -52,7 +49,16 @@ class InteractionResult:
     was_answer_lost: bool = False
     refusal: str | None = None
 
+    def is_ignored(self) -> bool:
+        """Return whether Discord's client says that the application did not respond."""
+        return self.kind is None and time.monotonic() - self.sent_at > ANSWER_WITHIN_S
+
+    def is_loading(self) -> bool:
+        """Return whether an answer was promised and has not come."""
+        return self.message is not None and not self.message.is_deleted and bool(self.message.flags & LOADING)
+
     def is_expired(self) -> bool:
+        """Return whether its token has run out."""
         return time.monotonic() - self.sent_at > TOKEN_LIFETIME_S
 
     def is_finished(self) -> bool:
@@ -66,10 +72,10 @@ class InteractionResult:
     def _has_come_of_update(self) -> bool:
         if self.source is None or self.source.is_deleted:
             return True
-        acknowledged_at = self.sent_at + (self.acknowledged_after_s or 0.0)
-        later = [message for message in self.channel.messages if message.created_at and message.author.is_bot]
-        is_answered = bool(self.followups) or any(message.versions[0][0] > self.sent_at for message in later)
-        is_changed = self.source.changed_at >= acknowledged_at
+        is_changed = self.source.changed_at >= self.sent_at
+        is_answered = bool(self.followups) or any(
+            message.author.is_bot and message.versions[0][0] > self.sent_at for message in self.channel.messages
+        )
         return (is_answered or is_changed) and is_settled(self.source) and all(map(is_settled, self.followups))
 
     async def finished(self, timeout: float = 10.0) -> "InteractionResult":
@@ -127,9 +133,3 @@ class Interactions:
         result = InteractionResult(number, f"interaction-token-{number}", type, user, channel, self.world, source)
         self.by_id[result.id] = self.by_token[result.token] = result
         return result
-
-    def wake_when_late(self, result: InteractionResult) -> None:
-        asyncio.get_running_loop().call_later(ANSWER_WITHIN_S, self.world.touch)
-
-
-Notice = Callable[[str], None]

@@ -109,7 +109,7 @@ class Member:
 
     # Interactions
 
-    async def slash(self, channel: Channel, command: str, **values: Any) -> InteractionResult:
+    async def slash(self, channel: Channel, command: str, /, **values: Any) -> InteractionResult:
         """Use a slash command such as "complete" or "prompt run"; an attachment is (name, bytes), a user a Member."""
         name, *path = command.split()
         found = options.find_command(self.discord.world, self.user, channel, name, options.CHAT_INPUT)
@@ -117,7 +117,7 @@ class Member:
         data = options.command_data(found, path, values, None, self._adder(channel))
         return await self._does(COMMAND, channel, data).acknowledged()
 
-    async def types(self, channel: Channel, command: str, option: str, text: str, **values: Any) -> list[Choice]:
+    async def types(self, channel: Channel, command: str, option: str, text: str, /, **values: Any) -> list[Choice]:
         """Return what is suggested when `text` stands in the field `option`."""
         name, *path = command.split()
         found = options.find_command(self.discord.world, self.user, channel, name, options.CHAT_INPUT)
@@ -193,7 +193,7 @@ class Member:
             "data": data,
             "channel_id": str(channel.id),
             "channel": payloads.interaction_channel_payload(channel, self.user, world),
-            "app_permissions": str(self.discord.bot_permissions(channel)),
+            "app_permissions": str(self.discord.app_permissions(channel)),
             "locale": self.user.locale,
             "entitlements": [],
             "entitlement_sku_ids": [],

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from tests.servers.discord.payloads import attachment_payload, user_payload
 from tests.servers.discord.permissions import Permission
 from tests.servers.discord.texts import walk
 from tests.servers.discord.world import Attachment, Channel, User, World
@@ -12,6 +13,14 @@ CHAT_INPUT, MESSAGE_MENU = 1, 3
 TEXT_INPUT, UPLOAD, ROW, LABEL, TEXT = 4, 19, 1, 18, 10
 STRING_SELECT, RADIOS, CHECKBOXES, CHECKBOX = 3, 21, 22, 23
 IN_GUILD, IN_BOT_DM, IN_PRIVATE = 0, 1, 2
+TYPES: dict[int, type | tuple[type, ...]] = {
+    STRING: str,
+    INTEGER: int,
+    BOOLEAN: bool,
+    NUMBER: (int, float),
+    USER: User,
+    ATTACHMENT: tuple,
+}
 AddFile = Callable[[str, bytes], Attachment]
 
 
@@ -107,42 +116,31 @@ def command_data(
 def checked_value(option: dict[str, Any], value: Any, resolved: dict[str, Any], add_file: AddFile) -> Any:
     """Return the value as it is sent. Raises NotOffered when the client would not take it."""
     name, kind = option["name"], option["type"]
-    types: dict[int, type | tuple[type, ...]] = {
-        STRING: str,
-        INTEGER: int,
-        BOOLEAN: bool,
-        NUMBER: (int, float),
-        USER: User,
-        ATTACHMENT: tuple,
-    }
-    if kind not in types or not isinstance(value, types[kind]) or (isinstance(value, bool) and kind != BOOLEAN):
-        raise NotOffered(f"the option {name!r} of type {kind} takes no {value!r}")
     choices = {choice["name"]: choice["value"] for choice in option.get("choices") or ()}
     if choices:
         if value not in choices and value not in choices.values():
             raise NotOffered(f"the option {name!r} has the choices {sorted(choices)}, not {value!r}")
         return choices.get(value, value)
-    size = len(value) if kind == STRING else value
-    limits = ("min_length", "max_length") if kind == STRING else ("min_value", "max_value")
-    if kind in (STRING, INTEGER, NUMBER):
-        least, most = option.get(limits[0]), option.get(limits[1])
-        if (least is not None and size < least) or size > (most if most is not None else max(size, 6000)):
-            raise NotOffered(f"the option {name!r} allows {least} to {most}, not {size}")
-    if kind == STRING and (not value or len(value) > 6000):
-        raise NotOffered(f"the option {name!r} takes 1 to 6,000 characters")
-    if kind == ATTACHMENT:
+    if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != BOOLEAN):
+        raise NotOffered(f"the option {name!r} of type {kind} takes no {value!r}")
+    if kind == STRING:
+        _in_range(name, len(value), max(option.get("min_length") or 0, 1), option.get("max_length", 6000))
+    elif kind in (INTEGER, NUMBER):
+        _in_range(name, value, option.get("min_value", -(2**53)), option.get("max_value", 2**53))
+    elif kind == ATTACHMENT:
         return _resolve_file(add_file(*value), resolved)
-    if kind == USER:
-        from tests.servers.discord.payloads import user_payload
-
+    elif kind == USER:
         resolved.setdefault("users", {})[str(value.id)] = user_payload(value)
         return str(value.id)
     return value
 
 
-def _resolve_file(attachment: Attachment, resolved: dict[str, Any]) -> str:
-    from tests.servers.discord.payloads import attachment_payload
+def _in_range(name: str, size: float, least: float, most: float) -> None:
+    if not least <= size <= most:
+        raise NotOffered(f"the option {name!r} allows {least:g} to {most:g}, not {size:g}")
 
+
+def _resolve_file(attachment: Attachment, resolved: dict[str, Any]) -> str:
     resolved.setdefault("attachments", {})[str(attachment.id)] = attachment_payload(attachment)
     return str(attachment.id)
 
@@ -192,11 +190,10 @@ def _field_value(
     if part["type"] == CHECKBOX:
         return bool(part.get("default")) if value is None else bool(value)
     if part["type"] == UPLOAD:
-        given = [value] if isinstance(value, tuple) else list(value or ())
-        chosen = [_resolve_file(add_file(*file), resolved) for file in given]
+        files = [value] if isinstance(value, tuple) else list(value or ())
+        chosen = [_resolve_file(add_file(*file), resolved) for file in files]
     else:
-        given = [value] if isinstance(value, str) else value
-        chosen = chosen_values(part, label, given)
+        chosen = chosen_values(part, label, [value] if isinstance(value, str) else value)
     if is_required and not chosen:
         raise NotOffered(f"the field {label!r} has to be filled in")
     if part["type"] == RADIOS:

@@ -66,6 +66,8 @@ def create_message(call: "Call") -> Any:
         if known and now - known[0] < NONCE_KEPT_S:
             discord.num_deduplicated += 1
             return _shown(call, known[1])
+    if any(user.has_closed_dms for user in channel.recipients):
+        raise ApiError(403, 50007, "Cannot send messages to this user")
     message = Message(discord.world.next_id(), channel, discord.world.bot)
     _refer(call, message, body.get("message_reference"))
     writing.fill_new(message, call, body)

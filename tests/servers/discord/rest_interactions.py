@@ -20,6 +20,7 @@ from tests.servers.discord.interactions import (
     InteractionResult,
     Modal,
 )
+from tests.servers.discord.permissions import Permission
 from tests.servers.discord.rest_channels import note_edit
 from tests.servers.discord.world import EPHEMERAL, LOADING, Message
 
@@ -88,6 +89,8 @@ def _take(call: "Call", result: InteractionResult, kind: int, data: dict[str, An
 def _new(call: "Call", result: InteractionResult, flags: int) -> Message:
     """Return an empty message of the bot's that answers `result`."""
     world = call.discord.world
+    if result.is_user_install and result.channel.guild and not _may_show(call, result):
+        flags |= EPHEMERAL
     message = Message(world.next_id(), result.channel, world.bot, flags=flags, is_from_interaction=True)
     message.ephemeral_for = result.user if flags & EPHEMERAL else None
     message.type = 20 if result.type == COMMAND else 0
@@ -98,6 +101,11 @@ def _new(call: "Call", result: InteractionResult, flags: int) -> Message:
         "authorizing_integration_owners": {},
     }
     return message
+
+
+def _may_show(call: "Call", result: InteractionResult) -> bool:
+    """Return whether others may see what an app says that only the user has installed."""
+    return bool(call.discord.world.permissions(result.user, result.channel) & Permission.USE_EXTERNAL_APPS)
 
 
 def _post(call: "Call", result: InteractionResult, body: dict[str, Any], flags: int) -> Message:

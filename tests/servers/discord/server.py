@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -16,7 +16,7 @@ from tests.servers.discord.faults import FaultPlan
 from tests.servers.discord.gateway import Gateway
 from tests.servers.discord.interactions import Interactions, is_settled
 from tests.servers.discord.members import Member
-from tests.servers.discord.permissions import permissions_of
+from tests.servers.discord.permissions import Permission
 from tests.servers.discord.rest import PREFIX, Request, add_routes
 from tests.servers.discord.schema import Validate, load_validator
 from tests.servers.discord.texts import visible_text
@@ -53,6 +53,11 @@ class Discord:
         self.world.tell = self.gateway.dispatch
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Return the variables that let a bot in another process find the stand-in."""
+        return {"DISCORD_API_BASE": self.api_base, "DISCORD_TOKEN": self.token}
+
+    @property
     def gateway_url(self) -> str:
         return self.gateway.url
 
@@ -86,7 +91,7 @@ class Discord:
 
     async def wait_for_reply(self, to: Message, timeout: float = 10.0) -> Message:
         """Wait for the first reply of the bot's to `to`."""
-        replies = await self.world.wait_until(
+        replies: list[Message] = await self.world.wait_until(
             lambda: self.answers_to(to), timeout, lambda: f"a reply to {to.content!r}; {self.describe(to.channel)}"
         )
         return replies[0]
@@ -98,7 +103,9 @@ class Discord:
         def later() -> list[Message]:
             return [m for m in channel.messages if m.author is self.world.bot and m.id > last_id]
 
-        found = await self.world.wait_until(later, timeout, lambda: f"a message of the bot's; {self.describe(channel)}")
+        found: list[Message] = await self.world.wait_until(
+            later, timeout, lambda: f"a message of the bot's; {self.describe(channel)}"
+        )
         return found[0]
 
     async def settled(self, message: Message, timeout: float = 20.0, quiet_s: float = 0.3) -> Message:
@@ -118,14 +125,31 @@ class Discord:
         return f"last messages {lines}, violations {self.violations[-3:]}"
 
     def assert_clean(self) -> None:
-        """Raise AssertionError when the bot broke a rule of Discord's."""
-        if self.violations or self.schema_errors:
-            raise AssertionError("\n".join(self.violations + self.schema_errors))
+        """Raise AssertionError when the bot broke a rule of Discord's or left somebody without an answer."""
+        ignored = [f"not answered: {result}" for result in self.interactions.by_id.values() if result.is_ignored()]
+        if self.violations or self.schema_errors or ignored:
+            raise AssertionError("\n".join(self.violations + self.schema_errors + ignored))
 
-    def bot_permissions(self, channel: Channel) -> int:
-        if channel.guild and self.world.bot.id in channel.guild.members:
-            return permissions_of(self.world.bot, channel.guild, channel)
+    def app_permissions(self, channel: Channel) -> int:
+        """Return what the app may do: of a bot that is not in the guild, what answers to interactions may hold."""
+        if channel.guild and self.world.bot.id not in channel.guild.members:
+            return int(Permission.ATTACH_FILES | Permission.EMBED_LINKS | Permission.MENTION_EVERYONE)
         return self.world.permissions(self.world.bot, channel)
+
+    def answered_twice(self) -> list[Message]:
+        """Return the messages of people that more than one visible message of the bot's replies to."""
+        counts = Counter(
+            message.replies_to_id
+            for channel in self.world.channels.values()
+            for message in channel.messages
+            if message.author is self.world.bot and message.replies_to_id is not None
+        )
+        return [self.world.messages[message_id] for message_id, count in counts.items() if count > 1]
+
+    def unfinished(self) -> list[str]:
+        """Return the interactions that were never answered, or whose answer is still being promised."""
+        results = self.interactions.by_id.values()
+        return [str(result) for result in results if result.is_ignored() or result.is_loading()]
 
     # What the routes tell
 
@@ -149,10 +173,16 @@ class Discord:
 
 @asynccontextmanager
 async def serve_discord(
-    *, token: str = TOKEN, seed: int = 0, max_requests_per_s: int | None = None, num_shards: int = 1
+    *,
+    token: str = TOKEN,
+    seed: int = 0,
+    max_requests_per_s: int | None = None,
+    num_shards: int = 1,
+    grants_message_content: bool = True,
 ) -> AsyncIterator[Discord]:
     """Run a stand-in while the block runs; bodies are validated against the document in `DISCORD_OPENAPI`, if any."""
     discord = Discord(token=token, seed=seed, max_requests_per_s=max_requests_per_s)
+    discord.world.is_message_content_granted = grants_message_content
     document = os.environ.get("DISCORD_OPENAPI")
     if document:
         discord.validate = load_validator(document)

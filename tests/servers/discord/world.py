@@ -16,12 +16,13 @@ SUPPRESS_EMBEDS, EPHEMERAL, LOADING, IS_COMPONENTS_V2 = 1 << 2, 1 << 6, 1 << 7, 
 
 @dataclass(eq=False)
 class User:
-    """An account. `has_installed` says that this person has installed the app for themselves."""
+    """An account. `has_installed`: the app, for themselves; `has_closed_dms`: the bot can't write to them."""
 
     id: int
     name: str
     is_bot: bool = False
     has_installed: bool = False
+    has_closed_dms: bool = False
     locale: str = "en-US"
 
 
@@ -163,7 +164,7 @@ class World:
                 waiter.set_result(None)
 
     async def wait_until(self, is_true: Callable[[], Any], timeout: float, what: str | Callable[[], str]) -> Any:
-        """Wait until `is_true` returns something true, and return that. Raises AssertionError that says `what` is missing."""
+        """Wait until `is_true` returns something true, and return that. Raises AssertionError that names `what`."""
         end = time.monotonic() + timeout
         while not (result := is_true()):
             if time.monotonic() >= end:
@@ -304,6 +305,11 @@ class World:
         if message.ephemeral_for is None:
             self.tell(Event("MESSAGE_UPDATE", {}, message.channel, message.channel.guild, message))
         self.touch()
+
+    def unfurl(self, message: Message) -> None:
+        """Show a link's embed, as Discord does a moment after a message: an update that changes no text."""
+        message.embeds = [{"type": "link", "url": "https://example.com/", "title": "Example"}]
+        self.tell(Event("MESSAGE_UPDATE", {}, message.channel, message.channel.guild, message))
 
     def delete(self, *messages: Message) -> None:
         """Delete messages of one channel: two or more in one bulk event."""
