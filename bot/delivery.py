@@ -5,21 +5,23 @@ import contextlib
 import heapq
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final
 
-from bot.core.messages import Message
+from bot.core.messages import Message, Scope
 from bot.errors import Unavailable
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
 
-__all__ = ["Accepted", "Delivery", "Outcome", "SeenUntil", "Watermark"]
+__all__ = ["EXPIRES_AFTER_S", "Accepted", "Delivery", "Outcome", "SeenUntil", "Watermark"]
 
 logger = logging.getLogger(__name__)
 
 # Discord's interactions can be answered for 15 minutes.
 EXPIRES_AFTER_S: Final = 900.0
 _SAVING_PAUSE_S: Final = 2.0
+_MAX_DIRECT_CHANNELS: Final = 100
 
 
 class Delivery:
@@ -40,6 +42,8 @@ class Delivery:
 
         `token` is the platform's means to answer later; it is dropped when the request is finished.
         """
+        if message.scope.platform != self._platform:
+            raise ValueError(f"a message of {message.scope.platform} can't be delivered on {self._platform}")
         return await self._store.accept_request(message, token=token)
 
     async def begin(self, message_id: str) -> None:
@@ -92,6 +96,42 @@ class Delivery:
     async def erase_sent(self, *sent_ids: str) -> int:
         """Erase the stored answers whose visible messages were deleted, even one of several; return how many."""
         return await self._store.erase_sent(self._platform, sent_ids)
+
+    def watermark(self, key: str = "") -> AbstractAsyncContextManager["Watermark"]:
+        """Open the watermark `key` of the platform for a block."""
+        return Watermark.open(self._store, self._platform, key)
+
+    async def direct_channels(self) -> tuple[str, ...]:
+        """Return the channels of direct messages where something was said last, the latest first."""
+        return await self._store.direct_channels(self._platform)
+
+    async def remember(self, name: str, value: str) -> None:
+        """Note something for the next start."""
+        await self._store.set_note(self._platform, name, value)
+
+    async def recall(self, name: str) -> str | None:
+        """Return what was noted under `name`, None where nothing was."""
+        return await self._store.get_note(self._platform, name)
+
+    def watermark(self, key: str) -> contextlib.AbstractAsyncContextManager["Watermark"]:
+        """Load the watermark of the stream of events `key` and keep it saved while the block runs."""
+        return Watermark.open(self._store, self._platform, key)
+
+    async def direct_channels(self) -> tuple[str, ...]:
+        """Return the channels of direct messages in which something was said lately, the latest first."""
+        return await self._store.direct_channels(self._platform, limit=_MAX_DIRECT_CHANNELS)
+
+    async def recall(self, name: str) -> str | None:
+        """Return what the platform's adapter remembered under `name`."""
+        return (await self._store.get_settings(self._own_scope)).get(name)
+
+    async def remember(self, name: str, value: str) -> None:
+        """Keep a short text under `name` for the platform's adapter."""
+        await self._store.set_setting(self._own_scope, "server", name, value)
+
+    @property
+    def _own_scope(self) -> Scope:
+        return Scope(self._platform, "", "")
 
 
 def _rank(message_id: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.core.messages import Scope
 from bot.delivery import Accepted, Delivery, SeenUntil, Watermark
 from bot.errors import Unavailable
 from bot.store.database import Transaction
@@ -57,6 +58,29 @@ async def test_requests_of_another_platform_are_not_touched(store: Store, delive
     assert not await other.finish("1", "answered")
     assert not await other.withdraw("1")
     assert len(await delivery.unfinished()) == 1
+
+
+async def test_a_message_of_another_platform_is_a_mistake(store: Store) -> None:
+    with pytest.raises(ValueError, match="a message of terminal"):
+        await Delivery(store, "discord").accept(said(1))
+
+
+async def test_notes_are_known_after_a_restart(delivery: Delivery, path: Path) -> None:
+    assert await delivery.recall("hash") is None
+    await delivery.remember("hash", "a")
+    await delivery.remember("hash", "b")
+    async with Store.open(path) as again:
+        assert await Delivery(again, "terminal").recall("hash") == "b"
+        assert await Delivery(again, "discord").recall("hash") is None
+
+
+async def test_the_latest_direct_messages_are_known(store: Store, delivery: Delivery) -> None:
+    for number, channel in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")]:
+        server = "home" if channel == "d" else "@me"
+        await store.add_message(said(number, scope=Scope("terminal", server, channel)), kind="chat")
+    assert await delivery.direct_channels() == ("c", "a", "b")
+    assert await store.direct_channels("terminal", limit=2) == ("c", "a")
+    assert await store.direct_channels("discord") == ()
 
 
 async def test_a_request_expires(store: Store) -> None:
@@ -258,7 +282,7 @@ async def test_a_watermark_is_stored_now_and_then_and_at_the_end(store: Store) -
         assert await num_writes(store, watermark, 40) < 12
         assert await store.get_watermark("discord", "") is not None
     assert await store.get_watermark("discord", "") == "1039"
-    async with Watermark.open(store, "discord") as again:
+    async with Delivery(store, "discord").watermark() as again:
         assert again.seen.value == "1039"
         again.seen.done("1040")
         assert await store.get_watermark("discord", "") == "1039"

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from bot.core.history import HistoryMessage
 from bot.core.messages import Message, Scope, now_utc
+from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.records import (
     IN_SCOPE,
@@ -111,6 +112,18 @@ class Messages(Records):
             max(limit, 0),
         )
         return [to_stored_message(row) for row in reversed(rows)]
+
+    async def direct_channels(self, platform: str, *, limit: int = 100) -> tuple[str, ...]:
+        """Return the channels of direct messages, at most `limit` of them, where something was said last first."""
+        rows = await self._database.read(
+            "SELECT c.channel, max(m.created_at_utc) AS newest FROM conversations c"
+            " JOIN messages m ON m.conversation_id = c.id WHERE c.platform = ? AND c.server = ?"
+            " GROUP BY c.channel ORDER BY newest DESC LIMIT ?",
+            platform,
+            DIRECT_MESSAGES,
+            max(limit, 0),
+        )
+        return tuple(row["channel"] for row in rows)
 
     async def load_messages(self, scope: Scope, message_ids: Sequence[str]) -> list[StoredMessage]:
         """Return those of `message_ids` that stand in `scope`, in the order asked; deleted ones are left out."""

@@ -9,6 +9,7 @@ from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
 from bot.store.inbox import Inbox
 from bot.store.messages import Messages
+from bot.store.notes import Notes
 from bot.store.people import People
 from bot.store.replies import Replies
 from bot.store.retention import Retention
@@ -16,7 +17,7 @@ from bot.store.rewriting import Rewriting
 from bot.store.watermarks import Watermarks
 
 
-class Store(Messages, Replies, Rewriting, ChannelSettings, OpenCards, Inbox, Watermarks, People, Retention):
+class Store(Messages, Replies, Rewriting, ChannelSettings, OpenCards, Inbox, Watermarks, Notes, People, Retention):
     """Messages, replies, settings, open cards and the inbox; each noun's module holds its methods.
 
     Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. A call that

@@ -28,6 +28,7 @@ CREATE TABLE inbox (
     CHECK (text IS NOT NULL OR (author_name = '' AND author_roles = '[]' AND attachment IS NULL AND token = ''))
 ) STRICT;
 
+CREATE INDEX inbox_by_conversation ON inbox (conversation_id);
 CREATE INDEX inbox_unfinished ON inbox (platform, created_at_utc, id) WHERE finished_at_utc IS NULL;
 
 -- The visible messages of the bot, by the id that the platform gave each. A stored answer names its request in
@@ -62,4 +63,12 @@ CREATE TABLE opted_out (
     author_id TEXT NOT NULL,
     opted_out_at_utc INTEGER NOT NULL,
     PRIMARY KEY (platform, author_id)
+) STRICT, WITHOUT ROWID;
+
+-- What a platform has to know again after a restart, such as a hash of what it told the servers.
+CREATE TABLE notes (
+    platform TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (platform, name)
 ) STRICT, WITHOUT ROWID;
