@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final
 
-from bot.core.messages import Message, Scope
+from bot.core.messages import Message
 from bot.errors import Unavailable
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 # Discord's interactions can be answered for 15 minutes.
 EXPIRES_AFTER_S: Final = 900.0
 _SAVING_PAUSE_S: Final = 2.0
-_MAX_DIRECT_CHANNELS: Final = 100
 
 
 class Delivery:
@@ -112,26 +111,6 @@ class Delivery:
     async def recall(self, name: str) -> str | None:
         """Return what was noted under `name`, None where nothing was."""
         return await self._store.get_note(self._platform, name)
-
-    def watermark(self, key: str) -> contextlib.AbstractAsyncContextManager["Watermark"]:
-        """Load the watermark of the stream of events `key` and keep it saved while the block runs."""
-        return Watermark.open(self._store, self._platform, key)
-
-    async def direct_channels(self) -> tuple[str, ...]:
-        """Return the channels of direct messages in which something was said lately, the latest first."""
-        return await self._store.direct_channels(self._platform, limit=_MAX_DIRECT_CHANNELS)
-
-    async def recall(self, name: str) -> str | None:
-        """Return what the platform's adapter remembered under `name`."""
-        return (await self._store.get_settings(self._own_scope)).get(name)
-
-    async def remember(self, name: str, value: str) -> None:
-        """Keep a short text under `name` for the platform's adapter."""
-        await self._store.set_setting(self._own_scope, "server", name, value)
-
-    @property
-    def _own_scope(self) -> Scope:
-        return Scope(self._platform, "", "")
 
 
 def _rank(message_id: str) -> tuple[int, str]:

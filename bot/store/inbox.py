@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from bot.core.messages import Author, Message, Scope, now_utc
-from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS, erase_message
 from bot.store.records import IN_SCOPE, Records, conversation_id, from_microseconds, scope_values, to_microseconds
@@ -139,17 +138,6 @@ class Inbox(Records):
             )
 
         await self._database.write(insert)
-
-    async def direct_channels(self, platform: str, *, limit: int) -> tuple[str, ...]:
-        """Return the channels of direct messages in the order of the latest stored message, the newest first."""
-        rows = await self._database.read(
-            "SELECT c.channel FROM conversations c JOIN messages m ON m.conversation_id = c.id"
-            " WHERE c.platform = ? AND c.server = ? GROUP BY c.id ORDER BY max(m.id) DESC LIMIT ?",
-            platform,
-            DIRECT_MESSAGES,
-            limit,
-        )
-        return tuple(row["channel"] for row in rows)
 
     async def sent_of(self, platform: str, message_id: str) -> tuple[str, ...]:
         """Return the ids of the visible messages that answer a request, in order of their positions."""

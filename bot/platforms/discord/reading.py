@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any, Final
 
 import discord
@@ -62,20 +61,6 @@ def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[
         is_addressed=server_id is None or _is_addressed(message, me),
         created_at_utc=message.created_at,
         reach="private" if server_id is None else "public",
-    )
-
-
-def read_replied(message: discord.Message, me: discord.abc.User) -> Message | None:
-    """Return the message that `message` replies to, as Discord sent it along; None where it is the bot's or a bot's.
-
-    It was not written to the bot, and without the right to read contents its text may be missing.
-    """
-    replied = message.reference.resolved if message.reference and _reply_to(message) else None
-    if not isinstance(replied, discord.Message) or replied.author.id == me.id or not replied.content:
-        return None
-    read = read_message(replied, me)
-    return (
-        None if read is None else replace(read, scope=_scope(_server_id(message), message.channel), is_addressed=False)
     )
 
 
