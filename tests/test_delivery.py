@@ -1,5 +1,8 @@
 import asyncio
+import json
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -136,6 +139,55 @@ async def test_a_request_is_answered_anew_after_its_answer_was_discarded(store: 
     await delivery.discard_reply("1")
     await store.add_reply(said(3, "anew", author=ME, reply_to="1"), provenance(), kind="chat")
     assert [m.text for m in await store.load_history(HERE, limit=9)] == ["anew"]
+
+
+FILL_THE_DISK = """
+import asyncio, json, resource, sys
+from pathlib import Path
+from bot.delivery import Delivery
+from bot.errors import Unavailable
+from bot.store.store import Store
+from tests.store.samples import said
+
+async def main(path):
+    async with Store.open(Path(path)) as store:
+        delivery = Delivery(store, "terminal")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
+        accepted, refused = [], []
+        for number in range(60):
+            try:
+                await delivery.accept(said(number, "x" * 20_000))
+                accepted.append(str(number))
+            except Unavailable:
+                refused.append(str(number))
+        told = [one.message.id for one in await delivery.unfinished()]
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        again = [number for number in refused if await delivery.accept(said(int(number)))]
+    print(json.dumps([accepted, refused, told, again]))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+async def test_on_a_full_disk_nothing_is_accepted_that_is_not_stored(path: Path) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", FILL_THE_DISK, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    accepted, refused, told, again = json.loads(done.stdout)
+    assert len(accepted) > 3
+    assert len(refused) > 30
+    assert told == accepted
+    assert again == refused
+    async with Store.open(path) as store:
+        assert len(await Delivery(store, "terminal").unfinished()) == 60
 
 
 async def test_what_can_not_be_stored_is_not_accepted(path: Path) -> None:
