@@ -126,11 +126,13 @@ def _accept(call: Call, authorization: str | None, route: Route) -> web.Response
     """Answer a request that has got through."""
     discord = call.discord
     try:
-        if not call.template.startswith(TOKEN_IN_PATH) and authorization != f"Bot {discord.token}":
-            raise ApiError(401, 0, "401: Unauthorized")
-        if discord.is_over_global_limit():
-            discord.faults.num_injected["global"] += 1
-            return _rate_limited(Fault("rate_limited", retry_after_s=0.2), is_global=True)
+        if not call.template.startswith(TOKEN_IN_PATH):
+            if authorization != f"Bot {discord.token}":
+                raise ApiError(401, 0, "401: Unauthorized")
+            wait_s = discord.global_wait_s()
+            if wait_s:
+                discord.faults.num_injected["global"] += 1
+                return _rate_limited(Fault("rate_limited", retry_after_s=round(wait_s + 0.01, 3)), is_global=True)
         _check(call)
         return _answer(call, 200, route(call))
     except ApiError as error:

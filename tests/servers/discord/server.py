@@ -158,17 +158,17 @@ class Discord:
         self.num_invalid_requests += request.status in INVALID_STATUSES
         self.world.touch()
 
-    def is_over_global_limit(self) -> bool:
-        """Return whether this request comes above Discord's limit for all routes together, when that is switched on."""
+    def global_wait_s(self) -> float:
+        """Return how long this request has to wait for Discord's limit on all routes together, if that is on."""
         if self.max_requests_per_s is None:
-            return False
+            return 0.0
         now = time.monotonic()
         while self._recent and self._recent[0] < now - 1:
             self._recent.popleft()
         if len(self._recent) >= self.max_requests_per_s:
-            return True
+            return self._recent[0] + 1 - now
         self._recent.append(now)
-        return False
+        return 0.0
 
 
 @asynccontextmanager
