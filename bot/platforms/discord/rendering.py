@@ -62,6 +62,14 @@ class Rendering:
         """Return how many messages it takes."""
         return 1 if self.layout is not None else len(self.content)
 
+    def looks_like(self, other: "Rendering | None") -> bool:
+        """Say whether a person would see no difference; files are not compared."""
+        return other is not None and self._look() == other._look()
+
+    def _look(self) -> tuple[object, ...]:
+        views = [view.to_components() for view in (self.view, self.layout) if view is not None]
+        return self.content, views, self.is_private
+
     def is_last(self, chunk: int) -> bool:
         """Say whether message `chunk` (from 0) is the last one, which carries buttons and files."""
         return chunk == self.num_messages - 1

@@ -1,0 +1,56 @@
+"""How many of Discord's answers were refusals lately: too many of them, and the address is banned for everybody."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Final
+
+import aiohttp
+
+# What Discord allows in ten minutes before it bans an address.
+MAX_INVALID: Final = 10_000
+WINDOW_S: Final = 600.0
+_NEAR: Final = 0.8
+_STATUSES: Final = frozenset({401, 403, 429})
+
+
+class InvalidAnswers:
+    """Counts answers of 401, 403 and 429 within the last ten minutes."""
+
+    def __init__(self, *, max_invalid: int = MAX_INVALID, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = int(max_invalid * _NEAR)
+        self._clock = clock
+        self._times: deque[float] = deque()
+
+    @property
+    def num_recent(self) -> int:
+        """Return how many there were in the last ten minutes."""
+        self._forget()
+        return len(self._times)
+
+    @property
+    def is_near_limit(self) -> bool:
+        """Say whether only what must be sent should be sent."""
+        return self.num_recent >= self._limit
+
+    def note(self, status: int, *, scope: str = "") -> None:
+        """Count an answer; a limit shared with other bots is not held against this one."""
+        if status in _STATUSES and scope != "shared":
+            self._times.append(self._clock())
+            self._forget()
+
+    def trace(self) -> aiohttp.TraceConfig:
+        """Return what makes an HTTP session tell of every answer, those to discord.py's own retries too."""
+
+        async def note_answer(_: object, __: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
+            self.note(end.response.status, scope=end.response.headers.get("X-RateLimit-Scope", ""))
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(note_answer)
+        return trace
+
+    def _forget(self) -> None:
+        oldest = self._clock() - WINDOW_S
+        while self._times and self._times[0] < oldest:
+            self._times.popleft()

@@ -1,0 +1,131 @@
+"""Where answers to messages appear: replies in the channel, and what is left of an interaction after a restart."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import discord
+
+from bot.platforms.discord.rendering import Rendering
+from bot.platforms.discord.sender import MessageGone, Sender
+from bot.platforms.discord.streaming import Outlet
+
+# A snapshot is out of date soon: the next one makes up for it.
+SNAPSHOT_DEADLINE_S: Final = 8.0
+
+
+class ChannelOutlet(Outlet):
+    """The bot's reply to a message: one to three messages in its channel.
+
+    `request_id` makes sure that none is sent twice. `sent` are those that an earlier run of the program sent.
+    """
+
+    is_one_message = False
+    shows_waiting = True
+
+    def __init__(
+        self,
+        sender: Sender,
+        channel: discord.abc.Messageable,
+        *,
+        request_id: str,
+        reply_to: "discord.Message | discord.PartialMessage | discord.MessageReference | None" = None,
+        sent: Sequence[discord.Message] = (),
+    ) -> None:
+        self._sender = sender
+        self._channel = channel
+        self._channel_id = int(getattr(channel, "id", 0))
+        self._request_id = request_id
+        self._reply_to = reply_to
+        self._messages = list(sent)
+        self._is_gone = False
+        # After a try of which nobody knows the end, Discord may give back that message, which shows something older.
+        self._is_unsure = False
+        self.is_layout = bool(sent) and sent[0].flags.components_v2
+
+    @property
+    def sent_ids(self) -> tuple[str, ...]:
+        """Return the ids of the messages sent, in order."""
+        return tuple(str(message.id) for message in self._messages)
+
+    async def show(self, rendering: Rendering, *, is_final: bool) -> None:
+        """Send it or edit what was sent. Raises MessageGone where somebody deleted that."""
+        if self._is_gone:
+            raise MessageGone("The answer was deleted.")
+        if not is_final and self._messages and self._sender.skips_edits():
+            return
+        deadline_s = None if is_final else SNAPSHOT_DEADLINE_S
+        if is_final:
+            self._sender.pace.note(self._channel_id)
+        num_old = len(self._messages)
+        for chunk in range(min(num_old, rendering.num_messages)):
+            try:
+                await self._sender.edit(self._messages[chunk], rendering, chunk=chunk, deadline_s=deadline_s)
+            except MessageGone:
+                self._is_gone = True
+                raise
+        self.is_layout = self.is_layout or (num_old > 0 and rendering.layout is not None)
+        if num_old < rendering.num_messages:
+            await self._send(rendering, num_old, deadline_s)
+        for message in self._messages[rendering.num_messages :]:
+            await self._sender.delete(message)
+        del self._messages[rendering.num_messages :]
+
+    async def _send(self, rendering: Rendering, first_chunk: int, deadline_s: float | None) -> None:
+        async def note(message: discord.Message, chunk: int) -> None:
+            self._messages.append(message)
+            self.is_layout = self.is_layout or message.flags.components_v2
+            if was_unsure:
+                await self._sender.edit(message, rendering, chunk=chunk)
+
+        was_unsure, self._is_unsure = self._is_unsure, True
+        await self._sender.send(
+            self._channel,
+            rendering,
+            request_id=self._request_id,
+            reply_to=self._reply_to,
+            first_chunk=first_chunk,
+            deadline_s=deadline_s,
+            on_sent=note,
+        )
+        self._is_unsure = False
+
+    async def show_typing(self) -> None:
+        """Show that the bot is writing."""
+        await self._sender.show_typing(self._channel)
+
+    async def wait_turn(self) -> None:
+        """Wait until the channel may be edited again."""
+        await self._sender.pace.wait_turn(self._channel_id)
+
+    async def remove(self) -> None:
+        """Delete what was sent."""
+        for message in self._messages:
+            await self._sender.delete(message)
+        self._messages.clear()
+        self._is_gone = True
+
+
+class TokenOutlet(Outlet):
+    """The answer to an interaction of an earlier run, of which the token alone is left; valid for 15 minutes."""
+
+    # What stands there is not known: a layout may take the place of both a layout and a text.
+    is_layout = True
+
+    def __init__(self, sender: Sender, client: discord.Client, token: str) -> None:
+        if client.application_id is None:
+            raise ValueError("the client is not logged in")
+        self._sender = sender
+        self._webhook = discord.Webhook.partial(client.application_id, token, client=client)
+
+    async def show(self, rendering: Rendering, *, is_final: bool) -> None:
+        """Show it in the one place there is."""
+        await self._sender.respond_by_token(
+            self._webhook, rendering, deadline_s=None if is_final else SNAPSHOT_DEADLINE_S
+        )
+
+    async def wait_turn(self) -> None:
+        """Wait until the answer may be edited again."""
+        await self._sender.pace.wait_turn(self._webhook.id)
+
+    async def remove(self) -> None:
+        """Leave it: an answer that nobody waits for any more ends with its token."""

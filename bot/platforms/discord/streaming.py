@@ -1,0 +1,223 @@
+"""An answer shown while it is written: nothing at first, then the newest snapshot now and then, at last the whole."""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bot.core.cards import Card, Form, Text, error_card
+from bot.errors import RequestError
+from bot.platforms.discord.rendering import Rendering, prepare, render
+from bot.platforms.discord.sender import DeliveryFailed, MessageGone, MissingPermission, SendRefused
+
+logger = logging.getLogger(__name__)
+
+WAITING: Final = Card(blocks=(Text("Thinking …", is_quiet=True),), is_final=False)
+_REFUSED: Final = error_card("Discord would not take the answer; ask again in other words.")
+
+
+class Outlet(ABC):
+    """The place where one answer is shown; the same for as long as the answer lives.
+
+    `is_layout` says that it shows components V2 by now, which never become plain text again. `is_one_message` says that
+    a second message can't be sent safely. `shows_waiting` asks for a line where there is nothing to show yet.
+    """
+
+    is_layout: bool = False
+    is_one_message: bool = True
+    shows_waiting: bool = False
+
+    @property
+    def sent_ids(self) -> tuple[str, ...]:
+        """Return the ids of the messages that all can see, in order."""
+        return ()
+
+    @abstractmethod
+    async def show(self, rendering: Rendering, *, is_final: bool) -> object:
+        """Show it in place of what is shown. A snapshot that is not final is worth a short try only."""
+
+    @abstractmethod
+    async def remove(self) -> None:
+        """Take away all that is shown."""
+
+    async def open_form(self, form: Form) -> None:
+        """Open a form instead. Raises RequestError where that can't be done here."""
+        raise RequestError("A form can't be opened here; use the slash command.")
+
+    async def show_typing(self) -> None:
+        """Show for about ten seconds that something is coming; never fails."""
+
+    async def wait_turn(self) -> None:
+        """Wait until what is shown may be changed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """When something becomes visible, in seconds: an answer ready before `visible_after_s` is shown only once."""
+
+    typing_after_s: float = 0.25
+    typing_every_s: float = 8.0
+    visible_after_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of an answer: its last card, the messages that show it, and whether it is shown."""
+
+    card: Card | None
+    sent_ids: tuple[str, ...] = ()
+    is_shown: bool = False
+
+
+OnSent = Callable[[str, int], Awaitable[None]]
+
+
+async def deliver(
+    cards: AsyncIterator[Card],
+    outlet: Outlet,
+    *,
+    stop_id: str | None = None,
+    on_sent: OnSent | None = None,
+    timings: Timings | None = None,
+) -> Delivered:
+    """Show the snapshots in `outlet`, the last one for certain; return what became of it.
+
+    `stop_id` is the id behind the Stop button. `on_sent` is told each message's id and its place, as soon as it is
+    there. Raises DeliveryFailed where Discord can't be reached; whatever `cards` raises.
+    """
+    stream = _Stream(outlet, stop_id, on_sent, timings or Timings())
+    last: Card | None = None
+    try:
+        stream.start()
+        async for card in cards:
+            last = card
+            if not card.is_final:
+                stream.offer(card)
+        await stream.pause()
+        is_shown = await stream.show_last(last) if last is not None else False
+    finally:
+        await stream.end()
+        close = getattr(cards, "aclose", None)
+        if close is not None:
+            await close()
+    return Delivered(last, outlet.sent_ids, is_shown)
+
+
+class _Stream:
+    """One answer on its way: one task edits, one shows the typing indicator; both end with it."""
+
+    def __init__(self, outlet: Outlet, stop_id: str | None, on_sent: OnSent | None, timings: Timings) -> None:
+        self._outlet = outlet
+        self._stop_id = stop_id
+        self._on_sent = on_sent
+        self._timings = timings
+        self._newest: Card | None = None
+        self._has_news = asyncio.Event()
+        # Held while something is being shown: what is on its way arrives before what follows.
+        self._showing = asyncio.Lock()
+        self._shown: Rendering | None = None
+        self._noted: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._edit()), asyncio.create_task(self._type())]
+
+    def offer(self, card: Card) -> None:
+        """Take a snapshot in place of the last one."""
+        self._newest = card
+        self._has_news.set()
+
+    async def pause(self) -> None:
+        """Show no more snapshots; return when none is on its way."""
+        async with self._showing:
+            for task in self._tasks:
+                task.cancel()
+
+    async def show_last(self, card: Card) -> bool:
+        """Show the whole answer; return whether it is there for people to see."""
+        if card.form is not None:
+            try:
+                await self._outlet.open_form(card.form)
+                return True
+            except RequestError as e:
+                card = error_card(str(e))
+            except MessageGone:
+                return False
+        pictures = await prepare(card)
+        rendering = render(
+            card, pictures=pictures, as_layout=self._outlet.is_layout, is_one_message=self._outlet.is_one_message
+        )
+        try:
+            try:
+                await self._show(rendering, is_final=True)
+            except SendRefused as e:
+                logger.error("an answer could not be shown: %s", e)
+                await self._show(render(_REFUSED, as_layout=self._outlet.is_layout), is_final=True)
+        except (MissingPermission, MessageGone, SendRefused) as e:
+            logger.info("an answer could not be shown: %s", type(e).__name__)
+            return False
+        return True
+
+    async def end(self) -> None:
+        """End both tasks."""
+        for task in self._tasks:
+            task.cancel()
+        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                logger.error("showing an answer while it is written failed", exc_info=result)
+
+    async def _edit(self) -> None:
+        await asyncio.sleep(self._timings.visible_after_s)
+        if self._newest is None and self._outlet.shows_waiting:
+            self.offer(WAITING)
+        while True:
+            await self._has_news.wait()
+            await self._outlet.wait_turn()
+            async with self._showing:
+                self._has_news.clear()
+                if not await self._show_snapshot():
+                    return
+
+    async def _show_snapshot(self) -> bool:
+        """Show the newest snapshot; return whether further ones should be shown."""
+        if self._newest is None:
+            return True
+        rendering = render(
+            self._newest,
+            stop_id=self._stop_id,
+            as_layout=self._outlet.is_layout,
+            is_one_message=self._outlet.is_one_message,
+        )
+        if rendering.looks_like(self._shown):
+            return True
+        try:
+            await self._show(rendering, is_final=False)
+        except DeliveryFailed as e:
+            # The next snapshot, or the whole answer, makes up for it.
+            logger.info("a snapshot was not shown: %s", type(e).__name__)
+        except (MissingPermission, MessageGone, SendRefused) as e:
+            logger.info("no more snapshots are shown: %s", type(e).__name__)
+            return False
+        return True
+
+    async def _show(self, rendering: Rendering, *, is_final: bool) -> None:
+        try:
+            await self._outlet.show(rendering, is_final=is_final)
+            self._shown = rendering
+        finally:
+            await self._note_sent()
+
+    async def _note_sent(self) -> None:
+        for place, message_id in enumerate(self._outlet.sent_ids):
+            if message_id not in self._noted:
+                self._noted.append(message_id)
+                if self._on_sent:
+                    await self._on_sent(message_id, place)
+
+    async def _type(self) -> None:
+        await asyncio.sleep(self._timings.typing_after_s)
+        while not self._outlet.sent_ids:
+            await self._outlet.show_typing()
+            await asyncio.sleep(self._timings.typing_every_s)
