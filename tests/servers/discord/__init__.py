@@ -1,6 +1,6 @@
 """A stand-in for Discord on the loopback, REST and gateway, for the real discord.py client."""
 
 from tests.servers.discord.server import Discord, pointed_at, serve_discord
-from tests.servers.discord.texts import visible_text
+from tests.servers.discord.texts import labels, visible_text
 
-__all__ = ["Discord", "pointed_at", "serve_discord", "visible_text"]
+__all__ = ["Discord", "labels", "pointed_at", "serve_discord", "visible_text"]
