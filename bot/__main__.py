@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
@@ -23,6 +23,7 @@ from bot.commands.dispatch import COMMANDS, Bot
 from bot.commands.services import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.stopping import Stopper
+from bot.delivery import Delivery
 from bot.engine.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
 from bot.engine.engine import Engine
 from bot.engine.model_folder import check_model_folder
@@ -33,6 +34,9 @@ from bot.platforms.terminal.piped import run_piped
 from bot.settings import Settings
 from bot.store.store import Store
 from bot.templates import TemplateLibrary
+
+if TYPE_CHECKING:
+    from bot.platforms.discord.starting import Application
 
 logger = logging.getLogger("bot")
 
@@ -137,6 +141,7 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
                     commands=COMMANDS,
                     command_prefix=settings.command_prefix,
                     request_timeout_s=settings.request_timeout_s,
+                    owner_ids=frozenset(settings.owner_ids),
                 )
             )
         finally:
@@ -177,6 +182,44 @@ def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
     _say(choice.line)
     _prepare_model(settings, choice)
     return asyncio.run(_run_terminal(settings, choice, arguments))
+
+
+async def _run_discord(settings: Settings, choice: ModelChoice, application: "Application", *, syncs: bool) -> int:
+    from bot.platforms.discord.client import FewshotClient
+    from bot.platforms.discord.running import run_discord
+
+    async with open_bot(settings, choice) as bot:
+        gc.freeze()
+        gc.enable()
+        client = FewshotClient(
+            bot,
+            Delivery(bot.store, "discord"),
+            application,
+            owner_ids=frozenset(settings.owner_ids),
+            api_base=settings.discord_api_base,
+            forces_sync=syncs,
+            tell=_say,
+        )
+        return await run_discord(client, settings.discord_token, _say)
+
+
+def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
+    gc.disable()
+    from bot.platforms.discord.masking import mask_secrets
+    from bot.platforms.discord.starting import look_up_application, use_api
+
+    mask_secrets(settings.discord_token)
+    use_api(settings.discord_api_base)
+    # Asked before the model is loaded: a wrong token is told at once.
+    application = asyncio.run(look_up_application(settings.discord_token))
+    if arguments.invite:
+        sys.stdout.write(f"{application.invite_url}\n")
+        return 0
+    TemplateLibrary.read(settings.prompts_dir)
+    choice = _choose_model(settings)
+    _say(choice.line)
+    _prepare_model(settings, choice)
+    return asyncio.run(_run_discord(settings, choice, application, syncs=arguments.sync))
 
 
 def _model_list(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -273,6 +316,11 @@ def _parser() -> argparse.ArgumentParser:
     terminal.add_argument("--role", choices=("member", "moderator"), default="moderator", help="what you may do")
     terminal.add_argument("--json", action="store_true", help="answer each line of standard input with a JSON object")
     terminal.set_defaults(run=_terminal)
+
+    discord = commands.add_parser("discord", help="run the bot on Discord, with the token in DISCORD_TOKEN")
+    discord.add_argument("--invite", action="store_true", help="print the link that invites the bot, and end")
+    discord.add_argument("--sync", action="store_true", help="send the slash commands to Discord even if unchanged")
+    discord.set_defaults(run=_discord)
 
     model = commands.add_parser("model", help="list, fetch and describe models")
     actions = model.add_subparsers(dest="action", required=True, metavar="ACTION")

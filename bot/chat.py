@@ -1,21 +1,21 @@
 """A conversation: a message in, the model's reply out, built from the channel's template and what was said before."""
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from bot.core.cards import Card, Text
-from bot.core.channel_settings import ChannelSetting
+from bot.core.cards import Button, Card, Text
+from bot.core.channel_settings import ChannelSetting, effective_values
 from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
 from bot.core.messages import Message, Scope
 from bot.core.prompt import (
     build_chat_turns,
     build_transcript,
     clean_reply,
+    continue_prompt,
     find_loop,
     speakers_of,
     stops_of,
@@ -30,20 +30,36 @@ from bot.core.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
 from bot.engine.work import Asker
 from bot.errors import PromptTooLong, RequestError
-from bot.replies import GeneratedReply, PromptOrigin, record_reply
+from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.store.replies import StoredReply
 from bot.store.store import Store
 from bot.templates import TemplateLibrary
+from bot.waiting import Line, deltas_or_waiting, waiting_card
 
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 3
 _LOOP_PENALTY_STEP: Final = 0.1
 _LOOP_CHECK_CHARACTERS: Final = 16
+# An answer with more messages than these after it is not the latest one in anybody's eyes.
+_LATEST_AMONG: Final = 50
+
+# What the id of a card that shows a stored answer begins with; the answer's own id follows.
+REPLY_CARD: Final = "reply-"
+NOT_LATEST: Final = "That is not the latest answer here any more, so it stays as it is."
+ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is no other one to write."
+
+_CHAT_BUTTONS: Final = (Button("again", "Again"), Button("continue", "Continue"), Button("why", "Why"))
+
+Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """A conversation made ready for the model, and what its parts cost in tokens."""
+    """A conversation made ready for the model, and what its parts cost in tokens.
+
+    `said` is the beginning of the answer where that is there already, "" else.
+    """
 
     prompt: Prompt
     template: PromptTemplate
@@ -51,6 +67,7 @@ class ChatPrompt:
     is_markup: bool
     params: SamplingParams
     speakers: tuple[str, ...]
+    said: str
     reads: tuple[tuple[str, int], ...]
     num_prompt_tokens: int
     num_template_tokens: int
@@ -95,35 +112,97 @@ class Chat:
         self._channel_settings = channel_settings
         self._timeout_s = timeout_s
         self.bot_name = bot_name
-        self._locks: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[Scope, Line] = WeakValueDictionary()
 
     async def reply(self, message: Message, stopper: Stopper) -> AsyncGenerator[Card]:
         """Answer `message`, which is stored already: snapshots while the model writes, then the whole reply.
 
         Raises PromptTooLong, Unavailable, GenerationError.
         """
-        lock = self._locks.setdefault(message.scope, asyncio.Lock())
-        async with lock:
-            try:
-                chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to)
-            except PromptTooLong:
-                # Kept, what was refused would stand between every later message and what was said before it.
-                await self._store.delete_message(message.scope.platform, message.id)
-                raise
-            async for card in self._write(message, chat_prompt, stopper):
+        async with aclosing(self._in_turn(message.scope, lambda: self._reply(message, stopper))) as cards:
+            async for card in cards:
                 yield card
 
-    async def prepare(self, scope: Scope, message_id: str | None = None, *, reply_to: str | None = None) -> ChatPrompt:
+    async def rewrite(
+        self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
+    ) -> AsyncGenerator[Card]:
+        """Answer `asked` anew in the place of the stored answer `reply_id`, or, with `goes_on`, write that on.
+
+        Raises RequestError where it is not the latest answer of the conversation any more.
+        """
+        cards = self._in_turn(scope, lambda: self._rewrite(asked, reply_id, asker, scope, stopper, goes_on=goes_on))
+        async with aclosing(cards):
+            async for card in cards:
+                yield card
+
+    async def _in_turn(self, scope: Scope, write: Callable[[], AsyncGenerator[Card]]) -> AsyncGenerator[Card]:
+        """Write when all who came before in this conversation have been answered."""
+        line = self._lines.setdefault(scope, Line())
+        ticket = line.join()
+        try:
+            async with aclosing(line.wait(ticket)) as waits:
+                async for num_ahead in waits:
+                    yield waiting_card(num_ahead)
+            async with aclosing(write()) as cards:
+                async for card in cards:
+                    yield card
+        finally:
+            line.leave(ticket)
+
+    async def _reply(self, message: Message, stopper: Stopper) -> AsyncGenerator[Card]:
+        try:
+            chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to)
+        except PromptTooLong:
+            # Kept, what was refused would stand between every later message and what was said before it.
+            await self._store.delete_message(message.scope.platform, message.id)
+            raise
+
+        async def keep(reply: GeneratedReply) -> KeptReply:
+            return await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
+
+        async with aclosing(self._write(asker_of(message), chat_prompt, stopper, keep)) as cards:
+            async for card in cards:
+                yield card
+
+    async def _rewrite(
+        self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
+    ) -> AsyncGenerator[Card]:
+        reply = await self._store.get_reply(scope, reply_id)
+        history = await self._store.load_history(scope, limit=_LATEST_AMONG)
+        latest = next((message.id for message in reversed(history) if message.is_me), None)
+        if reply is None or latest != reply_id:
+            raise RequestError(NOT_LATEST)
+        said = reply.message.text if goes_on else ""
+        chat_prompt = await self.prepare(scope, asked.id, reply_to=asked.reply_to, said=said)
+        if not goes_on and not chat_prompt.params.is_sampled:
+            raise RequestError(ALWAYS_THE_SAME)
+        before = reply.provenance.sampling
+        if before and before.seed is not None:
+            chat_prompt = replace(chat_prompt, params=replace(chat_prompt.params, seed=(before.seed + 1) % 2**63))
+
+        async def keep(written: GeneratedReply) -> KeptReply:
+            return await rewrite_reply(self._store, self._engine, scope, reply_id, written)
+
+        async with aclosing(self._write(asker, chat_prompt, stopper, keep)) as cards:
+            async for card in cards:
+                # Stopped before there was a word, the answer stays as it was.
+                yield reply_card(reply) if card.is_final and not card.reply_id and not card.data["text"] else card
+
+    async def prepare(
+        self, scope: Scope, message_id: str | None = None, *, reply_to: str | None = None, said: str = ""
+    ) -> ChatPrompt:
         """Build the prompt of the conversation up to the message `message_id` (None: up to now).
 
+        `said` is the beginning of the answer, where that goes on.
         Raises PromptTooLong when the current message alone does not fit, RequestError where there is nothing to read.
         """
         settings = await self._store.get_settings(scope)
-        template = self._templates.get(self._value(settings, "chat_template"))
-        limit = int(self._value(settings, "history_length"))
+        values = effective_values(self._channel_settings, settings)
+        template = self._templates.get(values["chat_template"])
+        limit = int(values["history_length"])
         params = apply_options(SamplingParams(), template.sampling)
         if "preset" in settings:
-            params = apply_options(params, {"preset": self._value(settings, "preset")})
+            params = apply_options(params, {"preset": values["preset"]})
         params = replace(params, n=1)
         messages: Sequence[HistoryMessage]
         if reply_to and message_id:
@@ -131,38 +210,31 @@ class Chat:
             messages = reply_chain({m.id: m for m in links}, message_id)
         else:
             messages = await self._store.load_history(scope, limit=limit, up_to=message_id)
-        return await self.build(template, messages, params)
-
-    def _value(self, settings: Mapping[str, str], name: str) -> str:
-        setting = self._channel_settings[name]
-        if name in settings:
-            # What was set may be gone by now: a template that the operator took away.
-            with contextlib.suppress(RequestError):
-                return setting.read(name, settings[name])
-        return setting.default
+        return await self.build(template, messages, params, said=said)
 
     async def build(
-        self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams
+        self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams, *, said: str = ""
     ) -> ChatPrompt:
         """Build the prompt of `messages`, oldest first; the oldest ones are left out where not all fit."""
         is_markup = template.markup == "auto" and self._engine.info.has_chat_template
         # Left out message by message, not turn by turn: all that a person says without an answer is one turn.
-        said = [(message, turn) for message in messages for turn in merge_turns([message])]
-        if not said:
+        turns_said = [(message, turn) for message in messages for turn in merge_turns([message])]
+        if not turns_said:
             raise RequestError("There is nothing to answer here yet.")
         room = self._engine.info.context_length - min(params.max_new_tokens, self._engine.info.context_length // 2)
-        lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for _, turn in said]
+        lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for _, turn in turns_said]
         counts = await self._engine.count_tokens(lines)
-        (base,) = await self._engine.count_tokens([await self.render(template, [said[-1][1]], is_markup=is_markup)])
+        alone = await self.render(template, [turns_said[-1][1]], is_markup=is_markup, said=said)
+        (base,) = await self._engine.count_tokens([alone])
         first = select_turns(counts, room - max(0, base - counts[-1]))
         while True:
-            kept = [message for message, _ in said[first:]]
+            kept = [message for message, _ in turns_said[first:]]
             turns = merge_turns(kept)
-            prompt = await self.render(template, turns, is_markup=is_markup)
+            prompt = await self.render(template, turns, is_markup=is_markup, said=said)
             (num_tokens,) = await self._engine.count_tokens([prompt])
             if num_tokens <= room:
                 break
-            if first == len(said) - 1:
+            if first == len(turns_said) - 1:
                 raise PromptTooLong(num_tokens=num_tokens, max_tokens=room)
             first += 1
         speakers = speakers_of(template, turns, bot_name=self.bot_name)
@@ -173,6 +245,7 @@ class Chat:
             is_markup=is_markup,
             params=replace(params, stop=stops_of(template, speakers)),
             speakers=speakers,
+            said=said,
             reads=tuple((message.id, message.revision) for message in kept),
             num_prompt_tokens=num_tokens,
             num_template_tokens=max(0, base - counts[-1]),
@@ -196,37 +269,47 @@ class Chat:
         )
 
     async def render(
-        self, template: PromptTemplate, turns: Sequence[Turn], *, is_markup: bool, bot_name: str | None = None
+        self,
+        template: PromptTemplate,
+        turns: Sequence[Turn],
+        *,
+        is_markup: bool,
+        bot_name: str | None = None,
+        said: str = "",
     ) -> Prompt:
-        """Return the prompt of `turns` in the model's own chat markup, or as a transcript."""
+        """Return the prompt of `turns` in the model's own chat markup, or as a transcript; `said` begins the answer."""
         name = bot_name or self.bot_name
         if is_markup:
-            return await self._engine.render_chat(build_chat_turns(template, turns, bot_name=name))
-        return build_transcript(template, turns, bot_name=name)
+            prompt = await self._engine.render_chat(build_chat_turns(template, turns, bot_name=name))
+        else:
+            prompt = build_transcript(template, turns, bot_name=name)
+        return continue_prompt(prompt, said, is_markup=is_markup)
 
-    async def _write(self, message: Message, chat_prompt: ChatPrompt, stopper: Stopper) -> AsyncGenerator[Card]:
+    async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply says something and does not repeat itself endlessly."""
         params = chat_prompt.params.with_seed()
+        said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):
             raw = ""
             num_checked = 0
             loop_start = None
-            generation = self._engine.generate(
-                chat_prompt.prompt, params, timeout_s=self._timeout_s, asker=asker_of(message)
-            )
-            async with generation:
+            generation = self._engine.generate(chat_prompt.prompt, params, timeout_s=self._timeout_s, asker=asker)
+            async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
                 stopper.on_stop(generation.cancel)
-                async for delta in generation:
+                async for delta in deltas:
+                    if isinstance(delta, int):
+                        yield waiting_card(delta)
+                        continue
                     raw += delta.text
                     if loop_start is None and len(raw) >= num_checked + _LOOP_CHECK_CHARACTERS:
                         num_checked = len(raw)
-                        loop_start = find_loop(raw)
+                        loop_start = _find_loop(said, raw)
                         if loop_start is not None:
                             generation.cancel()
                     if loop_start is None and (text := self._clean(raw, chat_prompt)):
                         yield Card(blocks=(Text(text, is_model_text=True),), is_final=False)
             if loop_start is None:
-                loop_start = find_loop(raw)
+                loop_start = _find_loop(said, raw)
             text = self._clean(raw[:loop_start], chat_prompt)
             is_last = attempt == MAX_ATTEMPTS - 1
             if stopper.is_stopped or is_last or (text and loop_start is None):
@@ -236,44 +319,89 @@ class Chat:
         reason = generation.completions[0].finish_reason
         if loop_start is not None and not stopper.is_stopped:
             reason = "stop"
-        yield await self._finish(message, chat_prompt, params, generation, text, reason)
+        yield await self._finish(chat_prompt, params, generation, text, reason, keep)
 
     def _clean(self, raw: str, chat_prompt: ChatPrompt) -> str:
-        return clean_reply(clean_model_text(raw), bot_name=self.bot_name, names=chat_prompt.speakers)
+        """Return the whole answer as the bot's own words, "" where nothing was added to what was said."""
+        said = chat_prompt.said
+        text = clean_reply(said + clean_model_text(raw), bot_name=self.bot_name, names=chat_prompt.speakers)
+        return text if text.startswith(said) and len(text) > len(said) else ""
 
     async def _finish(
         self,
-        message: Message,
         chat_prompt: ChatPrompt,
         params: SamplingParams,
         generation: Generation,
         text: str,
         reason: FinishReason,
+        keep: Keep,
     ) -> Card:
         """Keep the reply and return the whole card."""
         if not text:
             if reason == "cancelled":
                 return Card(blocks=(Text("(stopped)", is_quiet=True),), data={"text": "", "finish_reason": "cancelled"})
+            if chat_prompt.said:
+                raise RequestError("The model has nothing to add to that.")
             raise RequestError("The model has nothing to say to that; say it another way, or begin anew with fresh.")
+        inputs: dict[str, Any] = {"bot_name": self.bot_name}
+        if chat_prompt.said:
+            # The beginning of the answer itself, which is stored as such.
+            inputs["num_said"] = len(chat_prompt.said)
         origin = PromptOrigin(
             "markup" if chat_prompt.is_markup else "transcript",
             reads=chat_prompt.reads,
             template=chat_prompt.template,
-            inputs={"bot_name": self.bot_name},
+            inputs=inputs,
         )
-        reply = GeneratedReply("chat", text, chat_prompt.prompt, origin, params, generation, reason)
-        notice = await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
-        blocks = (Text(text, is_model_text=True), *([Text(notice, is_quiet=True)] if notice else []))
-        return Card(
-            blocks=blocks,
-            data={
-                "text": text,
-                "finish_reason": reason,
-                "seed": params.seed,
-                "template": chat_prompt.template.name,
-                "model": self._engine.info.name,
-            },
-        )
+        kept = await keep(GeneratedReply("chat", text, chat_prompt.prompt, origin, params, generation, reason))
+        data = {
+            "text": text,
+            "finish_reason": reason,
+            "seed": params.seed,
+            "template": chat_prompt.template.name,
+            "model": self._engine.info.name,
+        }
+        return answer_card(text, kept.id, notice=kept.notice, data=data)
+
+
+def reply_card(reply: StoredReply, *, notice: str | None = None, buttons: tuple[Button, ...] | None = None) -> Card:
+    """Return the card that shows a stored answer, by default one of the conversation."""
+    sampling, template = reply.provenance.sampling, reply.provenance.template
+    data = {
+        "text": reply.message.text,
+        "finish_reason": reply.provenance.finish_reason,
+        "seed": sampling.seed if sampling else None,
+        "template": template.name if template else None,
+        "model": reply.provenance.model_name,
+    }
+    return answer_card(reply.message.text, reply.message.id, notice=notice, data=data, buttons=buttons or _CHAT_BUTTONS)
+
+
+def answer_card(
+    text: str,
+    reply_id: str | None,
+    *,
+    notice: str | None,
+    data: Mapping[str, Any],
+    buttons: tuple[Button, ...] = _CHAT_BUTTONS,
+) -> Card:
+    """Return the card of an answer in a conversation, with its buttons where it was stored."""
+    blocks = (Text(text, is_model_text=True), *([Text(notice, is_quiet=True)] if notice else []))
+    if reply_id is None:
+        return Card(blocks=blocks, data=data)
+    return Card(
+        blocks=blocks,
+        data=data,
+        buttons=buttons,
+        open_card_id=f"{REPLY_CARD}{reply_id}",
+        reply_id=reply_id,
+    )
+
+
+def _find_loop(said: str, raw: str) -> int | None:
+    """Return the index in `raw` from which on the answer repeats itself, None where it does not."""
+    start = find_loop(said + raw)
+    return None if start is None else max(0, start - len(said))
 
 
 def _sampled_anew(params: SamplingParams) -> SamplingParams:

@@ -12,8 +12,10 @@ from bot.store.cards import OpenCard
 from bot.store.store import Store
 
 COMPLETION_CARD: Final = "completion"
+COMMAND_CARD: Final = "command"  # a private or form command behind an Open button
 MAX_OPTIONS: Final = 9
-_LIFETIME: Final = timedelta(days=3650)
+# Words go when their message does, and the card with them: nothing else ends it.
+FOR_GOOD: Final = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ class CompletionTree:
     """Where someone stands in completing a text.
 
     The text so far is what was asked followed by `taken`. What was asked is kept in the message `message_id` (behind
-    its command where `is_command_line`), not here, so that forgetting the message forgets it. `options` are
-    the continuations on offer. `past` holds earlier (taken, options), oldest first, for undo. `num_rounds` counts what
+    its command where `is_command_line`), not here, so that forgetting the message forgets it. `request_id` is the
+    message that asked for the card: another one where it asked about a message that it replied to. `options` are the
+    continuations on offer. `past` holds earlier (taken, options), oldest first, for undo. `num_rounds` counts what
     was drawn, so that each round has a seed of its own that follows from the first. `ends_sentence` says that
     continuations end with their sentence; who asked for a length gets that instead.
     """
@@ -48,6 +51,7 @@ class CompletionTree:
     past: tuple[tuple[str, tuple[CompletionOption, ...]], ...] = ()
     num_rounds: int = 0
     ends_sentence: bool = True
+    request_id: str = ""
 
     @property
     def round_params(self) -> SamplingParams:
@@ -89,6 +93,7 @@ class CompletionTree:
             "past": [[taken, [option.to_dict() for option in options]] for taken, options in self.past],
             "num_rounds": self.num_rounds,
             "ends_sentence": self.ends_sentence,
+            "request_id": self.request_id,
         }
 
     @classmethod
@@ -105,29 +110,46 @@ class CompletionTree:
             ),
             num_rounds=values["num_rounds"],
             ends_sentence=values["ends_sentence"],
+            request_id=values.get("request_id", values["message_id"]),
         )
 
 
 async def save_tree(store: Store, scope: Scope, owner_id: str, tree: CompletionTree, card: OpenCard | None) -> OpenCard:
     """Keep `tree` as a new card, or as the next revision of `card`; return the card as kept.
 
-    Where `card` was changed or closed by another click meanwhile, the tree becomes a card of its own: nothing is lost.
+    Where `card` was changed or closed meanwhile, the tree becomes a card of its own: nothing is lost.
     """
     if card is not None:
         following = replace(card, revision=card.revision + 1, state=tree.to_dict())
         if await store.save_open_card(following):
             return following
+    return await open_card(
+        store, scope, owner_id, COMPLETION_CARD, tree.to_dict(), source_message_id=tree.message_id, lives=FOR_GOOD
+    )
+
+
+async def open_card(
+    store: Store,
+    scope: Scope,
+    owner_id: str,
+    kind: str,
+    state: Mapping[str, Any],
+    *,
+    source_message_id: str | None = None,
+    lives: timedelta,
+) -> OpenCard:
+    """Keep a new card with `state` behind its buttons for as long as it `lives`; return it."""
     now = now_utc()
-    opened = OpenCard(
+    card = OpenCard(
         id=uuid.uuid4().hex,
         scope=scope,
         owner_id=owner_id,
-        kind=COMPLETION_CARD,
+        kind=kind,
         revision=1,
-        state=tree.to_dict(),
+        state=state,
         created_at_utc=now,
-        expires_at_utc=now + _LIFETIME,
-        source_message_id=tree.message_id,
+        expires_at_utc=now + lives,
+        source_message_id=source_message_id,
     )
-    await store.save_open_card(opened)
-    return opened
+    await store.save_open_card(card)
+    return card

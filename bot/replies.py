@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from bot.core.messages import Author, Message
+from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
 from bot.core.sampling import SamplingParams
@@ -49,26 +49,64 @@ def prompt_sha256(prompt: Prompt) -> str:
 class GeneratedReply:
     """A reply that is about to be kept, and how the model came to it.
 
-    `finish_reason` is None where the reply ends as the first continuation of the generation did.
+    `params` and `generation` are None where nothing was sampled, as with a label. `finish_reason` is None where the
+    reply ends as the first continuation of the generation did.
     """
 
     command: str
     text: str
     prompt: Prompt
     origin: PromptOrigin
-    params: SamplingParams
-    generation: Generation
+    params: SamplingParams | None = None
+    generation: Generation | None = None
     finish_reason: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """What became of keeping a reply: its id, or None and the sentence that says so."""
+
+    id: str | None
+    notice: str | None = None
 
 
 async def record_reply(
     store: Store, engine: Engine, message: Message, reply: GeneratedReply, *, bot_name: str, kind: MessageKind
-) -> str | None:
-    """Keep `reply` to `message` with its provenance; return None, or a sentence where it could not be kept."""
-    completions = reply.generation.completions
-    timings = reply.generation.timings
+) -> KeptReply:
+    """Keep `reply` to `message` with its provenance."""
+    answer = Message(
+        id=uuid.uuid4().hex,
+        scope=message.scope,
+        author=Author(id="bot", name=bot_name, is_bot=True, is_me=True),
+        text=reply.text,
+        reply_to=message.id,
+    )
+    provenance = _provenance_of(engine, reply)
+    try:
+        is_kept = await store.add_reply(answer, provenance, kind=kind)
+    except Unavailable:
+        logger.warning("a reply in %s could not be stored", message.scope.platform)
+        return KeptReply(None, _NOT_KEPT)
+    _log(message.scope, provenance)
+    return KeptReply(answer.id if is_kept else None)
+
+
+async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: str, reply: GeneratedReply) -> KeptReply:
+    """Keep `reply` in the place of the stored answer `reply_id`."""
+    provenance = _provenance_of(engine, reply)
+    try:
+        is_kept = await store.rewrite_reply(scope, reply_id, reply.text, provenance)
+    except Unavailable:
+        logger.warning("a reply in %s could not be stored", scope.platform)
+        return KeptReply(None, _NOT_KEPT)
+    _log(scope, provenance)
+    return KeptReply(reply_id if is_kept else None)
+
+
+def _provenance_of(engine: Engine, reply: GeneratedReply) -> Provenance:
+    timings = reply.generation.timings if reply.generation else None
     template = reply.origin.template
-    provenance = Provenance(
+    return Provenance(
         command=reply.command,
         model_name=engine.info.name,
         precision=engine.info.precision,
@@ -77,29 +115,25 @@ async def record_reply(
         sampling=reply.params,
         num_prompt_tokens=timings.num_prompt_tokens if timings else 0,
         num_new_tokens=timings.num_new_tokens if timings else 0,
-        finish_reason=reply.finish_reason or (completions[0].finish_reason if completions else "cancelled"),
+        finish_reason=reply.finish_reason or _finish_reason(reply.generation),
         timings=timings,
         prompt_inputs={"mode": reply.origin.mode, "suffix": reply.origin.suffix, **reply.origin.inputs},
         prompt_sha256=prompt_sha256(reply.prompt),
     )
-    answer = Message(
-        id=uuid.uuid4().hex,
-        scope=message.scope,
-        author=Author(id="bot", name=bot_name, is_bot=True, is_me=True),
-        text=reply.text,
-        reply_to=message.id,
-    )
-    try:
-        await store.add_reply(answer, provenance, kind=kind)
-    except Unavailable:
-        logger.warning("a reply in %s could not be stored", message.scope.platform)
-        return _NOT_KEPT
+
+
+def _finish_reason(generation: Generation | None) -> FinishReason | None:
+    if generation is None:
+        return None
+    return generation.completions[0].finish_reason if generation.completions else "cancelled"
+
+
+def _log(scope: Scope, provenance: Provenance) -> None:
     logger.info(
         "replied in %s/%s: %d prompt tokens, %d new, %s",
-        message.scope.server,
-        message.scope.channel,
+        scope.server,
+        scope.channel,
         provenance.num_prompt_tokens,
         provenance.num_new_tokens,
         provenance.finish_reason,
     )
-    return None

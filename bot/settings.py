@@ -38,6 +38,7 @@ class Settings:
     log_level: str = "WARNING"
     discord_token: str = field(default="", repr=False)
     discord_api_base: str = ""
+    owner_ids: tuple[str, ...] = ()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> "Settings":
@@ -138,6 +139,13 @@ def _name(name: str, value: str) -> str:
     return value
 
 
+def _ids(name: str, value: str) -> tuple[str, ...]:
+    ids = tuple(dict.fromkeys(value.replace(",", " ").split()))
+    if not all(one.isascii() and one.isalnum() for one in ids):
+        raise SetupError(f"{name} takes ids with commas between, not {value!r}.")
+    return ids
+
+
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model": _text,
     "models_dir": _path,
@@ -157,4 +165,5 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "log_level": _log_level,
     "discord_token": _text,
     "discord_api_base": _url,
+    "owner_ids": _ids,
 }

@@ -13,7 +13,7 @@ from bot.commands.dispatch import COMMANDS, Bot
 from bot.commands.services import Services
 from bot.core.cards import Card
 from bot.core.channel_settings import declare_settings
-from bot.core.messages import Author, Message, Scope
+from bot.core.messages import Author, Click, Message, Reach, Scope
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
@@ -84,14 +84,18 @@ class Talk:
         reply_to: str | None = None,
         is_moderator: bool = True,
         stopper: Stopper | None = None,
+        types_actions: bool = True,
+        reach: Reach = "private",
+        attachment: str | None = None,
+        roles: tuple[str, ...] = (),
     ) -> AsyncIterator[Card]:
         """Say `text` and yield every snapshot of the answer."""
         # Another opening of the same database goes on with other ids.
         message_id = f"m{next(self._numbers)}-{id(self)}"
         self.message_ids.append(message_id)
-        author = Author(id=who.lower(), name=who, is_moderator=is_moderator)
-        message = Message(message_id, scope, author, text, reply_to=reply_to)
-        async for card in self.bot.answer(message, stopper or Stopper()):
+        author = Author(id=who.lower(), name=who, is_moderator=is_moderator, roles=roles)
+        message = Message(message_id, scope, author, text, reply_to=reply_to, attachment=attachment, reach=reach)
+        async for card in self.bot.answer(message, stopper or Stopper(), types_actions=types_actions):
             yield card
 
     async def card(self, text: str, **how: Any) -> Card:
@@ -116,6 +120,40 @@ class Talk:
         assert "\n" not in card.error
         assert len(card.error) < 400
         return card.error
+
+    async def clicks(
+        self,
+        card: Card,
+        action: str,
+        *,
+        who: str = "Ann",
+        scope: Scope = HERE,
+        value: str = "",
+        is_moderator: bool = False,
+        roles: tuple[str, ...] = (),
+        stopper: Stopper | None = None,
+    ) -> AsyncIterator[Card]:
+        """Click the button or select `action` of `card` and yield every snapshot of what follows."""
+        assert card.open_card_id
+        author = Author(id=who.lower(), name=who, is_moderator=is_moderator, roles=roles)
+        click_id = f"c{next(self._numbers)}-{id(self)}"
+        click = Click(click_id, scope, author, card.open_card_id, card.revision, action, value)
+        async for snapshot in self.bot.click(click, stopper or Stopper()):
+            yield snapshot
+
+    async def click(self, card: Card, action: str, **how: Any) -> Card:
+        """Click and return the last snapshot, which is the only final one."""
+        cards = [snapshot async for snapshot in self.clicks(card, action, **how)]
+        assert [snapshot.is_final for snapshot in cards] == [False] * (len(cards) - 1) + [True]
+        return cards[-1]
+
+    async def click_refusal(self, card: Card, action: str, **how: Any) -> str:
+        """Click and return the one private sentence that answers, and nothing else."""
+        cards = [snapshot async for snapshot in self.clicks(card, action, **how)]
+        assert len(cards) == 1, cards
+        assert cards[0].error, cards[0]
+        assert cards[0].answers == "private"
+        return cards[0].error
 
     async def why(self, scope: Scope = HERE, **how: Any) -> dict[str, Any]:
         """Return the data of `why` in `scope`."""
@@ -172,14 +210,18 @@ async def empty_disk(store: Store) -> None:
     await store._database.write(lift_limit)
 
 
-class ScriptedGeneration:
-    """Writes a given text in pieces, 5 characters or one of 200 parts; an exception in its place is raised."""
+Script = str | Exception | tuple[str, Exception]
 
-    def __init__(self, script: str | Exception) -> None:
+
+class ScriptedGeneration:
+    """Writes a given text in pieces, 5 characters or one of 200 parts; an exception there or after it is raised."""
+
+    def __init__(self, script: Script) -> None:
         self._script = script
         self.timings = None
         self.completions: tuple[Completion, ...] = ()
         self.is_cancelled = False
+        self.num_ahead = 0
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -193,14 +235,17 @@ class ScriptedGeneration:
     async def __aiter__(self) -> AsyncIterator[Delta]:
         if isinstance(self._script, Exception):
             raise self._script
+        script, error = self._script if isinstance(self._script, tuple) else (self._script, None)
         written = ""
-        size = max(5, len(self._script) // 200)
-        for start in range(0, len(self._script), size):
+        size = max(5, len(script) // 200)
+        for start in range(0, len(script), size):
             if self.is_cancelled:
                 break
-            piece = self._script[start : start + size]
+            piece = script[start : start + size]
             written += piece
             yield Delta(0, piece)
+        if error:
+            raise error
         self.completions = (Completion(0, written, (1,), -1.0, "cancelled" if self.is_cancelled else "length"),)
 
 
@@ -210,7 +255,7 @@ class ScriptedEngine:
     `read`, `params` and `how` hold what each generation was given.
     """
 
-    def __init__(self, scripts: Sequence[str | Exception], *, context_length: int = 2000) -> None:
+    def __init__(self, scripts: Sequence[Script], *, context_length: int = 2000) -> None:
         self.info = ModelInfo("scripted", "", "cpu", "float32", context_length, 1, "none", True, False, 256)
         self.scripts = list(scripts)
         self.read: list[Prompt] = []

@@ -52,6 +52,7 @@ def test_the_environment_beats_the_file_and_an_empty_value_is_the_default(tmp_pa
             "~nobody-here/x.db",
             "DATABASE names the home of somebody who is not known here: '~nobody-here/x.db'.",
         ),
+        ("OWNER_IDS", "1, <@2>", "OWNER_IDS takes ids with commas between, not '1, <@2>'."),
         ("BOT_NAME", "a:b", "BOT_NAME takes a name of at most 32 characters without a colon, not 'a:b'."),
     ],
 )

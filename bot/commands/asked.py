@@ -20,14 +20,21 @@ def asked_line(message: HistoryMessage, prefix: str, commands: Mapping[str, Comm
         return None
 
 
+def own_text(line: CommandLine, attachment: str | None) -> str:
+    """Return the text that was asked about in the message of a command: behind it, or in the attached file."""
+    if line.command.text != "required" or line.text.strip():
+        return line.text
+    return attachment or ""
+
+
 def asked_text(
     message: HistoryMessage, *, is_command_line: bool, prefix: str, commands: Mapping[str, Command]
 ) -> str | None:
     """Return the text in the stored `message` that was asked about; None where an edit took it away."""
     if not is_command_line:
-        return message.text
+        return message.whole_text
     line = asked_line(message, prefix, commands)
-    return line.text if line else None
+    return own_text(line, message.attachment) if line else None
 
 
 async def load_asked(

@@ -211,6 +211,7 @@ COMMANDS: Final = (
         answer=answer_settings,
         arguments=("NAME", "VALUE"),
         num_optional_arguments=2,
+        takes_rest=True,
         options=(_LEVEL,),
         who="moderators",
         examples=("settings preset careful", "settings --level server history_length 20", "settings preset default"),

@@ -1,5 +1,7 @@
 """The `!` form of a command: a message's text to a command's name, leading words, typed options and verbatim text."""
 
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,6 +9,8 @@ from typing import Any, Final
 from bot.commands.declaring import Command, Option
 from bot.core.suggesting import nearest
 from bot.errors import RequestError
+
+TEXT_PART_SEPARATOR: Final = " | "
 
 _QUOTES: Final = {'"': '"', "'": "'", "“": "”", "„": "“"}
 
@@ -19,6 +23,10 @@ class CommandLine:
     arguments: Mapping[str, str]
     options: Mapping[str, Any]
     text: str
+
+
+# In a value that may be repeated: a line break, or the backslash itself.
+_ESCAPE: Final = re.compile(r"\\([n\\])")
 
 
 def _split_word(text: str) -> tuple[str, str]:
@@ -50,6 +58,15 @@ def _split_value(text: str, option: str) -> tuple[str, str]:
     raise RequestError(f"The quoted value of --{option} has no closing {closing}")
 
 
+def _split_argument(text: str) -> tuple[str, str]:
+    """Return a leading word, which may be quoted, and what follows it, one white space character dropped."""
+    if text[:1] in _QUOTES:
+        # A quotation mark that is not closed is part of a word.
+        with contextlib.suppress(RequestError):
+            return _split_value(text, "")
+    return _split_word(text)
+
+
 def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any], str]:
     """Return the leading options of `text`, typed, and the text behind them, verbatim.
 
@@ -75,7 +92,7 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
         if not value and option.kind != "text":
             raise RequestError(f"--{name} needs a value.")
         if option.is_repeatable:
-            value = value.replace("\\n", "\n")
+            value = _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else "\\", value)
             values[name] = (*values.get(name, ()), option.read(value))
         elif name in values:
             raise RequestError(f"--{name} is given twice.")
@@ -130,8 +147,9 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
     options, rest = split_options(rest, command.options)
     arguments: dict[str, str] = {}
     for i, name in enumerate(command.arguments):
-        word, after = _split_word(rest.lstrip())
-        if not word:
+        rest = rest.lstrip()
+        word, after = _split_argument(rest)
+        if not rest:
             if i < len(command.arguments) - command.num_optional_arguments:
                 raise RequestError(f"{name} is missing: {command.usage}")
             break
@@ -143,6 +161,43 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
         if both:
             raise RequestError(f"--{both[0]} is given twice.")
         options |= more
-    if command.text == "none" and rest.strip():
+    if command.takes_rest and len(arguments) == len(command.arguments) and rest.strip():
+        arguments[command.arguments[-1]] += f" {rest.strip()}"
+    elif command.text == "none" and rest.strip():
         raise RequestError(f"{command.name} takes no text: {command.usage}")
     return CommandLine(command, arguments, options, "" if command.text == "none" else rest)
+
+
+def format_command_line(
+    command: Command, arguments: Mapping[str, str], options: Mapping[str, Any], text: str, prefix: str
+) -> str:
+    """Return the line that `parse_command_line` reads back as exactly this command with all of this behind it."""
+    words = [f"{prefix}{command.name}"]
+    for option in command.options:
+        if option.name not in options:
+            continue
+        value = options[option.name]
+        for one in value if option.is_repeatable else (value,):
+            written = str(one)
+            if option.is_repeatable:
+                written = written.replace("\\", "\\\\").replace("\n", "\\n")
+            words.append(f"--{option.name} {_quoted(written)}")
+    for name in command.arguments:
+        if name not in arguments:
+            break
+        words.append(_quoted(arguments[name]))
+    line = " ".join(words)
+    if command.text == "none" or not text:
+        return line
+    # Behind leading words, options are looked for only where the command has some.
+    is_misread = text.startswith("--") and not (command.arguments and not command.options)
+    return f"{line} {'-- ' if is_misread else ''}{text}"
+
+
+def _quoted(value: str) -> str:
+    """Return a value so that it is read back as one, in quotation marks where it needs them."""
+    is_plain = value and value[0] not in _QUOTES and not value.startswith("--") and not any(map(str.isspace, value))
+    if is_plain:
+        return value
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,6 +1,7 @@
 """The command that continues a text, and the typed answers to its card: a number, more, longer, again, undo."""
 
 import re
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,10 +14,13 @@ from bot.core.sampling import SamplingParams, apply_options
 from bot.engine.engine import Generation
 from bot.errors import RequestError
 from bot.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree
-from bot.replies import GeneratedReply, PromptOrigin, record_reply
+from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply
 from bot.store.cards import OpenCard
+from bot.waiting import deltas_or_waiting, waiting_card
 
 DEFAULT_PARAMS: Final = SamplingParams(n=3)
+NOT_KEPT: Final = "You asked not to be read, so nothing of this is stored: it has no buttons, and why can't explain it."
+TEXT_GONE: Final = "The text that this card continued is gone; start again with complete."
 _ACTION: Final = re.compile(r"[1-9]|more|longer|again|undo", re.IGNORECASE)
 
 
@@ -30,14 +34,20 @@ async def answer_complete(request: Request) -> Cards:
     params = apply_options(DEFAULT_PARAMS, request.options).with_seed()
     source = request.source
     ends_sentence = "max_new_tokens" not in request.options
-    tree = CompletionTree(source.message_id, source.is_command_line, params, ends_sentence=ends_sentence)
+    tree = CompletionTree(
+        source.message_id,
+        source.is_command_line,
+        params,
+        ends_sentence=ends_sentence,
+        request_id=request.message.id,
+    )
     async for card in _Step(request, request.text, None).draw(tree):
         yield card
 
 
-async def answer_action(request: Request, card: OpenCard, tree: CompletionTree) -> Cards:
-    """Answer a typed number, more, longer, again or undo to the open card; `request.text` is what was asked about."""
-    action = request.message.text.strip().lower()
+async def answer_action(request: Request, card: OpenCard, tree: CompletionTree, action: str) -> Cards:
+    """Answer a number, more, longer, again or undo on the open card; `request.text` is what was asked about."""
+    action = action.strip().lower()
     step = _Step(request, request.text, card)
     if action == "undo":
         if not tree.past:
@@ -60,6 +70,11 @@ async def answer_action(request: Request, card: OpenCard, tree: CompletionTree) 
         yield snapshot
 
 
+def show_again(request: Request, card: OpenCard, tree: CompletionTree, notice: str) -> Card:
+    """Return the open card as it is, with a remark."""
+    return _Step(request, request.text, card).card_of(tree, card, notice=notice)
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """One round of completing: `base` is the text that was asked about, `card` what is open already."""
@@ -76,34 +91,41 @@ class _Step:
             params = replace(params, n=MAX_OPTIONS - len(old))
         shown = [option.text for option in old] + [""] * params.n
         generation = self._generate(tree, self.base + tree.taken, params, heal=not tree.taken)
-        async with generation:
+        async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
             self.request.stopper.on_stop(generation.cancel)
-            async for delta in generation:
+            async for delta in deltas:
+                if isinstance(delta, int):
+                    yield waiting_card(delta)
+                    continue
                 shown[len(old) + delta.index] += delta.text
                 yield self._snapshot(tree, shown)
         drawn = tuple(CompletionOption(c.text, c.logprob, c.finish_reason) for c in generation.completions)
-        notice = await self._record(tree.taken, params, generation)
-        yield await self.show(tree.offer(old + drawn), seed=params.seed, notice=notice)
+        kept = await self._record(tree.taken, params, generation)
+        yield await self.show(tree.offer(old + drawn), seed=params.seed, kept=kept)
 
     async def lengthen(self, tree: CompletionTree) -> Cards:
         """Extend every continuation on offer by another sentence or so."""
         shown = [option.text for option in tree.options]
         longer = list(tree.options)
-        notice = None
+        kept = KeptReply(None)
         for i, option in enumerate(tree.options):
             params = replace(tree.round_params, n=1)
             if params.seed is not None:
                 params = replace(params, seed=(params.seed + i) % 2**63)
             generation = self._generate(tree, self.base + tree.taken + option.text, params)
-            async with generation:
+            async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
                 self.request.stopper.on_stop(generation.cancel)
-                async for delta in generation:
+                async for delta in deltas:
+                    if isinstance(delta, int):
+                        if i == 0:
+                            yield waiting_card(delta)
+                        continue
                     shown[i] += delta.text
                     yield self._snapshot(tree, shown)
             (added,) = generation.completions
             longer[i] = CompletionOption(shown[i], option.logprob + added.logprob, added.finish_reason)
-            notice = await self._record(tree.taken + option.text, params, generation)
-        yield await self.show(tree.offer(tuple(longer)), notice=notice)
+            kept = await self._record(tree.taken + option.text, params, generation)
+        yield await self.show(tree.offer(tuple(longer)), kept=kept)
 
     def _generate(self, tree: CompletionTree, text: str, params: SamplingParams, *, heal: bool = False) -> Generation:
         services = self.request.services
@@ -119,7 +141,9 @@ class _Step:
     def _snapshot(self, tree: CompletionTree, shown: list[str]) -> Card:
         return Card(blocks=(Choices(self.base + tree.taken, tuple(shown)),), is_final=False)
 
-    async def _record(self, suffix: str, params: SamplingParams, generation: Generation) -> str | None:
+    async def _record(self, suffix: str, params: SamplingParams, generation: Generation) -> KeptReply:
+        if not self.request.is_kept:
+            return KeptReply(None, NOT_KEPT)
         services = self.request.services
         source = self.request.source
         origin = PromptOrigin(
@@ -133,18 +157,26 @@ class _Step:
         message, name = self.request.message, services.chat.bot_name
         return await record_reply(services.store, services.engine, message, reply, bot_name=name, kind="command")
 
-    async def show(self, tree: CompletionTree, *, seed: int | None = None, notice: str | None = None) -> Card:
+    async def show(self, tree: CompletionTree, *, seed: int | None = None, kept: KeptReply | None = None) -> Card:
         """Keep the tree and return the card that shows it."""
-        services = self.request.services
         message = self.request.message
-        card = await save_tree(services.store, message.scope, message.author.id, tree, self.card)
+        card = None
+        if self.request.is_kept:
+            card = await save_tree(self.request.services.store, message.scope, message.author.id, tree, self.card)
+        kept = kept or KeptReply(None)
+        return replace(self.card_of(tree, card, seed=seed, notice=kept.notice), reply_id=kept.id)
+
+    def card_of(
+        self, tree: CompletionTree, card: OpenCard | None, *, seed: int | None = None, notice: str | None = None
+    ) -> Card:
+        """Return what shows the tree; it has buttons where it was kept."""
         seed = tree.params.seed if seed is None else seed
         data: dict[str, Any] = {
             "input": self.base,
             "prompt": self.base + tree.taken,
             "choices": [option.to_dict() for option in tree.options],
             "seed": seed,
-            "model": services.engine.info.name,
+            "model": self.request.services.engine.info.name,
         }
         if tree.options:
             data["text"] = tree.options[0].text
@@ -153,7 +185,11 @@ class _Step:
             blocks.append(Text(f"seed {seed}", is_quiet=True))
         if notice:
             blocks.append(Text(notice, is_quiet=True))
-        return Card(blocks=tuple(blocks), data=data, buttons=_buttons(tree), open_card_id=card.id)
+        if card is None:
+            return Card(blocks=tuple(blocks), data=data)
+        return Card(
+            blocks=tuple(blocks), data=data, buttons=_buttons(tree), open_card_id=card.id, revision=card.revision
+        )
 
 
 def _buttons(tree: CompletionTree) -> tuple[Button, ...]:
@@ -161,11 +197,11 @@ def _buttons(tree: CompletionTree) -> tuple[Button, ...]:
     if tree.params.is_sampled and len(tree.options) < MAX_OPTIONS:
         names.append("more")
     names.append("longer")
-    if tree.params.is_sampled:
-        names.append("again")
     if tree.past:
         names.append("undo")
-    return tuple(Button(name, name) for name in names)
+    if tree.params.is_sampled:
+        names.append("again")
+    return tuple(Button(name, name.capitalize()) for name in names)
 
 
 COMMANDS: Final = (
@@ -175,6 +211,7 @@ COMMANDS: Final = (
         answer=answer_complete,
         text="required",
         options=SAMPLING_OPTIONS,
+        menu="Complete",
         examples=("complete The best thing about rain is", "complete --n 2 --seed 7 Once upon a time"),
     ),
 )

@@ -82,7 +82,8 @@ class Request:
     """One command as it was asked for: what a command's function gets.
 
     `arguments` are the leading words by name, `options` the typed options that were given, `text` the rest, verbatim,
-    or the words of the message replied to. `source` is the message that the text stands in.
+    or the words of the message replied to. `source` is the message that the text stands in. `has_buttons` says that
+    the platform has buttons and forms. Without `is_kept` the asker wants nothing to be stored.
     """
 
     services: "Services"
@@ -93,6 +94,8 @@ class Request:
     options: Mapping[str, Any]
     text: str
     source: "TextSource"
+    has_buttons: bool = True
+    is_kept: bool = True
 
 
 Cards = AsyncGenerator[Card]
@@ -104,8 +107,11 @@ class Command:
     """A command, declared once for every platform.
 
     `name` may have two words (`prompt show`). `arguments` name the leading words. `text` says whether the rest of the
-    line is wanted. `answers` is how the reply is shown. `default_for` makes the two-word command answer when its first
-    word is followed by none of its family's second words.
+    line is wanted; a form may ask for it in `text_parts` instead, of which the first `num_required_parts` are needed.
+    `takes_rest` gives the last leading word all that follows. `answers` is how the reply is shown; with one of
+    `public_options` all may see it. `is_family_default` makes the two-word command answer when its first word is
+    followed by none of its family's second words. `menu` is its name in a message's context menu, None where it has
+    none there.
     """
 
     name: str
@@ -118,7 +124,12 @@ class Command:
     options: tuple[Option, ...] = ()
     who: Literal["all", "moderators"] = "all"
     answers: Literal["public", "private", "form"] = "public"
+    public_options: tuple[str, ...] = ()
     is_family_default: bool = False
+    takes_rest: bool = False
+    text_parts: tuple[str, ...] = ()
+    num_required_parts: int = 0
+    menu: str | None = None
     examples: tuple[str, ...] = field(default=())
 
     @property

@@ -1,28 +1,32 @@
-"""One message in, cards out: finds the command, the open card or the conversation that a message is for."""
+"""One message or click in, cards out: finds the command, the card or the conversation that it is for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
 from bot.commands import channel, completing, explaining, inspecting, prompting
 from bot.commands.asked import load_asked
-from bot.commands.command_line import parse_command_line
+from bot.commands.clicking import Clicks
 from bot.commands.declaring import Cards, Command, Request, TextSource
+from bot.commands.requesting import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
 from bot.commands.services import Services
-from bot.core.cards import error_card
-from bot.core.messages import Message
+from bot.commands.value_suggestions import suggest_values
+from bot.core.cards import Button, Card, Text, error_card
+from bot.core.messages import Author, Click, Message, Scope
 from bot.core.prompt_parts import Prompt
-from bot.core.safe_text import clean_history_text, clean_model_text, replace_lone_surrogates
+from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling import SamplingParams
 from bot.core.stopping import Stopper
+from bot.core.suggesting import nearest
 from bot.errors import FewshotError, RequestError
-from bot.open_cards import COMPLETION_CARD, CompletionTree
+from bot.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
+from bot.store.store import Store
+
+__all__ = ["COMMANDS", "MAX_TEXT_BYTES", "Bot"]
 
 logger = logging.getLogger(__name__)
-
-MAX_TEXT_BYTES: Final = 256 * 1024
 
 COMMANDS: Final[Mapping[str, Command]] = {
     command.name: command
@@ -37,10 +41,17 @@ COMMANDS: Final[Mapping[str, Command]] = {
 
 
 class Bot:
-    """Answers messages of any platform."""
+    """Answers messages and clicks of any platform."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._clicks = Clicks(services)
+        self._quotas = Quotas()
+
+    @property
+    def store(self) -> Store:
+        """Return the store behind the bot."""
+        return self._services.store
 
     @property
     def command_prefix(self) -> str:
@@ -58,22 +69,32 @@ class Bot:
         """Return the first words of all commands."""
         return tuple(sorted({name.split()[0] for name in COMMANDS}))
 
-    async def answer(self, message: Message, stopper: Stopper) -> Cards:
-        """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised."""
+    async def answer(self, message: Message, stopper: Stopper, *, types_actions: bool = False) -> Cards:
+        """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised.
+
+        `types_actions` is for a platform without buttons: there a plain number or word acts on the author's open card.
+        """
         command_name = "chat"
         try:
-            message = _checked(message)
+            message = check_message(message)
             if self._is_command(message.text):
                 command_name = message.text[len(self.command_prefix) :].split(maxsplit=1)[0][:32].lower()
-                request = await self._parse(message, stopper)
+            message = replace(message, author=await self._admit(message.scope, message.author))
+            is_kept = not await self._services.store.is_opted_out(message.scope.platform, message.author.id)
+            if self._is_command(message.text):
+                request = await read_request(
+                    self._services, message, stopper, has_buttons=not types_actions, is_kept=is_kept
+                )
                 command_name = request.command.name
-                await self._services.store.add_message(message, kind="command")
-                cards = request.command.answer(request)
-            elif acts := await self._act(message, stopper):
+                cards = await self._run(request)
+            elif not is_kept:
+                raise RequestError(f"You asked not to be read; {self.command_prefix}privacy --read on ends that.")
+            elif types_actions and (acts := await self._act(message, stopper)):
                 command_name = "complete"
                 cards = acts
             else:
-                await self._close_card(message)
+                if types_actions:
+                    await self._close_card(message)
                 await self._services.store.add_message(message, kind="chat")
                 cards = self._services.chat.reply(message, stopper)
             async with aclosing(cards):
@@ -85,27 +106,113 @@ class Bot:
             logger.exception("answering failed")
             yield error_card("Something broke inside the bot; its log says what.", command=command_name)
 
+    async def click(self, click: Click, stopper: Stopper) -> Cards:
+        """Yield snapshots of what a click leads to, the last one final.
+
+        A public card takes the place of the clicked one; a private one is for who clicked; one with a form opens it.
+        """
+        command_name = "click"
+        try:
+            click = replace(click, author=await self._admit(click.scope, click.author))
+            command_name, cards = await self._clicks.answer(click, stopper)
+            async with aclosing(cards):
+                async for card in cards:
+                    yield replace(card, data={"command": command_name, **card.data})
+        except FewshotError as e:
+            yield error_card(str(e), command=command_name)
+        except Exception:
+            logger.exception("answering a click failed")
+            yield error_card("Something broke inside the bot; its log says what.", command=command_name)
+
+    async def is_wanted(self, message: Message) -> bool:
+        """Say whether `message` is to be answered: no bot's, and meant for this one, or said where it answers all."""
+        if message.author.is_bot or message.author.is_me:
+            return False
+        if self._is_command(message.text):
+            word = message.text[len(self.command_prefix) :].split(maxsplit=1)[0].lower()
+            # A word far from all commands is another bot's, unless this one is addressed.
+            return message.is_addressed or nearest(word, self.command_names) is not None
+        answer_when = (await self._services.settings_in(message.scope))["answer_when"]
+        if answer_when == "never":
+            return False
+        has_words = bool(message.text.strip() or message.attachment)
+        return message.is_addressed or (answer_when == "every" and has_words)
+
+    async def suggest_values(
+        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
+    ) -> tuple[str, ...]:
+        """Return at most 25 values for an option that is being typed, the likeliest first; never asks the model."""
+        return suggest_values(self._services, command_name, option_name, typed)
+
+    async def keep(self, message: Message) -> bool:
+        """Keep a message that somebody replies to, so that it can be read; False where that is not to be stored."""
+        try:
+            message = check_message(message)
+        except RequestError:
+            return False
+        store = self._services.store
+        if message.author.is_me or await store.is_opted_out(message.scope.platform, message.author.id):
+            return False
+        return await store.add_message(message, kind="chat")
+
+    async def edited(self, message: Message) -> None:
+        """Take over the new words of a message; one that is not stored stays unknown."""
+        text = replace_lone_surrogates(message.text)
+        if len(text.encode()) <= MAX_TEXT_BYTES:
+            await self._services.store.edit_message(message.scope.platform, message.id, text)
+
+    async def deleted(self, platform: str, message_ids: Sequence[str]) -> None:
+        """Forget messages that were deleted, members' and the bot's own."""
+        for message_id in message_ids:
+            await self._services.store.withdraw_request(platform, message_id)
+        await self._services.store.erase_sent(platform, message_ids)
+
+    async def left(self, platform: str, server: str) -> None:
+        """Forget all of a server that the bot is no longer on."""
+        await self._services.store.forget_server(platform, server)
+
+    async def _admit(self, scope: Scope, author: Author) -> Author:
+        """Return `author` with all rights. Raises RequestError for a bot, and above a person's quota."""
+        if author.is_bot:
+            raise RequestError("Other bots are not answered.")
+        author = await self._services.with_rights(scope, author)
+        await self._quotas.count(self._services, scope, author)
+        return author
+
     def _is_command(self, text: str) -> bool:
-        after = text[len(self.command_prefix) :]
-        return text.startswith(self.command_prefix) and after[:1].isalpha()
+        return is_command_line(text, self.command_prefix)
 
-    async def _parse(self, message: Message, stopper: Stopper) -> Request:
-        line = parse_command_line(message.text[len(self.command_prefix) :], COMMANDS)
-        if line.command.who == "moderators" and not message.author.is_moderator:
-            raise RequestError(f"{line.command.name} is for moderators.")
-        text, source = line.text, TextSource(message.id)
-        if line.command.text == "required" and not text.strip():
-            text, source = await self._replied_text(message) or (text, source)
-        if line.command.text == "required" and not text.strip():
-            raise RequestError(f"{line.command.text_name} is missing: {self.command_prefix}{line.command.usage}")
-        return Request(self._services, stopper, message, line.command, line.arguments, line.options, text, source)
+    async def _run(self, request: Request) -> Cards:
+        """Keep the command's message and return its answer, or the Open button that leads to it."""
+        if request.is_kept:
+            await self._services.store.add_message(request.message, kind="command")
+        if not _needs_opening(request):
+            return request.command.answer(request)
+        if not request.is_kept:
+            raise RequestError(
+                f"You asked not to be read, so no button can wait for you here; say {request.command.name} in a direct"
+                " message, or as a slash command."
+            )
+        return self._offer(request)
 
-    async def _replied_text(self, message: Message) -> tuple[str, TextSource] | None:
-        """Return the words of the message that a command without a text replies to."""
-        if message.reply_to is None:
-            return None
-        source = TextSource(message.reply_to, is_command_line=False)
-        return await load_asked(self._services.store, message.scope, source, self.command_prefix, COMMANDS)
+    async def _offer(self, request: Request) -> Cards:
+        """Answer in public with a button that answers the asker alone."""
+        message, name = request.message, request.command.name
+        card = await open_card(
+            self._services.store,
+            message.scope,
+            message.author.id,
+            COMMAND_CARD,
+            {"command": name},
+            source_message_id=message.id,
+            lives=FOR_GOOD,
+        )
+        yield Card(
+            blocks=(Text(f"Only you will see what {name} shows."),),
+            buttons=(Button("open", "Open", "primary"),),
+            open_card_id=card.id,
+            revision=card.revision,
+        )
 
     async def _close_card(self, message: Message) -> None:
         """Let plain numbers and words be chat again: who goes on talking is done with the completion card."""
@@ -125,10 +232,10 @@ class Bot:
         source = TextSource(tree.message_id, is_command_line=tree.is_command_line)
         asked = await load_asked(store, message.scope, source, self.command_prefix, COMMANDS)
         if asked is None:
-            raise RequestError("The text that this card continued is gone; start again with complete.")
+            raise RequestError(completing.TEXT_GONE)
         await store.add_message(message, kind="command")
-        request = Request(self._services, stopper, message, COMMANDS["complete"], {}, {}, *asked)
-        return completing.answer_action(request, card, tree)
+        request = Request(self._services, stopper, message, COMMANDS["complete"], {}, {}, *asked, has_buttons=False)
+        return completing.answer_action(request, card, tree, message.text)
 
     async def suggest(self, text: str, *, num: int, max_new_tokens: int, seed: int) -> tuple[str, ...]:
         """Return different continuations of a text that is being typed, at most `num` (1-5). Raises FewshotError."""
@@ -146,12 +253,9 @@ class Bot:
         return tuple(dict.fromkeys(text for text in texts if text))
 
 
-def _checked(message: Message) -> Message:
-    text = replace_lone_surrogates(message.text)
-    num_bytes = len(text.encode())
-    if num_bytes > MAX_TEXT_BYTES:
-        raise RequestError(f"That text has {num_bytes:,} bytes; at most {MAX_TEXT_BYTES:,} are read. Shorten it.")
-    # Invisible characters alone say nothing either: the model would answer what was said before.
-    if not clean_history_text(text).strip():
-        raise RequestError("That message is empty; say something, or ask for help.")
-    return replace(message, text=text)
+def _needs_opening(request: Request) -> bool:
+    """Say whether the command can't show its answer in the way it was asked."""
+    command, reach = request.command, request.message.reach
+    if not request.has_buttons or not set(command.public_options).isdisjoint(request.options):
+        return False
+    return reach == "public" if command.answers == "private" else command.answers == "form" and reach != "form"

@@ -1,6 +1,6 @@
 """The command that explains an answer: the exact prompt, rebuilt, and what has changed since."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bot.commands.asked import asked_text
 from bot.commands.declaring import Cards, Command, Request
@@ -14,10 +14,12 @@ from bot.errors import RequestError
 from bot.replies import prompt_sha256
 from bot.store.replies import StoredReply
 
+if TYPE_CHECKING:
+    from bot.commands.services import Services
 
-async def _rebuild(request: Request, reply: StoredReply) -> Prompt | None:
+
+async def _rebuild(services: "Services", reply: StoredReply) -> Prompt | None:
     """Return the prompt made of what is stored now; None where nothing of what it was made of is left."""
-    services = request.services
     provenance = reply.provenance
     inputs = provenance.prompt_inputs
     messages = [back.message for back in reply.read if back.message is not None]
@@ -32,7 +34,11 @@ async def _rebuild(request: Request, reply: StoredReply) -> Prompt | None:
         if not turns:
             return None
         return await services.chat.render(
-            template, turns, is_markup=inputs["mode"] == "markup", bot_name=inputs["bot_name"]
+            template,
+            turns,
+            is_markup=inputs["mode"] == "markup",
+            bot_name=inputs["bot_name"],
+            said=reply.message.text[: inputs.get("num_said", 0)],
         )
     text = asked_text(
         messages[0],
@@ -76,7 +82,12 @@ async def answer_why(request: Request) -> Cards:
         reply = await store.last_reply(scope)
     if reply is None:
         raise RequestError("There is no answer of the bot here to explain.")
-    prompt = await _rebuild(request, reply)
+    yield await explain(request.services, reply)
+
+
+async def explain(services: "Services", reply: StoredReply) -> Card:
+    """Return the card that explains a stored answer."""
+    prompt = await _rebuild(services, reply)
     changes = _changes(reply, prompt)
     if prompt is None:
         changes.append("What the prompt was made of is gone.")
@@ -105,7 +116,7 @@ async def answer_why(request: Request) -> Cards:
     blocks += [Text(sentence) for sentence in changes]
     if prompt:
         blocks += [Text("The prompt:", is_quiet=True), Verbatim(prompt.text)]
-    yield Card(
+    return Card(
         blocks=tuple(blocks),
         data={
             "prompt": prompt.text if prompt else None,
@@ -140,5 +151,6 @@ COMMANDS: Final = (
         summary="the exact prompt, template, sampling and timings behind an answer",
         answer=answer_why,
         answers="private",
+        menu="Why",
     ),
 )

@@ -212,6 +212,7 @@ COMMANDS: Final = (
         answer=answer_perplexity,
         text="required",
         examples=("perplexity Can it does what?",),
+        menu="Perplexity",
     ),
     Command(
         name="compare",
@@ -219,6 +220,8 @@ COMMANDS: Final = (
         answer=answer_compare,
         text="required",
         text_name="A | B",
+        text_parts=("a", "b", "c", "d", "e"),
+        num_required_parts=2,
         examples=("compare Can it do that? | Can it does what?",),
     ),
     Command(

@@ -1,34 +1,54 @@
 """Commands around prompt templates: run one, list them, show one."""
 
+from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from bot.chat import asker_of
+from bot.chat import ALWAYS_THE_SAME, REPLY_CARD, asker_of
+from bot.commands.completing import NOT_KEPT
 from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
-from bot.core.cards import Bars, Block, Card, Facts, Table, Text, Verbatim
+from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
 from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling import SamplingParams, apply_options
 from bot.core.template import PromptTemplate
 from bot.errors import RequestError
-from bot.replies import GeneratedReply, PromptOrigin, record_reply
+from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.store.replies import StoredReply
+from bot.waiting import deltas_or_waiting, waiting_card
+
+_WHY: Final = Button("why", "Why")
 
 
 async def answer_run(request: Request) -> Cards:
     """Fill a template with the text and answer: a label with its probabilities, or what the model writes."""
+    async for card in run_template(request):
+        yield card
+
+
+async def run_template(request: Request, *, replaces: StoredReply | None = None) -> Cards:
+    """Answer as the command does; with `replaces`, with another seed and in the place of that stored answer."""
     template = request.services.templates.get(request.arguments["NAME"])
     if not request.text.strip():
         raise RequestError(f"TEXT is missing: the template {template.name} needs something to work on.")
     prompt = build_prompt(template, request.text)
     if template.kind == "classify":
+        if replaces:
+            raise RequestError(ALWAYS_THE_SAME)
         if request.options:
             raise RequestError(f"{template.name} classifies: it draws nothing, so it takes no sampling options.")
         yield await _classify(request, template, prompt)
         return
     params = apply_options(apply_options(SamplingParams(), template.sampling), request.options).with_seed()
     params = replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
-    async for card in _generate(request, template, prompt, params):
+    if replaces:
+        if not params.is_sampled:
+            raise RequestError(ALWAYS_THE_SAME)
+        before = replaces.provenance.sampling
+        params = replace(params, seed=((before.seed if before else None) or 0) + 1)
+    async for card in _generate(request, template, prompt, params, replaces):
         yield card
 
 
@@ -40,8 +60,12 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
     probabilities = dict(zip(result.labels, result.probabilities, strict=True))
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     shown = result.label if result.is_sure else f"{result.label} (unsure)"
-    return Card(
-        blocks=(Text(shown), Bars(tuple(ranked), rest_name="")),
+    kept = await _keep(request, GeneratedReply("prompt run", result.label, prompt, _origin(request, template)), None)
+    blocks = (Text(shown), Bars(tuple(ranked), rest_name=""))
+    return _answer_card(
+        blocks,
+        kept,
+        buttons=(_WHY,),
         data={
             "text": result.label,
             "label": result.label,
@@ -54,31 +78,64 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
     )
 
 
-async def _generate(request: Request, template: PromptTemplate, prompt: Prompt, params: SamplingParams) -> Cards:
+def _origin(request: Request, template: PromptTemplate) -> PromptOrigin:
+    source = request.source
+    return PromptOrigin(
+        "template",
+        reads=((source.message_id, source.revision),),
+        template=template,
+        inputs={"is_command_line": source.is_command_line},
+    )
+
+
+async def _keep(request: Request, reply: GeneratedReply, replaces: StoredReply | None) -> KeptReply:
+    services, message = request.services, request.message
+    if not request.is_kept:
+        return KeptReply(None, NOT_KEPT)
+    if replaces:
+        return await rewrite_reply(services.store, services.engine, message.scope, replaces.message.id, reply)
+    name = services.chat.bot_name
+    return await record_reply(services.store, services.engine, message, reply, bot_name=name, kind="command")
+
+
+def _answer_card(
+    blocks: tuple[Block, ...], kept: KeptReply, *, buttons: tuple[Button, ...], data: Mapping[str, Any]
+) -> Card:
+    if kept.notice:
+        blocks = (*blocks, Text(kept.notice, is_quiet=True))
+    if kept.id is None:
+        return Card(blocks=blocks, data=data)
+    return Card(blocks=blocks, data=data, buttons=buttons, open_card_id=f"{REPLY_CARD}{kept.id}", reply_id=kept.id)
+
+
+async def _generate(
+    request: Request,
+    template: PromptTemplate,
+    prompt: Prompt,
+    params: SamplingParams,
+    replaces: StoredReply | None,
+) -> Cards:
     services = request.services
     texts = [""] * params.n
     generation = services.engine.generate(
         prompt, params, timeout_s=services.request_timeout_s, asker=asker_of(request.message)
     )
-    async with generation:
+    async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
         request.stopper.on_stop(generation.cancel)
-        async for delta in generation:
+        async for delta in deltas:
+            if isinstance(delta, int):
+                yield waiting_card(delta)
+                continue
             texts[delta.index] += delta.text
             yield Card(blocks=_answer_blocks(texts), is_final=False)
     texts = [completion.text.strip() for completion in generation.completions]
-    origin = PromptOrigin(
-        "template",
-        reads=((request.source.message_id, request.source.revision),),
-        template=template,
-        inputs={"is_command_line": request.source.is_command_line},
-    )
+    origin = _origin(request, template)
     reply = GeneratedReply("prompt run", "\n".join(texts), prompt, origin, params, generation)
-    notice = await record_reply(
-        services.store, services.engine, request.message, reply, bot_name=services.chat.bot_name, kind="command"
-    )
-    blocks = _answer_blocks(texts)
-    yield Card(
-        blocks=(*blocks, Text(notice, is_quiet=True)) if notice else blocks,
+    kept = await _keep(request, reply, replaces)
+    yield _answer_card(
+        _answer_blocks(texts),
+        kept,
+        buttons=(Button("again", "Again"), _WHY) if params.is_sampled else (_WHY,),
         data={
             "text": texts[0] if texts else "",
             "choices": [

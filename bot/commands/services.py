@@ -1,21 +1,22 @@
 """What the commands work with: one object, built once in bot.__main__."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.chat import Chat
 from bot.commands.declaring import Command
-from bot.core.channel_settings import ChannelSetting
-from bot.core.messages import now_utc
+from bot.core.channel_settings import ChannelSetting, effective_values
+from bot.core.messages import Author, Scope, now_utc
 from bot.engine.engine import Engine
+from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
 from bot.templates import TemplateLibrary
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the running bot."""
+    """The parts of the running bot. `owner_ids` are the operators', who are moderators everywhere."""
 
     engine: Engine
     store: Store
@@ -26,3 +27,19 @@ class Services:
     command_prefix: str = "!"
     request_timeout_s: float = 60.0
     started_at_utc: datetime = field(default_factory=now_utc)
+    owner_ids: frozenset[str] = frozenset()
+
+    async def settings_in(self, scope: Scope) -> Mapping[str, str]:
+        """Return the value of every setting as it holds in `scope`."""
+        return effective_values(self.channel_settings, await self.store.get_settings(scope))
+
+    async def with_rights(self, scope: Scope, author: Author) -> Author:
+        """Return `author` with all that makes a moderator here taken into account.
+
+        That is: the platform says so, a direct message, being an operator, or one of the roles that the server names.
+        """
+        is_moderator = author.is_moderator or scope.server == DIRECT_MESSAGES or author.id in self.owner_ids
+        if not is_moderator and author.roles:
+            roles = (await self.settings_in(scope))["moderator_roles"].split()
+            is_moderator = not set(roles).isdisjoint(author.roles)
+        return replace(author, is_moderator=is_moderator and not author.is_bot)

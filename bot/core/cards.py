@@ -142,7 +142,8 @@ class Card:
     `data` is what a script gets (JSON-able). `answers` says who sees it. `error` is one sentence that replaces
     everything else. `open_card_id` ties buttons and selects to their stored state, at `revision`: a click on an older
     one does nothing. `form` is opened instead of showing anything. `reply_id` names the stored answer that the card
-    shows. `removed_ids` are the platform's ids of the bot's own messages that are to be taken away.
+    shows. `removed_ids` are the platform's ids of the bot's own messages that are to be taken away. `notices` are cards
+    for other channels of the server, each with the channel's id.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -158,6 +159,7 @@ class Card:
     revision: int = 0
     reply_id: str | None = None
     removed_ids: tuple[str, ...] = ()
+    notices: tuple[tuple[str, "Card"], ...] = ()
 
 
 def error_card(sentence: str, **data: Any) -> Card:

@@ -1,5 +1,7 @@
 """What moderators may set for a server and for a channel: names, meaning, defaults and checks."""
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,10 +10,13 @@ from bot.core.sampling import PRESETS
 from bot.core.suggesting import nearest
 from bot.errors import RequestError
 
+SETTING_LEVELS: Final = ("server", "channel")
+ANSWER_WHEN: Final = ("mention", "every", "never")
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelSetting:
-    """One setting; `takes` describes its values.
+    """One setting; `takes` describes its values, `choices` names them where they can be counted.
 
     `read` returns a value as it is stored, or raises RequestError that says what is taken.
     """
@@ -22,6 +27,7 @@ class ChannelSetting:
     takes: str
     read: Callable[[str, str], str] = field(repr=False)
     is_server_only: bool = False
+    choices: tuple[str, ...] = ()
 
 
 def _whole(name: str, help: str, default: int, low: int, high: int, *, is_server_only: bool = False) -> ChannelSetting:
@@ -35,6 +41,22 @@ def _whole(name: str, help: str, default: int, low: int, high: int, *, is_server
     return ChannelSetting(name, help, str(default), takes, read, is_server_only)
 
 
+_ID: Final = re.compile(r"(?:<(?:@&|#)(\w{1,32})>|(\w{1,32}))")
+
+
+def _ids(name: str, help: str, takes: str, *, at_most: int) -> ChannelSetting:
+    """Declare a setting of ids, bare or as the platform writes a mention; stored bare, with spaces between."""
+
+    def read(name: str, value: str) -> str:
+        words = value.replace(",", " ").split()
+        found = [_ID.fullmatch(word) for word in words]
+        if len(words) > at_most or not all(found):
+            raise RequestError(f"{name} takes {takes}, not {value[:64]!r}.")
+        return " ".join(dict.fromkeys(match[1] or match[2] for match in found if match))
+
+    return ChannelSetting(name, help, "", takes, read, is_server_only=True)
+
+
 def _choice(name: str, help: str, default: str, choices: Sequence[str]) -> ChannelSetting:
     takes = f"one of {', '.join(choices)}"
 
@@ -45,7 +67,19 @@ def _choice(name: str, help: str, default: str, choices: Sequence[str]) -> Chann
             raise RequestError(f"{name} can't be {value[:32]!r}; {hint}")
         return value
 
-    return ChannelSetting(name, help, default, takes, read)
+    return ChannelSetting(name, help, default, takes, read, choices=tuple(choices))
+
+
+def effective_values(settings: Mapping[str, ChannelSetting], stored: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the value of every setting: what is `stored`, the default where that is nothing or no longer taken."""
+    values = {}
+    for setting in settings.values():
+        values[setting.name] = setting.default
+        if setting.name in stored:
+            # What was set may be gone by now: a template that the operator took away.
+            with contextlib.suppress(RequestError):
+                values[setting.name] = setting.read(setting.name, stored[setting.name])
+    return values
 
 
 def _default_template(chat_templates: Sequence[str]) -> str:
@@ -61,9 +95,15 @@ def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> M
         _choice("chat_template", "template of the conversation", _default_template(chat_templates), chat_templates),
         _choice("preset", "sampling of chat answers", "normal", tuple(PRESETS)),
         _whole("history_length", "messages that the model may read at most", 40, 1, 200),
+        _choice(
+            "answer_when",
+            "what is answered: mentions, every message, or never more than commands",
+            "mention",
+            ANSWER_WHEN,
+        ),
         _whole("retention_days", "days that messages are kept", retention_days, 1, retention_days, is_server_only=True),
+        _ids("moderator_roles", "roles whose members are moderators", "1 to 25 roles, as ids or mentions", at_most=25),
+        _ids("report_channel", "the channel that reports go to", "one channel, as an id or mention", at_most=1),
+        _whole("quota_per_minute", "requests of one member in a minute", 20, 1, 600, is_server_only=True),
     )
     return {setting.name: setting for setting in settings}
-
-
-SETTING_LEVELS: Final = ("server", "channel")

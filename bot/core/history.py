@@ -11,7 +11,7 @@ from bot.core.safe_text import clean_history_text, clean_name, one_line
 class HistoryMessage:
     """One message as it was stored; `text` and `author_name` are raw. `reply_to` is the id of the message answered.
 
-    `revision` counts its texts: 1 as first written, one more with each edit.
+    `revision` counts its texts: 1 as first written, one more with each edit. `attachment` is an attached file's text.
     """
 
     id: str
@@ -22,6 +22,12 @@ class HistoryMessage:
     reply_to: str | None
     created_at_utc: datetime
     revision: int = 1
+    attachment: str | None = None
+
+    @property
+    def whole_text(self) -> str:
+        """Return the words with those of the attached file below them."""
+        return join_attachment(self.text, self.attachment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,11 @@ class Turn:
     is_me: bool
     text: str
     message_ids: tuple[str, ...]
+
+
+def join_attachment(text: str, attachment: str | None) -> str:
+    """Return `text` with the text of an attached file on the lines below it."""
+    return "\n".join(part for part in (text, attachment) if part)
 
 
 def reply_chain(messages_by_id: Mapping[str, HistoryMessage], last_id: str) -> tuple[HistoryMessage, ...]:
@@ -58,7 +69,7 @@ def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
     turns: list[Turn] = []
     last_author: str | None = None
     for message in messages:
-        cleaned = clean_history_text(message.text)
+        cleaned = clean_history_text(message.whole_text)
         text = cleaned.strip() if message.is_me else one_line(cleaned)
         if not text:
             continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bot.core.history import Turn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
 from bot.core.template import PromptTemplate
 from bot.core.template_body import fill_slots
@@ -87,6 +87,13 @@ def build_transcript(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
     lines += [transcript_line(turn, bot_name=bot_name) for turn in turns]
     instruction = fill_slots(template.instruction, {"bot_name": bot_name})
     return Prompt.plain(instruction + "\n".join([*lines, f"{bot_name}:"]))
+
+
+def continue_prompt(prompt: Prompt, said: str, *, is_markup: bool) -> Prompt:
+    """Return `prompt`, which asks for an answer, with `said`, the beginning of that answer, behind it."""
+    if not said:
+        return prompt
+    return Prompt((*prompt.parts, PromptPart(said if is_markup else f" {said}")))
 
 
 def transcript_line(turn: Turn, *, bot_name: str) -> str:

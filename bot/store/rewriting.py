@@ -33,9 +33,9 @@ class Rewriting(Records):
                 return False
             row_id = int(rows[0]["id"])
             await transaction.execute(
-                "UPDATE replies SET template_id = ?, model_name = ?, precision = ?, sampling = ?, seed = ?, num_prompt_tokens = ?,"
-                " num_new_tokens = ?, finish_reason = ?, queue_ms = ?, prefill_ms = ?, decode_ms = ?,"
-                " prompt_inputs = ?, prompt_sha256 = ? WHERE id = ?",
+                "UPDATE replies SET template_id = ?, model_name = ?, precision = ?, sampling = ?, seed = ?,"
+                " num_prompt_tokens = ?, num_new_tokens = ?, finish_reason = ?, queue_ms = ?, prefill_ms = ?,"
+                " decode_ms = ?, prompt_inputs = ?, prompt_sha256 = ? WHERE id = ?",
                 None if provenance.template is None else await _template_id(transaction, provenance.template),
                 provenance.model_name,
                 provenance.precision,

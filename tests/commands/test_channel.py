@@ -38,7 +38,11 @@ async def test_settings_shows_all_with_their_defaults(talk: Talk) -> None:
         "chat_template": "chat",
         "preset": "normal",
         "history_length": "40",
+        "answer_when": "mention",
         "retention_days": "30",
+        "moderator_roles": "",
+        "report_channel": "",
+        "quota_per_minute": "20",
     }
     (table,) = card.blocks
     assert {row[2] for row in table.rows} == {"default"}
@@ -86,7 +90,14 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
     ("line", "sentence"),
     [
         ("presett wild", "There is no setting 'presett'; did you mean preset?"),
-        ("zzz 1", "There is no setting 'zzz'; there are chat_template, preset, history_length, retention_days."),
+        (
+            "zzz 1",
+            "There is no setting 'zzz'; there are chat_template, preset, history_length, answer_when, retention_days,"
+            " moderator_roles, report_channel, quota_per_minute.",
+        ),
+        ("report_channel a b", "report_channel takes one channel, as an id or mention, not 'a b'."),
+        ("moderator_roles @everyone", "moderator_roles takes 1 to 25 roles, as ids or mentions, not '@everyone'."),
+        ("answer_when always", "answer_when can't be 'always'; it takes one of mention, every, never."),
         ("preset wid", "preset can't be 'wid'; did you mean wild?"),
         (
             "preset",
@@ -96,7 +107,7 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
         ("history_length 0", "history_length takes a whole number from 1 to 200, not '0'."),
         ("retention_days 99", "retention_days takes a whole number from 1 to 30, not '99'."),
         ("--level galaxy preset wild", "level takes one of server, channel, not 'galaxy'."),
-        ("preset wild now", "settings takes no text: settings [--option value …] [NAME] [VALUE]"),
+        ("preset wild now", "preset can't be 'wild now'; did you mean wild?"),
     ],
 )
 async def test_a_wrong_setting_or_value_gets_one_sentence(talk: Talk, line: str, sentence: str) -> None:

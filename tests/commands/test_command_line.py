@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.commands.command_line import parse_command_line
+from bot.commands.command_line import format_command_line, parse_command_line
 from bot.commands.dispatch import COMMANDS
 from bot.core.sampling import SamplingParams, apply_options
 from bot.errors import RequestError
@@ -50,6 +50,9 @@ LINES = [
     ("settings  preset  wild ", "settings", {"NAME": "preset", "VALUE": "wild"}, {}, ""),
     ("settings --level server preset wild", "settings", {"NAME": "preset", "VALUE": "wild"}, {"level": "server"}, ""),
     ("settings preset wild --level=server", "settings", {"NAME": "preset", "VALUE": "wild"}, {"level": "server"}, ""),
+    ("settings a b  c ", "settings", {"NAME": "a", "VALUE": "b c"}, {}, ""),
+    ('settings a "b  c"', "settings", {"NAME": "a", "VALUE": "b  c"}, {}, ""),
+    ('prompt "story" a', "prompt run", {"NAME": "story"}, {}, "a"),
     ("fresh  ", "fresh", {}, {}, ""),
 ]
 
@@ -62,7 +65,6 @@ MISTAKES = [
     ("prompt show", "NAME is missing: prompt show NAME"),
     ("prompt list now", "prompt list takes no text: prompt list"),
     ("fresh now", "fresh takes no text: fresh"),
-    ("settings a b c", "settings takes no text: settings [--option value …] [NAME] [VALUE]"),
     ("settings --level world a b", "level takes one of server, channel, not 'world'."),
     ("complete --sede 3 a", "There is no option --sede; did you mean --seed?"),
     ("complete --Seed 3 a", "There is no option --Seed; did you mean --seed?"),
@@ -162,3 +164,51 @@ def test_whatever_is_typed_is_a_command_or_one_sentence(line: str) -> None:
 def test_a_text_behind_the_options_stays_as_it_is(text: str) -> None:
     assert parse_command_line(f"complete --n 2 -- {text}", COMMANDS).text == text
     assert parse_command_line(f"prompt story -- {text}", COMMANDS).text == text
+
+
+TEXTS = st.one_of(
+    st.text(), st.sampled_from(["--", "-- x", "--n 2", "\n--x", " --n", '"', "'a", "“", "\\n", "run", "\x85 x"])
+)
+
+
+def options_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    """Return options that `complete` and `prompt run` take, any of them or none."""
+    if not COMMANDS[name].options:
+        return st.just({})
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "n": st.integers(1, 5),
+            "seed": st.integers(0, 2**63 - 1),
+            "temperature": st.floats(0, 2),
+            "top_p": st.floats(0, 1, exclude_min=True),
+            "preset": st.sampled_from(["careful", "wild"]),
+            "stop": st.lists(TEXTS, min_size=1, max_size=4).map(tuple),
+        },
+    )
+
+
+@given(
+    st.data(), st.sampled_from(["complete", "perplexity", "prompt run", "prompt show", "prompt list", "help"]), TEXTS
+)
+@settings(max_examples=500, deadline=None)
+def test_what_is_formatted_is_read_back_exactly(data: st.DataObject, name: str, text: str) -> None:
+    command = COMMANDS[name]
+    options = data.draw(options_of(name))
+    arguments = {argument: data.draw(TEXTS) for argument in command.arguments}
+    line = format_command_line(command, arguments, options, text, "!")
+    assert line.startswith("!")
+    read = parse_command_line(line[1:], COMMANDS)
+    assert read.command is command
+    assert read.arguments == arguments
+    assert read.options == options
+    assert read.text == ("" if command.text == "none" else text)
+
+
+@given(st.lists(TEXTS, max_size=2), st.sampled_from([{}, {"level": "server"}]))
+@settings(max_examples=200, deadline=None)
+def test_leading_words_that_may_be_left_out_are_read_back_too(values: list[str], options: dict[str, str]) -> None:
+    command = COMMANDS["settings"]
+    arguments = dict(zip(command.arguments, values, strict=False))
+    read = parse_command_line(format_command_line(command, arguments, options, "ignored", "")[0:], COMMANDS)
+    assert (read.command, read.arguments, read.options, read.text) == (command, arguments, options, "")

@@ -40,7 +40,7 @@ async def test_there_are_three_numbered_continuations_after_the_text(any_talk: T
         assert set(choice) == {"text", "logprob", "finish_reason"}
         assert choice["logprob"] < 0
         assert choice["finish_reason"] in {"stop", "length"}
-    assert [button.label for button in card.buttons] == ["1", "2", "3", "more", "longer", "again"]
+    assert [button.label for button in card.buttons] == ["1", "2", "3", "More", "Longer", "Again"]
 
 
 @pytest.mark.parametrize("options", ["", "--n 1 ", "--n 5 ", "--top_k 0 --temperature 1.5 --repetition_penalty 1 "])

@@ -28,4 +28,5 @@ class Conversation:
 
     def say(self, text: str, stopper: Stopper) -> AsyncIterator[Card]:
         """Send `text` and return the snapshots of the answer."""
-        return self.bot.answer(Message(uuid.uuid4().hex, self.scope, self.author, text), stopper)
+        message = Message(uuid.uuid4().hex, self.scope, self.author, text)
+        return self.bot.answer(message, stopper, types_actions=True)

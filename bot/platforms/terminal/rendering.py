@@ -109,8 +109,9 @@ def render_card(card: Card, *, is_colored: bool) -> StyleAndTextTuples:
         fragments += render_block(block, is_colored=is_colored)
     if card.file is not None:
         fragments.append(("", card.file.text.rstrip("\n") + "\n"))
-    if card.buttons and is_colored:
-        fragments.append((QUIET_STYLE, "type " + " · ".join(button.label for button in card.buttons) + "\n"))
+    # A completion's buttons have words that can be typed; other cards have commands for what theirs do.
+    if card.buttons and is_colored and card.data.get("command") == "complete":
+        fragments.append((QUIET_STYLE, "type " + " · ".join(button.action for button in card.buttons) + "\n"))
     return fragments
 
 

@@ -1,0 +1,180 @@
+"""What a click on a card's button does: whose card it is, whether it still stands so, and what follows."""
+
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from typing import Final
+
+from bot.chat import NOT_LATEST, REPLY_CARD, reply_card
+from bot.commands import completing, prompting
+from bot.commands.asked import load_asked
+from bot.commands.declaring import Cards, Request, TextSource
+from bot.commands.explaining import explain
+from bot.commands.requesting import message_of, read_request
+from bot.commands.services import Services
+from bot.core.cards import Button
+from bot.core.history import HistoryMessage
+from bot.core.messages import Click, Message, Scope
+from bot.core.safe_text import clean_name
+from bot.core.stopping import Stopper
+from bot.engine.work import Asker
+from bot.errors import FewshotError, RequestError
+from bot.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
+from bot.store.cards import OpenCard
+from bot.store.replies import StoredReply
+
+MOVED_ON: Final = "That card has moved on."
+GONE: Final = "That card is gone: it has expired, or what it was about was deleted."
+NOT_ASKER: Final = "Only who asked that, or a moderator, can change the answer; Why is for everyone."
+
+Act = Callable[[Click, OpenCard, Stopper], Cards]
+
+
+class Clicks:
+    """Answers clicks on the bot's cards."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        # Completions that are being written on: a second click at the same revision is one too many.
+        self._busy: set[str] = set()
+
+    async def answer(self, click: Click, stopper: Stopper) -> tuple[str, Cards]:
+        """Return the name of the command that the clicked card belongs to, and what the click leads to.
+
+        Raises RequestError where there is no such card.
+        """
+        store = self._services.store
+        if click.card_id.startswith(REPLY_CARD):
+            reply = await store.get_reply(click.scope, click.card_id.removeprefix(REPLY_CARD))
+            if reply is None:
+                raise RequestError("That answer is gone.")
+            return reply.provenance.command, self._act_on_reply(click, reply, stopper)
+        card = await store.get_open_card(click.scope, click.card_id)
+        if card is None:
+            raise RequestError(GONE)
+        if card.kind == COMMAND_CARD:
+            return str(card.state["command"]), self._open(click, card, stopper)
+        acts: Mapping[str, tuple[str, Act]] = {COMPLETION_CARD: ("complete", self._complete)}
+        if card.kind not in acts:
+            raise RequestError(GONE)
+        name, act = acts[card.kind]
+        return name, act(click, card, stopper)
+
+    async def _complete(self, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
+        """Act on a completion: its owner alone, and only as it stands."""
+        services = self._services
+        await self._check_owner(click, card, "complete")
+        await self._check_kept(click)
+        if card.id in self._busy or not completing.is_action(click.action):
+            raise RequestError(MOVED_ON)
+        self._busy.add(card.id)
+        try:
+            # Read again now that nobody else writes it.
+            current = await services.store.get_open_card(click.scope, card.id)
+            if current is None:
+                raise RequestError(GONE)
+            if current.revision != click.revision:
+                raise RequestError(MOVED_ON)
+            tree = CompletionTree.from_dict(current.state)
+            request = await self._asked_again(click, tree, stopper)
+            has_begun = False
+            try:
+                async with aclosing(completing.answer_action(request, current, tree, click.action)) as cards:
+                    async for snapshot in cards:
+                        has_begun = True
+                        yield snapshot
+            except FewshotError as e:
+                if not has_begun:
+                    raise
+                # The visible card has been written over by snapshots.
+                yield completing.show_again(request, current, tree, str(e))
+        finally:
+            self._busy.discard(card.id)
+
+    async def _asked_again(self, click: Click, tree: CompletionTree, stopper: Stopper) -> Request:
+        services = self._services
+        source = TextSource(tree.message_id, is_command_line=tree.is_command_line)
+        asked = await load_asked(services.store, click.scope, source, services.command_prefix, services.commands)
+        if asked is None:
+            raise RequestError(completing.TEXT_GONE)
+        message = Message(tree.request_id, click.scope, click.author, click.action, reach=click.reach)
+        return Request(services, stopper, message, services.commands["complete"], {}, {}, *asked)
+
+    async def _open(self, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
+        """Run the private or form command that waits behind an Open button."""
+        services = self._services
+        name = str(card.state["command"])
+        await self._check_owner(click, card, name)
+        stored = await self._load_message(click.scope, card.source_message_id)
+        if stored is None:
+            raise RequestError(GONE)
+        message = message_of(stored, click.scope, click.author, click.reach)
+        request = await read_request(services, message, stopper, has_buttons=True)
+        if request.command.name != name:
+            raise RequestError("That message was edited into another command; send it anew.")
+        async with aclosing(request.command.answer(request)) as cards:
+            async for snapshot in cards:
+                yield snapshot
+
+    async def _act_on_reply(self, click: Click, reply: StoredReply, stopper: Stopper) -> Cards:
+        """Explain a stored answer, write it anew, or write it on."""
+        if click.action == "why":
+            yield await explain(self._services, reply)
+            return
+        asked = await self._load_message(click.scope, reply.message.reply_to)
+        if asked is None:
+            raise RequestError("The message that this answered is gone, so the answer stays as it is.")
+        if asked.author_id != click.author.id and not click.author.is_moderator:
+            raise RequestError(NOT_ASKER)
+        await self._check_kept(click)
+        if reply.provenance.command == "chat" and click.action in ("again", "continue"):
+            asker = Asker(click.scope, (click.scope.platform, click.author.id))
+            goes_on = click.action == "continue"
+            cards = self._services.chat.rewrite(asked, reply.message.id, asker, click.scope, stopper, goes_on=goes_on)
+        elif reply.provenance.command == "prompt run" and click.action == "again":
+            cards = self._run_again(click, reply, asked, stopper)
+        else:
+            raise RequestError(MOVED_ON)
+        has_begun = False
+        try:
+            async with aclosing(cards):
+                async for snapshot in cards:
+                    has_begun = True
+                    yield snapshot
+        except FewshotError as e:
+            if not has_begun:
+                raise
+            buttons = None if reply.provenance.command == "chat" else (Button("again", "Again"), Button("why", "Why"))
+            yield reply_card(reply, notice=str(e), buttons=buttons)
+
+    async def _run_again(self, click: Click, reply: StoredReply, asked: HistoryMessage, stopper: Stopper) -> Cards:
+        services = self._services
+        latest = await services.store.last_reply(click.scope)
+        if latest is None or latest.message.id != reply.message.id:
+            raise RequestError(NOT_LATEST)
+        message = message_of(asked, click.scope, click.author, click.reach)
+        request = await read_request(services, message, stopper, has_buttons=True)
+        if request.command.name != "prompt run":
+            raise RequestError("The message that this answered is another one now, so the answer stays as it is.")
+        async with aclosing(prompting.run_template(request, replaces=reply)) as cards:
+            async for snapshot in cards:
+                yield snapshot
+
+    async def _check_owner(self, click: Click, card: OpenCard, command: str) -> None:
+        if card.owner_id == click.author.id:
+            return
+        source = await self._load_message(click.scope, card.source_message_id)
+        # Who asked about another one's message is not named by it.
+        whose = "somebody else"
+        if source is not None and source.author_id == card.owner_id:
+            whose = clean_name(source.author_name)
+        raise RequestError(f"That card is {whose}'s; ask for your own with {command}.")
+
+    async def _check_kept(self, click: Click) -> None:
+        if await self._services.store.is_opted_out(click.scope.platform, click.author.id):
+            raise RequestError(f"You asked not to be read; {self._services.command_prefix}privacy --read on ends that.")
+
+    async def _load_message(self, scope: Scope, message_id: str | None) -> HistoryMessage | None:
+        if message_id is None:
+            return None
+        found = await self._services.store.load_messages(scope, [message_id])
+        return found[0] if found else None

@@ -1,0 +1,109 @@
+"""From a message to a request: what may come in, which command it names, and what that is asked about."""
+
+import time
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Final
+
+from bot.commands.asked import load_asked, own_text
+from bot.commands.command_line import parse_command_line
+from bot.commands.declaring import Request, TextSource
+from bot.commands.services import Services
+from bot.core.history import HistoryMessage
+from bot.core.messages import Author, Message, Reach, Scope
+from bot.core.safe_text import clean_history_text, replace_lone_surrogates
+from bot.core.stopping import Stopper
+from bot.errors import RequestError
+from bot.store.channel_settings import DIRECT_MESSAGES
+
+MAX_TEXT_BYTES: Final = 256 * 1024
+_MINUTE_S: Final = 60.0
+
+
+def check_message(message: Message) -> Message:
+    """Return `message` as it may be stored. Raises RequestError where it is too long or says nothing."""
+    text = replace_lone_surrogates(message.text)
+    attachment = None if message.attachment is None else replace_lone_surrogates(message.attachment)
+    for part in (text, attachment or ""):
+        num_bytes = len(part.encode())
+        if num_bytes > MAX_TEXT_BYTES:
+            raise RequestError(f"That text has {num_bytes:,} bytes; at most {MAX_TEXT_BYTES:,} are read. Shorten it.")
+    # Invisible characters alone say nothing either: the model would answer what was said before.
+    if not clean_history_text(text + (attachment or "")).strip():
+        raise RequestError("That message is empty; say something, or ask for help.")
+    return replace(message, text=text, attachment=attachment)
+
+
+def is_command_line(text: str, prefix: str) -> bool:
+    """Say whether `text` is meant as a command."""
+    return text.startswith(prefix) and text[len(prefix) :][:1].isalpha()
+
+
+def message_of(stored: HistoryMessage, scope: Scope, author: Author, reach: Reach) -> Message:
+    """Return a stored message as if `author` said it now."""
+    return Message(
+        stored.id,
+        scope,
+        author,
+        stored.text,
+        reply_to=stored.reply_to,
+        attachment=stored.attachment,
+        created_at_utc=stored.created_at_utc,
+        reach=reach,
+    )
+
+
+async def read_request(
+    services: Services, message: Message, stopper: Stopper, *, has_buttons: bool, is_kept: bool = True
+) -> Request:
+    """Return what the command line in `message` asks for. Raises RequestError, one sentence."""
+    prefix = services.command_prefix
+    line = parse_command_line(message.text[len(prefix) :], services.commands)
+    command = line.command
+    if command.who == "moderators" and not message.author.is_moderator:
+        raise RequestError(f"{command.name} is for moderators.")
+    text, source = own_text(line, message.attachment), TextSource(message.id)
+    if command.text == "required" and not text.strip():
+        text, source = await _replied_text(services, message) or (text, source)
+    if command.text == "required" and not text.strip():
+        raise RequestError(f"{command.text_name} is missing: {prefix}{command.usage}")
+    return Request(
+        services, stopper, message, command, line.arguments, line.options, text, source, has_buttons, is_kept
+    )
+
+
+async def _replied_text(services: Services, message: Message) -> tuple[str, TextSource] | None:
+    """Return the words of the message that a command without a text replies to."""
+    if message.reply_to is None:
+        return None
+    source = TextSource(message.reply_to, is_command_line=False)
+    return await load_asked(services.store, message.scope, source, services.command_prefix, services.commands)
+
+
+class Quotas:
+    """How often each person has asked in the last minute, in memory."""
+
+    def __init__(self) -> None:
+        self._asked: dict[Hashable, deque[float]] = {}
+
+    async def count(self, services: Services, scope: Scope, author: Author) -> None:
+        """Count a request. Raises RequestError above what the server allows one person; moderators are not counted."""
+        if author.is_moderator and scope.server != DIRECT_MESSAGES:
+            return
+        now = time.monotonic()
+        asked = self._asked.setdefault((scope.platform, scope.server, author.id), deque())
+        while asked and asked[0] <= now - _MINUTE_S:
+            asked.popleft()
+        most = int((await services.settings_in(scope))["quota_per_minute"])
+        if len(asked) >= most:
+            wait_s = int(asked[len(asked) - most] + _MINUTE_S - now) + 1
+            raise RequestError(f"You have asked {most} times within a minute; ask again in {wait_s} s.")
+        asked.append(now)
+        self._forget_idle(now)
+
+    def _forget_idle(self, now: float) -> None:
+        if len(self._asked) > 1000:
+            idle = [key for key, asked in self._asked.items() if not asked or asked[-1] <= now - _MINUTE_S]
+            for key in idle:
+                del self._asked[key]

@@ -1,0 +1,45 @@
+"""Values that fit what is being typed into an option of a command: from memory, never from the model."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from bot.commands.services import Services
+
+MAX_SUGGESTIONS: Final = 25
+
+
+def suggest_values(services: Services, command_name: str, option_name: str, typed: str) -> tuple[str, ...]:
+    """Return at most 25 values for the option or leading word `option_name` of the command, the likeliest first."""
+    return ranked(typed, _values(services, command_name, option_name.casefold()))
+
+
+def _values(services: Services, command_name: str, name: str) -> Sequence[str]:
+    command = services.commands.get(command_name)
+    if command is None:
+        return ()
+    if command_name == "help":
+        return tuple(dict.fromkeys((*services.commands, *(one.split()[0] for one in services.commands))))
+    if command_name == "settings" and name == "name":
+        return tuple(services.channel_settings)
+    if command_name == "settings" and name == "value":
+        named = (setting.choices for setting in services.channel_settings.values())
+        return tuple(dict.fromkeys((*(choice for choices in named for choice in choices), "default")))
+    for option in command.options:
+        if option.name == name and option.choices:
+            return option.choices
+    if command_name.startswith("prompt ") and name in ("name", "template"):
+        templates = services.templates
+        return tuple(one.name for one in templates if one.kind != "chat" or command_name == "prompt show")
+    return ()
+
+
+def ranked(typed: str, values: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `values` that begin with what was typed, then those that hold it, then similar ones."""
+    typed = typed.strip().casefold()[:64]
+    folded = {value.casefold(): value for value in values}
+    found = [value for value in folded if value.startswith(typed)]
+    if typed:
+        found += [value for value in folded if typed in value]
+        found += difflib.get_close_matches(typed, folded, n=MAX_SUGGESTIONS, cutoff=0.5)
+    return tuple(folded[value] for value in dict.fromkeys(found))[:MAX_SUGGESTIONS]

@@ -1,0 +1,298 @@
+"""Buttons on the bot's cards: whose they are, as of when, and what they do to the answer and the history."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bot.commands.clicking import GONE, MOVED_ON, NOT_ASKER
+from bot.core.cards import Card
+from bot.core.messages import now_utc
+from bot.errors import GenerationError
+from tests.bots import HERE, PROMPTS, ScriptedEngine, Talk, open_scripted_bot, open_tiny_bot
+
+OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
+ASK = "!complete --seed 3 --max_new_tokens 6 "
+
+
+def texts(card: Card) -> list[str]:
+    return [choice["text"] for choice in card.data["choices"]]
+
+
+async def offered(talk: Talk, text: str = "The cat sat", **how: Any) -> Card:
+    """Return the card of a completion on a platform with buttons."""
+    return await talk.card(ASK + text, types_actions=False, reach="public", **how)
+
+
+async def said(talk: Talk, text: str, **how: Any) -> Card:
+    """Return the card of a chat answer on a platform with buttons."""
+    return await talk.card(text, types_actions=False, reach="public", **how)
+
+
+async def test_clicks_do_what_typed_words_do(any_talk: Talk) -> None:
+    card = await offered(any_talk)
+    assert [button.label for button in card.buttons] == ["1", "2", "3", "More", "Longer", "Again"]
+    assert card.revision == 1
+    assert card.answers == "public"
+    taken = await any_talk.click(card, "2")
+    assert taken.data["prompt"] == "The cat sat" + texts(card)[1]
+    assert (taken.open_card_id, taken.revision) == (card.open_card_id, 2)
+    more = await any_talk.click(taken, "more")
+    assert len(texts(more)) == 6
+    longer = await any_talk.click(more, "longer")
+    assert [button.label for button in longer.buttons][-4:] == ["More", "Longer", "Undo", "Again"]
+    back = longer
+    for _ in range(3):
+        back = await any_talk.click(back, "undo")
+    assert texts(back) == texts(card)
+    assert await any_talk.click_refusal(back, "undo") == "There is nothing to undo here."
+    assert texts(await any_talk.click(back, "1")), "a refusal leaves the card as it was"
+
+
+async def test_every_step_can_be_explained(any_talk: Talk) -> None:
+    card = await offered(any_talk)
+    taken = await any_talk.click(card, "1")
+    assert card.reply_id != taken.reply_id
+    for shown in (card, taken):
+        why = await any_talk.ask("!why", reply_to=shown.reply_id)
+        assert why["prompt"] == shown.data["prompt"]
+        assert why["is_exact"]
+
+
+async def test_a_completion_is_its_owner_s_alone(talk: Talk) -> None:
+    card = await offered(talk)
+    sentence = "That card is Ann's; ask for your own with complete."
+    assert await talk.click_refusal(card, "1", who="Bob") == sentence
+    assert await talk.click_refusal(card, "1", who="Bob", is_moderator=True) == sentence
+    assert (await talk.click(card, "1")).revision == 2
+
+
+async def test_the_author_of_a_message_that_was_continued_is_not_taken_for_the_owner(talk: Talk) -> None:
+    await talk.ask("The cat sat", who="Bob")
+    card = await offered(talk, "", reply_to=talk.message_ids[0])
+    sentence = "That card is somebody else's; ask for your own with complete."
+    assert await talk.click_refusal(card, "1", who="Bob") == sentence
+    assert (await talk.click(card, "1")).data["input"] == "The cat sat"
+
+
+async def test_a_click_on_an_older_card_does_nothing(talk: Talk) -> None:
+    card = await offered(talk)
+    taken = await talk.click(card, "1")
+    num_stored = await talk.num_stored()
+    assert await talk.click_refusal(card, "2") == MOVED_ON
+    assert await talk.click_refusal(replace(taken, revision=9), "2") == MOVED_ON
+    assert await talk.click_refusal(taken, "nonsense") == MOVED_ON
+    assert await talk.num_stored() == num_stored
+    assert texts(await talk.click(taken, "undo")) == texts(card)
+
+
+async def test_of_clicks_at_the_same_time_one_counts(talk: Talk) -> None:
+    card = await offered(talk)
+    results = await asyncio.gather(*(talk.click(card, action) for action in ("1", "2", "more", "longer")))
+    assert sorted(result.error or "" for result in results) == ["", MOVED_ON, MOVED_ON, MOVED_ON]
+    (done,) = (result for result in results if result.error is None)
+    assert done.revision == 2
+    assert (await talk.click(done, "undo")).data["choices"] == card.data["choices"]
+
+
+async def test_cards_work_after_a_restart_and_years_later(open_tiny: OpenTiny, monkeypatch: Any) -> None:
+    async with open_tiny() as talk:
+        card = await offered(talk)
+        kept = await talk.store.get_open_card(HERE, card.open_card_id or "")
+        assert kept is not None
+        assert kept.expires_at_utc.year - now_utc().year >= 9
+    async with open_tiny() as talk:
+        assert (await talk.click(card, "1")).revision == 2
+
+
+async def test_a_card_is_gone_with_its_text_and_elsewhere(talk: Talk) -> None:
+    card = await offered(talk)
+    assert await talk.click_refusal(card, "1", scope=replace(HERE, server="work")) == GONE
+    await talk.bot.deleted("terminal", [talk.message_ids[-1]])
+    assert await talk.click_refusal(card, "1") == GONE
+    assert await talk.click_refusal(replace(card, open_card_id="reply-nothing"), "why") == "That answer is gone."
+
+
+async def test_numbers_are_chat_where_there_are_buttons_and_close_no_card(talk: Talk) -> None:
+    card = await offered(talk)
+    assert (await said(talk, "1")).data["command"] == "chat"
+    assert (await talk.click(card, "1")).revision == 2
+
+
+async def test_what_fails_half_way_gives_the_card_back(tmp_path: Path) -> None:
+    engine = ScriptedEngine([" on the mat."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        card = await talk.card("!complete --n 1 The cat", types_actions=False)
+        taken = await talk.click(card, "1")
+        engine.scripts = [GenerationError("The model broke.")]
+        assert await talk.click_refusal(taken, "longer") == "The model broke."
+        engine.scripts = [(" It purrs.", GenerationError("The model broke."))]
+        failed = await talk.click(taken, "longer")
+        assert failed.error is None
+        assert texts(failed) == texts(taken)
+        assert (failed.buttons, failed.revision) == (taken.buttons, taken.revision)
+        assert "The model broke." in [getattr(block, "text", "") for block in failed.blocks]
+
+
+async def test_a_chat_answer_has_its_buttons(any_talk: Talk) -> None:
+    card = await said(any_talk, "Hello")
+    assert [button.label for button in card.buttons] == ["Again", "Continue", "Why"]
+    assert card.open_card_id == f"reply-{card.reply_id}"
+    assert card.revision == 0
+
+
+async def test_why_is_for_everyone_and_private(any_talk: Talk) -> None:
+    card = await said(any_talk, "My cat is called Zorp.")
+    why = await any_talk.click(card, "why", who="Bob")
+    assert why.answers == "private"
+    assert "Zorp" in why.data["prompt"]
+    assert why.data["is_exact"]
+    assert why.data["answer"] == card.data["text"]
+
+
+async def test_again_writes_another_answer_in_the_same_place(any_talk: Talk) -> None:
+    await said(any_talk, "My cat is called Zorp.")
+    first = await said(any_talk, "Hello")
+    before = (await any_talk.click(first, "why")).data
+    num_stored = await any_talk.num_stored()
+    second = await any_talk.click(first, "again")
+    assert second.error is None
+    assert second.data["text"] != first.data["text"]
+    assert second.data["seed"] != first.data["seed"]
+    assert (second.reply_id, second.open_card_id) == (first.reply_id, first.open_card_id)
+    assert await any_talk.num_stored() == num_stored
+    why = (await any_talk.click(second, "why")).data
+    assert why["prompt"] == before["prompt"]
+    assert why["is_exact"]
+    assert why["answer"] == second.data["text"]
+    await said(any_talk, "And?")
+    prompt = (await any_talk.why())["prompt"]
+    assert first.data["text"] not in prompt
+    assert " ".join(second.data["text"].split()) in " ".join(prompt.split())
+
+
+async def test_continue_goes_on_where_the_answer_stopped(any_talk: Talk) -> None:
+    await said(any_talk, "Tell me a story")
+    first = await said(any_talk, "Go on")
+    before = (await any_talk.click(first, "why")).data["prompt"]
+    longer = await any_talk.click(first, "continue")
+    assert longer.error is None, longer.error
+    assert longer.data["text"].startswith(first.data["text"])
+    assert len(longer.data["text"]) > len(first.data["text"])
+    assert longer.reply_id == first.reply_id
+    why = (await any_talk.click(longer, "why")).data
+    assert why["prompt"].startswith(before)
+    assert why["prompt"].endswith(first.data["text"])
+    assert why["is_exact"]
+    assert why["answer"] == longer.data["text"]
+    longest = await any_talk.click(longer, "continue")
+    assert longest.data["text"].startswith(longer.data["text"])
+    assert (await any_talk.click(longest, "why")).data["is_exact"]
+
+
+async def test_again_and_continue_are_for_who_asked_and_for_moderators(talk: Talk) -> None:
+    card = await said(talk, "Hello", is_moderator=False)
+    for action in ("again", "continue"):
+        assert await talk.click_refusal(card, action, who="Bob") == NOT_ASKER
+        assert (await talk.click(card, action, who="Mia", is_moderator=True)).error is None
+        assert (await talk.click(card, action)).error is None
+
+
+async def test_only_the_latest_answer_is_changed(talk: Talk) -> None:
+    sentence = "That is not the latest answer here any more, so it stays as it is."
+    first = await said(talk, "Hello")
+    await said(talk, "Well?")
+    for action in ("again", "continue"):
+        assert await talk.click_refusal(first, action) == sentence
+    latest = await said(talk, "So?")
+    await talk.ask("!fresh")
+    assert await talk.click_refusal(latest, "again") == sentence
+    assert (await talk.click(latest, "why")).data["is_exact"]
+
+
+async def test_what_was_answered_may_be_gone(talk: Talk) -> None:
+    card = await said(talk, "Hello")
+    await talk.bot.deleted("terminal", [talk.message_ids[-1]])
+    assert "is gone" in await talk.click_refusal(card, "again")
+
+
+async def test_options_that_always_give_the_same_have_no_other_answer(
+    tmp_path: Path, roomy_model: Callable[[str], Path]
+) -> None:
+    prompts = {**PROMPTS, "chat": PROMPTS["chat"].replace("seed = 5", "temperature = 0")}
+    async with open_tiny_bot(roomy_model("gpt2"), tmp_path, prompts=prompts) as talk:
+        card = await said(talk, "Hello")
+        assert await talk.click_refusal(card, "again") == (
+            "These options always give the same answer, so there is no other one to write."
+        )
+
+
+async def test_a_failed_rewrite_leaves_the_answer_as_it_was(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["Good morning."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        card = await said(talk, "Hello")
+        engine.scripts = [GenerationError("The model broke.")]
+        assert await talk.click_refusal(card, "again") == "The model broke."
+        engine.scripts = [("Good day to", GenerationError("The model broke."))]
+        failed = await talk.click(card, "again")
+        assert (failed.data["text"], failed.buttons) == ("Good morning.", card.buttons)
+        assert "The model broke." in [getattr(block, "text", "") for block in failed.blocks]
+        engine.scripts = [""]
+        assert await talk.click_refusal(card, "continue") == "The model has nothing to add to that."
+        assert (await talk.click(card, "why")).data["answer"] == "Good morning."
+        engine.scripts = [" And good night."]
+        assert (await talk.click(card, "continue")).data["text"] == "Good morning. And good night."
+
+
+async def test_a_template_s_answer_is_written_again_and_explained(any_talk: Talk) -> None:
+    card = await said(any_talk, "!prompt translate-en-fr --n 2 --seed 4 the dog")
+    assert [button.label for button in card.buttons] == ["Again", "Why"]
+    again = await any_talk.click(card, "again")
+    assert again.data["seed"] == 5
+    assert again.reply_id == card.reply_id
+    assert [choice["text"] for choice in again.data["choices"]] != [c["text"] for c in card.data["choices"]]
+    why = await any_talk.click(again, "why", who="Bob")
+    assert why.data["is_exact"]
+    assert why.data["answer"] == "\n".join(choice["text"] for choice in again.data["choices"])
+    assert await any_talk.click_refusal(again, "continue") == MOVED_ON
+    assert await any_talk.click_refusal(again, "again", who="Bob") == NOT_ASKER
+    await said(any_talk, "!prompt story x")
+    assert "latest" in await any_talk.click_refusal(again, "again")
+
+
+async def test_a_label_is_explained_and_nothing_else(any_talk: Talk) -> None:
+    card = await said(any_talk, "!prompt sentiment I love it")
+    assert [button.label for button in card.buttons] == ["Why"]
+    why = await any_talk.click(card, "why")
+    assert why.data["prompt"].endswith("I love it ->")
+    assert why.data["is_exact"]
+    assert (why.data["answer"], why.data["template"]) == (card.data["label"], "sentiment")
+    assert await any_talk.why() == why.data | {"command": "why"}
+    assert "always give the same" in await any_talk.click_refusal(card, "again")
+
+
+async def test_a_private_command_waits_behind_a_button_where_all_would_see_it(talk: Talk) -> None:
+    await said(talk, "Hello")
+    card = await talk.card("!why", types_actions=False, reach="public")
+    assert card.answers == "public"
+    assert [button.label for button in card.buttons] == ["Open"]
+    assert "prompt" not in card.data
+    assert await talk.click_refusal(card, "open", who="Bob") == "That card is Ann's; ask for your own with why."
+    for _ in range(2):
+        opened = await talk.click(card, "open")
+        assert opened.answers == "private"
+        assert opened.data["command"] == "why"
+        assert opened.data["is_exact"]
+    for reach in ("private", "form"):
+        assert (await talk.card("!why", types_actions=False, reach=reach)).data["is_exact"]
+    await talk.bot.deleted("terminal", [talk.message_ids[-3]])
+    assert await talk.click_refusal(card, "open") == GONE
+
+
+async def test_an_edited_command_does_not_open_as_another_one(talk: Talk) -> None:
+    await said(talk, "Hello")
+    card = await talk.card("!why", types_actions=False, reach="public")
+    await talk.store.edit_message("terminal", talk.message_ids[-1], "!stats")
+    assert "edited" in await talk.click_refusal(card, "open")
