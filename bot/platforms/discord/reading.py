@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any, Final
 
 import discord
@@ -62,6 +63,17 @@ def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[
         created_at_utc=message.created_at,
         reach="private" if server_id is None else "public",
     )
+
+
+def read_target(message: discord.Message, me: discord.abc.User, scope: Scope) -> Message | None:
+    """Return the message in whose menu a command was chosen in `scope`; None for one of the bot's own.
+
+    Its words are what is asked about: they are not prepared for a conversation.
+    """
+    if message.author.id == me.id:
+        return None
+    read = _read(message, me, (), "")
+    return replace(read, scope=scope, text=message.content, is_addressed=False)
 
 
 def read_edit(

@@ -1,11 +1,18 @@
 """The card that the bot posts once when it joins a server: what it can do, what it lacks, what it keeps."""
 
+import logging
 from typing import Final
 
 import discord
 
+from bot.commands.dispatch import Bot
 from bot.core.cards import Card, Text
+from bot.errors import FewshotError
+from bot.platforms.discord.rendering import render
+from bot.platforms.discord.sender import Sender
 from bot.platforms.discord.starting import NEEDED_PERMISSIONS
+
+logger = logging.getLogger(__name__)
 
 _NAMES: Final = {
     "view_channel": "View Channel",
@@ -59,6 +66,25 @@ def welcome_card(
         texts.append(Text(f"I read only messages that mention me; {prefix}commands and the like are off."))
     texts.append(Text(model_line, is_quiet=True))
     return Card(blocks=tuple(texts))
+
+
+async def post_welcome(guild: discord.Guild, bot: Bot, sender: Sender, *, has_content: bool) -> None:
+    """Post the card where the bot may write; the server's owner sees nothing where it may not write anywhere."""
+    place = find_place(guild)
+    if place is None:
+        return
+    card = welcome_card(
+        bot_name=bot.name,
+        model_line=bot.model_line,
+        prefix=bot.command_prefix,
+        has_content=has_content,
+        missing=missing_permissions(place.permissions_for(guild.me)),
+        retention_days=bot.retention_days,
+    )
+    try:
+        await sender.send(place, render(card), request_id=f"hello-{guild.id}")
+    except FewshotError as e:
+        logger.warning("the card about the bot could not be posted in server %s: %s", guild.id, e)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -1,0 +1,178 @@
+"""The requests that are being answered now: begun, stopped, begun anew after an edit, finished before the end."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from bot.commands.dispatch import Bot
+from bot.core.cards import Card
+from bot.core.messages import Author, Message
+from bot.core.stopping import Stopper
+from bot.delivery import Delivery, Outcome
+from bot.errors import FewshotError
+from bot.platforms.discord.streaming import Outlet, deliver
+
+logger = logging.getLogger(__name__)
+
+# A message that was refused and is edited within this time is answered anew: who mistyped an option mends it there.
+_MENDABLE: Final = 256
+
+Cards = AsyncGenerator[Card]
+Answer = Callable[[Message, Stopper], Cards]
+After = Callable[[Message, Card], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Running:
+    message: Message
+    outlet: Outlet
+    is_kept: bool
+    outcome: Outcome | None = None
+    stopper: Stopper = field(default_factory=Stopper)
+    task: "asyncio.Task[None] | None" = None
+
+
+def answer_with(card: Card) -> Answer:
+    """Return an answer that is this one card."""
+
+    async def answer(message: Message, stopper: Stopper) -> Cards:
+        yield card
+
+    return answer
+
+
+class Answering:
+    """All requests being answered, by the id of the message that asked.
+
+    `after` gets each final card, to do what is beyond showing it.
+    """
+
+    def __init__(self, bot: Bot, delivery: Delivery, after: After) -> None:
+        self._bot = bot
+        self._delivery = delivery
+        self._after = after
+        self._running: dict[str, _Running] = {}
+        self._refused: dict[str, Outlet] = {}
+        self._is_draining = False
+
+    @property
+    def num_running(self) -> int:
+        """Return how many requests are being answered."""
+        return len(self._running)
+
+    def begin(
+        self,
+        message: Message,
+        outlet: Outlet,
+        *,
+        is_kept: bool = True,
+        answer: Answer | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:
+        """Answer `message` in the background; `is_kept` says that the delivery knows it as accepted.
+
+        `outcome` is what it ends in, None where the answer says.
+        """
+        running = _Running(message, outlet, is_kept, outcome)
+        self._running[message.id] = running
+        running.task = asyncio.create_task(self._run(running, answer or self._bot.answer), name=f"answer {message.id}")
+
+    def stop(self, message_id: str, author: Author) -> str | None:
+        """End an answer that is being written; return None, or the sentence for who may not or comes too late."""
+        running = self._running.get(message_id)
+        if running is None:
+            return "That answer is finished already."
+        if author.id != running.message.author.id and not author.is_moderator:
+            return "Only who asked, or a moderator, can stop that answer."
+        running.stopper.stop()
+        return None
+
+    async def edited(self, message: Message) -> bool:
+        """Answer an edited message anew, in the same place, where its answer is being written or was a refusal.
+
+        Return whether that is so.
+        """
+        running = self._running.get(message.id)
+        if running is not None:
+            if running.message.text == message.text:
+                return True
+            outlet, is_kept = running.outlet, running.is_kept
+            await self._end(running)
+        elif message.id in self._refused:
+            outlet, is_kept = self._refused.pop(message.id), False
+        else:
+            return False
+        # What was stored of the first answer, if the edit came right after that, must not stand beside the new one.
+        await self._delivery.discard_reply(message.id)
+        original = running.message if running else message
+        attachment = message.attachment or original.attachment
+        self.begin(replace(message, attachment=attachment), outlet, is_kept=is_kept)
+        return True
+
+    async def withdrawn(self, message_id: str) -> None:
+        """End the answer to a message that was deleted, and take away what is visible of it."""
+        self._refused.pop(message_id, None)
+        running = self._running.get(message_id)
+        if running is not None:
+            await self._end(running)
+            await running.outlet.remove()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Let running answers finish; what is not done by then is cancelled and goes on after the restart."""
+        self._is_draining = True
+        tasks = [running.task for running in self._running.values() if running.task]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _end(self, running: _Running) -> None:
+        """Cancel an answer and wait for it to be over."""
+        running.stopper.stop()
+        if running.task:
+            running.task.cancel()
+            await asyncio.gather(running.task, return_exceptions=True)
+
+    async def _run(self, running: _Running, answer: Answer) -> None:
+        message = running.message
+        try:
+            outcome = await self._deliver(running, answer)
+            if running.is_kept:
+                await self._delivery.finish(message.id, outcome)
+        except FewshotError as e:
+            logger.warning("an answer in channel %s can't be kept: %s", message.scope.channel, e)
+        except Exception:
+            logger.exception("answering in channel %s failed", message.scope.channel)
+        finally:
+            if self._running.get(message.id) is running:
+                del self._running[message.id]
+
+    async def _deliver(self, running: _Running, answer: Answer) -> Outcome:
+        message = running.message
+        if running.is_kept:
+            await self._delivery.begin(message.id)
+
+        async def note_sent(sent_id: str, position: int) -> None:
+            await self._delivery.note_sent(message.id, sent_id, position)
+
+        delivered = await deliver(
+            answer(await self._delivery.resolve(message), running.stopper),
+            running.outlet,
+            stop_id=message.id,
+            on_sent=note_sent,
+        )
+        card = delivered.card
+        if card is None or not delivered.is_shown:
+            return "refused"
+        await self._after(message, card)
+        if running.outcome is not None:
+            return running.outcome
+        if card.error is None:
+            return "cancelled" if running.stopper.is_stopped else "answered"
+        self._refused[message.id] = running.outlet
+        while len(self._refused) > _MENDABLE:
+            del self._refused[next(iter(self._refused))]
+        return "refused"

@@ -1,0 +1,281 @@
+"""The client that Discord's events come to: it knows who deals with each, and nothing else."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import aiohttp
+import discord
+from discord.ext import commands
+from yarl import URL
+
+from bot.commands.dispatch import COMMANDS, Bot
+from bot.core.cards import Card
+from bot.core.messages import Author, Message, Scope
+from bot.delivery import Delivery
+from bot.errors import FewshotError, Unavailable
+from bot.platforms.discord.answering import Answering
+from bot.platforms.discord.attachments import CDN_ORIGINS
+from bot.platforms.discord.command_tree import CommandTree, add_commands, sync_if_changed
+from bot.platforms.discord.forms import read_submission
+from bot.platforms.discord.intake import Intake
+from bot.platforms.discord.interactions import Interactions
+from bot.platforms.discord.invalid_answers import InvalidAnswers
+from bot.platforms.discord.items import CardButton, CardSelect, StopButton
+from bot.platforms.discord.outlets import ChannelOutlet
+from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM
+from bot.platforms.discord.rendering import render
+from bot.platforms.discord.sender import Sender
+from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application
+from bot.platforms.discord.unfinished import Unfinished
+from bot.platforms.discord.welcome import find_place, post_welcome
+
+logger = logging.getLogger(__name__)
+
+_TREE_HASH: Final = "discord_command_tree"
+
+
+def _intents(application: Application) -> discord.Intents:
+    intents = discord.Intents.none()
+    intents.guilds = True
+    intents.guild_messages = True
+    intents.dm_messages = True
+    intents.message_content = application.has_message_content
+    return intents
+
+
+class FewshotClient(commands.AutoShardedBot):
+    """The bot's one connection to Discord; next to nothing is cached, so it stays small on large servers.
+
+    `tell` says a sentence to the operator. `forces_sync` sends the slash commands even where they are unchanged.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        delivery: Delivery,
+        application: Application,
+        *,
+        owner_ids: frozenset[str] = frozenset(),
+        api_base: str = "",
+        forces_sync: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        invalid_answers = InvalidAnswers()
+        super().__init__(
+            command_prefix=commands.when_mentioned,  # never asked: on_message is our own
+            tree_cls=CommandTree,
+            help_command=None,
+            intents=_intents(application),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            activity=discord.CustomActivity(bot.model_line),
+            http_trace=invalid_answers.trace(),
+        )
+        self._bot = bot
+        self._delivery = delivery
+        self._has_content = application.has_message_content
+        self._bot_owner_ids = owner_ids
+        self._forces_sync = forces_sync
+        self._tell = tell
+        # A test server serves its files itself.
+        self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
+        self._is_started = False
+        self.sender = Sender(on_missing_permission=self._missing_permission, invalid_answers=invalid_answers)
+        self.answering = Answering(bot, delivery, self._after)
+        self._session: aiohttp.ClientSession | None = None
+        self._intake: Intake | None = None
+        self._interactions: Interactions | None = None
+
+    async def setup_hook(self) -> None:
+        """Make buttons of earlier runs work, and send the slash commands to Discord where they changed."""
+        self.add_dynamic_items(CardButton, CardSelect, StopButton)
+        add_commands(self.tree, COMMANDS, self, command_prefix=self._bot.command_prefix, owner_ids=self._bot_owner_ids)
+        self._session = aiohttp.ClientSession()
+        known: Any = {
+            "me": self.user,
+            "session": self._session,
+            "owner_ids": self._bot_owner_ids,
+            "file_origins": self._file_origins,
+        }
+        self._intake = Intake(self._bot, self._delivery, self.answering, self._outlet_of, **known)
+        self._interactions = Interactions(self._bot, self._delivery, self.answering, self.sender, **known)
+        await self._send_commands()
+        if not self._has_content:
+            self._tell(NO_CONTENT_NOTICE)
+
+    @property
+    def intake(self) -> Intake:
+        """Return where messages go; there once the client has logged in."""
+        if self._intake is None:
+            raise RuntimeError("the client has not logged in")
+        return self._intake
+
+    @property
+    def interactions(self) -> Interactions:
+        """Return where interactions go; there once the client has logged in."""
+        if self._interactions is None:
+            raise RuntimeError("the client has not logged in")
+        return self._interactions
+
+    async def _send_commands(self) -> None:
+        async def read_hash() -> str | None:
+            return await self._delivery.recall(_TREE_HASH)
+
+        async def write_hash(value: str) -> None:
+            await self._delivery.remember(_TREE_HASH, value)
+
+        try:
+            if await sync_if_changed(self.tree, read_hash, write_hash, force=self._forces_sync):
+                logger.info("the slash commands were sent to Discord")
+        except (discord.HTTPException, OSError, TimeoutError, Unavailable) as e:
+            self._tell(
+                f"The slash commands could not be sent to Discord ({type(e).__name__}); the next start tries again."
+            )
+
+    # ---- the connection
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Note that a session begins anew, before any of its events comes."""
+        await self.intake.expect(shard_id or 0, self.shard_count or 1)
+        await super().before_identify_hook(shard_id, initial=initial)
+
+    def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
+        """Note what the watermarks must know at the moment when it happens; the rest is for discord.py."""
+        if self._intake is None:
+            pass
+        elif event == "message":
+            self._intake.saw(args[0])
+        elif event == "shard_disconnect":
+            self._intake.lost(args[0])
+        elif event == "shard_resumed":
+            self._intake.resumed(args[0])
+        super().dispatch(event, *args, **kwargs)
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """Answer what was left over from the last run, then what was said since."""
+        if not self._is_started:
+            self._is_started = True
+            self._tell(f"{self.user} is on Discord, in {len(self.guilds)} servers.")
+            for guild in self.guilds:
+                if find_place(guild) is None:
+                    self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
+            await Unfinished(self, self._bot, self._delivery, self.answering, self.sender).answer_all()
+        guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
+        ids = await self._delivery.direct_channels() if shard_id == 0 else ()
+        direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
+        await self.intake.read_back(shard_id, guilds, direct)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Take nothing new, and let running answers finish for at most `timeout_s`."""
+        self.intake.stop_taking()
+        self.interactions.stop_taking()
+        await self.answering.drain(timeout_s)
+
+    async def close(self) -> None:
+        """End the connection, and keep how far everything came."""
+        if self._intake is not None and not self.is_closed():
+            await self.drain(0)
+            await self._intake.close()
+        if self._session is not None:
+            await self._session.close()
+        await super().close()
+
+    # ---- messages
+
+    async def on_message(self, message: discord.Message, /) -> None:
+        """Take a message."""
+        await self.intake.take(message)
+
+    async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
+        """Take an edit."""
+        await self.intake.edited(event)
+
+    async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
+        """Forget a deleted message."""
+        await self.intake.deleted([event.message_id])
+
+    async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
+        """Forget many deleted messages."""
+        await self.intake.deleted(sorted(event.message_ids))
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """Post the card about the bot."""
+        await post_welcome(guild, self._bot, self.sender, has_content=self._has_content)
+
+    async def on_guild_remove(self, guild: discord.Guild) -> None:
+        """Forget a server that the bot was taken out of."""
+        await self._bot.left(PLATFORM, str(guild.id))
+
+    def _outlet_of(self, message: discord.Message, read: Message) -> ChannelOutlet:
+        return ChannelOutlet(self.sender, message.channel, request_id=read.id, reply_to=message)
+
+    # ---- interactions
+
+    async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
+        """Take a form that was sent in; commands and buttons come by discord.py's own ways."""
+        submission = read_submission(interaction)
+        if submission is not None:
+            await self.interactions.submitted(interaction, submission)
+
+    async def invoked(
+        self, interaction: discord.Interaction[Any], line: str, attachment: discord.Attachment | None
+    ) -> None:
+        """Answer a slash command, given as the line that means the same."""
+        await self.interactions.invoked(interaction, line, attachment)
+
+    async def invoked_on(
+        self, interaction: discord.Interaction[Any], command_name: str, message: discord.Message
+    ) -> None:
+        """Answer a command chosen in a message's menu."""
+        await self.interactions.invoked_on(interaction, command_name, message)
+
+    async def clicked(
+        self, interaction: discord.Interaction[Any], card_id: str, revision: int, action: str, value: str
+    ) -> None:
+        """Act on a card's button or select."""
+        await self.interactions.clicked(interaction, card_id, revision, action, value)
+
+    async def stop_clicked(self, interaction: discord.Interaction[Any], message_id: str) -> None:
+        """Stop an answer that is being written."""
+        await self.interactions.stop_clicked(interaction, message_id)
+
+    async def suggest_values(
+        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
+    ) -> tuple[str, ...]:
+        """Return values for an option that begin as `typed`."""
+        return await self._bot.suggest_values(scope, author, command_name, option_name, typed)
+
+    # ---- after an answer
+
+    async def _after(self, message: Message, card: Card) -> None:
+        """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away."""
+        scope = message.scope
+        for number, (channel_id, notice) in enumerate(card.notices):
+            channel = self.get_partial_messageable(int(channel_id), guild_id=_guild_id(scope))
+            try:
+                await self.sender.send(channel, render(notice), request_id=f"{message.id}.n{number}")
+            except FewshotError as e:
+                logger.warning("a notice could not be sent to channel %s: %s", channel_id, e)
+        if card.removed_ids:
+            place = self.get_partial_messageable(int(scope.thread or scope.channel), guild_id=_guild_id(scope))
+            for sent_id in card.removed_ids:
+                try:
+                    await self.sender.delete(place.get_partial_message(int(sent_id)))
+                except FewshotError as e:
+                    logger.warning("a message in channel %s could not be taken away: %s", scope.channel, e)
+
+    async def _missing_permission(self, channel_id: int) -> None:
+        channel = self.get_channel(channel_id)
+        name = (
+            f"#{channel.name} of {channel.guild.name!r}"
+            if isinstance(channel, discord.abc.GuildChannel)
+            else "a channel"
+        )
+        self._tell(f"In {name} ({channel_id}) the bot may not answer: give its role Send Messages there.")
+
+
+def _guild_id(scope: Scope) -> int | None:
+    return None if scope.server == DIRECT_MESSAGES else int(scope.server)

@@ -1,0 +1,187 @@
+"""Messages, edits and deletions as they come in: accepted where they are for the bot, none lost, none taken twice."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+import aiohttp
+import discord
+
+from bot.commands.dispatch import Bot
+from bot.core.cards import error_card
+from bot.core.messages import Message, now_utc
+from bot.delivery import EXPIRES_AFTER_S, Delivery, Watermark
+from bot.errors import RequestError, Unavailable
+from bot.platforms.discord.answering import Answer, Answering, answer_with
+from bot.platforms.discord.attachments import read_text_attachment
+from bot.platforms.discord.missed import History, channels_with_news, start_of_gap, take_missed
+from bot.platforms.discord.reading import PLATFORM, read_edit, read_message, read_replied
+from bot.platforms.discord.streaming import Outlet
+
+logger = logging.getLogger(__name__)
+
+# A message in which somebody mentions the bot only by editing it counts as new for this long.
+_EDITED_IN: Final = timedelta(minutes=5)
+_RETRY_BACKFILL_S: Final = 30.0
+_MAX_DIRECT_CHANNELS: Final = 100
+
+OutletOf = Callable[[discord.Message, Message], Outlet]
+
+
+class Intake:
+    """Takes what the gateway and REST deliver. One watermark a shard says up to where everything was dealt with.
+
+    `me` is the bot's user, `outlet_of` makes the place where a message is answered.
+    """
+
+    def __init__(
+        self,
+        bot: Bot,
+        delivery: Delivery,
+        answering: Answering,
+        outlet_of: OutletOf,
+        *,
+        me: discord.abc.User,
+        session: aiohttp.ClientSession,
+        owner_ids: frozenset[str],
+        file_origins: Sequence[str],
+    ) -> None:
+        self._bot = bot
+        self._delivery = delivery
+        self._answering = answering
+        self._session = session
+        self._outlet_of = outlet_of
+        self._owner_ids = owner_ids
+        self._file_origins = file_origins
+        self._watermarks: dict[int, Watermark] = {}
+        self._stack = AsyncExitStack()
+        self._is_closing = False
+        self._me = me
+        self.num_late: Counter[int] = Counter()
+
+    async def expect(self, shard_id: int, num_shards: int) -> None:
+        """Get ready for a session of a shard that begins anew: what was sent before it has to be read back."""
+        if shard_id not in self._watermarks:
+            watermark = self._delivery.watermark(f"{shard_id}/{num_shards}")
+            self._watermarks[shard_id] = await self._stack.enter_async_context(watermark)
+        self._watermarks[shard_id].seen.freeze()
+
+    def lost(self, shard_id: int) -> None:
+        """Note that a shard's connection broke."""
+        if shard_id in self._watermarks:
+            self._watermarks[shard_id].seen.freeze()
+
+    def resumed(self, shard_id: int) -> None:
+        """Note that a shard's session goes on: Discord has sent again whatever was missed."""
+        if shard_id in self._watermarks:
+            seen = self._watermarks[shard_id].seen
+            seen.thaw(seen.gap)
+
+    def saw(self, message: discord.Message) -> None:
+        """Note a message at the moment when it arrives."""
+        if (watermark := self._watermark_of(message)) is not None:
+            watermark.seen.saw(str(message.id))
+
+    async def close(self) -> None:
+        """Take nothing more, and keep the watermarks."""
+        self._is_closing = True
+        await self._stack.aclose()
+
+    def stop_taking(self) -> None:
+        """Leave what comes from now on to the next start."""
+        self._is_closing = True
+
+    async def take(self, message: discord.Message) -> None:
+        """Accept a message that is for the bot and have it answered."""
+        if self._is_closing:
+            return
+        try:
+            await self._accept(message)
+        finally:
+            if (watermark := self._watermark_of(message)) is not None:
+                watermark.seen.done(str(message.id))
+
+    async def edited(self, event: discord.RawMessageUpdateEvent) -> None:
+        """Let an edit of a message reach its stored words and the answer that is being written to it."""
+        if self._is_closing:
+            return
+        message = read_edit(event, self._me, owner_ids=self._owner_ids, command_prefix=self._bot.command_prefix)
+        if message is None:
+            return
+        await self._bot.edited(message)
+        is_answered_anew = await self._answering.edited(message)
+        if not is_answered_anew and now_utc() - message.created_at_utc < _EDITED_IN:
+            await self._accept(event.message)
+
+    async def deleted(self, message_ids: Sequence[int]) -> None:
+        """Forget deleted messages, those of the bot too, and end the answers being written to them."""
+        ids = [str(message_id) for message_id in message_ids]
+        for message_id in ids:
+            await self._answering.withdrawn(message_id)
+        await self._bot.deleted(PLATFORM, ids)
+
+    async def read_back(self, shard_id: int, guilds: Sequence[discord.Guild], direct: Sequence[History]) -> None:
+        """Take what was said in `guilds` and `direct` channels while the shard had no session, until all is read."""
+        watermark = self._watermarks[shard_id]
+        gap = watermark.seen.gap
+        while not self._is_closing and watermark.seen.gap == gap:
+            if watermark.seen.value is None:
+                # The first start ever: nothing that was said before is for the bot.
+                watermark.seen.done(str(discord.utils.time_snowflake(now_utc())))
+                break
+            after = start_of_gap(watermark.seen.value)
+            channels = [*channels_with_news(guilds, after), *direct]
+            if await take_missed(channels, after, self._take_missed):
+                break
+            await asyncio.sleep(_RETRY_BACKFILL_S)
+        watermark.seen.thaw(gap)
+
+    async def _take_missed(self, message: discord.Message) -> None:
+        self.saw(message)
+        if message.guild is not None and isinstance(message.author, discord.User) and self._may_be_wanted(message):
+            # Over REST a message does not say which roles its author has.
+            try:
+                message.author = await message.guild.fetch_member(message.author.id)
+            except discord.HTTPException:
+                logger.info("the roles of an author in %s are not known", message.guild.id)
+        await self.take(message)
+
+    def _may_be_wanted(self, message: discord.Message) -> bool:
+        return not message.author.bot and now_utc() - message.created_at < timedelta(seconds=EXPIRES_AFTER_S)
+
+    async def _accept(self, message: discord.Message) -> None:
+        read = read_message(message, self._me, owner_ids=self._owner_ids, command_prefix=self._bot.command_prefix)
+        if read is None or not await self._bot.is_wanted(read):
+            return
+        if now_utc() - read.created_at_utc > timedelta(seconds=EXPIRES_AFTER_S):
+            self.num_late[message.channel.id] += 1
+            return
+        answer: Answer | None = None
+        try:
+            attachment = await read_text_attachment(
+                message.attachments, self._session, allowed_origins=self._file_origins
+            )
+            read = replace(read, attachment=attachment)
+        except RequestError as e:
+            answer = answer_with(error_card(str(e)))
+        outlet = self._outlet_of(message, read)
+        try:
+            replied = read_replied(message, self._me, command_prefix=self._bot.command_prefix)
+            if replied is not None:
+                await self._bot.keep(replied)
+            if not await self._delivery.accept(read):
+                return
+        except Unavailable as e:
+            self._answering.begin(read, outlet, is_kept=False, answer=answer_with(error_card(str(e))))
+            return
+        self._answering.begin(read, outlet, answer=answer)
+
+    def _watermark_of(self, message: discord.Message) -> Watermark | None:
+        guild = message.guild
+        # Direct messages come over the first shard.
+        return self._watermarks.get(guild.shard_id if guild is not None else 0)

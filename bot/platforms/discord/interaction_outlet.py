@@ -1,0 +1,129 @@
+"""Where the answer to an interaction appears: acknowledged in time, then shown in the one place there is for it."""
+
+import asyncio
+import logging
+from typing import Any, Final, Literal
+
+import aiohttp
+import discord
+
+from bot.core.cards import Form
+from bot.errors import RequestError
+from bot.platforms.discord.forms import modal_of
+from bot.platforms.discord.rendering import Rendering
+from bot.platforms.discord.sender import MessageGone, Sender
+from bot.platforms.discord.streaming import Outlet
+
+logger = logging.getLogger(__name__)
+
+# Discord takes the first answer within 3 s. What kind it is (for all, for one, a form) is known at once where nothing
+# is to be generated; after this long it is promised for later.
+ACKNOWLEDGE_AFTER_S: Final = 0.2
+_NUM_TRIES: Final = 4
+_PAUSE_S: Final = 0.2
+_ALREADY_ACKNOWLEDGED: Final = 40060
+_UNKNOWN_INTERACTION: Final = 10062
+
+_TOO_LATE: Final = "That took too long to open; press it once more."
+
+Promise = Literal["none", "public", "private", "update", "form"]
+
+
+class InteractionOutlet(Outlet):
+    """The answer to a slash command, a click or a form.
+
+    A click's public answer takes the clicked message's place (`updates`). `is_private` is what the command declares;
+    a card that says otherwise is shown as it says: whatever only the asker may see is never shown to others.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        interaction: "discord.Interaction[Any]",
+        *,
+        is_private: bool = False,
+        updates: bool = False,
+    ) -> None:
+        self._sender = sender
+        self._interaction = interaction
+        self._is_private = is_private
+        self._updates = updates
+        self._promise: Promise = "none"
+        self._lock = asyncio.Lock()
+        self._extra: discord.WebhookMessage | None = None
+        self._message_id: str | None = None
+        self.is_layout = updates and interaction.message is not None and interaction.message.flags.components_v2
+        self._acknowledging = asyncio.create_task(self._acknowledge_later())
+
+    @property
+    def sent_ids(self) -> tuple[str, ...]:
+        """Return the id of the answer that all can see."""
+        return () if self._message_id is None else (self._message_id,)
+
+    async def wait_turn(self) -> None:
+        """Wait until the answer may be edited again."""
+        await self._sender.pace.wait_turn(self._interaction.channel_id or 0)
+
+    async def _acknowledge_later(self) -> None:
+        await asyncio.sleep(ACKNOWLEDGE_AFTER_S)
+        try:
+            await self._acknowledge(is_private=self._is_private)
+        except MessageGone:
+            logger.warning("an interaction could not be acknowledged in time")
+
+    async def _acknowledge(self, *, is_private: bool) -> None:
+        """Promise an answer, once. Raises MessageGone where it is too late."""
+        async with self._lock:
+            if self._promise != "none":
+                return
+            promise: Promise = "private" if is_private else "update" if self._updates else "public"
+            for number in range(_NUM_TRIES):
+                try:
+                    if promise == "update":
+                        await self._interaction.response.defer()
+                    else:
+                        await self._interaction.response.defer(ephemeral=is_private, thinking=True)
+                    break
+                except discord.InteractionResponded:
+                    break
+                except discord.HTTPException as e:
+                    if e.code == _ALREADY_ACKNOWLEDGED:
+                        break
+                    if e.code == _UNKNOWN_INTERACTION or number == _NUM_TRIES - 1:
+                        raise MessageGone("The interaction can't be answered any more.") from e
+                except (aiohttp.ClientError, OSError, TimeoutError) as e:
+                    if number == _NUM_TRIES - 1:
+                        raise MessageGone("The interaction could not be answered.") from e
+                await asyncio.sleep(_PAUSE_S)
+            self._promise = promise
+
+    async def open_form(self, form: Form) -> None:
+        """Open a form, which must be the first answer. Raises RequestError where something was promised before."""
+        async with self._lock:
+            if self._promise != "none":
+                raise RequestError(_TOO_LATE)
+            try:
+                await self._interaction.response.send_modal(modal_of(form))
+            except discord.HTTPException as e:
+                raise MessageGone("The form could not be opened any more.") from e
+            self._promise = "form"
+
+    async def show(self, rendering: Rendering, *, is_final: bool) -> None:
+        """Show a snapshot. Raises what the sender raises."""
+        await self._acknowledge(is_private=rendering.is_private)
+        if not rendering.is_private or self._promise == "private":
+            message = await self._sender.respond(self._interaction, rendering)
+            self.is_layout = rendering.layout is not None
+            if self._promise == "public":
+                self._message_id = str(message.id)
+            return
+        if self._promise == "public" and self._extra is None:
+            # What was promised to all turned out to be for the asker alone.
+            await self._sender.drop_response(self._interaction)
+        if self._extra is None:
+            self._extra = await self._sender.follow_up(self._interaction.followup, rendering, is_ephemeral=True)
+
+    async def remove(self) -> None:
+        """Take the answer away."""
+        if self._promise in ("public", "private"):
+            await self._sender.drop_response(self._interaction)

@@ -1,0 +1,188 @@
+"""Slash commands, menus, clicks and forms: each acknowledged at once, accepted, and answered where it was asked."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import discord
+
+from bot.commands.dispatch import Bot
+from bot.core.cards import error_card
+from bot.core.messages import Click, FormSubmitted, Message
+from bot.core.stopping import Stopper
+from bot.delivery import Delivery
+from bot.errors import RequestError, Unavailable
+from bot.platforms.discord.answering import Answer, Answering, Cards, answer_with
+from bot.platforms.discord.attachments import read_text_attachment
+from bot.platforms.discord.forms import Submission
+from bot.platforms.discord.interaction_outlet import InteractionOutlet
+from bot.platforms.discord.reading import read_interaction, read_target
+from bot.platforms.discord.rendering import render
+from bot.platforms.discord.sender import Sender
+
+logger = logging.getLogger(__name__)
+
+_CLOSING = "The bot is being restarted; try again in a minute."
+
+
+class Interactions:
+    """Turns interactions into requests. What generates is written down first, so that a restart loses none."""
+
+    def __init__(
+        self,
+        bot: Bot,
+        delivery: Delivery,
+        answering: Answering,
+        sender: Sender,
+        *,
+        me: discord.abc.User,
+        session: aiohttp.ClientSession,
+        owner_ids: frozenset[str],
+        file_origins: Sequence[str],
+    ) -> None:
+        self._bot = bot
+        self._delivery = delivery
+        self._answering = answering
+        self._sender = sender
+        self._session = session
+        self._me = me
+        self._owner_ids = owner_ids
+        self._file_origins = file_origins
+        self._is_closing = False
+
+    def stop_taking(self) -> None:
+        """Refuse what comes from now on, with a sentence."""
+        self._is_closing = True
+
+    async def invoked(
+        self, interaction: "discord.Interaction[Any]", line: str, attachment: discord.Attachment | None
+    ) -> None:
+        """Answer a slash command."""
+        files = [attachment] if attachment is not None else []
+        await self._ask(interaction, line, files=files)
+
+    async def invoked_on(
+        self, interaction: "discord.Interaction[Any]", command_name: str, target: discord.Message
+    ) -> None:
+        """Answer a command chosen in the menu of `target`."""
+        line = f"{self._bot.command_prefix}{command_name}"
+        await self._ask(interaction, line, target=target, files=target.attachments)
+
+    async def clicked(
+        self, interaction: "discord.Interaction[Any]", card_id: str, revision: int, action: str, value: str
+    ) -> None:
+        """Act on a button or select."""
+        message = self._read(interaction, "")
+        if isinstance(message, str):
+            await self._refuse(interaction, message)
+            return
+        click = Click(
+            id=message.id,
+            scope=message.scope,
+            author=message.author,
+            card_id=card_id,
+            revision=revision,
+            action=action,
+            value=value,
+            message_id=str(interaction.message.id) if interaction.message else None,
+        )
+        outlet = InteractionOutlet(self._sender, interaction, updates=True)
+        self._answering.begin(message, outlet, is_kept=False, answer=lambda _, stopper: self._bot.click(click, stopper))
+
+    async def stop_clicked(self, interaction: "discord.Interaction[Any]", message_id: str) -> None:
+        """Stop an answer that is being written."""
+        message = self._read(interaction, "")
+        if isinstance(message, str):
+            await self._refuse(interaction, message)
+            return
+        author = await self._bot.with_rights(message.scope, message.author)
+        sentence = self._answering.stop(message_id, author)
+        if sentence is not None:
+            await self._refuse(interaction, sentence)
+            return
+        # Nothing new is shown by this: the answer itself ends.
+        await interaction.response.defer()
+
+    async def submitted(self, interaction: "discord.Interaction[Any]", submission: Submission) -> None:
+        """Take a form that was filled in."""
+        message = self._read(interaction, "")
+        if isinstance(message, str):
+            await self._refuse(interaction, message)
+            return
+        outlet = InteractionOutlet(self._sender, interaction, is_private=True)
+
+        async def answer(_: Message, stopper: Stopper) -> Cards:
+            try:
+                values = dict(submission.values)
+                for name, file in submission.files.items():
+                    text = await read_text_attachment(
+                        [file], self._session, allowed_origins=self._file_origins, is_required=True
+                    )
+                    values[name] = text or ""
+            except RequestError as e:
+                yield error_card(str(e))
+                return
+            submitted = FormSubmitted(message.id, message.scope, message.author, submission.form_id, values)
+            async for card in self._bot.submit(submitted, stopper):
+                yield card
+
+        self._answering.begin(message, outlet, is_kept=False, answer=answer)
+
+    async def _ask(
+        self,
+        interaction: "discord.Interaction[Any]",
+        line: str,
+        *,
+        target: discord.Message | None = None,
+        files: Sequence[discord.Attachment] = (),
+    ) -> None:
+        message = self._read(interaction, line)
+        if isinstance(message, str):
+            await self._refuse(interaction, message)
+            return
+        answers = self._bot.answers_of(line)
+        outlet = InteractionOutlet(self._sender, interaction, is_private=answers != "public")
+        answer: Answer | None = None
+        try:
+            if target is not None:
+                read = read_target(target, self._me, message.scope)
+                if read is not None:
+                    await self._bot.keep(read, kind="command")
+                message = replace(message, reply_to=str(target.id))
+            # A file on the command itself has to be a text; one on a message in whose menu it was chosen need not.
+            attachment = await read_text_attachment(
+                files, self._session, allowed_origins=self._file_origins, is_required=target is None
+            )
+            message = replace(message, attachment=attachment if target is None else None)
+            is_kept = answers != "form"
+            if is_kept and not await self._delivery.accept(message, token=interaction.token):
+                return
+        except (RequestError, Unavailable) as e:
+            answer, is_kept = answer_with(error_card(str(e))), False
+        self._answering.begin(message, outlet, is_kept=is_kept, answer=answer)
+
+    def _read(self, interaction: "discord.Interaction[Any]", line: str) -> Message | str:
+        """Return the message that an interaction stands for, or the sentence with which it is refused."""
+        if self._is_closing:
+            return _CLOSING
+        try:
+            scope, author = read_interaction(interaction, owner_ids=self._owner_ids)
+        except RequestError as e:
+            return str(e)
+        return Message(
+            id=str(interaction.id),
+            scope=scope,
+            author=author,
+            text=line,
+            created_at_utc=interaction.created_at,
+            reach="form",
+        )
+
+    async def _refuse(self, interaction: "discord.Interaction[Any]", sentence: str) -> None:
+        """Say one sentence to the asker alone."""
+        try:
+            await interaction.response.send_message(render(error_card(sentence)).content[0], ephemeral=True)
+        except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
+            logger.warning("a refusal could not be shown: %s", type(e).__name__)

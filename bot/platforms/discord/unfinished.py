@@ -1,0 +1,114 @@
+"""What was accepted and not answered when the program ended: answered now, exactly once, or told to have expired."""
+
+import logging
+from typing import Final
+
+import discord
+
+from bot.commands.dispatch import Bot
+from bot.core.cards import error_card
+from bot.core.messages import Message
+from bot.core.safe_text import one_line
+from bot.delivery import Accepted, Delivery
+from bot.errors import Unavailable
+from bot.platforms.discord.answering import Answering, answer_with
+from bot.platforms.discord.outlets import ChannelOutlet, TokenOutlet
+from bot.platforms.discord.reading import DIRECT_MESSAGES
+from bot.platforms.discord.sender import Sender
+from bot.platforms.discord.streaming import Outlet
+
+logger = logging.getLogger(__name__)
+
+_EXPIRED: Final = "I was away when you asked this, and it is too long ago to answer now; ask again."
+_NUM_LOOKED_AT: Final = 50
+# So much of an answer must be visible for it to count as shown: the platform may show the rest in another form.
+_NUM_COMPARED: Final = 200
+
+
+class Unfinished:
+    """Reads back what is visible before anything is sent again."""
+
+    def __init__(
+        self, client: discord.Client, bot: Bot, delivery: Delivery, answering: Answering, sender: Sender
+    ) -> None:
+        self._client = client
+        self._bot = bot
+        self._delivery = delivery
+        self._answering = answering
+        self._sender = sender
+
+    async def answer_all(self) -> None:
+        """Go on with every unfinished request, the oldest first."""
+        try:
+            accepted = await self._delivery.unfinished()
+        except Unavailable as e:
+            logger.warning("unfinished requests can't be read: %s", e)
+            return
+        for request in accepted:
+            try:
+                await self._go_on(request)
+            except (discord.DiscordException, OSError, TimeoutError, Unavailable):
+                logger.exception("a request in channel %s can't be gone on with", request.message.scope.channel)
+        if accepted:
+            logger.info("went on with %d requests of the last run", len(accepted))
+
+    async def _go_on(self, request: Accepted) -> None:
+        message = request.message
+        if request.is_erased:
+            await self._delivery.finish(message.id, "cancelled")
+            return
+        outlet: Outlet
+        if request.token:
+            if request.is_expired:  # so is the token: nothing can be shown any more
+                await self._delivery.finish(message.id, "expired")
+                return
+            outlet = TokenOutlet(self._sender, self._client, request.token)
+        else:
+            channel = self._channel(message)
+            visible = await self._visible(channel, request)
+            if request.reply_text is not None and visible and _shows(visible[0], request.reply_text):
+                await self._delivery.finish(message.id, "answered")
+                return
+            outlet = ChannelOutlet(
+                self._sender, channel, request_id=message.id, reply_to=_reference(channel, message), sent=visible
+            )
+        if request.is_expired:
+            self._answering.begin(message, outlet, answer=answer_with(error_card(_EXPIRED)), outcome="expired")
+            return
+        await self._delivery.discard_reply(message.id)
+        self._answering.begin(message, outlet)
+
+    def _channel(self, message: Message) -> discord.PartialMessageable:
+        scope = message.scope
+        place = int(scope.thread or scope.channel)
+        if scope.server == DIRECT_MESSAGES:
+            return self._client.get_partial_messageable(place, type=discord.ChannelType.private)
+        return self._client.get_partial_messageable(place, guild_id=int(scope.server))
+
+    async def _visible(self, channel: discord.PartialMessageable, request: Accepted) -> list[discord.Message]:
+        """Return what the bot has sent already in answer to `request`, known or not known to the store."""
+        if request.state != "responding":
+            return []
+        me = self._client.user
+        found = []
+        try:
+            start = discord.Object(int(request.message.id))
+            async for message in channel.history(limit=_NUM_LOOKED_AT, after=start, oldest_first=True):
+                reference = message.reference.message_id if message.reference else None
+                is_answer = str(message.id) in request.sent_ids or str(reference) == request.message.id
+                if me is not None and message.author.id == me.id and is_answer:
+                    found.append(message)
+        except (discord.Forbidden, discord.NotFound):
+            return []
+        return found
+
+
+def _reference(channel: discord.PartialMessageable, message: Message) -> discord.PartialMessage:
+    return channel.get_partial_message(int(message.id))
+
+
+def _shows(message: discord.Message, reply_text: str) -> bool:
+    """Say whether a visible message is the whole answer: no longer being written, and with its words."""
+    is_being_written = any("fewshot-stop:" in str(component.to_dict()) for component in message.components)
+    start = one_line(reply_text)[:_NUM_COMPARED]
+    return not is_being_written and one_line(message.content)[: len(start)] == start
