@@ -330,3 +330,23 @@ async def test_a_message_is_settled_when_its_stop_button_is_gone(home: Home):
     started = time.monotonic()
     await waiting
     assert time.monotonic() - started < 1
+
+
+async def test_an_edit_may_not_put_components_v2_beside_text(home: Home):
+    sent = await send(home, QUIET | {"content": "a"})
+    body = NO_PINGS | {"flags": 1 << 15, "components": [{"type": 10, "content": "b"}]}
+    with pytest.raises(discord.HTTPException):
+        await edit(home, sent["id"], body)
+    message = home.stand_in.world.messages[int(sent["id"])]
+    assert (message.content, message.flags, message.components) == ("a", 4, [])
+    await edit(home, sent["id"], body | {"content": None})
+    assert (message.content, message.flags & (1 << 15)) == ("", 1 << 15)
+    assert len(home.stand_in.violations) == 1
+
+
+async def test_an_answer_that_is_refused_is_told_where_it_is_missed(home: Home):
+    result = asked(home)
+    with pytest.raises(discord.HTTPException):
+        await answer(home, result, 4, QUIET | {"content": "a" * 2001})
+    with pytest.raises(AssertionError, match=r"the first answer to a command of ada.*2,001 characters"):
+        await result.acknowledged(timeout=0.1)

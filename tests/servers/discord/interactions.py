@@ -48,6 +48,7 @@ class InteractionResult:
     choices: list[dict[str, Any]] = field(default_factory=list)
     was_answer_lost: bool = False
     refusal: str | None = None
+    violations: list[str] = field(default_factory=list)
 
     def is_ignored(self) -> bool:
         """Return whether Discord's client says that the application did not respond."""
@@ -89,10 +90,13 @@ class InteractionResult:
         def is_answered() -> bool:
             return self.kind is not None or self.refusal is not None
 
-        await self.world.wait_until(is_answered, timeout, lambda: f"the first answer to {self}")
+        await self.world.wait_until(is_answered, timeout, self._what_is_missing)
         if self.refusal:
             raise AssertionError(f"{self}: {self.refusal}")
         return self
+
+    def _what_is_missing(self) -> str:
+        return f"the first answer to {self}; violations {self.violations[-3:]}"
 
     def __str__(self) -> str:
         names = {COMMAND: "a command", COMPONENT: "a click", AUTOCOMPLETE: "an autocomplete", MODAL_SUBMIT: "a form"}
@@ -122,8 +126,9 @@ def is_settled(message: Message, quiet_s: float = QUIET_S) -> bool:
 class Interactions:
     """All interactions, found by id and by token."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, violations: list[str]) -> None:
         self.world = world
+        self.violations = violations
         self.by_id: dict[int, InteractionResult] = {}
         self.by_token: dict[str, InteractionResult] = {}
         self.modals: list[Modal] = []
@@ -131,5 +136,6 @@ class Interactions:
     def create(self, type: int, user: User, channel: Channel, source: Message | None = None) -> InteractionResult:
         number = self.world.next_id()
         result = InteractionResult(number, f"interaction-token-{number}", type, user, channel, self.world, source)
+        result.violations = self.violations
         self.by_id[result.id] = self.by_token[result.token] = result
         return result

@@ -13,7 +13,7 @@ CHAT_INPUT, MESSAGE_MENU = 1, 3
 TEXT_INPUT, UPLOAD, ROW, LABEL, TEXT = 4, 19, 1, 18, 10
 STRING_SELECT, RADIOS, CHECKBOXES, CHECKBOX = 3, 21, 22, 23
 IN_GUILD, IN_BOT_DM, IN_PRIVATE = 0, 1, 2
-TYPES: dict[int, type | tuple[type, ...]] = {
+TYPES: dict[int, Any] = {
     STRING: str,
     INTEGER: int,
     BOOLEAN: bool,

@@ -138,6 +138,10 @@ def _accept(call: Call, authorization: str | None, route: Route) -> web.Response
     except ApiError as error:
         details = {"errors": {"_errors": [{"code": "INVALID", "message": error.details}]}} if error.details else {}
         return _answer(call, error.status, {"message": error.message, "code": error.code} | details)
+    except Exception as error:
+        # Seen by whoever looks at the violations: discord.py only tries again.
+        discord.violations.append(f"{call.method} {call.template}: the stand-in failed with {error!r}")
+        raise
 
 
 def _check(call: Call) -> None:

@@ -180,8 +180,8 @@ def send_followup(call: "Call") -> Any:
 
 def _edit(call: "Call", message: Message) -> Any:
     note_edit(call, call.params["webhook_token"])
-    message.flags &= ~LOADING
     writing.change(message, call, call.body)
+    message.flags &= ~LOADING
     call.discord.world.edited(message)
     return payloads.message_payload(message, call.discord.world)
 

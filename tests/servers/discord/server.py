@@ -42,7 +42,7 @@ class Discord:
         self.num_command_syncs = 0
         self.max_requests_per_s = max_requests_per_s
         self.world = World()
-        self.interactions = Interactions(self.world)
+        self.interactions = Interactions(self.world, self.violations)
         self.gateway = Gateway(self.world, token, self.violations, seed=seed)
         self.faults = FaultPlan(seed)
         self.nonces: dict[tuple[int, str], tuple[float, Message]] = {}

@@ -25,30 +25,25 @@ def fill_new(message: Message, call: "Call", body: dict[str, Any]) -> None:
 
 
 def change(message: Message, call: "Call", body: dict[str, Any]) -> None:
-    """Change a message as the body says: what it does not name stays."""
-    flags = body.get("flags")
-    is_v2 = bool(message.flags & IS_COMPONENTS_V2)
-    if flags is not None:
-        kept = message.flags & ~SUPPRESS_EMBEDS
-        message.flags = kept | (flags & (SUPPRESS_EMBEDS | IS_COMPONENTS_V2))
-    if is_v2 and body.get("content"):
-        call.discord.violations.append(f"{call.method} {call.template}: content on a message of components V2")
-        raise ApiError(400, 50035, "Invalid Form Body", "content may not be set on a message of components V2")
-    if not is_v2 and message.flags & IS_COMPONENTS_V2 and message.content and body.get("content", 0) not in (None, ""):
+    """Change a message as the body says: what it does not name stays. Raises ApiError before anything is changed."""
+    flags = message.flags
+    if body.get("flags") is not None:
+        flags = (flags & ~SUPPRESS_EMBEDS) | (body["flags"] & (SUPPRESS_EMBEDS | IS_COMPONENTS_V2))
+    content = message.content if "content" not in body else body["content"] or ""
+    components = message.components if "components" not in body else body["components"] or []
+    embeds = message.embeds if "embeds" not in body else body["embeds"] or []
+    if flags & IS_COMPONENTS_V2 and content:
         call.discord.violations.append(f"{call.method} {call.template}: components V2 beside content")
-        raise ApiError(400, 50035, "Invalid Form Body", "content has to be emptied first")
-    if "content" in body:
-        message.content = body["content"] or ""
-    if "embeds" in body:
-        message.embeds = body["embeds"] or []
+        raise ApiError(400, 50035, "Invalid Form Body", "content may not stand beside components V2")
+    attachments = message.attachments
     if "attachments" in body or call.files:
-        message.attachments = _files(call, message.channel, body.get("attachments"), message.attachments)
-    if "components" in body:
-        message.components = _components(body["components"] or [], message, call.discord.world)
-    if "http" in message.content and not message.flags & SUPPRESS_EMBEDS:
-        call.discord.violations.append(f"{call.method} {call.template}: a link's embed is not suppressed")
-    if not (message.content or message.embeds or message.attachments or message.components):
+        attachments = _files(call, message.channel, body.get("attachments"), attachments)
+    if not (content or embeds or attachments or components):
         raise ApiError(400, 50006, "Cannot send an empty message")
+    if "http" in content and not flags & SUPPRESS_EMBEDS:
+        call.discord.violations.append(f"{call.method} {call.template}: a link's embed is not suppressed")
+    message.flags, message.content, message.embeds, message.attachments = flags, content, embeds, attachments
+    message.components = _components(components, message, call.discord.world)
 
 
 def _files(
