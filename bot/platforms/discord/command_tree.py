@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
+import aiohttp
 import discord
 from discord import app_commands
 
@@ -75,8 +76,8 @@ class CommandTree(app_commands.CommandTree[Any]):
                 await interaction.response.autocomplete([])
             else:
                 await _tell(interaction, sentence or _BROKEN)
-        except discord.HTTPException as e:
-            logger.warning("an error could not be shown: status %s, code %s", e.status, e.code)
+        except (discord.DiscordException, aiohttp.ClientError, OSError) as e:
+            logger.warning("an error could not be shown: %s", type(e).__name__)
 
 
 def add_commands(

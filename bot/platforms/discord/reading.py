@@ -68,12 +68,13 @@ def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[
 def read_target(message: discord.Message, me: discord.abc.User, scope: Scope) -> Message | None:
     """Return the message in whose menu a command was chosen in `scope`; None for one of the bot's own.
 
-    Its words are what is asked about: they are not prepared for a conversation.
+    Its words, or those that were forwarded with it, are what is asked about: they are not prepared for a conversation.
     """
     if message.author.id == me.id:
         return None
     read = _read(message, me, (), "")
-    return replace(read, scope=scope, text=message.content, is_addressed=False)
+    text = message.content or "\n".join(snapshot.content for snapshot in message.message_snapshots)
+    return replace(read, scope=scope, text=text, is_addressed=False)
 
 
 def read_edit(

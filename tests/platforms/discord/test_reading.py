@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.messages import Message, Scope
 from bot.errors import RequestError
-from bot.platforms.discord.reading import read_edit, read_interaction, read_message, read_replied
+from bot.platforms.discord.reading import read_edit, read_interaction, read_message, read_replied, read_target
 from tests.platforms.discord.samples import (
     ADMINISTRATOR,
     ANA,
@@ -219,6 +219,36 @@ async def test_there_is_nothing_replied_to_where_it_is_the_bot_s_own_or_forwarde
     connection = Connection()
     for more in (reply_to(ME, bot=True), reply_to(BO, kind=1), {}):
         assert read_replied(connection.message(message(**more)), connection.me) is None
+
+
+@pytest.mark.parametrize(
+    ("more", "text", "is_bot"),
+    [
+        ({}, "hello <@900>", False),
+        ({"author": user(ROBOT, "hook"), "webhook_id": str(ROBOT)}, "hello <@900>", True),
+        ({"content": "", "message_snapshots": [{"message": message("that was said")}]}, "that was said", False),
+    ],
+    ids=["a member's", "a webhook's", "forwarded"],
+)
+async def test_the_message_of_a_menu_is_read_word_for_word(more: dict[str, Any], text: str, is_bot: bool) -> None:
+    connection = Connection()
+    scope = Scope("discord", "1", "2", "3")
+    found = read_target(connection.message(message(**{"content": "hello <@900>", **more})), connection.me, scope)
+    assert found is not None
+    assert (found.id, found.scope, found.text) == (str(MESSAGE), scope, text)
+    assert found.author.is_bot is is_bot
+
+
+async def test_the_bot_s_own_message_is_no_target() -> None:
+    connection = Connection()
+    own = connection.message(message("hello", author=me()))
+    assert read_target(own, connection.me, Scope("discord", "1", "2")) is None
+
+
+async def test_a_forwarded_command_is_not_given_by_who_forwards_it() -> None:
+    found = read(message("", message_snapshots=[{"message": message("!fresh")}], **reply_to(BO, kind=1)))
+    assert found is not None
+    assert found.text == ""
 
 
 async def test_an_edit_is_the_message_as_it_is_now_and_a_preview_is_no_edit() -> None:
