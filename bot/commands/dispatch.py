@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from bot.commands import channel, completing, explaining, inspecting, prompting
 from bot.commands.asked import load_asked
 from bot.commands.clicking import Clicks
+from bot.commands.command_line import parse_command_line
 from bot.commands.declaring import Cards, Command, Request, TextSource
 from bot.commands.requesting import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
 from bot.commands.services import Services
@@ -22,6 +23,7 @@ from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import FewshotError, RequestError
 from bot.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
+from bot.store.messages import MessageKind
 from bot.store.store import Store
 
 __all__ = ["COMMANDS", "MAX_TEXT_BYTES", "Bot"]
@@ -57,6 +59,16 @@ class Bot:
     def command_prefix(self) -> str:
         """Return the signs that start a command."""
         return self._services.command_prefix
+
+    @property
+    def name(self) -> str:
+        """Return the name by which the bot calls itself."""
+        return self._services.chat.bot_name
+
+    @property
+    def retention_days(self) -> int:
+        """Return for how many days messages are kept where a server did not choose."""
+        return int(self._services.channel_settings["retention_days"].default)
 
     @property
     def model_line(self) -> str:
@@ -144,8 +156,24 @@ class Bot:
         """Return at most 25 values for an option that is being typed, the likeliest first; never asks the model."""
         return suggest_values(self._services, command_name, option_name, typed)
 
-    async def keep(self, message: Message) -> bool:
-        """Keep a message that somebody replies to, so that it can be read; False where that is not to be stored."""
+    def answers_of(self, line: str) -> Literal["public", "private", "form"]:
+        """Return how the command `line` is answered; a line that is wrong, which gets a sentence, in private."""
+        try:
+            found = parse_command_line(line[len(self.command_prefix) :], COMMANDS)
+        except RequestError:
+            return "private"
+        command = found.command
+        return command.answers if set(command.public_options).isdisjoint(found.options) else "public"
+
+    async def with_rights(self, scope: Scope, author: Author) -> Author:
+        """Return `author` as a moderator where a role or the operator says so."""
+        return await self._services.with_rights(scope, author)
+
+    async def keep(self, message: Message, *, kind: MessageKind = "chat") -> bool:
+        """Keep a message that somebody replies to, so that it can be read; False where that is not to be stored.
+
+        One of kind "command" is asked about and no part of the conversation.
+        """
         try:
             message = check_message(message)
         except RequestError:
@@ -153,7 +181,7 @@ class Bot:
         store = self._services.store
         if message.author.is_me or await store.is_opted_out(message.scope.platform, message.author.id):
             return False
-        return await store.add_message(message, kind="chat")
+        return await store.add_message(message, kind=kind)
 
     async def edited(self, message: Message) -> None:
         """Take over the new words of a message; one that is not stored stays unknown."""

@@ -26,7 +26,7 @@ from bot.platforms.discord.outlets import ChannelOutlet
 from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM
 from bot.platforms.discord.rendering import render
 from bot.platforms.discord.sender import Sender
-from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application
+from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, use_gateway_of_api
 from bot.platforms.discord.unfinished import Unfinished
 from bot.platforms.discord.welcome import find_place, post_welcome
 
@@ -76,6 +76,7 @@ class FewshotClient(commands.AutoShardedBot):
         )
         self._bot = bot
         self._delivery = delivery
+        self._api_base = api_base
         self._has_content = application.has_message_content
         self._bot_owner_ids = owner_ids
         self._forces_sync = forces_sync
@@ -91,6 +92,8 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def setup_hook(self) -> None:
         """Make buttons of earlier runs work, and send the slash commands to Discord where they changed."""
+        if self._api_base:
+            await use_gateway_of_api(self)
         self.add_dynamic_items(CardButton, CardSelect, StopButton)
         add_commands(self.tree, COMMANDS, self, command_prefix=self._bot.command_prefix, owner_ids=self._bot_owner_ids)
         self._session = aiohttp.ClientSession()

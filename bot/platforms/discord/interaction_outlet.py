@@ -52,7 +52,8 @@ class InteractionOutlet(Outlet):
         self._lock = asyncio.Lock()
         self._extra: discord.WebhookMessage | None = None
         self._message_id: str | None = None
-        self.is_layout = updates and interaction.message is not None and interaction.message.flags.components_v2
+        # Discord takes no wish to leave out previews of links here, and components V2 have none.
+        self.is_layout = not updates or (interaction.message is not None and interaction.message.flags.components_v2)
         self._acknowledging = asyncio.create_task(self._acknowledge_later())
 
     @property
@@ -113,7 +114,7 @@ class InteractionOutlet(Outlet):
         await self._acknowledge(is_private=rendering.is_private)
         if not rendering.is_private or self._promise == "private":
             message = await self._sender.respond(self._interaction, rendering)
-            self.is_layout = rendering.layout is not None
+            self.is_layout = self.is_layout or rendering.layout is not None
             if self._promise == "public":
                 self._message_id = str(message.id)
             return

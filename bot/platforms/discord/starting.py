@@ -6,7 +6,9 @@ from typing import Final
 
 import aiohttp
 import discord
+from discord.gateway import DiscordWebSocket
 from discord.http import Route
+from yarl import URL
 
 from bot.errors import SetupError
 
@@ -58,6 +60,12 @@ def use_api(base: str) -> None:
     """Talk to the API at `base` instead of Discord's own; for a proxy and for tests."""
     if base:
         Route.BASE = base.rstrip("/")
+
+
+async def use_gateway_of_api(client: discord.Client) -> None:
+    """Use the gateway that the API names for every session: discord.py takes Discord's own from the second one on."""
+    _, url, _ = await client.http.get_bot_gateway()
+    DiscordWebSocket.DEFAULT_GATEWAY = URL(url)
 
 
 def explain_failure(error: Exception) -> SetupError:
