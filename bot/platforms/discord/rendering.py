@@ -3,13 +3,14 @@
 import asyncio
 import io
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import discord
 
-from bot.core.cards import Block, Card, Choices, Text, TintedText
+from bot.core.cards import Block, Card, Choices, Text, TextFile, TintedText
 from bot.core.splitting import split_text
 from bot.platforms.discord.blocks import GAP, plain_block, show_block, show_text_whole
 from bot.platforms.discord.items import CardButton, CardSelect, StopButton
@@ -29,6 +30,7 @@ _ERROR_ACCENT: Final = 0xDA373C
 _IN_PROGRESS_ACCENT: Final = 0x80848E
 _IN_FILE: Final = "-# It does not all fit here: the whole is in the file."
 _ALL_IN_FILE: Final = "That is too long for a message: here it is as a file."
+_NO_FILES: Final = "-# The rest belongs in a file, and the bot may not attach files here."
 _DONE: Final = "Done."
 
 View = discord.ui.View | discord.ui.LayoutView
@@ -83,13 +85,19 @@ class Rendering:
 class _Layout:
     """A layout that is being put together, and the files that go with it."""
 
+    allows_files: bool
     items: list[discord.ui.Item[Any]] = field(default_factory=list)
     files: list[Attached] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
-    def attach(self, file: Attached) -> str:
-        """Add a file under a name of its own; return the address by which a component shows it."""
-        self.files.append(file)
-        return f"attachment://{file.name}"
+    def attach(self, file: Attached) -> None:
+        """Add a file, or say that there can be none."""
+        if self.allows_files:
+            self.files.append(file)
+            self.items.append(discord.ui.File(f"attachment://{file.name}"))
+        elif _NO_FILES not in self.remarks:
+            self.remarks.append(_NO_FILES)
+            self.items.append(discord.ui.TextDisplay(_NO_FILES))
 
 
 async def prepare(card: Card) -> tuple[bytes, ...]:
@@ -114,26 +122,30 @@ def render(
     stop_id: str | None = None,
     as_layout: bool = False,
     is_one_message: bool = False,
+    allows_files: bool = True,
 ) -> Rendering:
     """Return the card as Discord shows it.
 
     `pictures` are those that `prepare` drew. `stop_id` gives a card that is not final its Stop button. `as_layout` asks
     for components V2 (a message that has them keeps them), `is_one_message` for no second message (an answer to an
-    interaction, of which a second part can't be sent safely).
+    interaction, of which a second part can't be sent safely). Without `allows_files` it says what a file would hold.
     """
     is_private = card.answers == "private"
     items = _items(card, stop_id)
-    if not as_layout and (card.error is not None or all(isinstance(block, Text) for block in card.blocks)):
+    is_words = card.error is not None or all(isinstance(block, Text) for block in card.blocks)
+    if is_words and not as_layout and (allows_files or card.file is None):
         content = _content(card)
         if not card.is_final and len(content) > 1:
             content = (_tail_of(card),)
+        is_short = len(content) <= (1 if is_one_message else MAX_CHUNKS)
+        fits_layout = sum(map(utf16_length, content)) <= MAX_LAYOUT_TEXT
         files = _card_files(card)
-        if len(content) > MAX_CHUNKS or (is_one_message and len(content) > 1 and _plain_length(card) > MAX_LAYOUT_TEXT):
-            files = (_whole_file(card, "answer.txt"), *files)
-            content = (_ALL_IN_FILE,)
-        if len(content) == 1 or not is_one_message:
+        if is_short:
             return Rendering(content=content, view=_view(items), files=files, is_private=is_private)
-    layout, files = _layout(card, pictures, items)
+        if allows_files and not (is_one_message and fits_layout):
+            files = (_whole_file(card, "answer.txt"), *files)
+            return Rendering(content=(_ALL_IN_FILE,), view=_view(items), files=files, is_private=is_private)
+    layout, files = _layout(card, () if not allows_files else pictures, items, allows_files=allows_files)
     return Rendering(layout=layout, files=files, is_private=is_private)
 
 
@@ -228,9 +240,9 @@ def _tail_of(card: Card) -> str:
 
 
 def _layout(
-    card: Card, pictures: Sequence[bytes], rows: Sequence[Sequence[discord.ui.Item[Any]]]
+    card: Card, pictures: Sequence[bytes], rows: Sequence[Sequence[discord.ui.Item[Any]]], *, allows_files: bool
 ) -> tuple["discord.ui.LayoutView", tuple[Attached, ...]]:
-    made = _Layout()
+    made = _Layout(allows_files)
     accent = _ACCENT if card.is_final else _IN_PROGRESS_ACCENT
     if card.error is not None:
         made.items.append(discord.ui.TextDisplay(_error(card.error)))
@@ -238,8 +250,7 @@ def _layout(
     else:
         _add_blocks(made, card, pictures)
     if card.file is not None and card.error is None:
-        address = made.attach(Attached(card.file.name, card.file.text.encode()))
-        made.items.append(discord.ui.File(address))
+        made.attach(_text_file(card.file))
     if not made.items:
         made.items.append(discord.ui.TextDisplay(_DONE if card.is_final else "-# …"))
     made.items += [discord.ui.ActionRow(*row) for row in rows]
@@ -277,16 +288,17 @@ def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
                 flush()
             if part:
                 paragraphs.append(part)
-    if not is_whole and card.is_final:
+    is_cut = not is_whole and card.is_final
+    if is_cut and made.allows_files:
         paragraphs.append(_IN_FILE)
     flush()
-    if not is_whole and card.is_final:
-        made.items.append(discord.ui.File(made.attach(_whole_file(card, "whole.txt"))))
+    if is_cut:
+        made.attach(_whole_file(card, "whole.txt"))
 
 
 def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
     """Return each block's markdown such that all fit one message, and whether nothing was left out."""
-    budget = MAX_LAYOUT_TEXT - len(_IN_FILE) - len(blocks) - 1
+    budget = MAX_LAYOUT_TEXT - 2 * len(_NO_FILES) - len(blocks) - 1
     is_many = len(blocks) > 1
 
     def show(i: int, room: int) -> tuple[str, bool]:
@@ -326,23 +338,24 @@ def _picture(made: _Layout, block: Block, picture: bytes, number: int) -> discor
 
     alt = heat_map_alt_text(block.pieces) if isinstance(block, TintedText) else ""
     alt = alt if len(alt) <= MAX_ALT_TEXT else alt[: MAX_ALT_TEXT - 1] + "…"
-    address = made.attach(Attached(f"heat-map-{number}.png", picture, alt or None))
-    return discord.ui.MediaGallery(discord.MediaGalleryItem(address, description=alt or None))
+    name = f"heat-map-{number}.png"
+    made.files.append(Attached(name, picture, alt or None))
+    return discord.ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{name}", description=alt or None))
 
 
 # ---- files
 
 
 def _card_files(card: Card) -> tuple[Attached, ...]:
-    if card.file is None or card.error is not None:
-        return ()
-    return (Attached(card.file.name, card.file.text.encode()),)
+    return (_text_file(card.file),) if card.file is not None and card.error is None else ()
+
+
+def _text_file(file: TextFile) -> Attached:
+    # The name is an address in a layout, and Discord rewrites the rest.
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", file.name).strip("._") or "file.txt"
+    return Attached(name, file.text.encode("utf-8", "replace"))
 
 
 def _whole_file(card: Card, name: str) -> Attached:
     text = "\n\n".join(plain_block(block) for block in card.blocks)
     return Attached(name, (text.rstrip("\n") + "\n").encode("utf-8", "replace"))
-
-
-def _plain_length(card: Card) -> int:
-    return sum(sum(utf16_length(piece) for piece in _pieces(block)) for block in card.blocks)

@@ -20,7 +20,7 @@ _RISKY_CODE: Final = re.compile(r"\]\(|<[@#:/a-z]|@(?:everyone|here)|\|\||://|" 
 _CODE: Final = r"(?<!`)`[^`\n]+`(?!`)"
 _TOKEN: Final = re.compile(
     f"(?P<code>{_CODE})|(?P<link>\\b{_LINK})|"
-    r"(?P<escaped>^\s*(?:(?:[-+]|\d+\.)\s+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|\bdiscord(?=\.))",
+    r"(?P<escaped>^\s*(?:(?:[-+]|\d+\.)\s+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|discord(?:app)?(?=\.))",
     re.IGNORECASE | re.MULTILINE,
 )
 # Bold, italics, underline and strike-through on one line, one inside the other not.
@@ -129,7 +129,7 @@ def _escape(text: str, *, keeps_code: bool = True) -> str:
         if link := found["link"]:
             return _show_link(link)
         sign = found["escaped"]
-        if sign.lower() == "discord":
+        if sign.lower().startswith("discord"):
             return sign + "\\"
         if sign == ":" and not _needs_escape(text, found.start()):
             return sign

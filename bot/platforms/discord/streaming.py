@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -46,10 +46,10 @@ class Outlet(ABC):
         """Open a form instead. Raises RequestError where that can't be done here."""
         raise RequestError("A form can't be opened here; use the slash command.")
 
-    async def show_typing(self) -> None:
+    async def show_typing(self) -> None:  # noqa: B027 - most places need none
         """Show for about ten seconds that something is coming; never fails."""
 
-    async def wait_turn(self) -> None:
+    async def wait_turn(self) -> None:  # noqa: B027
         """Wait until what is shown may be changed again."""
 
 
@@ -146,19 +146,30 @@ class _Stream:
             except MessageGone:
                 return False
         pictures = await prepare(card)
-        rendering = render(
-            card, pictures=pictures, as_layout=self._outlet.is_layout, is_one_message=self._outlet.is_one_message
-        )
         try:
             try:
-                await self._show(rendering, is_final=True)
+                await self._show_whole(card, pictures)
             except SendRefused as e:
                 logger.error("an answer could not be shown: %s", e)
-                await self._show(render(_REFUSED, as_layout=self._outlet.is_layout), is_final=True)
+                await self._show_whole(_REFUSED)
         except (MissingPermission, MessageGone, SendRefused) as e:
             logger.info("an answer could not be shown: %s", type(e).__name__)
             return False
         return True
+
+    async def _show_whole(self, card: Card, pictures: Sequence[bytes] = ()) -> None:
+        outlet = self._outlet
+        rendering = render(card, pictures=pictures, as_layout=outlet.is_layout, is_one_message=outlet.is_one_message)
+        try:
+            await self._show(rendering, is_final=True)
+        except MissingPermission:
+            if not rendering.files:
+                raise
+            # Most often it is files that the bot may not send there.
+            rendering = render(
+                card, as_layout=outlet.is_layout, is_one_message=outlet.is_one_message, allows_files=False
+            )
+            await self._show(rendering, is_final=True)
 
     async def end(self) -> None:
         """End both tasks."""
