@@ -1,0 +1,47 @@
+"""The colours of a heat map: one hue that darkens with the bits, the same dark ink on all of it."""
+
+import colorsys
+import math
+from typing import Final
+
+Color = tuple[int, int, int]
+
+# From here on every word has the darkest tint.
+MAX_BITS: Final = 20.0
+# Tint 0 is the bare paper, tint 1 that of 0 bits.
+NUM_TINTS: Final = 16
+NUM_INKS: Final = 16
+INK: Final = 255
+
+_PAPER: Final[Color] = (255, 253, 250)
+_INK_COLOR: Final[Color] = (28, 25, 23)
+# Orange: seen as a range of yellows by those who can't tell red from green, and the terminal's colour too. Hue and
+# saturation stay; the lightness alone tells the bits, so the picture can be read in grey as well.
+_HUE: Final = 27 / 360
+_SATURATION: Final = 0.95
+_LIGHTEST: Final = 0.955
+_DARKEST: Final = 0.5
+
+
+def tint_of(bits: float) -> int:
+    """Return the number of the tint behind a word of that many bits."""
+    fraction = 0.0 if math.isnan(bits) else min(max(bits / MAX_BITS, 0.0), 1.0)
+    return 1 + round((NUM_TINTS - 2) * fraction)
+
+
+def _color_of(tint: int) -> Color:
+    if tint == 0:
+        return _PAPER
+    lightness = _LIGHTEST + (_DARKEST - _LIGHTEST) * (tint - 1) / (NUM_TINTS - 2)
+    red, green, blue = colorsys.hls_to_rgb(_HUE, lightness, _SATURATION)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _inked(paper: Color, ink: int) -> Color:
+    part = ink / (NUM_INKS - 1)
+    red, green, blue = (round(p + (i - p) * part) for p, i in zip(paper, _INK_COLOR, strict=True))
+    return red, green, blue
+
+
+# The color at `tint * NUM_INKS + ink`: every amount of ink (0 none, the last full) on every tint.
+PALETTE: Final = tuple(_inked(_color_of(tint), ink) for tint in range(NUM_TINTS) for ink in range(NUM_INKS))
