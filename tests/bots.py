@@ -1,5 +1,6 @@
 """The real bot on tiny models: opened as the program opens it, and talked to as a platform does."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -216,8 +217,9 @@ Script = str | Exception | tuple[str, Exception]
 class ScriptedGeneration:
     """Writes a given text in pieces, 5 characters or one of 200 parts; an exception there or after it is raised."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, pause_s: float = 0.0) -> None:
         self._script = script
+        self._pause_s = pause_s
         self.timings = None
         self.completions: tuple[Completion, ...] = ()
         self.is_cancelled = False
@@ -241,6 +243,8 @@ class ScriptedGeneration:
         for start in range(0, len(script), size):
             if self.is_cancelled:
                 break
+            if self._pause_s:
+                await asyncio.sleep(self._pause_s)
             piece = script[start : start + size]
             written += piece
             yield Delta(0, piece)
@@ -252,12 +256,13 @@ class ScriptedGeneration:
 class ScriptedEngine:
     """Writes the given texts one after another, the last one again and again; a token is a character to it.
 
-    `read`, `params` and `how` hold what each generation was given.
+    `read`, `params` and `how` hold what each generation was given. `pause_s` is how long each piece takes.
     """
 
-    def __init__(self, scripts: Sequence[Script], *, context_length: int = 2000) -> None:
+    def __init__(self, scripts: Sequence[Script], *, context_length: int = 2000, pause_s: float = 0.0) -> None:
         self.info = ModelInfo("scripted", "", "cpu", "float32", context_length, 1, "none", True, False, 256)
         self.scripts = list(scripts)
+        self.pause_s = pause_s
         self.read: list[Prompt] = []
         self.params: list[SamplingParams] = []
         self.how: list[dict[str, Any]] = []
@@ -266,7 +271,7 @@ class ScriptedEngine:
         self.read.append(prompt)
         self.params.append(params)
         self.how.append(how)
-        return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0])
+        return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0], self.pause_s)
 
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         return tuple(len(prompt.text) for prompt in prompts)

@@ -74,6 +74,9 @@ class FewshotClient(commands.AutoShardedBot):
             activity=discord.CustomActivity(bot.model_line),
             http_trace=invalid_answers.trace(),
         )
+        # discord.py lets an event that it can't read end the connection, and with it the program.
+        for name, parse in self._connection.parsers.items():
+            self._connection.parsers[name] = _guarded(name, parse)
         self._bot = bot
         self._delivery = delivery
         self._api_base = api_base
@@ -161,7 +164,7 @@ class FewshotClient(commands.AutoShardedBot):
         """Answer what was left over from the last run, then what was said since."""
         if not self._is_started:
             self._is_started = True
-            self._tell(f"{self.user} is on Discord, in {len(self.guilds)} servers.")
+            self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}.")
             for guild in self.guilds:
                 if find_place(guild) is None:
                     self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
@@ -278,6 +281,22 @@ class FewshotClient(commands.AutoShardedBot):
             else "a channel"
         )
         self._tell(f"In {name} ({channel_id}) the bot may not answer: give its role Send Messages there.")
+
+
+def _counted(num: int, noun: str) -> str:
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+
+
+def _guarded(name: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a parser of events that logs, and leaves out, what is not as discord.py expects it."""
+
+    def guarded(data: Any) -> None:
+        try:
+            parse(data)
+        except Exception as e:
+            logger.error("an event %s could not be read: %s", name, type(e).__name__)
+
+    return guarded
 
 
 def _guild_id(scope: Scope) -> int | None:

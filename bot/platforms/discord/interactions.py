@@ -183,6 +183,7 @@ class Interactions:
     async def _refuse(self, interaction: "discord.Interaction[Any]", sentence: str) -> None:
         """Say one sentence to the asker alone."""
         try:
-            await interaction.response.send_message(render(error_card(sentence)).content[0], ephemeral=True)
+            text = render(error_card(sentence)).content[0]
+            await interaction.response.send_message(text, ephemeral=True, suppress_embeds=True)
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
             logger.warning("a refusal could not be shown: %s", type(e).__name__)

@@ -99,7 +99,7 @@ CONNECTION_ERRORS: Final = (discord.DiscordException, aiohttp.ClientError, OSErr
 async def look_up_application(token: str) -> Application:
     """Return the application behind `token`, asked of Discord. Raises SetupError, one sentence, where that fails."""
     check_token(token)
-    async with discord.Client(intents=discord.Intents.none()) as client:
+    async with discord.Client(intents=discord.Intents(guilds=True)) as client:
         try:
             await client.login(token)
         except CONNECTION_ERRORS as e:

@@ -1,49 +1,223 @@
 """Chatting with the real bot through the real discord.py client, on the stand-in."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from bot.core.messages import Scope
 from bot.platforms.discord.client import FewshotClient
-from tests.bots import Talk
+from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.discord.connecting import TOKEN, on_discord
 from tests.servers.discord import Discord, serve_discord, visible_text
 from tests.servers.discord.members import Member
-from tests.servers.discord.world import Channel, Guild
+from tests.servers.discord.permissions import Permission
+from tests.servers.discord.texts import labels
+from tests.servers.discord.world import Channel, Guild, Message
 
-OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
+LONG = " ".join(f"word{number}" for number in range(60))
 
 
 @dataclass(frozen=True, slots=True)
 class Evening:
-    """A guild with the bot in it, and a member who talks."""
+    """A guild with the bot in it, and members who talk."""
 
     talk: Talk
+    engine: ScriptedEngine
     discord: Discord
     client: FewshotClient
     guild: Guild
     ada: Member
+    bob: Member
+    mod: Member
+    told: list[str]
 
     @property
     def general(self) -> Channel:
         return self.guild.channel("general")
 
+    def bot_messages(self, channel: Channel | None = None) -> list[Message]:
+        return [m for m in (channel or self.general).messages if m.author is self.discord.world.bot]
 
-@pytest.fixture
-async def evening(open_tiny: OpenTiny) -> AsyncIterator[Evening]:
+    @property
+    def read(self) -> str:
+        """Return the prompt that the model read last."""
+        return self.engine.read[-1].text
+
+
+@asynccontextmanager
+async def an_evening(folder: Path, *scripts: str, pause_s: float = 0.0) -> AsyncIterator[Evening]:
+    engine = ScriptedEngine(scripts or ("Hello there.",), pause_s=pause_s)
+    told: list[str] = []
     async with serve_discord(token=TOKEN) as discord:
         guild = discord.world.add_guild("Home", channels=["general", "other"])
-        ada = discord.add_member(guild, "Ada")
-        async with open_tiny("gpt2") as talk, on_discord(talk, discord) as client:
-            yield Evening(talk, discord, client, guild, ada)
+        ada, bob = discord.add_member(guild, "Ada"), discord.add_member(guild, "Bob")
+        mod = discord.add_member(guild, "Mod", permissions=int(Permission.MANAGE_GUILD | Permission.MANAGE_MESSAGES))
+        async with open_scripted_bot(engine, folder) as talk, on_discord(talk, discord, tell=told.append) as client:
+            yield Evening(talk, engine, discord, client, guild, ada, bob, mod, told)
             discord.assert_clean()
+
+
+@pytest.fixture
+async def evening(tmp_path: Path) -> AsyncIterator[Evening]:
+    async with an_evening(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def slow_evening(tmp_path: Path) -> AsyncIterator[Evening]:
+    """An evening on which an answer takes about four seconds."""
+    async with an_evening(tmp_path, LONG, pause_s=0.05) as opened:
+        yield opened
 
 
 async def test_a_mention_is_answered_and_nothing_else_is(evening: Evening):
     evening.ada.says(evening.general, "Is anybody there?")
-    asked = evening.ada.says(evening.general, "Hello bot", mention_bot=True)
-    answer = await evening.discord.reply(asked)
-    assert visible_text(answer)
-    assert len([m for m in evening.general.messages if m.author is evening.discord.world.bot]) == 1
+    answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello bot", mention_bot=True))
+    assert visible_text(answer) == "Hello there."
+    assert labels(answer) == ["Again", "Continue", "Why"]
+    assert len(evening.bot_messages()) == 1
+    assert "Ada: Hello bot" in evening.read
+    assert "anybody" not in evening.read
+
+
+async def test_a_reply_to_an_answer_goes_on_from_there(evening: Evening):
+    answer = await evening.discord.reply(evening.ada.says(evening.general, "My name is Ada", mention_bot=True))
+    await evening.discord.reply(evening.bob.says(evening.general, "Something else", mention_bot=True))
+    await evening.discord.reply(evening.ada.says(evening.general, "And what is my name?", reply_to=answer))
+    assert "My name is Ada" in evening.read
+    assert "Something else" not in evening.read
+
+
+async def test_the_message_that_somebody_replies_to_is_read(evening: Evening):
+    said = evening.bob.says(evening.general, "The moon is made of cheese")
+    await evening.discord.reply(evening.ada.says(evening.general, "Is that so?", reply_to=said, mention_bot=True))
+    assert "Bob: The moon is made of cheese\nAda: Is that so?" in evening.read
+
+
+async def test_direct_messages_and_threads_are_conversations_of_their_own(evening: Evening):
+    assert visible_text(await evening.discord.reply(evening.ada.dm("A secret"))) == "Hello there."
+    asked = evening.ada.says(evening.general, "In public", mention_bot=True)
+    await evening.discord.reply(asked)
+    assert "secret" not in evening.read
+    thread = evening.ada.opens_thread(asked, "More about it")
+    await evening.discord.reply(evening.ada.says(thread, "In the thread", mention_bot=True))
+    assert "In public" not in evening.read
+    assert "In the thread" in evening.read
+
+
+async def test_other_bots_are_not_answered(evening: Evening):
+    other = evening.discord.world.add_user("Other", is_bot=True)
+    evening.discord.world.join(evening.guild, other)
+    Member(evening.discord, other).says(evening.general, "Hello", mention_bot=True)
+    await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True))
+    assert len(evening.bot_messages()) == 1
+
+
+async def test_a_long_answer_appears_while_it_is_written(slow_evening: Evening):
+    asked = slow_evening.ada.says(slow_evening.general, "Tell me much", mention_bot=True)
+    answer = await slow_evening.discord.wait_for_reply(asked)
+    assert labels(answer) == ["Stop"]
+    await slow_evening.discord.settled(answer)
+    assert visible_text(answer) == LONG
+    assert labels(answer) == ["Again", "Continue", "Why"]
+    assert len(slow_evening.bot_messages()) == 1
+    times = [version[0] for version in answer.versions]
+    assert len(times) >= 3
+    assert slow_evening.discord.world.typings
+
+
+async def test_only_the_asker_and_moderators_stop_an_answer(slow_evening: Evening):
+    asked = slow_evening.ada.says(slow_evening.general, "Tell me much", mention_bot=True)
+    answer = await slow_evening.discord.wait_for_reply(asked)
+    refused = await slow_evening.bob.clicks(answer, "Stop")
+    assert refused.is_ephemeral
+    assert refused.message
+    assert "Only who asked" in visible_text(refused.message)
+    await slow_evening.ada.clicks(answer, "Stop")
+    await slow_evening.discord.settled(answer)
+    assert LONG.startswith(visible_text(answer))
+    assert len(visible_text(answer)) < len(LONG)
+
+
+async def test_an_edit_while_it_is_being_answered_begins_anew_in_the_same_place(slow_evening: Evening):
+    asked = slow_evening.ada.says(slow_evening.general, "Tell me mch", mention_bot=True)
+    answer = await slow_evening.discord.wait_for_reply(asked)
+    slow_evening.ada.edits(asked, f"<@{slow_evening.discord.world.bot.id}> Tell me much")
+    await asyncio.sleep(1)
+    await slow_evening.discord.settled(answer)
+    assert visible_text(answer) == LONG
+    assert len(slow_evening.bot_messages()) == 1
+    assert "Tell me much" in slow_evening.read
+
+
+async def test_a_refused_command_is_answered_when_it_was_mended(evening: Evening):
+    asked = evening.ada.says(evening.general, "!complete --temperature 9 It was")
+    refusal = await evening.discord.reply(asked)
+    assert "temperature" in visible_text(refusal)
+    evening.ada.edits(asked, "!complete --temperature 0.5 --n 1 It was")
+    await evening.discord.world.wait_until(lambda: "Hello there." in visible_text(refusal), 10, "the answer")
+    assert len(evening.bot_messages()) == 1
+
+
+async def test_a_question_that_is_deleted_takes_its_answer_along_while_it_is_written(slow_evening: Evening):
+    asked = slow_evening.ada.says(slow_evening.general, "Tell me a secret", mention_bot=True)
+    await slow_evening.discord.wait_for_reply(asked)
+    slow_evening.ada.deletes(asked)
+    await slow_evening.discord.world.wait_until(lambda: not slow_evening.bot_messages(), 10, "the end of the answer")
+    for _ in range(100):
+        if not await slow_evening.talk.store.load_history(_scope(slow_evening), limit=10):
+            break
+        await asyncio.sleep(0.05)
+    else:
+        raise AssertionError("the deleted message is still in the history")
+
+
+async def test_a_deleted_message_is_read_no_more(evening: Evening):
+    asked = evening.ada.says(evening.general, "The password is swordfish", mention_bot=True)
+    await evening.discord.reply(asked)
+    evening.ada.deletes(asked)
+    evening.ada.edits(evening.ada.says(evening.general, "no matter"), "really")
+    await asyncio.sleep(0.2)
+    await evening.discord.reply(evening.ada.says(evening.general, "What is it?", mention_bot=True))
+    assert "swordfish" not in evening.read
+
+
+async def test_an_answer_that_a_moderator_deletes_is_read_no_more(tmp_path: Path):
+    async with an_evening(tmp_path, "Rude words.", "Kind words.") as evening:
+        answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True))
+        evening.mod.deletes(answer)
+        await asyncio.sleep(0.2)
+        await evening.discord.reply(evening.ada.says(evening.general, "And now?", mention_bot=True))
+        assert "Rude words" not in evening.read
+
+
+async def test_a_text_file_is_read_and_a_long_answer_comes_as_one(tmp_path: Path):
+    story = " ".join(f"Sentence number {number} is here." for number in range(400))
+    async with an_evening(tmp_path, "Yes.", story) as evening:
+        asked = evening.ada.says(
+            evening.general, "What is in it?", mention_bot=True, files=[("notes.txt", b"The treasure is buried.")]
+        )
+        await evening.discord.reply(asked)
+        assert "The treasure is buried." in evening.read
+        answer = await evening.discord.reply(evening.ada.says(evening.general, "Tell me all", mention_bot=True))
+        assert [file.filename for file in answer.attachments] == ["answer.txt"]
+        files = evening.discord.world.files
+        (text,) = [content.decode() for path, content in files.items() if str(answer.attachments[0].id) in path]
+        assert text.startswith("Sentence number 0 is here. Sentence number 1")
+
+
+async def test_every_message_is_answered_where_a_moderator_says_so(evening: Evening):
+    setting = await evening.discord.reply(evening.mod.says(evening.general, "!settings answer_when every"))
+    assert "every" in visible_text(setting)
+    assert await evening.discord.reply(evening.ada.says(evening.general, "Nobody in particular"))
+    evening.ada.says(evening.guild.channel("other"), "Elsewhere")
+    await evening.discord.reply(evening.ada.says(evening.general, "Once more"))
+    assert not evening.bot_messages(evening.guild.channel("other"))
+
+
+def _scope(evening: Evening) -> Scope:
+    return Scope("discord", str(evening.guild.id), str(evening.general.id))
