@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from bot.core.cards import Button, Card, Text
+from bot.answer_cards import answer_card, reply_card
+from bot.core.cards import Card, Text
 from bot.core.channel_settings import ChannelSetting, effective_values
 from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
 from bot.core.messages import Message, Scope
@@ -31,7 +32,6 @@ from bot.engine.engine import Engine, Generation
 from bot.engine.work import Asker
 from bot.errors import PromptTooLong, RequestError
 from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
-from bot.store.replies import StoredReply
 from bot.store.store import Store
 from bot.templates import TemplateLibrary
 from bot.waiting import Line, deltas_or_waiting, waiting_card
@@ -44,12 +44,9 @@ _LOOP_CHECK_CHARACTERS: Final = 16
 # An answer with more messages than these after it is not the latest one in anybody's eyes.
 _LATEST_AMONG: Final = 50
 
-# What the id of a card that shows a stored answer begins with; the answer's own id follows.
-REPLY_CARD: Final = "reply-"
 NOT_LATEST: Final = "That is not the latest answer here any more, so it stays as it is."
 ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is no other one to write."
 
-_CHAT_BUTTONS: Final = (Button("again", "Again"), Button("continue", "Continue"), Button("why", "Why"))
 
 Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
 
@@ -210,7 +207,13 @@ class Chat:
             messages = reply_chain({m.id: m for m in links}, message_id)
         else:
             messages = await self._store.load_history(scope, limit=limit, up_to=message_id)
-        return await self.build(template, messages, params, said=said)
+        return await self.build(template, await self._readable(scope, messages), params, said=said)
+
+    async def _readable(self, scope: Scope, messages: Sequence[HistoryMessage]) -> Sequence[HistoryMessage]:
+        """Return `messages` without those of people who asked not to be read after they had said them."""
+        author_ids = {message.author_id for message in messages if not message.is_me}
+        out = {author_id for author_id in author_ids if await self._store.is_opted_out(scope.platform, author_id)}
+        return [message for message in messages if message.is_me or message.author_id not in out]
 
     async def build(
         self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams, *, said: str = ""
@@ -362,40 +365,6 @@ class Chat:
             "model": self._engine.info.name,
         }
         return answer_card(text, kept.id, notice=kept.notice, data=data)
-
-
-def reply_card(reply: StoredReply, *, notice: str | None = None, buttons: tuple[Button, ...] | None = None) -> Card:
-    """Return the card that shows a stored answer, by default one of the conversation."""
-    sampling, template = reply.provenance.sampling, reply.provenance.template
-    data = {
-        "text": reply.message.text,
-        "finish_reason": reply.provenance.finish_reason,
-        "seed": sampling.seed if sampling else None,
-        "template": template.name if template else None,
-        "model": reply.provenance.model_name,
-    }
-    return answer_card(reply.message.text, reply.message.id, notice=notice, data=data, buttons=buttons or _CHAT_BUTTONS)
-
-
-def answer_card(
-    text: str,
-    reply_id: str | None,
-    *,
-    notice: str | None,
-    data: Mapping[str, Any],
-    buttons: tuple[Button, ...] = _CHAT_BUTTONS,
-) -> Card:
-    """Return the card of an answer in a conversation, with its buttons where it was stored."""
-    blocks = (Text(text, is_model_text=True), *([Text(notice, is_quiet=True)] if notice else []))
-    if reply_id is None:
-        return Card(blocks=blocks, data=data)
-    return Card(
-        blocks=blocks,
-        data=data,
-        buttons=buttons,
-        open_card_id=f"{REPLY_CARD}{reply_id}",
-        reply_id=reply_id,
-    )
 
 
 def _find_loop(said: str, raw: str) -> int | None:

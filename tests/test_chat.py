@@ -182,7 +182,7 @@ async def test_conversations_never_see_each_other(talk: Talk, scope: Scope) -> N
     assert await talk.refusal("!why", scope=scope) == "There is no answer of the bot here to explain."
     assert await talk.refusal("!why", scope=scope, reply_to=answer.id)
     assert await talk.refusal("!context", scope=scope) == "There is nothing to answer here yet."
-    assert "TEXT is missing" in await talk.refusal("!perplexity", scope=scope, reply_to=talk.message_ids[0])
+    assert "can't be read" in await talk.refusal("!perplexity", scope=scope, reply_to=talk.message_ids[0])
     await talk.ask("Hello", scope=scope, reply_to=answer.id)
     assert "Zorp" not in (await talk.why(scope))["prompt"]
     await talk.ask("!fresh", scope=scope)

@@ -1,17 +1,28 @@
 """Commands about the conversation and the bot itself: settings, fresh, context, stats, help."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from bot.commands.declaring import Cards, Command, Option, Request
-from bot.core.cards import Block, Card, Facts, Table, Text
-from bot.core.channel_settings import SETTING_LEVELS
-from bot.core.messages import now_utc
+from bot.commands.services import Services
+from bot.core.cards import Block, Card, Facts, Select, SelectOption, Table, Text
+from bot.core.channel_settings import SETTING_LEVELS, ChannelSetting
+from bot.core.messages import Click, Scope, now_utc
 from bot.core.results import Percentiles
+from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import RequestError
+from bot.open_cards import open_card
+from bot.store.cards import OpenCard
 from bot.store.channel_settings import SettingLevel
 
 RESET: Final = "default"
+SETTINGS_CARD: Final = "settings"
+_LIFETIME: Final = timedelta(days=365)
+# Those that are chosen on the card itself; the others are written.
+_SELECTED: Final = ("chat_template", "preset", "answer_when")
+_MAX_CHOICES: Final = 25
 
 
 async def answer_settings(request: Request) -> Cards:
@@ -20,15 +31,43 @@ async def answer_settings(request: Request) -> Cards:
     scope = request.message.scope
     if "NAME" in request.arguments:
         await _change_setting(request, request.arguments["NAME"], request.arguments.get("VALUE", ""))
+    card = None
+    if request.has_buttons and request.is_kept:
+        card = await open_card(services.store, scope, request.message.author.id, SETTINGS_CARD, {}, lives=_LIFETIME)
+    yield await _settings_card(services, scope, card)
+
+
+async def act_on_settings(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
+    """Change the setting whose select was used, for this channel, and show all anew."""
+    if not click.author.is_moderator:
+        raise RequestError("settings is for moderators.")
+    if click.action not in _SELECTED:
+        raise RequestError("That can't be chosen here; say settings NAME VALUE.")
+    value = services.channel_settings[click.action].read(click.action, click.value)
+    await services.store.set_setting(click.scope, "channel", click.action, value)
+    yield await _settings_card(services, click.scope, card)
+
+
+async def _settings_card(services: Services, scope: Scope, card: OpenCard | None) -> Card:
     stored = await services.store.get_settings(scope)
     rows = []
     for setting in services.channel_settings.values():
         value = stored.get(setting.name, setting.default)
         rows.append((setting.name, value, "set" if setting.name in stored else RESET, setting.help))
-    yield Card(
+    values = {name: value for name, value, *_ in rows}
+    shown = Card(
         blocks=(Table(("setting", "value", "", "what it is"), tuple(rows)),),
-        data={"settings": {name: value for name, value, *_ in rows}},
+        data={"settings": values},
     )
+    if card is None:
+        return shown
+    selects = tuple(_select(services.channel_settings[name], values[name]) for name in _SELECTED)
+    return replace(shown, selects=selects, open_card_id=card.id, revision=card.revision)
+
+
+def _select(setting: ChannelSetting, value: str) -> Select:
+    options = (SelectOption(choice, choice, is_chosen=choice == value) for choice in setting.choices)
+    return Select(setting.name, setting.help, tuple(options)[:_MAX_CHOICES])
 
 
 async def _change_setting(request: Request, name: str, value: str) -> None:

@@ -1,19 +1,20 @@
 """What a click on a card's button does: whose card it is, whether it still stands so, and what follows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
-from bot.chat import NOT_LATEST, REPLY_CARD, reply_card
-from bot.commands import completing, prompting
+from bot.answer_cards import REPLY_CARD, reply_card
+from bot.chat import NOT_LATEST
+from bot.commands import channel, completing, keeping, prompting, proposing
 from bot.commands.asked import load_asked
-from bot.commands.declaring import Cards, Request, TextSource
+from bot.commands.declaring import Act, Cards, Request, Submit, TextSource
 from bot.commands.explaining import explain
 from bot.commands.requesting import message_of, read_request
 from bot.commands.services import Services
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
-from bot.core.messages import Click, Message, Scope
+from bot.core.messages import Click, FormSubmitted, Message, Scope
 from bot.core.safe_text import clean_name
 from bot.core.stopping import Stopper
 from bot.engine.work import Asker
@@ -26,7 +27,13 @@ MOVED_ON: Final = "That card has moved on."
 GONE: Final = "That card is gone: it has expired, or what it was about was deleted."
 NOT_ASKER: Final = "Only who asked that, or a moderator, can change the answer; Why is for everyone."
 
-Act = Callable[[Click, OpenCard, Stopper], Cards]
+_ACTS: Final[Mapping[str, tuple[str, Act]]] = {
+    channel.SETTINGS_CARD: ("settings", channel.act_on_settings),
+    keeping.PRIVACY_CARD: ("privacy", keeping.act_on_privacy),
+}
+_SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
+    proposing.EXAMPLE_FORM: ("prompt example", proposing.submit_example),
+}
 
 
 class Clicks:
@@ -53,11 +60,23 @@ class Clicks:
             raise RequestError(GONE)
         if card.kind == COMMAND_CARD:
             return str(card.state["command"]), self._open(click, card, stopper)
-        acts: Mapping[str, tuple[str, Act]] = {COMPLETION_CARD: ("complete", self._complete)}
-        if card.kind not in acts:
+        if card.kind == COMPLETION_CARD:
+            return "complete", self._complete(click, card, stopper)
+        if card.kind not in _ACTS:
             raise RequestError(GONE)
-        name, act = acts[card.kind]
-        return name, act(click, card, stopper)
+        name, act = _ACTS[card.kind]
+        return name, act(self._services, click, card, stopper)
+
+    async def submit(self, submitted: FormSubmitted) -> tuple[str, Cards]:
+        """Return the name of the command that the form belongs to, and what it leads to.
+
+        Raises RequestError where there is no such form.
+        """
+        card = await self._services.store.get_open_card(submitted.scope, submitted.form_id)
+        if card is None or card.kind not in _SUBMITS:
+            raise RequestError("That form is gone: it has expired, or what it was about was deleted.")
+        name, submit = _SUBMITS[card.kind]
+        return name, submit(self._services, submitted, card)
 
     async def _complete(self, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
         """Act on a completion: its owner alone, and only as it stands."""

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bot.core.cards import Card
-from bot.core.messages import Message
+from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.sampling import PRESETS, RANGES, check_option, range_text
 from bot.errors import RequestError
 
 if TYPE_CHECKING:
     from bot.commands.services import Services
     from bot.core.stopping import Stopper
+    from bot.store.cards import OpenCard
 
 OptionKind = Literal["whole", "real", "text", "choice"]
 
@@ -100,6 +101,9 @@ class Request:
 
 Cards = AsyncGenerator[Card]
 Answer = Callable[[Request], Cards]
+# What a click on an open card, or a form that was filled in, leads to.
+Act = Callable[["Services", Click, "OpenCard", "Stopper"], Cards]
+Submit = Callable[["Services", FormSubmitted, "OpenCard"], Cards]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +113,9 @@ class Command:
     `name` may have two words (`prompt show`). `arguments` name the leading words. `text` says whether the rest of the
     line is wanted; a form may ask for it in `text_parts` instead, of which the first `num_required_parts` are needed.
     `takes_rest` gives the last leading word all that follows. `answers` is how the reply is shown; with one of
-    `public_options` all may see it. `is_family_default` makes the two-word command answer when its first word is
-    followed by none of its family's second words. `menu` is its name in a message's context menu, None where it has
-    none there.
+    `public_options`, or without `is_secret`, all may see it where there is no other way. `is_family_default` makes the
+    two-word command answer when its first word is followed by none of its family's second words. `menu` is its name in
+    a message's context menu, None where it has none there.
     """
 
     name: str
@@ -125,6 +129,7 @@ class Command:
     who: Literal["all", "moderators"] = "all"
     answers: Literal["public", "private", "form"] = "public"
     public_options: tuple[str, ...] = ()
+    is_secret: bool = True
     is_family_default: bool = False
     takes_rest: bool = False
     text_parts: tuple[str, ...] = ()

@@ -6,7 +6,16 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final, Literal
 
-from bot.commands import channel, completing, explaining, inspecting, prompting
+from bot.commands import (
+    channel,
+    completing,
+    explaining,
+    inspecting,
+    keeping,
+    moderating,
+    prompting,
+    proposing,
+)
 from bot.commands.asked import load_asked
 from bot.commands.clicking import Clicks
 from bot.commands.command_line import parse_command_line
@@ -15,7 +24,7 @@ from bot.commands.requesting import MAX_TEXT_BYTES, Quotas, check_message, is_co
 from bot.commands.services import Services
 from bot.commands.value_suggestions import suggest_values
 from bot.core.cards import Button, Card, Text, error_card
-from bot.core.messages import Author, Click, Message, Scope
+from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling import SamplingParams
@@ -36,8 +45,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *completing.COMMANDS,
         *inspecting.COMMANDS,
         *prompting.COMMANDS,
+        *proposing.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
+        *keeping.COMMANDS,
+        *moderating.COMMANDS,
     )
 }
 
@@ -134,6 +146,21 @@ class Bot:
             yield error_card(str(e), command=command_name)
         except Exception:
             logger.exception("answering a click failed")
+            yield error_card("Something broke inside the bot; its log says what.", command=command_name)
+
+    async def submit(self, submitted: FormSubmitted, stopper: Stopper) -> Cards:
+        """Yield snapshots of what a form that was filled in leads to, the last one final."""
+        command_name = "form"
+        try:
+            submitted = replace(submitted, author=await self._admit(submitted.scope, submitted.author))
+            command_name, cards = await self._clicks.submit(submitted)
+            async with aclosing(cards):
+                async for card in cards:
+                    yield replace(card, data={"command": command_name, **card.data})
+        except FewshotError as e:
+            yield error_card(str(e), command=command_name)
+        except Exception:
+            logger.exception("answering a form failed")
             yield error_card("Something broke inside the bot; its log says what.", command=command_name)
 
     async def is_wanted(self, message: Message) -> bool:
@@ -284,6 +311,6 @@ class Bot:
 def _needs_opening(request: Request) -> bool:
     """Say whether the command can't show its answer in the way it was asked."""
     command, reach = request.command, request.message.reach
-    if not request.has_buttons or not set(command.public_options).isdisjoint(request.options):
+    if not request.has_buttons or not command.is_secret or not set(command.public_options).isdisjoint(request.options):
         return False
     return reach == "public" if command.answers == "private" else command.answers == "form" and reach != "form"

@@ -5,7 +5,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from bot.chat import ALWAYS_THE_SAME, REPLY_CARD, asker_of
+from bot.answer_cards import REPLY_CARD
+from bot.chat import ALWAYS_THE_SAME, asker_of
 from bot.commands.completing import NOT_KEPT
 from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim

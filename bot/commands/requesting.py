@@ -18,6 +18,9 @@ from bot.errors import RequestError
 from bot.store.channel_settings import DIRECT_MESSAGES
 
 MAX_TEXT_BYTES: Final = 256 * 1024
+UNREADABLE: Final = (
+    "The message replied to can't be read: it is empty, gone or unknown here, or its author asked not to be read."
+)
 _MINUTE_S: Final = 60.0
 
 
@@ -67,6 +70,8 @@ async def read_request(
     if command.text == "required" and not text.strip():
         text, source = await _replied_text(services, message) or (text, source)
     if command.text == "required" and not text.strip():
+        if message.reply_to is not None:
+            raise RequestError(UNREADABLE)
         raise RequestError(f"{command.text_name} is missing: {prefix}{command.usage}")
     return Request(
         services, stopper, message, command, line.arguments, line.options, text, source, has_buttons, is_kept
@@ -77,6 +82,9 @@ async def _replied_text(services: Services, message: Message) -> tuple[str, Text
     """Return the words of the message that a command without a text replies to."""
     if message.reply_to is None:
         return None
+    for replied in await services.store.load_messages(message.scope, [message.reply_to]):
+        if await services.store.is_opted_out(message.scope.platform, replied.author_id):
+            return None
     source = TextSource(message.reply_to, is_command_line=False)
     return await load_asked(services.store, message.scope, source, services.command_prefix, services.commands)
 

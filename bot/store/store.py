@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.store.card_lists import CardLists
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
@@ -17,7 +18,9 @@ from bot.store.rewriting import Rewriting
 from bot.store.watermarks import Watermarks
 
 
-class Store(Messages, Replies, Rewriting, ChannelSettings, OpenCards, Inbox, Watermarks, Notes, People, Retention):
+class Store(
+    Messages, Replies, Rewriting, ChannelSettings, OpenCards, CardLists, Inbox, Watermarks, Notes, People, Retention
+):
     """Messages, replies, settings, open cards and the inbox; each noun's module holds its methods.
 
     Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. A call that

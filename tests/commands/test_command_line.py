@@ -60,7 +60,7 @@ MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean complete?"),
     ("xyzzy a", "There is no command 'xyzzy'; help lists what there is."),
     ("q" * 99, f"There is no command {'q' * 32!r}; help lists what there is."),
-    ("prompt", "Say which: prompt run, prompt list, prompt show."),
+    ("prompt", "Say which: prompt run, prompt list, prompt show, prompt example, prompt examples."),
     ("prompt run", "NAME is missing: prompt run [--option value …] NAME TEXT"),
     ("prompt show", "NAME is missing: prompt show NAME"),
     ("prompt list now", "prompt list takes no text: prompt list"),

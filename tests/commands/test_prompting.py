@@ -154,7 +154,7 @@ async def test_wrong_templates_and_texts_get_one_sentence(talk: Talk) -> None:
         ("!prompt run stroy hello", "There is no template 'stroy'; did you mean story?"),
         ("!prompt show sentimnt", "There is no template 'sentimnt'; did you mean sentiment?"),
         ("!prompt Sentiment hello", "There is no template 'Sentiment'; did you mean sentiment?"),
-        ("!prompt", "Say which: prompt run, prompt list, prompt show."),
+        ("!prompt", "Say which: prompt run, prompt list, prompt show, prompt example, prompt examples."),
         ("!prompt story", "TEXT is missing: !prompt run [--option value …] NAME TEXT"),
         ("!prompt story  \n ", "TEXT is missing: !prompt run [--option value …] NAME TEXT"),
     ):

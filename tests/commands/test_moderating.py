@@ -1,0 +1,136 @@
+"""Purge, reports, settings by select, roles that make moderators, operators, quotas."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.commands import requesting
+from bot.core.cards import Text
+from bot.core.messages import Scope
+from tests.bots import HERE, Talk
+
+OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
+DIRECT = Scope("terminal", "@me", "17")
+
+
+async def test_purge_takes_the_last_answers_away_here_alone(talk: Talk) -> None:
+    elsewhere = replace(HERE, channel="random")
+    await talk.ask("Hello", scope=elsewhere)
+    cards = []
+    for i in range(3):
+        cards.append(await talk.card(f"message {i}"))
+        await talk.store.note_sent("terminal", talk.message_ids[-1], f"v{i}", 0)
+    card = await talk.card("!purge 2", types_actions=False, reach="public")
+    assert sorted(card.removed_ids) == ["v1", "v2"]
+    assert card.data["num_removed"] == 2
+    left = [await talk.store.get_reply(HERE, shown.reply_id or "") is not None for shown in cards]
+    assert left == [True, False, False]
+    assert await talk.store.last_reply(elsewhere) is not None
+
+
+async def test_purge_works_where_nothing_has_an_id_of_its_own(talk: Talk) -> None:
+    for _ in range(3):
+        await talk.ask("Hello")
+    assert (await talk.ask("!purge 2"))["num_removed"] == 2
+    assert (await talk.ask("!purge 50"))["num_removed"] == 1
+    assert (await talk.ask("!purge 50"))["num_removed"] == 0
+
+
+@pytest.mark.parametrize("typed", ["0", "51", "x", "-1", "²", "9" * 99])
+async def test_purge_takes_1_to_50(talk: Talk, typed: str) -> None:
+    assert await talk.refusal(f"!purge {typed}") == f"N takes a whole number from 1 to 50, not {typed[:32]!r}."
+
+
+async def test_a_report_goes_to_the_channel_for_it(talk: Talk) -> None:
+    answer = await talk.card("Hello")
+    nowhere = "This server has no channel for reports; a moderator sets one with settings report_channel."
+    assert await talk.refusal("!report", reply_to=answer.reply_id) == nowhere
+    await talk.ask("!settings report_channel <#4711>")
+    assert (await talk.ask("!settings", scope=replace(HERE, channel="x")))["settings"]["report_channel"] == "4711"
+    card = await talk.card(
+        "!report that is rude", who="Bob", is_moderator=False, reply_to=answer.reply_id, types_actions=False
+    )
+    assert card.answers == "private"
+    ((channel, notice),) = card.notices
+    assert channel == "4711"
+    assert notice.data["reported"] == answer.data["text"]
+    shown = [block.text for block in notice.blocks if isinstance(block, Text)]
+    assert "Because: that is rude" in shown
+    assert answer.data["text"] in shown
+    assert Text(answer.data["text"], is_model_text=True) in notice.blocks, "so that it is shown harmless"
+    assert await talk.refusal("!report") == "Say report in reply to the answer that you mean."
+    said = talk.message_ids[0]
+    assert await talk.refusal("!report", reply_to=said) == "That is no answer of the bot, or it is gone."
+
+
+async def test_a_direct_message_reports_to_nobody(talk: Talk) -> None:
+    answer = await talk.card("Hello", scope=DIRECT)
+    await talk.ask("!settings report_channel 4711", scope=DIRECT)
+    assert "no moderators" in await talk.refusal("!report", scope=DIRECT, reply_to=answer.reply_id)
+
+
+async def test_settings_are_chosen_on_their_card(talk: Talk) -> None:
+    card = await talk.card("!settings", types_actions=False)
+    assert [select.action for select in card.selects] == ["chat_template", "preset", "answer_when"]
+    assert [option.value for option in card.selects[2].options if option.is_chosen] == ["mention"]
+    changed = await talk.click(card, "answer_when", value="every", who="Mia", is_moderator=True)
+    assert changed.data["settings"]["answer_when"] == "every"
+    assert [option.value for option in changed.selects[2].options if option.is_chosen] == ["every"]
+    assert (changed.open_card_id, changed.revision) == (card.open_card_id, card.revision)
+    changed = await talk.click(changed, "preset", value="wild", is_moderator=True)
+    assert (await talk.ask("!settings"))["settings"]["preset"] == "wild"
+    assert (await talk.ask("!settings", scope=replace(HERE, channel="x")))["settings"]["preset"] == "normal"
+    assert await talk.click_refusal(card, "preset", value="careful") == "settings is for moderators."
+    wrong = await talk.click_refusal(card, "preset", value="zzz", is_moderator=True)
+    assert wrong == "preset can't be 'zzz'; it takes one of careful, normal, wild, greedy, beam."
+    other = await talk.click_refusal(card, "quota_per_minute", value="600", is_moderator=True)
+    assert other == "That can't be chosen here; say settings NAME VALUE."
+    assert (await talk.card("!settings")).selects == (), "a terminal has none"
+
+
+async def test_a_role_that_the_server_names_makes_a_moderator(talk: Talk) -> None:
+    member: dict[str, Any] = {"who": "Bob", "is_moderator": False, "roles": ("7", "8")}
+    assert await talk.refusal("!settings", **member) == "settings is for moderators."
+    answer = await talk.ask("!settings moderator_roles <@&8> 9")
+    assert answer["settings"]["moderator_roles"] == "8 9"
+    assert (await talk.ask("!settings", **member))["settings"]
+    card = await talk.card("!settings", types_actions=False)
+    assert (await talk.click(card, "preset", value="wild", **member)).error is None
+    assert "moderators" in await talk.refusal("!settings", **member | {"roles": ("7",)})
+    assert "moderators" in await talk.refusal("!settings", scope=replace(HERE, server="work"), **member)
+    await talk.ask("!settings moderator_roles default")
+    assert "moderators" in await talk.refusal("!settings", **member)
+
+
+async def test_operators_are_moderators_everywhere_and_each_in_their_direct_messages(open_tiny: OpenTiny) -> None:
+    async with open_tiny(owner_ids=("olga",)) as talk:
+        assert (await talk.ask("!settings", who="Olga", is_moderator=False))["settings"]
+        assert "moderators" in await talk.refusal("!settings", who="Bob", is_moderator=False)
+        assert (await talk.ask("!settings preset wild", who="Bob", is_moderator=False, scope=DIRECT))["settings"]
+
+
+async def test_above_the_quota_there_is_one_sentence_and_later_it_works(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(requesting.time, "monotonic", lambda: now[0])
+    await talk.ask("!settings quota_per_minute 3")
+    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False}
+    for _ in range(2):
+        await talk.ask("!help", **bob)
+        now[0] += 10
+    card = await talk.card("Hello", types_actions=False, **bob)
+    assert await talk.refusal("!help", **bob) == "You have asked 3 times within a minute; ask again in 41 s."
+    assert "ask again" in await talk.click_refusal(card, "again", who="Bob")
+    assert (await talk.ask("!help", who="Cat", is_moderator=False))["commands"], "each has their own"
+    assert (await talk.ask("!help", scope=replace(HERE, server="work"), **bob))["commands"]
+    assert (await talk.ask("!help"))["commands"], "moderators are not counted"
+    now[0] += 41
+    assert (await talk.ask("!help", **bob))["commands"]
+    assert "ask again" in await talk.refusal("!help", **bob)
+    for _ in range(20):
+        await talk.ask("!help", scope=DIRECT)
+    assert "20 times" in await talk.refusal("!help", scope=DIRECT)
