@@ -54,8 +54,8 @@ class ChannelOutlet(Outlet):
         if not is_final and self._messages and self._sender.skips_edits():
             return
         deadline_s = None if is_final else SNAPSHOT_DEADLINE_S
-        if is_final:
-            self._sender.pace.note(self._channel_id)
+        if is_final and self._messages:
+            await self._sender.pace.wait_room(self._channel_id)
         num_old = len(self._messages)
         for chunk in range(min(num_old, rendering.num_messages)):
             try:

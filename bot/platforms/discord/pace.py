@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-EDIT_EVERY_S: Final = 1.2
+# Discord takes 5 edits in 5 s for each channel. Snapshots use 4 of them, so that a finished answer need not wait.
+EDIT_EVERY_S: Final = 1.3
+MAX_EDITS: Final = 5
+WINDOW_S: Final = 5.0
 _MAX_KEPT: Final = 1000
 
 
 class ChannelPace:
-    """Gives turns to edit, at most one in `every_s` seconds for each channel."""
+    """Gives turns to edit: snapshots one in `every_s` seconds for each channel, finished answers as Discord allows."""
 
     def __init__(
         self,
@@ -22,22 +26,31 @@ class ChannelPace:
         self._every_s = every_s
         self._clock = clock
         self._sleep = sleep
-        self._next: dict[int, float] = {}
+        self._edits: dict[int, deque[float]] = {}
 
     async def wait_turn(self, channel_id: int) -> None:
-        """Wait until the channel may be edited again."""
-        wait = self._take(channel_id)
-        if wait > 0:
+        """Wait until a snapshot may be shown in the channel, and take that turn."""
+        await self._wait(channel_id, self._every_s)
+
+    async def wait_room(self, channel_id: int) -> None:
+        """Wait until Discord takes another edit in the channel, which is mostly at once."""
+        await self._wait(channel_id, 0.0)
+
+    async def _wait(self, channel_id: int, every_s: float) -> None:
+        # Nobody reserves a turn to come: who waits for a snapshot never stands before a finished answer.
+        while (wait := self._wait_s(channel_id, every_s)) > 0:
             await self._sleep(wait)
+        edits = self._edits.setdefault(channel_id, deque(maxlen=MAX_EDITS))
+        edits.append(self._clock())
+        if len(self._edits) > _MAX_KEPT:
+            oldest = self._clock() - WINDOW_S
+            self._edits = {kept: edits for kept, edits in self._edits.items() if edits[-1] > oldest}
 
-    def note(self, channel_id: int) -> None:
-        """Count an edit that could not wait."""
-        self._take(channel_id)
-
-    def _take(self, channel_id: int) -> float:
-        now = self._clock()
-        if len(self._next) > _MAX_KEPT:
-            self._next = {kept: at for kept, at in self._next.items() if at > now}
-        at = max(now, self._next.get(channel_id, now))
-        self._next[channel_id] = at + self._every_s
-        return at - now
+    def _wait_s(self, channel_id: int, every_s: float) -> float:
+        edits = self._edits.get(channel_id)
+        if not edits:
+            return 0.0
+        next_turn = edits[-1] + every_s
+        if len(edits) == MAX_EDITS:
+            next_turn = max(next_turn, edits[0] + WINDOW_S)
+        return next_turn - self._clock()
