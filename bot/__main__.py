@@ -32,6 +32,7 @@ from bot.errors import FewshotError, ModelError
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_piped
 from bot.settings import Settings
+from bot.store.preparation import hold_platform
 from bot.store.store import Store
 from bot.templates import TemplateLibrary
 
@@ -191,16 +192,19 @@ async def _run_discord(settings: Settings, choice: ModelChoice, application: "Ap
     async with open_bot(settings, choice) as bot:
         gc.freeze()
         gc.enable()
-        client = FewshotClient(
-            bot,
-            Delivery(bot.store, "discord"),
-            application,
-            owner_ids=frozenset(settings.owner_ids),
-            api_base=settings.discord_api_base,
-            forces_sync=syncs,
-            tell=_say,
-        )
-        return await run_discord(client, settings.discord_token, _say)
+
+        def client_of(application: "Application") -> FewshotClient:
+            return FewshotClient(
+                bot,
+                Delivery(bot.store, "discord"),
+                application,
+                owner_ids=frozenset(settings.owner_ids),
+                api_base=settings.discord_api_base,
+                forces_sync=syncs,
+                tell=_say,
+            )
+
+        return await run_discord(client_of, application, settings.discord_token, _say)
 
 
 def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -216,10 +220,11 @@ def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{application.invite_url}\n")
         return 0
     TemplateLibrary.read(settings.prompts_dir)
-    choice = _choose_model(settings)
-    _say(choice.line)
-    _prepare_model(settings, choice)
-    return asyncio.run(_run_discord(settings, choice, application, syncs=arguments.sync))
+    with hold_platform(settings.database, "Discord"):
+        choice = _choose_model(settings)
+        _say(choice.line)
+        _prepare_model(settings, choice)
+        return asyncio.run(_run_discord(settings, choice, application, syncs=arguments.sync))
 
 
 def _model_list(settings: Settings, arguments: argparse.Namespace) -> int:

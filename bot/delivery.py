@@ -96,6 +96,14 @@ class Delivery:
         """Erase the stored answers whose visible messages were deleted, even one of several; return how many."""
         return await self._store.erase_sent(self._platform, sent_ids)
 
+    async def is_known(self, message_id: str) -> bool:
+        """Say whether a request was accepted before, whatever became of it."""
+        return await self._store.is_known_request(self._platform, message_id)
+
+    async def regroup_watermarks(self, *keys: str) -> None:
+        """Go on under `keys` alone: where there are other watermarks, from the lowest, so that no event is skipped."""
+        await self._store.regroup_watermarks(self._platform, keys)
+
     def watermark(self, key: str = "") -> AbstractAsyncContextManager["Watermark"]:
         """Open the watermark `key` of the platform for a block."""
         return Watermark.open(self._store, self._platform, key)

@@ -73,6 +73,13 @@ class Inbox(Records):
 
         return await self._database.write(insert)
 
+    async def is_known_request(self, platform: str, message_id: str) -> bool:
+        """Say whether a request was accepted before, whatever became of it."""
+        rows = await self._database.read(
+            "SELECT 1 FROM inbox WHERE platform = ? AND message_id = ?", platform, message_id
+        )
+        return bool(rows)
+
     async def begin_request(self, platform: str, message_id: str) -> None:
         """Note that something visible may follow from now on."""
 

@@ -4,7 +4,8 @@ import errno
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +61,26 @@ def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
     return Prepared(path, file_lock, notices)
 
 
+@contextmanager
+def hold_platform(path: Path, platform: str) -> Iterator[None]:
+    """Let no other program answer on `platform` from the database at `path` while the block runs.
+
+    Two would each go on with the other's unfinished requests. Raises StoreError, one sentence.
+    """
+    path = _real_path(path)
+    file_lock = _open_lock(path, f"{platform.lower()}-lock")
+    try:
+        try:
+            file_lock.acquire_blocking(0)
+        except Unavailable as e:
+            raise StoreError(
+                f"Another program runs the bot on {platform} with the database {path} already; stop that first."
+            ) from e
+        yield
+    finally:
+        file_lock.close()
+
+
 def _real_path(path: Path) -> Path:
     """Return `path` without `~` and links, its folder made (for its owner alone) where there was none."""
     try:
@@ -75,9 +96,9 @@ def _real_path(path: Path) -> Path:
     return path
 
 
-def _open_lock(path: Path) -> FileLock:
+def _open_lock(path: Path, suffix: str = "lock") -> FileLock:
     try:
-        return FileLock(path.with_name(f"{path.name}-lock"))
+        return FileLock(path.with_name(f"{path.name}-{suffix}"))
     except OSError as e:
         raise StoreError(f"The database's folder {path.parent} can't be written: {_reason(e)}.") from e
 

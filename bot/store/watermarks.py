@@ -1,5 +1,7 @@
 """How far the events of a platform were handled, so that what was missed can be read back from there."""
 
+from collections.abc import Collection
+
 from bot.store.database import Transaction
 from bot.store.records import Records
 
@@ -32,3 +34,27 @@ class Watermarks(Records):
             return bool(rows)
 
         return await self._database.write(advance)
+
+    async def regroup_watermarks(self, platform: str, keys: Collection[str]) -> None:
+        """Let a platform have watermarks under no other than `keys`.
+
+        Where others are stored, whoever had them handled other events than now: all of `keys` begin at the lowest.
+        """
+
+        async def regroup(transaction: Transaction) -> None:
+            rows = await transaction.execute(
+                "SELECT key, message_id FROM watermarks WHERE platform = ? ORDER BY length(message_id), message_id",
+                platform,
+            )
+            if all(row["key"] in keys for row in rows):
+                return
+            await transaction.execute("DELETE FROM watermarks WHERE platform = ?", platform)
+            for key in keys:
+                await transaction.execute(
+                    "INSERT INTO watermarks (platform, key, message_id) VALUES (?, ?, ?)",
+                    platform,
+                    key,
+                    rows[0]["message_id"],
+                )
+
+        await self._database.write(regroup)

@@ -37,3 +37,30 @@ async def test_of_many_that_move_it_at_once_the_highest_stands(store: Store, pat
             *((store, other)[number % 2].advance_watermark("p", "k", str(number)) for number in range(95, 120))
         )
     assert await store.get_watermark("p", "k") == "119"
+
+
+async def test_under_other_keys_a_platform_goes_on_from_its_lowest_watermark(store: Store) -> None:
+    async def values(*keys: str) -> list[str | None]:
+        return [await store.get_watermark("discord", key) for key in keys]
+
+    await store.advance_watermark("slack", "", "1")
+    for key, value in [("0/3", "1000"), ("1/3", "999"), ("2/3", "1200")]:
+        await store.advance_watermark("discord", key, value)
+    await store.regroup_watermarks("discord", ["0/3", "1/3", "2/3"])
+    assert await values("0/3", "1/3", "2/3") == ["1000", "999", "1200"]
+    await store.regroup_watermarks("discord", ["0/2", "1/2"])
+    assert await values("0/3", "1/3", "2/3", "0/2", "1/2") == [None, None, None, "999", "999"]
+    await store.advance_watermark("discord", "0/2", "2000")
+    await store.advance_watermark("discord", "1/2", "3000")
+    # What the three had reached once is not gone back to.
+    await store.regroup_watermarks("discord", ["0/3", "1/3", "2/3"])
+    assert await values("0/3", "1/3", "2/3") == ["2000", "2000", "2000"]
+    assert await store.get_watermark("slack", "") == "1"
+
+
+async def test_where_nothing_is_known_other_keys_change_nothing(store: Store) -> None:
+    await store.regroup_watermarks("discord", ["0/1"])
+    assert await store.get_watermark("discord", "0/1") is None
+    await store.advance_watermark("discord", "0/2", "5")
+    await store.regroup_watermarks("discord", ["0/2", "1/2"])
+    assert await store.get_watermark("discord", "1/2") is None

@@ -27,6 +27,7 @@ from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM
 from bot.platforms.discord.rendering import render
 from bot.platforms.discord.sender import Sender
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, use_gateway_of_api
+from bot.platforms.discord.too_late import TooLate
 from bot.platforms.discord.unfinished import Unfinished
 from bot.platforms.discord.welcome import find_place, post_welcome
 
@@ -106,7 +107,7 @@ class FewshotClient(commands.AutoShardedBot):
             "owner_ids": self._bot_owner_ids,
             "file_origins": self._file_origins,
         }
-        self._intake = Intake(self._bot, self._delivery, self.answering, self._outlet_of, **known)
+        self._intake = Intake(self._bot, self._delivery, self.answering, self._outlet_of, TooLate(self.sender), **known)
         self._interactions = Interactions(self._bot, self._delivery, self.answering, self.sender, **known)
         await self._send_commands()
         if not self._has_content:

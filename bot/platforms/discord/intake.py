@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -22,6 +21,7 @@ from bot.platforms.discord.attachments import read_text_attachment
 from bot.platforms.discord.missed import History, channels_with_news, start_of_gap, take_missed
 from bot.platforms.discord.reading import PLATFORM, read_edit, read_message, read_replied
 from bot.platforms.discord.streaming import Outlet
+from bot.platforms.discord.too_late import TooLate
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Intake:
         delivery: Delivery,
         answering: Answering,
         outlet_of: OutletOf,
+        too_late: TooLate,
         *,
         me: discord.abc.User,
         session: aiohttp.ClientSession,
@@ -62,11 +63,14 @@ class Intake:
         self._stack = AsyncExitStack()
         self._is_closing = False
         self._me = me
-        self.num_late: Counter[int] = Counter()
+        self._too_late = too_late
 
     async def expect(self, shard_id: int, num_shards: int) -> None:
         """Get ready for a session of a shard that begins anew: what was sent before it has to be read back."""
         if shard_id not in self._watermarks:
+            if not self._watermarks:
+                # With another number of shards each has other servers than before.
+                await self._delivery.regroup_watermarks(*(f"{number}/{num_shards}" for number in range(num_shards)))
             watermark = self._delivery.watermark(f"{shard_id}/{num_shards}")
             self._watermarks[shard_id] = await self._stack.enter_async_context(watermark)
         self._watermarks[shard_id].seen.freeze()
@@ -140,6 +144,8 @@ class Intake:
                 break
             await asyncio.sleep(_RETRY_BACKFILL_S)
         watermark.seen.thaw(gap)
+        if not self._is_closing:
+            await self._too_late.tell()
 
     async def _take_missed(self, message: discord.Message) -> None:
         self.saw(message)
@@ -159,7 +165,8 @@ class Intake:
         if read is None or not await self._bot.is_wanted(read):
             return
         if now_utc() - read.created_at_utc > timedelta(seconds=EXPIRES_AFTER_S):
-            self.num_late[message.channel.id] += 1
+            if not await self._delivery.is_known(read.id):
+                self._too_late.note(message)
             return
         answer: Answer | None = None
         try:

@@ -2,68 +2,105 @@
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
 
 import discord
 
 from bot.platforms.discord.client import FewshotClient
-from bot.platforms.discord.starting import CONNECTION_ERRORS, explain_failure
+from bot.platforms.discord.starting import CONNECTION_ERRORS, Application, explain_failure
 
 logger = logging.getLogger(__name__)
 
 # A service manager kills after 20 to 90 seconds; what is not answered by then is answered after the restart.
-DRAIN_S = 14.0
-_CLOSE_S = 4.0
+DRAIN_S: Final = 13.0
+_CLOSE_S: Final = 3.0
+# After this long the process ends whatever hangs: a look-up of a name can't be stopped, and the end would wait for it.
+_END_S: Final = 19.0
+
+ClientOf = Callable[[Application], FewshotClient]
 
 
-async def run_discord(client: FewshotClient, token: str, tell: Callable[[str], None]) -> int:
+async def run_discord(client_of: ClientOf, application: Application, token: str, tell: Callable[[str], None]) -> int:
     """Connect and answer until a signal ends it; return the exit status.
 
-    SIGTERM and SIGINT end it in under 20 seconds: running answers are finished, nothing new is begun. Raises
-    SetupError, one sentence, for a connection that can't be made or was ended for good.
+    SIGTERM and SIGINT end the process in under 20 seconds: running answers are finished, nothing new is begun; a second
+    one ends it at once. Raises SetupError, one sentence, for a connection that can't be made or was ended for good.
     """
     is_over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, is_over.set)
-    try:
-        async with client:
+    with _ended_by_signals(is_over):
+        while True:
             try:
-                await client.login(token)
+                await _run(client_of(application), token, is_over, tell)
+            except discord.PrivilegedIntentsRequired as e:
+                if not application.has_message_content:
+                    raise explain_failure(e) from e
+                # Discord said otherwise before: all that works without the intent is worth a start.
+                application = replace(application, has_message_content=False)
             except CONNECTION_ERRORS as e:
                 raise explain_failure(e) from e
-            await _connected(client, is_over, tell)
+            else:
+                return 0
+
+
+@contextmanager
+def _ended_by_signals(is_over: asyncio.Event) -> Iterator[None]:
+    """Let the first SIGTERM or SIGINT set `is_over`, and the second one end the process at once."""
+    overdue = threading.Timer(_END_S, os._exit, (0,))
+    overdue.daemon = True
+
+    def end(number: int) -> None:
+        if is_over.is_set():
+            # As safe as a power cut: what was accepted is in the store, and goes on with the next start.
+            os._exit(128 + number)
+        is_over.set()
+        overdue.start()
+
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             loop.remove_signal_handler(number)
-    return 0
 
 
-async def _connected(client: FewshotClient, is_over: asyncio.Event, tell: Callable[[str], None]) -> None:
-    connecting = asyncio.create_task(client.connect(reconnect=True))
+async def _run(client: FewshotClient, token: str, is_over: asyncio.Event, tell: Callable[[str], None]) -> None:
+    """Connect `client` until `is_over`. Raises what ended the connection, if anything else did."""
+    connecting = asyncio.create_task(client.start(token, reconnect=True))
     waiting = asyncio.create_task(is_over.wait())
     try:
         await asyncio.wait({connecting, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if not connecting.done():
+        if not connecting.done() and client.answering.num_running:
             tell("Finishing the answers that are being written …")
+        if not connecting.done():
             await client.drain(DRAIN_S)
-            await _close(client)
     finally:
         waiting.cancel()
+        # Closed first, it ends by itself.
+        await _close(client)
         if not connecting.done():
             connecting.cancel()
-        await asyncio.wait({connecting})
-    if not is_over.is_set() and not connecting.cancelled() and (error := connecting.exception()):
-        if isinstance(error, CONNECTION_ERRORS):
-            raise explain_failure(error) from error
+        await asyncio.wait({connecting}, timeout=_CLOSE_S)
+    if is_over.is_set() or not connecting.done() or connecting.cancelled():
+        return
+    if error := connecting.exception():
         raise error
 
 
-async def _close(client: discord.Client) -> None:
+async def _close(client: FewshotClient) -> None:
     """Close the connection; a network that hangs does not keep the program."""
-    try:
-        async with asyncio.timeout(_CLOSE_S):
-            await client.close()
-    except TimeoutError:
+    closing = asyncio.create_task(client.close())
+    await asyncio.wait({closing}, timeout=_CLOSE_S)
+    if not closing.done():
+        closing.cancel()
         logger.warning("the connection to Discord could not be closed in time")
+    elif not closing.cancelled() and (error := closing.exception()):
+        logger.warning("closing the connection to Discord failed: %s", type(error).__name__)

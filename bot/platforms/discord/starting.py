@@ -99,6 +99,8 @@ CONNECTION_ERRORS: Final = (discord.DiscordException, aiohttp.ClientError, OSErr
 async def look_up_application(token: str) -> Application:
     """Return the application behind `token`, asked of Discord. Raises SetupError, one sentence, where that fails."""
     check_token(token)
+    # The bot has no voice, so what a voice would need is nobody's business.
+    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     async with discord.Client(intents=discord.Intents(guilds=True)) as client:
         try:
             await client.login(token)

@@ -1,12 +1,13 @@
 """What was accepted and not answered when the program ended: answered now, exactly once, or told to have expired."""
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import discord
 
 from bot.commands.dispatch import Bot
-from bot.core.cards import error_card
+from bot.core.cards import Card, Text, error_card
 from bot.core.messages import Message
 from bot.core.safe_text import one_line
 from bot.delivery import Accepted, Delivery
@@ -14,6 +15,7 @@ from bot.errors import Unavailable
 from bot.platforms.discord.answering import Answering, answer_with
 from bot.platforms.discord.outlets import ChannelOutlet, TokenOutlet
 from bot.platforms.discord.reading import DIRECT_MESSAGES
+from bot.platforms.discord.rendering import render
 from bot.platforms.discord.sender import Sender
 from bot.platforms.discord.streaming import Outlet
 
@@ -66,7 +68,9 @@ class Unfinished:
         else:
             channel = self._channel(message)
             visible = await self._visible(channel, request)
-            if request.reply_text is not None and visible and _shows(visible[0], request.reply_text):
+            if request.reply_text is not None and _shows(visible, request.reply_text):
+                for position, sent in enumerate(visible):
+                    await self._delivery.note_sent(message.id, str(sent.id), position)
                 await self._delivery.finish(message.id, "answered")
                 return
             outlet = ChannelOutlet(
@@ -107,8 +111,11 @@ def _reference(channel: discord.PartialMessageable, message: Message) -> discord
     return channel.get_partial_message(int(message.id))
 
 
-def _shows(message: discord.Message, reply_text: str) -> bool:
-    """Say whether a visible message is the whole answer: no longer being written, and with its words."""
-    is_being_written = any("fewshot-stop:" in str(component.to_dict()) for component in message.components)
-    start = one_line(reply_text)[:_NUM_COMPARED]
-    return not is_being_written and one_line(message.content)[: len(start)] == start
+def _shows(visible: Sequence[discord.Message], reply_text: str) -> bool:
+    """Say whether visible messages are the whole answer: no longer being written, none missing, and with its words."""
+    is_being_written = any("fewshot-stop:" in str(part.to_dict()) for sent in visible for part in sent.components)
+    expected = render(Card(blocks=(Text(reply_text, is_model_text=True),)))
+    if is_being_written or not expected.num_messages <= len(visible):
+        return False
+    start = one_line(expected.content[0])[:_NUM_COMPARED]
+    return one_line(visible[0].content)[: len(start)] == start
