@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -12,6 +13,8 @@ from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from bot.delivery import Delivery, Outcome
 from bot.errors import FewshotError
+from bot.platforms.discord.reading import DIRECT_MESSAGES
+from bot.platforms.discord.refusals import RefusalBudget
 from bot.platforms.discord.streaming import Outlet, deliver
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ class Answering:
         self._running: dict[str, _Running] = {}
         self._refused: dict[str, Outlet] = {}
         self._is_draining = False
+        self._budget = RefusalBudget()
 
     @property
     def num_running(self) -> int:
@@ -158,21 +162,37 @@ class Answering:
         async def note_sent(sent_id: str, position: int) -> None:
             await self._delivery.note_sent(message.id, sent_id, position)
 
+        resolved = await self._delivery.resolve(message)
         delivered = await deliver(
-            answer(await self._delivery.resolve(message), running.stopper),
+            self._within_budget(answer(resolved, running.stopper), running),
             running.outlet,
             stop_id=message.id,
             on_sent=note_sent,
         )
         card = delivered.card
         if card is None or not delivered.is_shown:
+            self._keep_mendable(running)
             return "refused"
         await self._after(message, card)
         if running.outcome is not None:
             return running.outcome
         if card.error is None:
             return "cancelled" if running.stopper.is_stopped else "answered"
-        self._refused[message.id] = running.outlet
+        self._keep_mendable(running)
+        return "refused"
+
+    def _keep_mendable(self, running: _Running) -> None:
+        self._refused[running.message.id] = running.outlet
         while len(self._refused) > _MENDABLE:
             del self._refused[next(iter(self._refused))]
-        return "refused"
+
+    async def _within_budget(self, cards: Cards, running: _Running) -> Cards:
+        """Yield `cards`; a refusal beyond what a channel is shown becomes a sign under the message."""
+        scope, author = running.message.scope, running.message.author
+        async with aclosing(cards):
+            async for card in cards:
+                if card.error is not None and scope.server != DIRECT_MESSAGES and running.message.reach == "public":
+                    is_shown = self._budget.take(scope.thread or scope.channel, author.id)
+                    if not is_shown and await running.outlet.mark_refused():
+                        return
+                yield card

@@ -5,6 +5,7 @@ from typing import Final
 
 import discord
 
+from bot.platforms.discord.refusals import MARK
 from bot.platforms.discord.rendering import Rendering
 from bot.platforms.discord.sender import MessageGone, Sender
 from bot.platforms.discord.streaming import Outlet
@@ -88,6 +89,12 @@ class ChannelOutlet(Outlet):
             on_sent=note,
         )
         self._is_unsure = False
+
+    async def mark_refused(self) -> bool:
+        """Put a sign under the message that was refused, unless its answer is visible already."""
+        if self._messages or not isinstance(self._reply_to, discord.Message | discord.PartialMessage):
+            return False
+        return await self._sender.react(self._reply_to, MARK)
 
     async def show_typing(self) -> None:
         """Show that the bot is writing."""

@@ -46,6 +46,10 @@ class Outlet(ABC):
         """Open a form instead. Raises RequestError where that can't be done here."""
         raise RequestError("A form can't be opened here; use the slash command.")
 
+    async def mark_refused(self) -> bool:
+        """Show without words that the request was refused; return whether that could be done."""
+        return False
+
     async def show_typing(self) -> None:  # noqa: B027 - most places need none
         """Show for about ten seconds that something is coming; never fails."""
 

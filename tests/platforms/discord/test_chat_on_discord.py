@@ -2,75 +2,42 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from bot.core.messages import Scope
-from bot.platforms.discord.client import FewshotClient
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
-from tests.platforms.discord.connecting import TOKEN, on_discord
-from tests.servers.discord import Discord, serve_discord, visible_text
+from tests.platforms.discord.evenings import Evening, an_evening
+from tests.servers.discord import visible_text
 from tests.servers.discord.members import Member
-from tests.servers.discord.permissions import Permission
 from tests.servers.discord.texts import labels
-from tests.servers.discord.world import Channel, Guild, Message
 
 LONG = " ".join(f"word{number}" for number in range(60))
 
 
-@dataclass(frozen=True, slots=True)
-class Evening:
-    """A guild with the bot in it, and members who talk."""
-
-    talk: Talk
-    engine: ScriptedEngine
-    discord: Discord
-    client: FewshotClient
-    guild: Guild
-    ada: Member
-    bob: Member
-    mod: Member
-    told: list[str]
-
-    @property
-    def general(self) -> Channel:
-        return self.guild.channel("general")
-
-    def bot_messages(self, channel: Channel | None = None) -> list[Message]:
-        return [m for m in (channel or self.general).messages if m.author is self.discord.world.bot]
-
-    @property
-    def read(self) -> str:
-        """Return the prompt that the model read last."""
-        return self.engine.read[-1].text
-
-
 @asynccontextmanager
-async def an_evening(folder: Path, *scripts: str, pause_s: float = 0.0) -> AsyncIterator[Evening]:
+async def scripted(folder: Path, *scripts: str, pause_s: float = 0.0) -> AsyncIterator[Evening]:
+    """Run the bot on an engine that writes `scripts`."""
     engine = ScriptedEngine(scripts or ("Hello there.",), pause_s=pause_s)
-    told: list[str] = []
-    async with serve_discord(token=TOKEN) as discord:
-        guild = discord.world.add_guild("Home", channels=["general", "other"])
-        ada, bob = discord.add_member(guild, "Ada"), discord.add_member(guild, "Bob")
-        mod = discord.add_member(guild, "Mod", permissions=int(Permission.MANAGE_GUILD | Permission.MANAGE_MESSAGES))
-        async with open_scripted_bot(engine, folder) as talk, on_discord(talk, discord, tell=told.append) as client:
-            yield Evening(talk, engine, discord, client, guild, ada, bob, mod, told)
-            discord.assert_clean()
+
+    def open_talk() -> AbstractAsyncContextManager[Talk]:
+        return open_scripted_bot(engine, folder)
+
+    async with an_evening(open_talk) as evening, evening.run():
+        yield evening
 
 
 @pytest.fixture
 async def evening(tmp_path: Path) -> AsyncIterator[Evening]:
-    async with an_evening(tmp_path) as opened:
+    async with scripted(tmp_path) as opened:
         yield opened
 
 
 @pytest.fixture
 async def slow_evening(tmp_path: Path) -> AsyncIterator[Evening]:
     """An evening on which an answer takes about four seconds."""
-    async with an_evening(tmp_path, LONG, pause_s=0.05) as opened:
+    async with scripted(tmp_path, LONG, pause_s=0.05) as opened:
         yield opened
 
 
@@ -169,7 +136,7 @@ async def test_a_question_that_is_deleted_takes_its_answer_along_while_it_is_wri
     slow_evening.ada.deletes(asked)
     await slow_evening.discord.world.wait_until(lambda: not slow_evening.bot_messages(), 10, "the end of the answer")
     for _ in range(100):
-        if not await slow_evening.talk.store.load_history(_scope(slow_evening), limit=10):
+        if not await slow_evening.running.store.load_history(slow_evening.here, limit=10):
             break
         await asyncio.sleep(0.05)
     else:
@@ -187,7 +154,7 @@ async def test_a_deleted_message_is_read_no_more(evening: Evening):
 
 
 async def test_an_answer_that_a_moderator_deletes_is_read_no_more(tmp_path: Path):
-    async with an_evening(tmp_path, "Rude words.", "Kind words.") as evening:
+    async with scripted(tmp_path, "Rude words.", "Kind words.") as evening:
         answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True))
         evening.mod.deletes(answer)
         await asyncio.sleep(0.2)
@@ -197,7 +164,7 @@ async def test_an_answer_that_a_moderator_deletes_is_read_no_more(tmp_path: Path
 
 async def test_a_text_file_is_read_and_a_long_answer_comes_as_one(tmp_path: Path):
     story = " ".join(f"Sentence number {number} is here." for number in range(400))
-    async with an_evening(tmp_path, "Yes.", story) as evening:
+    async with scripted(tmp_path, "Yes.", story) as evening:
         asked = evening.ada.says(
             evening.general, "What is in it?", mention_bot=True, files=[("notes.txt", b"The treasure is buried.")]
         )
@@ -219,5 +186,12 @@ async def test_every_message_is_answered_where_a_moderator_says_so(evening: Even
     assert not evening.bot_messages(evening.guild.channel("other"))
 
 
-def _scope(evening: Evening) -> Scope:
-    return Scope("discord", str(evening.guild.id), str(evening.general.id))
+async def test_a_flood_of_wrong_messages_gets_signs_not_sentences(evening: Evening):
+    wrong = [evening.bob.says(evening.general, f"!complete --temperature 9 {number}") for number in range(6)]
+    await evening.discord.world.wait_until(
+        lambda: sum(bool(message.reactions) for message in wrong) == 5, 10, "five signs"
+    )
+    assert len(evening.bot_messages()) == 1
+    # Who speaks for the first time is told in words.
+    other = evening.ada.says(evening.general, "!complete --temperature 9 It was")
+    assert "temperature" in visible_text(await evening.discord.reply(other))
