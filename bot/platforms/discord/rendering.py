@@ -26,7 +26,6 @@ _MAX_DISPLAYS: Final = 16
 _ROW: Final = 5
 _MAX_ROWS: Final = 5
 _ACCENT: Final = 0xE8833A
-_ERROR_ACCENT: Final = 0xDA373C
 _IN_PROGRESS_ACCENT: Final = 0x80848E
 _IN_FILE: Final = "-# It does not all fit here: the whole is in the file."
 _ALL_IN_FILE: Final = "That is too long for a message: here it is as a file."
@@ -132,8 +131,7 @@ def render(
     """
     is_private = card.answers == "private"
     items = _items(card, stop_id)
-    is_words = card.error is not None or all(isinstance(block, Text) for block in card.blocks)
-    if is_words and not as_layout and (allows_files or card.file is None):
+    if _is_words(card) and not as_layout and (allows_files or card.file is None):
         content = _content(card)
         if not card.is_final and len(content) > 1:
             content = (_tail_of(card),)
@@ -192,6 +190,8 @@ def _content(card: Card) -> tuple[str, ...]:
     chunks: list[str] = []
     for block in card.blocks:
         for piece in _pieces(block):
+            if not piece.strip():
+                continue
             if chunks and utf16_length(joined := f"{chunks[-1]}\n{piece}") <= MAX_CONTENT:
                 chunks[-1] = joined
             else:
@@ -243,10 +243,8 @@ def _layout(
     card: Card, pictures: Sequence[bytes], rows: Sequence[Sequence[discord.ui.Item[Any]]], *, allows_files: bool
 ) -> tuple["discord.ui.LayoutView", tuple[Attached, ...]]:
     made = _Layout(allows_files)
-    accent = _ACCENT if card.is_final else _IN_PROGRESS_ACCENT
     if card.error is not None:
         made.items.append(discord.ui.TextDisplay(_error(card.error)))
-        accent = _ERROR_ACCENT
     else:
         _add_blocks(made, card, pictures)
     if card.file is not None and card.error is None:
@@ -255,8 +253,18 @@ def _layout(
         made.items.append(discord.ui.TextDisplay(_DONE if card.is_final else "-# …"))
     made.items += [discord.ui.ActionRow(*row) for row in rows]
     view = discord.ui.LayoutView(timeout=None)
-    view.add_item(discord.ui.Container(*made.items, accent_colour=accent))
+    if _is_words(card):
+        # Words alone look like any message.
+        for item in made.items:
+            view.add_item(item)
+    else:
+        accent = _ACCENT if card.is_final else _IN_PROGRESS_ACCENT
+        view.add_item(discord.ui.Container(*made.items, accent_colour=accent))
     return view, tuple(made.files)
+
+
+def _is_words(card: Card) -> bool:
+    return card.error is not None or all(isinstance(block, Text) for block in card.blocks)
 
 
 def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
@@ -286,7 +294,7 @@ def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
         for number, part in enumerate(parts):
             if number and not is_dense:
                 flush()
-            if part:
+            if part.strip():
                 paragraphs.append(part)
     is_cut = not is_whole and card.is_final
     if is_cut and made.allows_files:

@@ -59,13 +59,14 @@ def show_model_text(text: str) -> str:
     end = 0
     for block in _BLOCK.finditer(text):
         shown.append(_show_prose(text[end : block.start()]))
-        language, body = block[1] or "", block[2]
+        # A backtick at the end would lengthen the closing fence.
+        language, body = block[1] or "", block[2].strip("\n").rstrip("`")
         if body.strip():
             before = "" if block.start() == 0 or text[block.start() - 1] == "\n" else "\n"
-            # A backtick at the end would lengthen the closing fence.
-            body = body.strip("\n").rstrip("`")
             after = "" if block.end() == len(text) or text[block.end()] == "\n" else "\n"
             shown.append(f"{before}```{language}\n{body}\n```{after}")
+        else:
+            shown.append(_show_prose(block[0]))
         end = block.end()
     shown.append(_show_prose(text[end:]))
     return "".join(shown)

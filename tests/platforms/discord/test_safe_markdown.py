@@ -95,6 +95,7 @@ TEXTS = st.one_of(st.lists(FRAGMENTS, max_size=30).map("".join), st.text(max_siz
 @example("\\[click](http://evil.example)")
 @example("`[click](http://evil.example)`*`*")
 @example("- # head")
+@example("```\n`\n```[click](http://evil.example)`")
 @example("``` ```[click](http://evil.example)``` ```")
 def test_model_text_pings_nobody_and_hides_no_link(text: str):
     _, found = read(show_model_text(text))
