@@ -96,14 +96,17 @@ class Bot:
     async def answer(self, message: Message, stopper: Stopper, *, types_actions: bool = False) -> Cards:
         """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised.
 
-        `types_actions` is for a platform without buttons: there a plain number or word acts on the author's open card.
+        `types_actions` is for a terminal, which has one person and no buttons: a plain number or word acts on the
+        author's open card, and no quota is counted.
         """
         command_name = "chat"
         try:
             message = check_message(message)
             if self._is_command(message.text):
                 command_name = message.text[len(self.command_prefix) :].split(maxsplit=1)[0][:32].lower()
-            message = replace(message, author=await self._admit(message.scope, message.author))
+            message = replace(
+                message, author=await self._admit(message.scope, message.author, is_counted=not types_actions)
+            )
             is_kept = not await self._services.store.is_opted_out(message.scope.platform, message.author.id)
             if self._is_command(message.text):
                 request = await read_request(
@@ -174,8 +177,12 @@ class Bot:
         answer_when = (await self._services.settings_in(message.scope))["answer_when"]
         if answer_when == "never":
             return False
-        has_words = bool(message.text.strip() or message.attachment)
-        return message.is_addressed or (answer_when == "every" and has_words)
+        if message.is_addressed:
+            return True
+        if answer_when != "every" or not (message.text.strip() or message.attachment):
+            return False
+        # Who asked not to be read and speaks to others need not be told so each time.
+        return not await self.store.is_opted_out(message.scope.platform, message.author.id)
 
     async def suggest_values(
         self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
@@ -189,8 +196,7 @@ class Bot:
             found = parse_command_line(line[len(self.command_prefix) :], COMMANDS)
         except RequestError:
             return "private"
-        command = found.command
-        return command.answers if set(command.public_options).isdisjoint(found.options) else "public"
+        return found.command.answers
 
     async def with_rights(self, scope: Scope, author: Author) -> Author:
         """Return `author` as a moderator where a role or the operator says so."""
@@ -226,12 +232,13 @@ class Bot:
         """Forget all of a server that the bot is no longer on."""
         await self._services.store.forget_server(platform, server)
 
-    async def _admit(self, scope: Scope, author: Author) -> Author:
+    async def _admit(self, scope: Scope, author: Author, *, is_counted: bool = True) -> Author:
         """Return `author` with all rights. Raises RequestError for a bot, and above a person's quota."""
         if author.is_bot:
             raise RequestError("Other bots are not answered.")
         author = await self._services.with_rights(scope, author)
-        await self._quotas.count(self._services, scope, author)
+        if is_counted:
+            await self._quotas.count(self._services, scope, author)
         return author
 
     def _is_command(self, text: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any, Final
 from bot.errors import RequestError
 
 MAX_SEED: Final = 2**63 - 1
+# Well below 2^53: a form's numbers are floating point, and the seeds of later rounds count on from the drawn one.
+MAX_DRAWN_SEED: Final = 2**31
 MAX_STOPS: Final = 4
 MAX_STOP_CHARACTERS: Final = 32
 
@@ -97,7 +99,7 @@ class SamplingParams:
 
     def with_seed(self) -> "SamplingParams":
         """Return the same options with a seed drawn where there was none."""
-        return self if self.seed is not None else replace(self, seed=secrets.randbelow(2**31))
+        return self if self.seed is not None else replace(self, seed=secrets.randbelow(MAX_DRAWN_SEED))
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON-able values."""

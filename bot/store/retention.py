@@ -33,7 +33,7 @@ class Retention(Records):
         """Erase messages older than their server's setting `retention_days`; return how many.
 
         A server without the setting, or with one that is no whole number from 1, has `default_days`. How answers
-        came about goes with them, and so do expired cards.
+        came about goes with them, and so do the cards made from them and those that have expired.
         """
         now_us = to_microseconds(now or now_utc())
         day_us = timedelta(days=1) // timedelta(microseconds=1)
@@ -57,6 +57,12 @@ class Retention(Records):
             cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
             if rows:
                 await forget_stale_check_sums(transaction)
+                # A card holds words of its message and ends with it, however long it was to live.
+                await transaction.execute(
+                    "DELETE FROM open_cards WHERE source_message_id IS NOT NULL AND NOT EXISTS ("
+                    " SELECT 1 FROM conversations c JOIN messages m ON m.platform = c.platform"
+                    " AND m.message_id = open_cards.source_message_id WHERE c.id = open_cards.conversation_id)"
+                )
             requests = await _forget_requests(transaction, now_us, day_us)
             if rows or cards or requests:
                 transaction.mark_erased()

@@ -118,19 +118,23 @@ async def test_above_the_quota_there_is_one_sentence_and_later_it_works(
     now = [1000.0]
     monkeypatch.setattr(requesting.time, "monotonic", lambda: now[0])
     await talk.ask("!settings quota_per_minute 3")
-    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False}
+    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False, "types_actions": False}
     for _ in range(2):
         await talk.ask("!help", **bob)
         now[0] += 10
-    card = await talk.card("Hello", types_actions=False, **bob)
+    card = await talk.card("Hello", **bob)
     assert await talk.refusal("!help", **bob) == "You have asked 3 times within a minute; ask again in 41 s."
     assert "ask again" in await talk.click_refusal(card, "again", who="Bob")
-    assert (await talk.ask("!help", who="Cat", is_moderator=False))["commands"], "each has their own"
+    assert (await talk.ask("!help", who="Cat", is_moderator=False, types_actions=False))["commands"], (
+        "each has their own"
+    )
     assert (await talk.ask("!help", scope=replace(HERE, server="work"), **bob))["commands"]
-    assert (await talk.ask("!help"))["commands"], "moderators are not counted"
+    assert (await talk.ask("!help", types_actions=False))["commands"], "moderators are not counted"
     now[0] += 41
     assert (await talk.ask("!help", **bob))["commands"]
     assert "ask again" in await talk.refusal("!help", **bob)
     for _ in range(20):
-        await talk.ask("!help", scope=DIRECT)
-    assert "20 times" in await talk.refusal("!help", scope=DIRECT)
+        await talk.ask("!help", scope=DIRECT, types_actions=False)
+    assert "20 times" in await talk.refusal("!help", scope=DIRECT, types_actions=False)
+    for _ in range(30):
+        assert (await talk.ask("!help", who="Bob", is_moderator=False))["commands"], "a terminal counts nothing"

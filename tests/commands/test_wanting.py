@@ -29,6 +29,9 @@ async def test_commands_are_always_wanted_and_chat_as_it_is_set(talk: Talk, answ
     assert await wanted(message("! Hello")) == (answer_when == "every")
     assert not await wanted(message("  ")), "a picture alone"
     assert await wanted(replace(message(""), attachment="a text")) == (answer_when == "every")
+    await talk.ask("!privacy --read off")
+    assert not await wanted(message("Hello")), "who asked not to be read is left alone"
+    assert await wanted(message("!help"))
 
 
 @pytest.mark.parametrize("author", [replace(ANN, is_bot=True), replace(ANN, is_me=True)])

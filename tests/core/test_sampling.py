@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.sampling import (
+    MAX_DRAWN_SEED,
     MAX_SEED,
     PRESETS,
     RANGES,
@@ -67,6 +68,12 @@ def test_a_seed_is_drawn_once() -> None:
     assert params.seed is not None
     assert params.with_seed() is params
     assert SamplingParams(seed=0).with_seed().seed == 0
+
+
+def test_a_drawn_seed_fits_everywhere() -> None:
+    drawn = [SamplingParams().with_seed().seed for _ in range(100)]
+    assert all(seed is not None and 0 <= seed < MAX_DRAWN_SEED < 2**53 for seed in drawn)
+    assert len(set(drawn)) > 90
 
 
 @given(

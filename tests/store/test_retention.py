@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bot.core.messages import Scope
+from bot.store.cards import OpenCard
 from bot.store.store import Store
 from tests.store.samples import HERE, ME, at, bytes_on_disk, provenance, said
 
@@ -50,6 +51,16 @@ async def test_what_has_expired_is_gone_from_every_file_with_what_hung_on_it(sto
     assert (stats.num_messages, stats.num_replies) == (1, 1)
     assert stats.num_bytes % 4096 == 0
     assert 0 < stats.num_bytes <= len(bytes_on_disk(path))
+
+
+async def test_a_card_ends_with_the_message_whose_words_it_holds(store: Store) -> None:
+    for number in (1, 2):
+        await store.add_message(said(number), kind="command")
+    for card_id, source_id in (("a", "1"), ("b", "2"), ("free", None)):
+        made = OpenCard(card_id, HERE, "u1", "completion", 1, {}, at(0), at(10**9), source_message_id=source_id)
+        assert await store.save_open_card(made)
+    await store.delete_expired(default_days=1, now=at(86_400 + 1.5))
+    assert [name for name in ("a", "b", "free") if await store.get_open_card(HERE, name)] == ["b", "free"]
 
 
 async def test_counts_are_of_one_server_or_of_all(store: Store) -> None:
