@@ -14,6 +14,7 @@ from discord.http import handle_message_parameters
 from discord.webhook.async_ import async_context
 
 from bot.errors import FewshotError, Unavailable
+from bot.platforms.discord.bodies import ReplyTo, create_body, edit_body, reference_to
 from bot.platforms.discord.invalid_answers import InvalidAnswers
 from bot.platforms.discord.pace import ChannelPace
 from bot.platforms.discord.rendering import Rendering
@@ -32,7 +33,6 @@ _MAX_BACKOFF_S: Final = 8.0
 _MIN_WAIT_S: Final = 0.05
 _GATE_S: Final = 1.0
 _MAX_TOLD: Final = 1000
-_NO_PINGS: Final = discord.AllowedMentions.none()
 
 MissingPermissionCallback = Callable[[int], Awaitable[None]]
 Editable = discord.Message | discord.PartialMessage
@@ -52,6 +52,10 @@ class MessageGone(FewshotError):
 
 class SendRefused(FewshotError):
     """Discord takes the message for wrong (400 and the like): sent again it would be refused again."""
+
+    def __init__(self, status: int, code: int) -> None:
+        self.code = code
+        super().__init__(f"Discord refused the message ({status}, {code}).")
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class Sender:
         self._on_missing_permission = on_missing_permission
         self._deadline_s = deadline_s
         self._told: dict[int, None] = {}
+        self._no_replies: dict[int, float] = {}
         self._left: set[asyncio.Task[Any]] = set()
 
     async def send(
@@ -103,7 +108,7 @@ class Sender:
         rendering: Rendering,
         *,
         request_id: str,
-        reply_to: "discord.Message | discord.PartialMessage | discord.MessageReference | None" = None,
+        reply_to: ReplyTo | None = None,
         first_chunk: int = 0,
         is_failure: bool = False,
         deadline_s: float | None = None,
@@ -118,11 +123,20 @@ class Sender:
         for chunk in range(first_chunk, rendering.num_messages):
             suffix = "f" if is_failure else str(chunk)
 
-            def create(chunk: int = chunk, suffix: str = suffix) -> Coroutine[Any, Any, discord.Message]:
-                body = _create_body(rendering, chunk)
-                if chunk == 0 and reply_to is not None:
-                    body["reference"] = _reference(reply_to)
-                return channel.send(**body, nonce=nonce_of(request_id, suffix), mention_author=False)
+            async def create(chunk: int = chunk, suffix: str = suffix) -> discord.Message:
+                nonce = nonce_of(request_id, suffix)
+                if chunk == 0 and reply_to is not None and self._may_reply(channel):
+                    try:
+                        body = create_body(rendering, chunk)
+                        return await channel.send(
+                            **body, nonce=nonce, reference=reference_to(reply_to), mention_author=False
+                        )
+                    except discord.HTTPException as e:
+                        if e.code != _MAY_NOT_REPLY:
+                            raise
+                        self._count_refusal(e)
+                        self._no_replies[_channel_id(channel)] = asyncio.get_running_loop().time()
+                return await channel.send(**create_body(rendering, chunk), nonce=nonce, mention_author=False)
 
             message = await self._retried(create, place=channel, channel_id=_channel_id(channel), deadline_s=deadline_s)
             self.figures.num_sent += 1
@@ -144,7 +158,7 @@ class Sender:
             message = discord.PartialMessage(channel=cast(Any, message.channel), id=message.id)
         target = message
         edited = await self._retried(
-            lambda: target.edit(**_edit_body(rendering, chunk)),
+            lambda: target.edit(**edit_body(rendering, chunk)),
             place=target,
             channel_id=channel_id,
             deadline_s=deadline_s,
@@ -161,7 +175,7 @@ class Sender:
         """
         # An edit of the one answer there is: tried again it does no harm, so there is nothing to read back.
         message = await self._retried(
-            lambda: interaction.edit_original_response(**_edit_body(rendering, 0)),
+            lambda: interaction.edit_original_response(**edit_body(rendering, 0)),
             channel_id=interaction.channel_id or 0,
             deadline_s=deadline_s,
         )
@@ -174,7 +188,7 @@ class Sender:
         """Show `rendering` as the answer to an interaction of which only the token is left, as in `Webhook.partial`."""
 
         async def edit() -> None:
-            with handle_message_parameters(**_edit_body(rendering, 0)) as parameters:
+            with handle_message_parameters(**edit_body(rendering, 0)) as parameters:
                 await async_context.get().edit_original_interaction_response(
                     webhook.id,
                     webhook.token or "",
@@ -203,7 +217,7 @@ class Sender:
         """
 
         async def create() -> discord.WebhookMessage:
-            return await webhook.send(**_create_body(rendering, 0), ephemeral=is_ephemeral, wait=True)
+            return await webhook.send(**create_body(rendering, 0), ephemeral=is_ephemeral, wait=True)
 
         message = await self._retried(create, channel_id=0, is_repeatable=False)
         self.figures.num_sent += 1
@@ -240,6 +254,12 @@ class Sender:
     def skips_edits(self) -> bool:
         """Say whether an edit that only shows progress is to be left out for now."""
         return self._skips()
+
+    def _may_reply(self, channel: discord.abc.Messageable) -> bool:
+        """Say whether a reply is worth a try: not where one was refused a moment ago."""
+        oldest = asyncio.get_running_loop().time() - _NO_REPLIES_S
+        self._no_replies = {kept: at for kept, at in self._no_replies.items() if at > oldest}
+        return _channel_id(channel) not in self._no_replies
 
     # ---- tries
 
@@ -331,7 +351,7 @@ class Sender:
             return MissingPermission("The bot may not do that in this channel.")
         if error.status == 404 or error.code in _GONE_CODES:
             return MessageGone("That is no longer there.")
-        return SendRefused(f"Discord refused the message ({error.status}, {error.code}).")
+        return SendRefused(error.status, error.code)
 
     async def _tell_missing(self, channel_id: int) -> None:
         if self._on_missing_permission is None or channel_id in self._told:
@@ -345,6 +365,9 @@ class Sender:
             logger.exception("telling of a missing permission in channel %s failed", channel_id)
 
 
+# Without Read Message History a message may be sent, but not as a reply.
+_MAY_NOT_REPLY: Final = 160002
+_NO_REPLIES_S: Final = 600.0
 # Unknown or expired: message, channel, interaction, webhook; a token that ran out.
 _GONE_CODES: Final = frozenset({10003, 10008, 10015, 10062, 50027})
 
@@ -379,42 +402,3 @@ def _wait_s(failure: Exception, num_tries: int) -> float:
 
 def _channel_id(channel: discord.abc.Messageable) -> int:
     return int(getattr(channel, "id", 0))
-
-
-def _reference(
-    target: "discord.Message | discord.PartialMessage | discord.MessageReference",
-) -> discord.MessageReference:
-    """Return a reply that is sent even where the message replied to is gone."""
-    if isinstance(target, discord.MessageReference):
-        reference = target
-    else:
-        reference = discord.MessageReference(message_id=target.id, channel_id=target.channel.id)
-    reference.fail_if_not_exists = False
-    return reference
-
-
-def _create_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
-    """Return what a new message is made of; the files are fresh, for one try."""
-    body: dict[str, Any] = {"allowed_mentions": _NO_PINGS}
-    if rendering.layout is not None:
-        body["view"] = rendering.layout
-    else:
-        body.update(content=rendering.content[chunk], suppress_embeds=True)
-    if rendering.is_last(chunk):
-        if rendering.view is not None:
-            body["view"] = rendering.view
-        if rendering.files:
-            body["files"] = rendering.build_files()
-    return body
-
-
-def _edit_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
-    """Return what an existing message becomes: nothing that it had before stays."""
-    is_last = rendering.is_last(chunk)
-    return {
-        # A message that becomes a layout must lose its text.
-        "content": None if rendering.layout is not None else rendering.content[chunk],
-        "view": rendering.layout if rendering.layout is not None else rendering.view if is_last else None,
-        "attachments": rendering.build_files() if is_last else [],
-        "allowed_mentions": _NO_PINGS,
-    }

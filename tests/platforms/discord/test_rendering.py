@@ -28,9 +28,9 @@ from bot.core.cards import (
     Verbatim,
     error_card,
 )
+from bot.platforms.discord.bodies import create_body
 from bot.platforms.discord.rendering import MAX_CONTENT, MAX_LAYOUT_TEXT, Rendering, prepare, render
 from bot.platforms.discord.safe_markdown import utf16_length
-from bot.platforms.discord.sender import _create_body
 from tests.bots import Talk
 from tests.servers.discord.checking import check_body
 from tests.servers.discord.texts import walk
@@ -40,7 +40,7 @@ def bodies(rendering: Rendering) -> list[tuple[dict[str, Any], list[str]]]:
     """Return the body of each message, and the names of the files sent with it."""
     made = []
     for chunk in range(rendering.num_messages):
-        arguments = _create_body(rendering, chunk)
+        arguments = create_body(rendering, chunk)
         suppresses = arguments.pop("suppress_embeds", False)
         flags = discord.MessageFlags(suppress_embeds=suppresses)
         with handle_message_parameters(**arguments, flags=flags) as parameters:

@@ -35,6 +35,11 @@ async def place() -> AsyncIterator[Place]:
         opened.stand_in.assert_clean()
 
 
+def _deny(place: Place, permission: Permission) -> None:
+    role_id = place.guild.members[place.stand_in.world.bot.id].role_ids[0]
+    place.stand_in.world.set_overwrite(place.general, place.guild.roles[role_id], deny=permission)
+
+
 async def test_a_reply_pings_nobody_and_unfurls_nothing(place: Place):
     asked = place.ada.says(place.general, "hi")
     (sent,) = await place.sender.send(place.channel, WORDS, request_id="123", reply_to=place.partial(asked))
@@ -55,6 +60,15 @@ async def test_a_reply_to_a_deleted_message_is_sent_all_the_same(place: Place):
     place.ada.deletes(asked)
     await place.sender.send(place.channel, WORDS, request_id="123", reply_to=place.partial(asked))
     assert len(place.said) == 1
+
+
+async def test_where_it_may_not_reply_it_answers_without(place: Place):
+    _deny(place, Permission.READ_MESSAGE_HISTORY)
+    asked = place.ada.says(place.general, "hi")
+    await place.sender.send(place.channel, LAYOUT, request_id="123", reply_to=place.partial(asked))
+    await place.sender.send(place.channel, WORDS, request_id="124", reply_to=place.partial(asked))
+    assert [message.replies_to for message in place.said] == [None, None]
+    assert place.sender.invalid_answers.num_recent == 1
 
 
 async def test_a_long_answer_is_several_messages_in_order(place: Place):
@@ -157,8 +171,7 @@ async def test_a_cancelled_send_is_given_up_at_once(place: Place):
 
 
 async def test_a_missing_permission_is_told_once_a_channel(place: Place):
-    bot_role = place.guild.roles[place.guild.members[place.stand_in.world.bot.id].role_ids[0]]
-    place.stand_in.world.set_overwrite(place.general, bot_role, deny=Permission.SEND_MESSAGES)
+    _deny(place, Permission.SEND_MESSAGES)
     for number in range(3):
         with pytest.raises(MissingPermission):
             await place.sender.send(place.channel, WORDS, request_id=str(number))

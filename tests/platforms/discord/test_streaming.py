@@ -209,6 +209,28 @@ async def test_an_answer_that_may_not_be_sent_is_said_not_to_be_shown(stream: St
     assert stream.place.told == [stream.place.general.id]
 
 
+async def test_in_bad_weather_every_answer_is_there_once_and_whole(stream: Stream):
+    faults = stream.place.stand_in.faults
+    for route in ("send", "edit"):
+        for fault in ("banned", "reset", "accepted_then_reset", Fault("accepted_then_error", status=503)):
+            faults.sometimes(route, fault, 0.1)
+    asked = [stream.place.ada.says(stream.place.general, f"question {number}") for number in range(20)]
+
+    async def answer(number: int) -> Delivered:
+        place = stream.place
+        reply_to = place.partial(asked[number])
+        outlet = ChannelOutlet(place.sender, place.channel, request_id=str(asked[number].id), reply_to=reply_to)
+        cards = script(words("par"), 0.05 * number, words(f"answer {number}", is_final=True))
+        return await stream.run(cards, outlet)
+
+    delivered = await asyncio.gather(*map(answer, range(20)))
+    assert all(one.is_shown for one in delivered)
+    assert stream.place.stand_in.answered_twice() == []
+    answers = [stream.place.stand_in.answers_to(message) for message in asked]
+    assert [[answer.content for answer in each] for each in answers] == [[f"answer {n}"] for n in range(20)]
+    assert sum(faults.num_injected.values()) > 5
+
+
 async def test_where_no_files_may_be_sent_the_words_are(stream: Stream):
     _deny(stream.place, Permission.ATTACH_FILES)
     card = Card(blocks=(Facts((("a", "b"),)),), file=TextFile("a.txt", "text"))
