@@ -231,6 +231,8 @@ async def answer_help(request: Request) -> Cards:
     blocks: list[Block] = []
     for command in found:
         blocks.append(Text(f"{prefix}{command.usage}\n  {command.summary}"))
+        if command.details:
+            blocks.append(Text(command.details))
         if command.options:
             blocks.append(Table(("option", "takes", ""), tuple(_option_row(option) for option in command.options)))
         blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]

@@ -127,7 +127,8 @@ class Clicks:
         if stored is None:
             raise RequestError(GONE)
         message = message_of(stored, click.scope, click.author, click.reach)
-        request = await read_request(services, message, stopper, has_buttons=True)
+        is_kept = not await services.store.is_opted_out(click.scope.platform, click.author.id)
+        request = await read_request(services, message, stopper, has_buttons=True, is_kept=is_kept)
         if request.command.name != name:
             raise RequestError("That message was edited into another command; send it anew.")
         async with aclosing(request.command.answer(request)) as cards:

@@ -115,7 +115,7 @@ class Command:
     `takes_rest` gives the last leading word all that follows. `answers` is how the reply is shown; with one of
     `public_options`, or without `is_secret`, all may see it where there is no other way. `is_family_default` makes the
     two-word command answer when its first word is followed by none of its family's second words. `menu` is its name in
-    a message's context menu, None where it has none there.
+    a message's context menu, None where it has none there. `details` is what else help says about it.
     """
 
     name: str
@@ -135,6 +135,7 @@ class Command:
     text_parts: tuple[str, ...] = ()
     num_required_parts: int = 0
     menu: str | None = None
+    details: str = ""
     examples: tuple[str, ...] = field(default=())
 
     @property

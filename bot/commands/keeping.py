@@ -147,6 +147,7 @@ COMMANDS: Final = (
             Option("read", "choice", "whether what you say may be stored and read", ("on", "off")),
         ),
         public_options=("read",),
+        details=f"{_WHAT_IS_STORED} {_IF_NOT_READ}",
     ),
     Command(
         name="forget",

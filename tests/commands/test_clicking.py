@@ -1,6 +1,7 @@
 """Buttons on the bot's cards: whose they are, as of when, and what they do to the answer and the history."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -296,3 +297,28 @@ async def test_an_edited_command_does_not_open_as_another_one(talk: Talk) -> Non
     card = await talk.card("!why", types_actions=False, reach="public")
     await talk.store.edit_message("terminal", talk.message_ids[-1], "!stats")
     assert "edited" in await talk.click_refusal(card, "open")
+
+
+async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk) -> None:
+    await talk.ask("!settings quota_per_minute 600")
+    cards = [
+        await offered(talk),
+        await said(talk, "Hello"),
+        await said(talk, "!prompt sentiment I love it"),
+        await talk.card("!why", types_actions=False, reach="public"),
+        await talk.card("!settings", types_actions=False),
+        await talk.card("!privacy", types_actions=False),
+    ]
+    num_stored = await talk.num_stored()
+    actions = ["", "0", "9", "١", "²", "1" * 400, "nonsense", "open ", "\ud800", "continue\0", "__class__"]
+    for card in cards:
+        for action in actions:
+            for who in ("Ann", "Bob"):
+                forged = replace(card, revision=random.choice([card.revision, -1, 0, 2**70]))
+                answer = await talk.click(forged, action, who=who, value="\ud800" * 9)
+                assert answer.error != "Something broke inside the bot; its log says what.", (card, action)
+                assert answer.answers == "private"
+    for card_id in ("", "reply-", "x" * 500, "\ud800", "' OR 1=1 --", f"reply-{cards[0].open_card_id}"):
+        assert "gone" in await talk.click_refusal(replace(cards[0], open_card_id=card_id or "-"), "1")
+    assert await talk.num_stored() == num_stored
+    assert texts(await talk.click(cards[0], "1"))
