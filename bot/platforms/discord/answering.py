@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot.commands.dispatch import Bot
-from bot.core.cards import Card
+from bot.core.cards import Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from bot.delivery import Delivery, Outcome
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 # A message that was refused and is edited within this time is answered anew: who mistyped an option mends it there.
 _MENDABLE: Final = 256
+# More than the engine lets wait, since conversations wait for themselves; beyond, a flood would only fill the memory.
+MAX_RUNNING: Final = 256
+_CROWDED: Final = error_card("Too many people are asking at once; ask again in a minute.")
 
 Cards = AsyncGenerator[Card]
 Answer = Callable[[Message, Stopper], Cards]
@@ -80,6 +83,8 @@ class Answering:
         `outcome` is what it ends in, None where the answer says.
         """
         running = _Running(message, outlet, is_kept, outcome)
+        if len(self._running) >= MAX_RUNNING:
+            answer = answer_with(_CROWDED)
         self._running[message.id] = running
         running.task = asyncio.create_task(self._run(running, answer or self._bot.answer), name=f"answer {message.id}")
 
@@ -193,6 +198,7 @@ class Answering:
             async for card in cards:
                 if card.error is not None and scope.server != DIRECT_MESSAGES and running.message.reach == "public":
                     is_shown = self._budget.take(scope.thread or scope.channel, author.id)
-                    if not is_shown and await running.outlet.mark_refused():
+                    # In a flood even signs would be too much.
+                    if not is_shown and (card is _CROWDED or await running.outlet.mark_refused()):
                         return
                 yield card

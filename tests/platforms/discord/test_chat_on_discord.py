@@ -195,3 +195,16 @@ async def test_a_flood_of_wrong_messages_gets_signs_not_sentences(evening: Eveni
     # Who speaks for the first time is told in words.
     other = evening.ada.says(evening.general, "!complete --temperature 9 It was")
     assert "temperature" in visible_text(await evening.discord.reply(other))
+
+
+async def test_a_flood_of_questions_is_refused_beyond_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("bot.platforms.discord.answering.MAX_RUNNING", 5)
+    async with scripted(tmp_path, "One moment. " + LONG, pause_s=0.05) as evening:
+        people = [evening.discord.add_member(evening.guild, f"Person {number}") for number in range(12)]
+        asked = [person.says(evening.general, "Tell me", mention_bot=True) for person in people]
+        await evening.discord.world.wait_until(
+            lambda: sum("Too many people" in visible_text(m) for m in evening.bot_messages()) == 3, 10, "refusals"
+        )
+        for message in asked:
+            evening.mod.deletes(message)
+        await evening.discord.world.wait_until(lambda: len(evening.bot_messages()) <= 3, 20, "the end of all answers")

@@ -187,7 +187,7 @@ async def test_an_example_is_proposed_in_a_form_and_seen_by_moderators(evening: 
 async def test_suggestions_come_from_memory(evening: Evening):
     async with evening.run():
         choices = await evening.ada.types(evening.general, "prompt run", "name", "sen")
-        assert [choice.value for choice in choices][0] == "sentiment"
+        assert choices[0].value == "sentiment"
         assert await evening.mod.types(evening.general, "settings", "name", "ans")
 
 
