@@ -1,5 +1,6 @@
 """The client that Discord's events come to: it knows who deals with each, and nothing else."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -34,6 +35,8 @@ from bot.platforms.discord.welcome import find_place, post_welcome
 logger = logging.getLogger(__name__)
 
 _TREE_HASH: Final = "discord_command_tree"
+# Discord takes one IDENTIFY in five seconds.
+IDENTIFY_PAUSE_S: Final = 5.0
 
 
 def _intents(application: Application) -> discord.Intents:
@@ -61,6 +64,7 @@ class FewshotClient(commands.AutoShardedBot):
         api_base: str = "",
         forces_sync: bool = False,
         tell: Callable[[str], None] = lambda _: None,
+        identify_pause_s: float = IDENTIFY_PAUSE_S,
     ) -> None:
         invalid_answers = InvalidAnswers()
         super().__init__(
@@ -84,6 +88,7 @@ class FewshotClient(commands.AutoShardedBot):
         self._has_content = application.has_message_content
         self._bot_owner_ids = owner_ids
         self._forces_sync = forces_sync
+        self._identify_pause_s = identify_pause_s
         self._tell = tell
         # A test server serves its files itself.
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
@@ -91,6 +96,7 @@ class FewshotClient(commands.AutoShardedBot):
         self.sender = Sender(on_missing_permission=self._missing_permission, invalid_answers=invalid_answers)
         self.answering = Answering(bot, delivery, self._after)
         self._session: aiohttp.ClientSession | None = None
+        self._unfinished = Unfinished(self, bot, delivery, self.answering, self.sender)
         self._intake: Intake | None = None
         self._interactions: Interactions | None = None
 
@@ -109,6 +115,7 @@ class FewshotClient(commands.AutoShardedBot):
         }
         self._intake = Intake(self._bot, self._delivery, self.answering, self._outlet_of, TooLate(self.sender), **known)
         self._interactions = Interactions(self._bot, self._delivery, self.answering, self.sender, **known)
+        await self._unfinished.load()
         await self._send_commands()
         if not self._has_content:
             self._tell(NO_CONTENT_NOTICE)
@@ -147,7 +154,8 @@ class FewshotClient(commands.AutoShardedBot):
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """Note that a session begins anew, before any of its events comes."""
         await self.intake.expect(shard_id or 0, self.shard_count or 1)
-        await super().before_identify_hook(shard_id, initial=initial)
+        if not initial:
+            await asyncio.sleep(self._identify_pause_s)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Note what the watermarks must know at the moment when it happens; the rest is for discord.py."""
@@ -157,8 +165,8 @@ class FewshotClient(commands.AutoShardedBot):
             self._intake.saw(args[0])
         elif event == "shard_disconnect":
             self._intake.lost(args[0])
-        elif event == "shard_resumed":
-            self._intake.resumed(args[0])
+        elif event in ("shard_connect", "shard_resumed"):
+            self._intake.connected(args[0])
         super().dispatch(event, *args, **kwargs)
 
     async def on_shard_ready(self, shard_id: int) -> None:
@@ -169,7 +177,7 @@ class FewshotClient(commands.AutoShardedBot):
             for guild in self.guilds:
                 if find_place(guild) is None:
                     self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
-            await Unfinished(self, self._bot, self._delivery, self.answering, self.sender).answer_all()
+            await self._unfinished.answer_all()
         guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
         ids = await self._delivery.direct_channels() if shard_id == 0 else ()
         direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]

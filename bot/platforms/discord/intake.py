@@ -14,10 +14,11 @@ import discord
 from bot.commands.dispatch import Bot
 from bot.core.cards import error_card
 from bot.core.messages import Message, now_utc
-from bot.delivery import EXPIRES_AFTER_S, Delivery, Watermark
+from bot.delivery import EXPIRES_AFTER_S, Delivery
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.answering import Answer, Answering, answer_with
 from bot.platforms.discord.attachments import read_text_attachment
+from bot.platforms.discord.gaps import Gaps
 from bot.platforms.discord.missed import History, channels_with_news, start_of_gap, take_missed
 from bot.platforms.discord.reading import PLATFORM, read_edit, read_message, read_replied
 from bot.platforms.discord.streaming import Outlet
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 # A message in which somebody mentions the bot only by editing it counts as new for this long.
 _EDITED_IN: Final = timedelta(minutes=5)
-_RETRY_BACKFILL_S: Final = 30.0
+_MAX_PAUSE_S: Final = 30.0
 _MAX_DIRECT_CHANNELS: Final = 100
 
 OutletOf = Callable[[discord.Message, Message], Outlet]
@@ -59,7 +60,7 @@ class Intake:
         self._outlet_of = outlet_of
         self._owner_ids = owner_ids
         self._file_origins = file_origins
-        self._watermarks: dict[int, Watermark] = {}
+        self._gaps: dict[int, Gaps] = {}
         self._stack = AsyncExitStack()
         self._is_closing = False
         self._me = me
@@ -67,29 +68,28 @@ class Intake:
 
     async def expect(self, shard_id: int, num_shards: int) -> None:
         """Get ready for a session of a shard that begins anew: what was sent before it has to be read back."""
-        if shard_id not in self._watermarks:
-            if not self._watermarks:
+        if shard_id not in self._gaps:
+            if not self._gaps:
                 # With another number of shards each has other servers than before.
                 await self._delivery.regroup_watermarks(*(f"{number}/{num_shards}" for number in range(num_shards)))
             watermark = self._delivery.watermark(f"{shard_id}/{num_shards}")
-            self._watermarks[shard_id] = await self._stack.enter_async_context(watermark)
-        self._watermarks[shard_id].seen.freeze()
+            self._gaps[shard_id] = Gaps((await self._stack.enter_async_context(watermark)).seen)
+        self._gaps[shard_id].begins_anew()
 
     def lost(self, shard_id: int) -> None:
         """Note that a shard's connection broke."""
-        if shard_id in self._watermarks:
-            self._watermarks[shard_id].seen.freeze()
+        if shard_id in self._gaps:
+            self._gaps[shard_id].is_lost()
 
-    def resumed(self, shard_id: int) -> None:
-        """Note that a shard's session goes on: Discord has sent again whatever was missed."""
-        if shard_id in self._watermarks:
-            seen = self._watermarks[shard_id].seen
-            seen.thaw(seen.gap)
+    def connected(self, shard_id: int) -> None:
+        """Note that a shard's session began, or goes on and Discord has sent again whatever was missed."""
+        if shard_id in self._gaps:
+            self._gaps[shard_id].is_connected()
 
     def saw(self, message: discord.Message) -> None:
         """Note a message at the moment when it arrives."""
-        if (watermark := self._watermark_of(message)) is not None:
-            watermark.seen.saw(str(message.id))
+        if (gaps := self._gaps_of(message)) is not None:
+            gaps.seen.saw(str(message.id))
 
     async def close(self) -> None:
         """Take nothing more, and keep the watermarks."""
@@ -107,8 +107,8 @@ class Intake:
         try:
             await self._accept(message)
         finally:
-            if (watermark := self._watermark_of(message)) is not None:
-                watermark.seen.done(str(message.id))
+            if (gaps := self._gaps_of(message)) is not None:
+                gaps.seen.done(str(message.id))
 
     async def edited(self, event: discord.RawMessageUpdateEvent) -> None:
         """Let an edit of a message reach its stored words and the answer that is being written to it."""
@@ -131,19 +131,22 @@ class Intake:
 
     async def read_back(self, shard_id: int, guilds: Sequence[discord.Guild], direct: Sequence[History]) -> None:
         """Take what was said in `guilds` and `direct` channels while the shard had no session, until all is read."""
-        watermark = self._watermarks[shard_id]
-        gap = watermark.seen.gap
-        while not self._is_closing and watermark.seen.gap == gap:
-            if watermark.seen.value is None:
+        gaps = self._gaps[shard_id]
+        session = gaps.session
+        num_tries = 0
+        while not self._is_closing and gaps.session == session:
+            if gaps.seen.value is None:
                 # The first start ever: nothing that was said before is for the bot.
-                watermark.seen.done(str(discord.utils.time_snowflake(now_utc())))
+                gaps.seen.done(str(discord.utils.time_snowflake(now_utc())))
+                gaps.was_read(session)
                 break
-            after = start_of_gap(watermark.seen.value)
+            after = start_of_gap(gaps.seen.value)
             channels = [*channels_with_news(guilds, after), *direct]
             if await take_missed(channels, after, self._take_missed):
+                gaps.was_read(session)
                 break
-            await asyncio.sleep(_RETRY_BACKFILL_S)
-        watermark.seen.thaw(gap)
+            await asyncio.sleep(min(_MAX_PAUSE_S, 2.0**num_tries))
+            num_tries += 1
         if not self._is_closing:
             await self._too_late.tell()
 
@@ -188,7 +191,7 @@ class Intake:
             return
         self._answering.begin(read, outlet, answer=answer)
 
-    def _watermark_of(self, message: discord.Message) -> Watermark | None:
+    def _gaps_of(self, message: discord.Message) -> Gaps | None:
         guild = message.guild
         # Direct messages come over the first shard.
-        return self._watermarks.get(guild.shard_id if guild is not None else 0)
+        return self._gaps.get(guild.shard_id if guild is not None else 0)

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-# Discord takes 5 edits in 5 s for each channel. Snapshots use 4 of them, so that a finished answer need not wait.
+# Discord takes 5 edits in 5 s for each channel, counted when they arrive: requests are not all equally long on the way.
+# Snapshots use 4 of them, so that a finished answer need not wait.
 EDIT_EVERY_S: Final = 1.3
 MAX_EDITS: Final = 5
-WINDOW_S: Final = 5.0
+WINDOW_S: Final = 5.5
 _MAX_KEPT: Final = 1000
 
 

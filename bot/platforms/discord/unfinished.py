@@ -38,14 +38,18 @@ class Unfinished:
         self._delivery = delivery
         self._answering = answering
         self._sender = sender
+        self._accepted: Sequence[Accepted] = ()
+
+    async def load(self) -> None:
+        """Read what there is, before there is a connection: what is accepted from then on is answered already."""
+        try:
+            self._accepted = await self._delivery.unfinished()
+        except Unavailable as e:
+            logger.warning("unfinished requests can't be read: %s", e)
 
     async def answer_all(self) -> None:
         """Go on with every unfinished request, the oldest first."""
-        try:
-            accepted = await self._delivery.unfinished()
-        except Unavailable as e:
-            logger.warning("unfinished requests can't be read: %s", e)
-            return
+        accepted, self._accepted = self._accepted, ()
         for request in accepted:
             try:
                 await self._go_on(request)
