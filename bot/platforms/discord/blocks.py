@@ -99,8 +99,7 @@ def _fit_lines(lines: Sequence[str], room: int, *, what: str = "lines") -> Shown
 
 def _fit(text: str, room: int, show: Callable[[str], str]) -> Shown:
     """Return the longest start of `text` that fits as `show` writes it."""
-    whole = show(text)
-    if utf16_length(whole) <= room:
+    if len(text) <= room and utf16_length(whole := show(text)) <= room:
         return Shown(whole)
     size = room
     while size > 0:
@@ -132,10 +131,12 @@ def _show_text(text: Text, room: int, *, is_title: bool) -> Shown:
     def show(part: str) -> str:
         return show_text_whole(Text(part, text.is_model_text, text.is_quiet))
 
-    if utf16_length(whole := show(text.text)) <= room:
+    # Markdown is never shorter than the text: what follows can't be shown, and the text may be a whole book.
+    start = text.text[: room + 1]
+    if start == text.text and utf16_length(whole := show(text.text)) <= room:
         return Shown(whole)
     for share in (0.9, 0.5, 0.2):
-        pieces = split_text(text.text, max(20, int(room * share)), length=lambda part: utf16_length(show(part)))
+        pieces = split_text(start, max(20, int(room * share)), length=lambda part: utf16_length(show(part)))
         shown = show(pieces[0] + " …") if pieces else "…"
         if utf16_length(shown) <= room:
             return Shown(shown, is_whole=False)

@@ -132,11 +132,12 @@ def render(
     is_private = card.answers == "private"
     items = _items(card, stop_id)
     if _is_words(card) and not as_layout and (allows_files or card.file is None):
-        content = _content(card)
+        is_book = any(isinstance(block, Text) and len(block.text) > MAX_CHUNKS * MAX_CONTENT for block in card.blocks)
+        content = _content(card) if not is_book else ("",) * (MAX_CHUNKS + 1)
         if not card.is_final and len(content) > 1:
             content = (_tail_of(card),)
         is_short = len(content) <= (1 if is_one_message else MAX_CHUNKS)
-        fits_layout = sum(map(utf16_length, content)) <= MAX_LAYOUT_TEXT
+        fits_layout = not is_book and sum(map(utf16_length, content)) <= MAX_LAYOUT_TEXT
         files = _card_files(card)
         if is_short:
             return Rendering(content=content, view=_view(items), files=files, is_private=is_private)

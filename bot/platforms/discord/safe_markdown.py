@@ -4,6 +4,7 @@ Escapes are written so that one lost at a cut does no harm: of a link or a menti
 """
 
 import re
+from collections import deque
 from typing import Final
 
 from bot.core.safe_text import clean_model_text
@@ -18,9 +19,10 @@ _INVITE: Final = re.compile(
 # Code that Discord could be brought to show as something else stays plain text: a star before it may end inside it.
 _RISKY_CODE: Final = re.compile(r"\]\(|<[@#:/a-z]|@(?:everyone|here)|\|\||://|" + _INVITE.pattern, re.IGNORECASE)
 _CODE: Final = r"(?<!`)`[^`\n]+`(?!`)"
+_CODE_OR_LINK: Final = re.compile(f"{_CODE}|{_LINK}")
 _TOKEN: Final = re.compile(
     f"(?P<code>{_CODE})|(?P<link>\\b{_LINK})|"
-    r"(?P<escaped>^\s*(?:(?:[-+]|\d+\.)\s+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|discord(?:app)?(?=\.))",
+    r"(?P<escaped>^[^\S\n]*(?:(?:[-+]|\d+\.)[^\S\n]+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|discord(?:app)?(?=\.))",
     re.IGNORECASE | re.MULTILINE,
 )
 # Bold, italics, underline and strike-through on one line, one inside the other not.
@@ -28,7 +30,7 @@ _EMPHASIS: Final = re.compile(
     r"(?<![*_~\\\w])(?P<sign>\*\*\*|\*\*|\*|__|_|~~)(?=[^\s*_~])(?P<inside>[^*_~`\n]*[^*_~`\s])(?P=sign)(?![*_~\w])"
 )
 _BULLET: Final = re.compile(r"(?m)^([ \t]*)[*+](?= )")
-_LIST_SIGN: Final = re.compile(r"(?m)^(\s*)([-+](?=\s)|\d+(?=\.\s))")
+_LIST_SIGN: Final = re.compile(r"(?m)^([^\S\n]*)([-+](?=\s)|\d+(?=\.\s))")
 _ZERO_WIDTH: Final = "\u200b"
 
 
@@ -99,26 +101,20 @@ def bold(text: str) -> str:
 def _show_prose(text: str) -> str:
     """Return model text between code blocks; emphasis is kept where it is whole on its line."""
     text = _BULLET.sub(r"\1-", text)
+    kept = deque(found.span() for found in _CODE_OR_LINK.finditer(text))
     shown = []
     end = 0
     for found in _EMPHASIS.finditer(text):
-        if _is_inside_code_or_link(text, found.start(), found.end()):
+        while kept and kept[0][1] <= found.start():
+            kept.popleft()
+        # What begins or ends inside of code or a link is no emphasis to Discord.
+        if kept and kept[0][0] < found.end():
             continue
         sign = found["sign"]
         shown += [_escape(text[end : found.start()]), sign, _escape(found["inside"], keeps_code=False), sign]
         end = found.end()
     shown.append(_escape(text[end:]))
     return "".join(shown)
-
-
-def _is_inside_code_or_link(text: str, start: int, end: int) -> bool:
-    line_start = text.rfind("\n", 0, start) + 1
-    line_end = text.find("\n", end)
-    line = text[line_start : line_end if line_end >= 0 else len(text)]
-    return any(
-        found.start() < end - line_start and found.end() > start - line_start
-        for found in re.finditer(f"{_CODE}|{_LINK}", line)
-    )
 
 
 def _escape(text: str, *, keeps_code: bool = True) -> str:

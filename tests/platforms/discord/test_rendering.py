@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -221,6 +222,19 @@ def test_an_answer_is_a_plain_message_with_its_buttons_under_the_last():
     ]
     assert labels(rendering) == ["Again", "Why"]
     assert all(body["flags"] == 4 for body, _ in bodies(rendering))
+
+
+def test_a_whole_book_is_rendered_at_once():
+    book = "*a* `b` <c> " * 20_000
+    start = time.monotonic()
+    books = (Text(book), Text(book, is_model_text=True), Verbatim(book), Choices(book, (book, book)))
+    for block in (*books, Text("\n" * 200_000 + "x"), Text("- " * 100_000, is_model_text=True)):
+        for as_layout in (False, True):
+            rendering = render(Card(blocks=(block,)), as_layout=as_layout)
+            assert rendering.files
+            assert_fits(rendering)
+        assert_fits(render(Card(blocks=(block,), is_final=False)))
+    assert time.monotonic() - start < 5
 
 
 def test_a_very_long_answer_is_one_line_and_a_file():
