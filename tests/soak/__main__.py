@@ -1,0 +1,115 @@
+"""Run: python -m tests.soak discord [PART …]. Prints progress and a table; exits with 1 where a bound is broken."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from bot.engine.catalog import resolve_model
+from bot.errors import FewshotError
+from bot.settings import Settings
+from tests.bots import PROMPTS, write_prompts
+from tests.platforms.discord.connecting import TOKEN
+from tests.servers.discord import serve_discord
+from tests.soak.disconnects import run_disconnects
+from tests.soak.figures import Run, describe_machine, format_table
+from tests.soak.interactions import run_interactions
+from tests.soak.program import running_program
+from tests.soak.restarts import run_restarts
+from tests.soak.sends import run_sends
+from tests.tiny_models import make_tiny_gpt2
+
+_REAL_MODEL: Final = "smollm2-135m"
+_LONGER_CHAT: Final = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 300")
+
+Part = Callable[[Path, argparse.Namespace], Awaitable[Run]]
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
+    sys.stderr.flush()
+
+
+def _tiny(folder: Path) -> dict[str, str]:
+    """Return the settings of a bot on a tiny model whose answers take a moment."""
+    prompts = write_prompts(folder / "prompts", {**PROMPTS, "chat": _LONGER_CHAT})
+    model = make_tiny_gpt2(folder / "model", context_length=512)
+    return {
+        "MODEL": str(model),
+        "PROMPTS_DIR": str(prompts),
+        "NUM_THREADS": "1",
+        "DATABASE": str(folder / "fewshot.db"),
+    }
+
+
+def _real(folder: Path) -> Mapping[str, str]:
+    """Return the settings of a bot on the real model, where that is on this machine."""
+    try:
+        model = resolve_model(_REAL_MODEL, Settings.from_env().models_dir)
+    except FewshotError as e:
+        _say(f"A tiny model takes the place of {_REAL_MODEL}: {e}")
+        return _tiny(folder)
+    return {"MODEL": model.name, "DATABASE": str(folder / "fewshot.db")}
+
+
+async def _disconnects(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_disconnects(folder, _say, num=options.scaled(100), seed=options.seed)
+
+
+async def _restarts(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_restarts(_tiny(folder), _say, num=options.scaled(20), seed=options.seed)
+
+
+async def _sends(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_sends(folder, _say, num=options.scaled(2000), seed=options.seed)
+
+
+async def _interactions(folder: Path, options: argparse.Namespace) -> Run:
+    async with serve_discord(token=TOKEN, seed=options.seed) as discord, running_program(discord, _real(folder)):
+        return await run_interactions(discord, _say, num=options.scaled(1000), seed=options.seed)
+
+
+_PARTS: Final[dict[str, Part]] = {
+    "disconnects": _disconnects,
+    "restarts": _restarts,
+    "sends": _sends,
+    "interactions": _interactions,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the parts that are named, or all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak", description="Long runs of the bot under load and faults."
+    )
+    parser.add_argument("platform", choices=("discord",))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(_PARTS)}; default: all")
+    parser.add_argument("--seed", type=int, default=1, help="of everything that is random (default: 1)")
+    parser.add_argument("--share", type=float, default=1.0, help="do this share of the full form (default: 1)")
+    options = parser.parse_args(argv)
+    unknown = set(options.parts) - _PARTS.keys()
+    if unknown:
+        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+    options.scaled = lambda num: max(1, round(num * options.share))
+    logging.basicConfig(level=logging.ERROR)
+    if not os.environ.get("DISCORD_OPENAPI"):
+        _say("DISCORD_OPENAPI names no document, so bodies are held against Discord's limits only.")
+    runs = []
+    for name in options.parts or _PARTS:
+        _say(f"Part {name} …")
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(asyncio.run(_PARTS[name](Path(folder), options)))
+        for problem in runs[-1].problems:
+            _say(problem)
+    sys.stdout.write(f"{describe_machine()}, seed {options.seed}.\n\n{format_table(runs)}\n")
+    return 0 if all(run.is_met for run in runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The bot as people run it: `python -m bot discord` in a process of its own, on the stand-in."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.servers.discord import Discord
+
+START_S = 180.0
+END_S = 30.0
+_ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Program:
+    """One run of the bot; `said` is what it has told its operator."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said = ""
+        self._listening = asyncio.create_task(self._listen())
+
+    async def is_there(self) -> None:
+        """Wait until it says that it is on Discord. Raises AssertionError where it ended instead."""
+        async with asyncio.timeout(START_S):
+            while "is on Discord" not in self.said:
+                if self._listening.done():
+                    raise AssertionError(f"the bot ended with {self.process.returncode}: {self.said}")
+                await asyncio.sleep(0.05)
+
+    async def end(self, number: signal.Signals) -> int:
+        """Send it a signal and return the exit status; a process that does not end is killed, with status -9."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+            try:
+                await asyncio.wait_for(self.process.wait(), END_S)
+            except TimeoutError:
+                self.process.kill()
+        await self._listening
+        return await self.process.wait()
+
+    async def _listen(self) -> None:
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.said += line.decode()
+
+
+async def start_program(discord: Discord, environment: Mapping[str, str]) -> Program:
+    """Start the bot with `environment` on the stand-in."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        "discord",
+        env=os.environ | discord.environment | environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=_ROOT,
+    )
+    return Program(process)
+
+
+@asynccontextmanager
+async def running_program(discord: Discord, environment: Mapping[str, str]) -> AsyncIterator[Program]:
+    """Run the bot while the block runs."""
+    program = await start_program(discord, environment)
+    try:
+        await program.is_there()
+        yield program
+    finally:
+        await program.end(signal.SIGTERM)
