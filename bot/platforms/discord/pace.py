@@ -8,7 +8,7 @@ from typing import Final
 
 # Discord takes 5 edits in 5 s for each channel, counted when they arrive: requests are not all equally long on the way.
 # Snapshots use 4 of them, so that a finished answer need not wait.
-EDIT_EVERY_S: Final = 1.3
+EDIT_EVERY_S: Final = 1.4
 MAX_EDITS: Final = 5
 WINDOW_S: Final = 5.5
 _MAX_KEPT: Final = 1000

@@ -8,8 +8,9 @@ import discord
 import pytest
 
 from bot.core.cards import Card, Facts, Text, Verbatim, error_card
-from bot.platforms.discord.invalid_answers import WINDOW_S, InvalidAnswers
-from bot.platforms.discord.pace import ChannelPace
+from bot.platforms.discord.invalid_answers import WINDOW_S as REFUSALS_S
+from bot.platforms.discord.invalid_answers import InvalidAnswers
+from bot.platforms.discord.pace import WINDOW_S, ChannelPace
 from bot.platforms.discord.rendering import Rendering, render
 from bot.platforms.discord.sender import (
     DeliveryFailed,
@@ -240,7 +241,7 @@ def test_refusals_are_forgotten_after_ten_minutes_and_shared_limits_are_not_coun
     invalid.note(429, scope="shared")
     assert invalid.num_recent == 8
     assert invalid.is_near_limit
-    now = WINDOW_S + 1
+    now = REFUSALS_S + 1
     assert not invalid.is_near_limit
 
 
@@ -267,9 +268,9 @@ async def test_snapshots_wait_for_their_turn_and_finished_answers_only_for_room(
     await pace.wait_room(1)
     await pace.wait_room(1)
     assert slept == [1.0, 1.0]
-    # Five edits in the five seconds since 0.
+    # Five edits since 0; the sixth waits until the first is long enough ago.
     await pace.wait_room(1)
-    assert slept == [1.0, 1.0, 3.0]
+    assert slept == [1.0, 1.0, WINDOW_S - 2.0]
     now = 20.0
     await pace.wait_turn(1)
     assert len(slept) == 3
