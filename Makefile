@@ -1,4 +1,4 @@
-.PHONY: chat test test-gpu lint check oracle bench bench-quick bench-gpu format clean
+.PHONY: chat test test-gpu lint check oracle bench bench-quick bench-gpu soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -40,6 +40,11 @@ bench-quick: $(READY)
 bench-gpu: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m benchmarks --device cuda $(ARGS)
+
+# Long runs under load and faults: make soak PART=discord. ARGS may name parts of it: disconnects restarts sends interactions.
+PART ?= discord
+soak: $(READY)
+	@$(BIN)/python -m tests.soak $(PART) $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     options.scaled = lambda num: max(1, round(num * options.share))
     logging.basicConfig(level=logging.ERROR)
+    # It tells every broken connection as an error; here they are broken on purpose.
+    logging.getLogger("discord").setLevel(logging.CRITICAL)
     if not os.environ.get("DISCORD_OPENAPI"):
         _say("DISCORD_OPENAPI names no document, so bodies are held against Discord's limits only.")
     runs = []

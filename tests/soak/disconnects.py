@@ -35,7 +35,7 @@ class Cut:
 
 def plan_cuts(num: int, rng: random.Random) -> list[Cut]:
     """Return `num` cuts of all kinds in random order; 30 % of those that ask to be resumed are refused."""
-    ways = [*(("drop", code) for code in _CODES), ("reconnect", None), ("reconnect", None), ("invalid", None)]
+    ways = [("reconnect", None), ("invalid", None), *(("drop", code) for code in _CODES)]
     chosen = [("invalid", None) if number % 10 == 9 else ways[number % len(ways)] for number in range(num)]
     cuts = []
     for number, (how, code) in enumerate(chosen):

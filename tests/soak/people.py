@@ -21,7 +21,7 @@ _LONG_EVERY: Final = 20
 
 def answer_to(number: int) -> str:
     """Return what the engine answers to question `number`."""
-    if number % _LONG_EVERY:
+    if number % _LONG_EVERY != _LONG_EVERY - 1:
         return f"Answer {number}."
     return " ".join(f"Part {part} of answer {number} has {part * 7 % 1000} words." for part in range(75))
 
