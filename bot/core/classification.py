@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bot.core.calibration import calibrate_logprobs, normalise_logprobs
+
 # The likeliest label leads the second by less than this: "unsure".
 UNSURE_MARGIN: Final = 0.2
 
@@ -33,14 +35,13 @@ class Classification:
         return self.margin >= UNSURE_MARGIN
 
 
-def classify(labels: Sequence[str], logprobs: Sequence[float]) -> Classification:
+def classify(labels: Sequence[str], logprobs: Sequence[float], prior: Sequence[float] | None = None) -> Classification:
     """Return the labels' probabilities given the total log-probability (nats) of each label's full text.
 
-    Raises ValueError without labels, with counts that differ, or where no label has a finite log-probability.
+    With the `prior` that the prompt alone gives each label they are calibrated (bot.core.calibration). Raises
+    ValueError without labels, with counts that differ, or where no label has a finite log-probability.
     """
-    best = max(logprobs, default=-math.inf)
-    if not labels or len(labels) != len(logprobs) or not math.isfinite(best):
+    if not labels or len(labels) != len(logprobs) or not math.isfinite(max(logprobs)):
         raise ValueError("classify needs a log-probability for each of at least one label")
-    weights = [math.exp(logprob - best) for logprob in logprobs]
-    total = math.fsum(weights)
-    return Classification(tuple(labels), tuple(weight / total for weight in weights))
+    own = normalise_logprobs(logprobs) if prior is None else calibrate_logprobs(logprobs, prior)
+    return Classification(tuple(labels), tuple(math.exp(logprob) for logprob in own))

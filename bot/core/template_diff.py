@@ -1,0 +1,110 @@
+"""What changed between two versions of a template, in the words of those who write them."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bot.core.front_matter import toml_string
+from bot.core.template import Example, PromptTemplate
+from bot.core.template_lines import format_row
+
+# difflib's time grows with the product of the lengths and more: above this, changed lines are not aligned.
+_MAX_ALIGNED: Final = 100_000
+_LINE_BREAK: Final = "⏎"
+
+
+def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
+    """Return what changed from `old` to `new`, "" where they mean the same (their names aside).
+
+    Each part that changed has a heading, below it `- ` lines of what went and `+ ` lines of what came, so that it
+    reads well as a code block of the language diff.
+    """
+    sections = {
+        "Description": _changes([old.description], [new.description]),
+        "Kind": _changes([old.kind], [new.kind]),
+        "Labels": _list_changes(old.labels, new.labels),
+        "Instruction": _changes(_lines(old.instruction), _lines(new.instruction)),
+        "Place of the examples": _changes(["$examples"] * old.has_examples_slot, ["$examples"] * new.has_examples_slot),
+        "Query": _changes(_lines(old.query), _lines(new.query)),
+        "Examples": _list_changes(_rows(old.examples), _rows(new.examples)),
+        "Tests": _list_changes(_rows(old.tests), _rows(new.tests)),
+        "Sampling": _changes(_sampling(old), _sampling(new)),
+        "Stop texts": _list_changes(_quoted(old.stop), _quoted(new.stop)),
+        "Between input and output": _changes(_quoted([old.separator]), _quoted([new.separator])),
+        "Between examples": _changes(_quoted([old.example_separator]), _quoted([new.example_separator])),
+        "Input": _changes(_input(old), _input(new)),
+        "Markup": _changes([old.markup], [new.markup]),
+    }
+    lines: list[str] = []
+    for heading, changes in sections.items():
+        if changes:
+            lines += [heading, *changes]
+    return "\n".join(lines)
+
+
+def _changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Return the lines that went and came, in the order in which they stand."""
+    changes: list[str] = []
+    for gone, come in _differing(old, new):
+        changes += [f"- {line}" for line in gone] + [f"+ {line}" for line in come]
+    return changes
+
+
+def _differing(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[Sequence[str], Sequence[str]]]:
+    shorter = min(len(old), len(new))
+    start = next((i for i in range(shorter) if old[i] != new[i]), shorter)
+    num_after = next((i for i in range(shorter - start) if old[-1 - i] != new[-1 - i]), shorter - start)
+    old, new = old[start : len(old) - num_after], new[start : len(new) - num_after]
+    if len(old) * len(new) > _MAX_ALIGNED:
+        yield old, new
+        return
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    yield from ((old[i:j], new[k:m]) for tag, i, j, k, m in matcher.get_opcodes() if tag != "equal")
+
+
+def _list_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Return what a list lost and gained, and whether what stayed changed its order: a move is no change of a row."""
+    gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
+    kept_before, removed = _parted(old, gone)
+    kept_now, added = _parted(new, come)
+    changes = [f"- {line}" for line in removed] + [f"+ {line}" for line in added]
+    if kept_before != kept_now:
+        changes.append("  in another order:" if not changes else "  the others in another order:")
+        changes += [f"  {line}" for line in kept_now]
+    return changes
+
+
+def _parted(lines: Sequence[str], out: Counter[str]) -> tuple[list[str], list[str]]:
+    """Return `lines` without those that `out` counts, and those."""
+    left = Counter(out)
+    kept: list[str] = []
+    parted: list[str] = []
+    # From the end, since of equal rows it is the last that was added.
+    for line in reversed(lines):
+        if left[line] > 0:
+            left[line] -= 1
+            parted.append(line)
+        else:
+            kept.append(line)
+    return kept[::-1], parted[::-1]
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
+def _rows(rows: Sequence[Example]) -> list[str]:
+    return [format_row(row).replace("\n", _LINE_BREAK) for row in rows]
+
+
+def _sampling(template: PromptTemplate) -> list[str]:
+    return [f"{name} {value}" for name, value in template.sampling.items()]
+
+
+def _quoted(texts: Sequence[str]) -> list[str]:
+    return [toml_string(text) for text in texts]
+
+
+def _input(template: PromptTemplate) -> list[str]:
+    return ["keeps its line breaks" if template.is_multiline else "becomes one line"]

@@ -1,0 +1,71 @@
+"""Examples and tests as people type them: one row a line, `input => output`."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from bot.core.suggesting import nearest
+from bot.core.template import Example
+from bot.errors import RequestError
+
+ARROW: Final = "=>"
+# The arrow parts a line only where it stands alone between white space: a=>b needs no escaping.
+_ARROW: Final = re.compile(r"(?<!\S)=>(?!\S)")
+_ARROW_TO_ESCAPE: Final = re.compile(r"(?<!\S)(?=\\*=>(?!\S))")
+_ESCAPED_ARROW: Final = re.compile(r"(?<!\S)\\(?=\\*=>(?!\S))")
+_LINE_BREAK: Final = re.compile(r"[\n\r]")
+_MAX_QUOTED: Final = 40
+
+
+def fits_line(row: Example) -> bool:
+    """Say whether `row` can be written as a line and read back: no line breaks, nothing empty, no outer white space."""
+    return all(text and text == text.strip() and not _LINE_BREAK.search(text) for text in (row.input, row.output))
+
+
+def format_row(row: Example) -> str:
+    """Return `row` as `input => output`, an arrow that stands alone in the input as `\\=>`.
+
+    Only a row that `fits_line` is read back as it was.
+    """
+    return f"{_ARROW_TO_ESCAPE.sub(lambda _: chr(92), row.input)} {ARROW} {row.output}"
+
+
+def format_rows(rows: Sequence[Example]) -> str:
+    """Return `rows` as lines for a form. Raises RequestError that counts the rows which only a file can hold."""
+    unfit = [str(i) for i, row in enumerate(rows, start=1) if not fits_line(row)]
+    if unfit:
+        listed = ", ".join(unfit[:10]) + (", …" if len(unfit) > 10 else "")
+        which = f"Row {listed} has" if len(unfit) == 1 else f"Rows {listed} have"
+        raise RequestError(f"{which} line breaks or white space at an end; change them in the template's file instead.")
+    return "\n".join(format_row(row) for row in rows)
+
+
+def parse_rows(text: str, *, labels: Sequence[str] = ()) -> tuple[Example, ...]:
+    """Return the rows that the lines of `text` say; empty lines and white space around a part are dropped.
+
+    With `labels` each output must be one of them. Raises RequestError that names the first wrong line.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return tuple(_parse_row(line.strip(), i, labels) for i, line in enumerate(lines, start=1) if line.strip())
+
+
+def _parse_row(line: str, number: int, labels: Sequence[str]) -> Example:
+    found = _ARROW.search(line)
+    if found is None:
+        hint = f"put white space on both sides of {ARROW}" if ARROW in line else f"write it as input {ARROW} output"
+        raise RequestError(f"Line {number} does not say where the output begins; {hint}.")
+    input = _ESCAPED_ARROW.sub("", line[: found.start()].rstrip())
+    output = line[found.end() :].lstrip()
+    if not input:
+        raise RequestError(f"Line {number} has no input before the {ARROW}.")
+    if not output:
+        raise RequestError(f"Line {number} has no output after the {ARROW}.")
+    if labels and output not in labels:
+        suggestion = nearest(output, labels)
+        hint = f"did you mean {suggestion}?" if suggestion else f"the labels are {', '.join(labels)}."
+        raise RequestError(f"Line {number} ends with {_quoted(output)}, which is none of the labels; {hint}")
+    return Example(input, output)
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "…")
