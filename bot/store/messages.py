@@ -19,6 +19,7 @@ from bot.store.records import (
     scope_values,
     to_microseconds,
 )
+from bot.store.template_forgetting import forget_examples
 
 MessageKind = Literal["chat", "command"]
 
@@ -85,8 +86,8 @@ class Messages(Records):
     async def delete_message(self, platform: str, message_id: str) -> bool:
         """Erase a message's words and its author's name for good; return False when there is nothing to erase.
 
-        What was derived from it goes too: its copy in the inbox, cards that hold its words, and the check sums of
-        prompts that contained it.
+        What was derived from it goes too: its copy in the inbox, cards that hold its words, the check sums of prompts
+        that contained it, and the examples that were taken from it into templates.
         """
 
         async def erase(transaction: Transaction) -> bool:
@@ -209,6 +210,7 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
 
 async def erase_message(transaction: Transaction, platform: str, message_id: str) -> bool:
     """Erase the words of a message wherever they stand; return False when there were none."""
+    was_example = await forget_examples(transaction, platform, message_id=message_id)
     rows = await transaction.execute(
         "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
         " WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL RETURNING id",
@@ -235,7 +237,7 @@ async def erase_message(transaction: Transaction, platform: str, message_id: str
     )
     if known:
         transaction.mark_erased()
-    return bool(rows or waiting)
+    return bool(rows or waiting or was_example)
 
 
 async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:

@@ -8,6 +8,8 @@ from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS
 from bot.store.records import Records, from_microseconds, to_microseconds
 from bot.store.replies import forget_stale_check_sums
+from bot.store.template_forgetting import forget_examples, forget_moderator
+from bot.store.used_templates import forget_unused_templates
 
 
 class People(Records):
@@ -44,7 +46,8 @@ class People(Records):
         """Return all that is stored of a person as JSON-able records, oldest messages first.
 
         `kind` says what a record is: "message", "request" (accepted, not answered yet), "card" (what stands behind an
-        open card of theirs), "setting" (of their direct messages) or "opted out".
+        open card of theirs), "setting" (of their direct messages), "template" (a version that they published), "draft"
+        (of a template), "example" (taken from a message of theirs into a template) or "opted out".
         """
         said = await self._database.read(
             """SELECT 'message' AS kind, c.server, c.channel, c.thread, m.message_id, m.author_name, m.text,
@@ -76,13 +79,32 @@ class People(Records):
             author_id,
             DIRECT_MESSAGES,
         )
+        templates = await self._database.read(
+            """SELECT 'template' AS kind, server, channel, name, number, action, author_name, reason, created_at_utc
+               FROM server_templates WHERE platform = ? AND author_id = ? ORDER BY created_at_utc, id""",
+            platform,
+            author_id,
+        )
+        drafts = await self._database.read(
+            """SELECT 'draft' AS kind, server, channel, name, source_text AS text, form_values, problem,
+                 updated_at_utc AS created_at_utc
+               FROM template_drafts WHERE platform = ? AND author_id = ? ORDER BY updated_at_utc, name""",
+            platform,
+            author_id,
+        )
+        examples = await self._database.read(
+            """SELECT 'example' AS kind, server, channel, name, message_id, created_at_utc
+               FROM template_origins WHERE platform = ? AND author_id = ? ORDER BY created_at_utc, name""",
+            platform,
+            author_id,
+        )
         opted_out = await self._database.read(
             "SELECT 'opted out' AS kind, opted_out_at_utc AS created_at_utc FROM opted_out"
             " WHERE platform = ? AND author_id = ?",
             platform,
             author_id,
         )
-        records = [dict(row) for row in (*said, *cards, *settings, *opted_out)]
+        records = [dict(row) for row in (*said, *cards, *settings, *templates, *drafts, *examples, *opted_out)]
         for record in records:
             if "created_at_utc" in record:
                 record["created_at_utc"] = from_microseconds(record["created_at_utc"]).isoformat()
@@ -92,12 +114,15 @@ class People(Records):
         """Erase everything that a person said, on every server, from the files too; return how many messages.
 
         With it go the bot's answers to these messages (they may quote them), the person's open cards, the words of
-        requests that wait, and whose the erased messages were. Answers to others that read the messages stay, without
-        the check sums of their prompts. The wish not to be read stays: it is what keeps them from being stored again.
+        requests that wait, whose the erased messages were, examples that were taken from them, drafts of templates, and
+        the name and the reasons beside published ones. Answers to others that read the messages stay, without the
+        check sums of their prompts. The wish not to be read stays: it is what keeps them from being stored again.
         """
 
         async def erase(transaction: Transaction) -> int:
             now_us = to_microseconds(now_utc())
+            await forget_examples(transaction, platform, author_id=author_id)
+            await forget_moderator(transaction, platform, author_id)
             await transaction.execute(
                 "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
                 " WHERE platform = ?1 AND is_me = 1 AND deleted_at_utc IS NULL AND reply_to IN ("
@@ -154,8 +179,12 @@ class People(Records):
             rows = await transaction.execute(f"DELETE FROM messages WHERE {of_server} RETURNING id", platform, server)
             for table in ("inbox", "sent_messages", "open_cards"):
                 await transaction.execute(f"DELETE FROM {table} WHERE {of_server}", platform, server)
-            for table, column in (("conversations", "server"), ("settings", "server"), ("watermarks", "key")):
-                await transaction.execute(f"DELETE FROM {table} WHERE platform = ? AND {column} = ?", platform, server)
+            await transaction.execute("DELETE FROM watermarks WHERE platform = ? AND key = ?", platform, server)
+            for table in ("conversations", "settings", "server_templates", "template_drafts", "template_origins"):
+                await transaction.execute(f"DELETE FROM {table} WHERE platform = ? AND server = ?", platform, server)
+            await forget_unused_templates(transaction)
+            # Nothing tells whose these are; they are measured again where they are needed.
+            await transaction.execute("DELETE FROM row_outcomes")
             transaction.mark_erased()
             return len(rows)
 

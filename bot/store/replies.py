@@ -1,6 +1,5 @@
 """The bot's answers and how each came about, so that `why` can rebuild the prompt and say what has changed since."""
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from bot.store.messages import (
     to_stored_message,
 )
 from bot.store.records import Records, from_microseconds, scope_values
+from bot.store.used_templates import used_template_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,22 +223,7 @@ async def forget_stale_check_sums(transaction: Transaction, *, since_row: int = 
 
 
 async def _template_id(transaction: Transaction, template: TemplateVersion) -> int:
-    digest = hashlib.sha256(template.source_text.encode("utf-8", "replace")).hexdigest()
-    await transaction.execute(
-        "INSERT INTO template_versions (name, version, source_text, source_sha256) VALUES (?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING",
-        template.name,
-        template.version,
-        template.source_text,
-        digest,
-    )
-    rows = await transaction.execute(
-        "SELECT id FROM template_versions WHERE name = ? AND version = ? AND source_sha256 = ?",
-        template.name,
-        template.version,
-        digest,
-    )
-    return int(rows[0]["id"])
+    return await used_template_id(transaction, template.name, template.version, template.source_text)
 
 
 def _to_stored_reply(row: sqlite3.Row, scope: Scope, read: tuple[ReadBack, ...]) -> StoredReply:

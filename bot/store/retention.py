@@ -10,11 +10,14 @@ from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS
 from bot.store.records import Records, to_microseconds
 from bot.store.replies import forget_stale_check_sums
+from bot.store.row_outcomes import ROW_OUTCOME_DAYS
+from bot.store.used_templates import forget_unused_templates
 
 RETENTION_SETTING: Final = "retention_days"
 # How long a message that is delivered again is known, and how long the words of an abandoned request are kept.
 INBOX_DAYS: Final = 14
 _ABANDONED_DAYS: Final = 1
+DRAFT_DAYS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Retention(Records):
         """Erase messages older than their server's setting `retention_days`; return how many.
 
         A server without the setting, or with one that is no whole number from 1, has `default_days`. How answers
-        came about goes with them, and so do the cards made from them and those that have expired.
+        came about goes with them, and so do the cards made from them and those that have expired. Drafts of templates
+        go when they were not changed for DRAFT_DAYS, measured rows after ROW_OUTCOME_DAYS.
         """
         now_us = to_microseconds(now or now_utc())
         day_us = timedelta(days=1) // timedelta(microseconds=1)
@@ -57,6 +61,7 @@ class Retention(Records):
             cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
             if rows:
                 await forget_stale_check_sums(transaction)
+                await forget_unused_templates(transaction)
                 # A card holds words of its message and ends with it, however long it was to live.
                 await transaction.execute(
                     "DELETE FROM open_cards WHERE source_message_id IS NOT NULL AND NOT EXISTS ("
@@ -64,7 +69,8 @@ class Retention(Records):
                     " AND m.message_id = open_cards.source_message_id WHERE c.id = open_cards.conversation_id)"
                 )
             requests = await _forget_requests(transaction, now_us, day_us)
-            if rows or cards or requests:
+            drafts = await _forget_drafts(transaction, now_us, day_us)
+            if rows or cards or requests or drafts:
                 transaction.mark_erased()
             return len(rows)
 
@@ -102,3 +108,18 @@ async def _forget_requests(transaction: Transaction, now_us: int, day_us: int) -
         " WHERE i.id IS NULL AND m.id IS NULL)"
     )
     return bool(old or abandoned)
+
+
+async def _forget_drafts(transaction: Transaction, now_us: int, day_us: int) -> bool:
+    """Forget old drafts, old measurements, and where examples came from on a server that has no template any more."""
+    old = await transaction.execute(
+        "DELETE FROM template_drafts WHERE updated_at_utc < ? RETURNING name", now_us - DRAFT_DAYS * day_us
+    )
+    await transaction.execute("DELETE FROM row_outcomes WHERE saved_at_utc < ?", now_us - ROW_OUTCOME_DAYS * day_us)
+    await transaction.execute(
+        "DELETE FROM template_origins AS o WHERE created_at_utc < ? AND NOT EXISTS (SELECT 1 FROM server_templates t"
+        " WHERE (t.platform, t.server, t.channel) = (o.platform, o.server, o.channel)) AND NOT EXISTS ("
+        " SELECT 1 FROM template_drafts d WHERE (d.platform, d.server, d.channel) = (o.platform, o.server, o.channel))",
+        now_us - DRAFT_DAYS * day_us,
+    )
+    return bool(old)

@@ -8,6 +8,7 @@ from bot.store.card_lists import CardLists
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
+from bot.store.drafts import Drafts
 from bot.store.inbox import Inbox
 from bot.store.messages import Messages
 from bot.store.notes import Notes
@@ -15,13 +16,28 @@ from bot.store.people import People
 from bot.store.replies import Replies
 from bot.store.retention import Retention
 from bot.store.rewriting import Rewriting
+from bot.store.row_outcomes import RowOutcomes
+from bot.store.templates import ServerTemplates
 from bot.store.watermarks import Watermarks
 
 
 class Store(
-    Messages, Replies, Rewriting, ChannelSettings, OpenCards, CardLists, Inbox, Watermarks, Notes, People, Retention
+    Messages,
+    Replies,
+    Rewriting,
+    ChannelSettings,
+    OpenCards,
+    CardLists,
+    Inbox,
+    Watermarks,
+    Notes,
+    ServerTemplates,
+    Drafts,
+    RowOutcomes,
+    People,
+    Retention,
 ):
-    """Messages, replies, settings, open cards and the inbox; each noun's module holds its methods.
+    """Messages, replies, settings, open cards, the inbox and servers' templates; each noun's module holds its methods.
 
     Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. A call that
     returned has been written to the disk.

@@ -1,0 +1,87 @@
+"""Taking a member's words out of a prompt file: the rows that say them, and where else they stand."""
+
+import hashlib
+import re
+from collections.abc import Collection, Set
+from dataclasses import replace
+from typing import Final
+
+from bot.core.template import Example, PromptTemplate, format_template, parse_template
+from bot.errors import TemplateError
+
+# Shorter words than this may stand outside of rows by chance.
+_MIN_CHARACTERS: Final = 12
+_OMITTED: Final = "…"
+_ESCAPE: Final = re.compile(r'\\(?:[btnfr"\\]|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})')
+
+
+def words_key(words: str) -> str:
+    """Return words as they are compared: white space does not count."""
+    return " ".join(words.split())
+
+
+def words_sha256(words: str) -> str:
+    """Return the check sum by which words taken from a message are known again, whatever the white space."""
+    return hashlib.sha256(words_key(words).encode("utf-8", "replace")).hexdigest()
+
+
+def longest_word(words: str) -> str:
+    """Return the longest part of `words` that stands in a prompt file as it is, however the rest is escaped."""
+    return max(re.findall(r"[^\W_]+", words), key=len, default="")
+
+
+def find_words(text: str, *, name: str, sha256s: Collection[str]) -> set[str]:
+    """Return the inputs and outputs in a prompt file's rows that have one of the check sums; none of a broken file."""
+    try:
+        template = parse_template(text, name=name, source=name)
+    except TemplateError:
+        return set()
+    sides = {side for row in (*template.examples, *template.tests) for side in (row.input, row.output)}
+    return {words_key(side) for side in sides if words_sha256(side) in sha256s}
+
+
+def says_words(text: str, words: str) -> bool:
+    """Say whether `words` stand in `text`, be it escaped, quoted or broken into lines otherwise."""
+    letters = _letters(words)
+    if not letters:
+        return words in words_key(text)
+    return letters in _letters(text) or letters in _letters(_ESCAPE.sub("", text))
+
+
+def forget_words(text: str, *, name: str, words: Set[str]) -> PromptTemplate | None:
+    """Return the template of a prompt file without `words` (each as `words_key` has it), None where it has none.
+
+    Every row goes whose input or output they are. Where the last example goes the slot $examples stays, with nothing to
+    fill it, and what ended an answer still does. Comments go; in the description and the text, longer words are
+    replaced by "…". Raises TemplateError when no valid file is left.
+    """
+    long_words = {one for one in words if len(one) >= _MIN_CHARACTERS}
+    try:
+        template = parse_template(text, name=name, source=name)
+    except TemplateError:
+        if any(says_words(text, one) for one in words):
+            raise
+        return None
+    left = replace(template, examples=_without(template.examples, words), tests=_without(template.tests, words))
+    if left == template and not any(says_words(text, one) for one in long_words):
+        return None
+    for one in sorted(long_words, key=len, reverse=True):
+        left = replace(
+            left,
+            description=_omit(one, left.description),
+            instruction=_omit(one.replace("$", "$$"), left.instruction),
+            query=_omit(one.replace("$", "$$"), left.query),
+        )
+    return parse_template(format_template(left), name=name, source=name)
+
+
+def _without(rows: tuple[Example, ...], words: Set[str]) -> tuple[Example, ...]:
+    return tuple(row for row in rows if words_key(row.input) not in words and words_key(row.output) not in words)
+
+
+def _omit(words: str, text: str) -> str:
+    return re.sub(r"\s+".join(map(re.escape, words.split())), _OMITTED, text)
+
+
+def _letters(text: str) -> str:
+    return "".join(c for c in text if c.isalnum()).casefold()

@@ -1,0 +1,141 @@
+"""What moderators have written of a template and not published yet, and where its examples came from."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from bot.core.messages import Scope, now_utc
+from bot.core.template_forgetting import words_sha256
+from bot.errors import RequestError
+from bot.store.database import Transaction
+from bot.store.records import Records, from_microseconds, to_microseconds
+from bot.store.templates import OF_OWNER, check_size, owner_values
+
+MAX_DRAFTS: Final = 100
+MAX_FORM_BYTES: Final = 256 * 1024
+_OF_DRAFT: Final = f"{OF_OWNER} AND name = ? AND author_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One person's draft of a template.
+
+    `based_on` is the version that it started from, 0 the shipped one (`based_on_sha256`: of its text) or nothing.
+    `source_text` is the last valid state, None before the first. Where the last form was not valid, `form_values` is
+    what was typed, by the fields' names, and `problem` the sentence about it.
+    """
+
+    name: str
+    author_id: str
+    based_on: int = 0
+    based_on_sha256: str | None = None
+    source_text: str | None = None
+    form_values: Mapping[str, str] | None = None
+    problem: str = ""
+    updated_at_utc: datetime = field(default_factory=now_utc)
+
+
+class Drafts(Records):
+    """The part of the store that holds drafts; they belong to a server as its templates do."""
+
+    async def save_draft(self, scope: Scope, draft: Draft) -> None:
+        """Keep `draft` in the place of the author's earlier one of that name.
+
+        Raises RequestError for too long a text, and at the author's MAX_DRAFTS here.
+        """
+        check_size(draft.source_text or "", "template")
+        form_values = None if draft.form_values is None else json.dumps(dict(draft.form_values), ensure_ascii=False)
+        check_size(form_values or "", "form", max_bytes=MAX_FORM_BYTES)
+
+        async def save(transaction: Transaction) -> None:
+            others = await transaction.execute(
+                f"SELECT count(*) AS num FROM template_drafts WHERE {OF_OWNER} AND author_id = ? AND name <> ?",
+                *owner_values(scope),
+                draft.author_id,
+                draft.name,
+            )
+            if others[0]["num"] >= MAX_DRAFTS:
+                raise RequestError(f"You have {MAX_DRAFTS} drafts here already; publish or discard one first.")
+            await transaction.execute(
+                "INSERT OR REPLACE INTO template_drafts (platform, server, channel, name, author_id, based_on,"
+                " based_on_sha256, source_text, form_values, problem, updated_at_utc)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                *owner_values(scope),
+                draft.name,
+                draft.author_id,
+                draft.based_on,
+                draft.based_on_sha256,
+                draft.source_text,
+                form_values,
+                draft.problem,
+                to_microseconds(draft.updated_at_utc),
+            )
+
+        await self._database.write(save)
+
+    async def get_draft(self, scope: Scope, name: str, author_id: str) -> Draft | None:
+        """Return the draft of `name` that a person has here, None where there is none."""
+        rows = await self._database.read(
+            f"SELECT * FROM template_drafts WHERE {_OF_DRAFT}", *owner_values(scope), name, author_id
+        )
+        return _to_draft(rows[0]) if rows else None
+
+    async def list_drafts(self, scope: Scope, author_id: str | None = None) -> list[Draft]:
+        """Return the drafts of one person here, or of all, the one changed last first."""
+        rows = await self._database.read(
+            f"SELECT * FROM template_drafts WHERE {OF_OWNER} AND author_id = coalesce(?, author_id)"
+            " ORDER BY updated_at_utc DESC, name",
+            *owner_values(scope),
+            author_id,
+        )
+        return [_to_draft(row) for row in rows]
+
+    async def discard_draft(self, scope: Scope, name: str, author_id: str) -> bool:
+        """Forget a draft; return False when there was none."""
+
+        async def discard(transaction: Transaction) -> bool:
+            rows = await transaction.execute(
+                f"DELETE FROM template_drafts WHERE {_OF_DRAFT} RETURNING name", *owner_values(scope), name, author_id
+            )
+            return bool(rows)
+
+        return await self._database.write(discard)
+
+    async def add_template_origin(
+        self, scope: Scope, name: str, words: str, *, message_id: str, author_id: str
+    ) -> None:
+        """Keep that `words`, the input or the output of a row of `name`, were taken from a member's message.
+
+        When the message is deleted or the member is forgotten, every row that says these words goes from the versions
+        and drafts of the server. Of the words themselves only a check sum is kept, until then.
+        """
+
+        async def insert(transaction: Transaction) -> None:
+            await transaction.execute(
+                "INSERT INTO template_origins (platform, server, channel, name, words_sha256, message_id, author_id,"
+                " created_at_utc) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                *owner_values(scope),
+                name,
+                words_sha256(words),
+                message_id,
+                author_id,
+                to_microseconds(now_utc()),
+            )
+
+        await self._database.write(insert)
+
+
+def _to_draft(row: sqlite3.Row) -> Draft:
+    return Draft(
+        name=row["name"],
+        author_id=row["author_id"],
+        based_on=row["based_on"],
+        based_on_sha256=row["based_on_sha256"],
+        source_text=row["source_text"],
+        form_values=None if row["form_values"] is None else json.loads(row["form_values"]),
+        problem=row["problem"],
+        updated_at_utc=from_microseconds(row["updated_at_utc"]),
+    )

@@ -1,0 +1,56 @@
+"""What a model made of single rows, so that a measurement goes on where it was interrupted: numbers, no words."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from bot.core.messages import now_utc
+from bot.store.database import Transaction
+from bot.store.records import Records, to_microseconds
+
+# Figures by name; a list has one figure for each label, in the labels' order.
+Outcome = Mapping[str, float | Sequence[float]]
+
+ROW_OUTCOME_DAYS: Final = 90
+
+
+class RowOutcomes(Records):
+    """The part of the store that holds measurements of rows, by prompt, model and row."""
+
+    async def get_row_outcomes(self, prompt_sha256: str, model: str, row_sha256s: Sequence[str]) -> dict[str, Outcome]:
+        """Return what is known of those rows, by their check sums."""
+        rows = await self._database.read(
+            "SELECT o.row_sha256, o.numbers FROM json_each(?) wanted CROSS JOIN row_outcomes o"
+            " ON o.prompt_sha256 = ? AND o.model = ? AND o.row_sha256 = wanted.value",
+            json.dumps(list(row_sha256s)),
+            prompt_sha256,
+            model,
+        )
+        return {row["row_sha256"]: json.loads(row["numbers"]) for row in rows}
+
+    async def put_row_outcomes(self, prompt_sha256: str, model: str, outcomes: Mapping[str, Outcome]) -> None:
+        """Keep what was measured, by the rows' check sums. Raises ValueError for anything but finite numbers."""
+        values = [(row_sha256, _to_json(outcome)) for row_sha256, outcome in outcomes.items()]
+        saved_at_us = to_microseconds(now_utc())
+
+        async def insert(transaction: Transaction) -> None:
+            for row_sha256, numbers in values:
+                await transaction.execute(
+                    "INSERT OR REPLACE INTO row_outcomes (prompt_sha256, model, row_sha256, numbers, saved_at_utc)"
+                    " VALUES (?, ?, ?, ?, ?)",
+                    prompt_sha256,
+                    model,
+                    row_sha256,
+                    numbers,
+                    saved_at_us,
+                )
+
+        await self._database.write(insert)
+
+
+def _to_json(outcome: Outcome) -> str:
+    for figure in outcome.values():
+        for number in [figure] if isinstance(figure, int | float) else figure:
+            if not isinstance(number, int | float):
+                raise ValueError("an outcome holds numbers only")
+    return json.dumps(dict(outcome), allow_nan=False)

@@ -1,0 +1,216 @@
+"""How forgetting reaches the templates of servers: examples that were taken from a member's message, and authors."""
+
+import asyncio
+import json
+from collections.abc import Iterable, Set
+
+from bot.core.template import PromptTemplate
+from bot.core.template_forgetting import find_words, forget_words, longest_word, says_words
+from bot.errors import TemplateError
+from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.store.database import Transaction
+from bot.store.templates import OF_OWNER, insert_version, next_change
+from bot.store.used_templates import forget_unused_templates, used_template_id
+
+Owner = tuple[str, str, str]
+
+# A condition on a source_text that takes the JSON array of `_parts`: whether it is worth reading.
+_MAY_SAY = "EXISTS (SELECT 1 FROM json_each(?) part WHERE instr({}, part.value) > 0)"
+_ANSWERS_OF_OWNER = (
+    "SELECT m.id FROM conversations c JOIN messages m ON m.conversation_id = c.id"
+    " WHERE c.platform = ? AND c.server = ? AND ? IN ('', c.channel)"
+)
+
+
+async def forget_examples(
+    transaction: Transaction, platform: str, *, message_id: str | None = None, author_id: str | None = None
+) -> bool:
+    """Take the words that came from a message, or from a person's, out of the templates; return False for none.
+
+    They go from every version, draft and recorded use on the server where they were taken, and on no other: else
+    whoever writes in two servers could change the templates of one from the other. Each template that held them gets
+    one more version, which says that something was forgotten. The measurements go too, as their check sums would tell
+    whether a guess at the words is right.
+    """
+    rows = await transaction.execute(
+        "DELETE FROM template_origins WHERE platform = ? AND (message_id = ? OR author_id = ?)"
+        " RETURNING server, channel, name, words_sha256",
+        platform,
+        message_id,
+        author_id,
+    )
+    for owner in sorted({(platform, row["server"], row["channel"]) for row in rows}):
+        taken = [row for row in rows if (row["server"], row["channel"]) == owner[1:]]
+        names = {row["name"] for row in taken}
+        words = await _find_words(transaction, owner, names, {row["words_sha256"] for row in taken})
+        # What is no valid template can't be read row by row, so it goes whole.
+        await transaction.execute(
+            "UPDATE template_drafts SET form_values = NULL, problem = ''"
+            f" WHERE {OF_OWNER} AND form_values IS NOT NULL AND name IN (SELECT value FROM json_each(?))",
+            *owner,
+            json.dumps(sorted(names)),
+        )
+        await _rewrite_versions(transaction, owner, words)
+        await _rewrite_drafts(transaction, owner, words)
+        await _rewrite_uses(transaction, owner, words)
+    if rows:
+        await transaction.execute("DELETE FROM row_outcomes")
+        transaction.mark_erased()
+    return bool(rows)
+
+
+async def forget_moderator(transaction: Transaction, platform: str, author_id: str) -> None:
+    """Forget who wrote what a person wrote: published texts stay with the server, reasons and drafts go.
+
+    Templates of the person's direct messages go whole.
+    """
+    for table in ("server_templates", "template_drafts"):
+        channels = await transaction.execute(
+            f"SELECT DISTINCT channel FROM {table} WHERE platform = ? AND server = ? AND author_id = ?",
+            platform,
+            DIRECT_MESSAGES,
+            author_id,
+        )
+        for row in channels:
+            await transaction.execute(
+                f"DELETE FROM server_templates WHERE {OF_OWNER}", platform, DIRECT_MESSAGES, row["channel"]
+            )
+    await transaction.execute("DELETE FROM template_drafts WHERE platform = ? AND author_id = ?", platform, author_id)
+    await transaction.execute(
+        "UPDATE server_templates SET author_id = '', author_name = '', reason = '', change = ?"
+        " WHERE platform = ? AND author_id = ?",
+        await next_change(transaction),
+        platform,
+        author_id,
+    )
+    await forget_unused_templates(transaction)
+
+
+async def _find_words(transaction: Transaction, owner: Owner, names: Set[str], sha256s: Set[str]) -> set[str]:
+    """Return the words that the check sums are of; a row that says them stands in the templates or nowhere."""
+    rows = await transaction.execute(
+        f"SELECT name, source_text FROM server_templates WHERE {OF_OWNER}"
+        " AND name IN (SELECT value FROM json_each(?)) AND source_text IS NOT NULL"
+        f" UNION SELECT name, source_text FROM template_drafts WHERE {OF_OWNER}"
+        " AND name IN (SELECT value FROM json_each(?)) AND source_text IS NOT NULL",
+        *owner,
+        json.dumps(sorted(names)),
+        *owner,
+        json.dumps(sorted(names)),
+    )
+
+    def find() -> set[str]:
+        return {words for row in rows for words in find_words(row["source_text"], name=row["name"], sha256s=sha256s)}
+
+    return await asyncio.to_thread(find)
+
+
+async def _rewrite_versions(transaction: Transaction, owner: Owner, words: Set[str]) -> None:
+    rows = await transaction.execute(
+        f"SELECT id, name, source_text FROM server_templates WHERE {OF_OWNER} AND source_text IS NOT NULL"
+        f" AND {_MAY_SAY.format('source_text')}",
+        *owner,
+        _parts(words),
+    )
+    rewritten = await _rewrite(((row["id"], row["name"], row["source_text"]) for row in rows), words)
+    for row_id, template in rewritten.items():
+        await transaction.execute(
+            "UPDATE server_templates SET source_text = ?, version = ?, score = NULL, score_model = NULL WHERE id = ?",
+            None if template is None else template.source_text,
+            None if template is None else template.version,
+            row_id,
+        )
+    for name in sorted({row["name"] for row in rows if row["id"] in rewritten}):
+        await _note_forgotten(transaction, owner, name)
+
+
+async def _note_forgotten(transaction: Transaction, owner: Owner, name: str) -> None:
+    """Add the version which says that something was forgotten; drafts of the one before go on from it."""
+    rows = await transaction.execute(
+        f"SELECT * FROM server_templates WHERE {OF_OWNER} AND name = ? AND is_newest = 1", *owner, name
+    )
+    (newest,) = rows
+    values = ("forget", "", "", "", newest["number"])
+    number = await insert_version(transaction, owner, name, values, newest["source_text"], newest["version"])
+    await transaction.execute(
+        f"UPDATE server_templates SET score = ?, score_model = ? WHERE {OF_OWNER} AND name = ? AND number = ?",
+        newest["score"],
+        newest["score_model"],
+        *owner,
+        name,
+        number,
+    )
+    if newest["source_text"] is not None:
+        await transaction.execute(
+            f"UPDATE template_drafts SET based_on = ? WHERE {OF_OWNER} AND name = ? AND based_on = ?",
+            number,
+            *owner,
+            name,
+            newest["number"],
+        )
+
+
+async def _rewrite_drafts(transaction: Transaction, owner: Owner, words: Set[str]) -> None:
+    rows = await transaction.execute(
+        f"SELECT rowid, name, source_text, form_values FROM template_drafts WHERE {OF_OWNER}"
+        f" AND (form_values IS NOT NULL OR {_MAY_SAY.format('source_text')})",
+        *owner,
+        _parts(words),
+    )
+    texts = ((row["rowid"], row["name"], row["source_text"]) for row in rows if row["source_text"] is not None)
+    for row_id, template in (await _rewrite(texts, words)).items():
+        await transaction.execute(
+            "UPDATE template_drafts SET source_text = ? WHERE rowid = ?",
+            None if template is None else template.source_text,
+            row_id,
+        )
+    for row in rows:
+        typed = "" if row["form_values"] is None else "\n".join(map(str, json.loads(row["form_values"]).values()))
+        if any(says_words(typed, one) for one in words):
+            await transaction.execute(
+                "UPDATE template_drafts SET form_values = NULL, problem = '' WHERE rowid = ?", row["rowid"]
+            )
+
+
+async def _rewrite_uses(transaction: Transaction, owner: Owner, words: Set[str]) -> None:
+    """Let the server's answers say that they were made with the template as it is without the words."""
+    rows = await transaction.execute(
+        f"SELECT id, name, source_text FROM template_versions t WHERE {_MAY_SAY.format('source_text')}"
+        f" AND EXISTS (SELECT 1 FROM replies r WHERE r.template_id = t.id AND r.id IN ({_ANSWERS_OF_OWNER}))",
+        _parts(words),
+        *owner,
+    )
+    rewritten = await _rewrite(((row["id"], row["name"], row["source_text"]) for row in rows), words)
+    for row_id, template in rewritten.items():
+        await transaction.execute(
+            "UPDATE replies SET template_id = ?, prompt_sha256 = NULL"
+            f" WHERE template_id = ? AND id IN ({_ANSWERS_OF_OWNER})",
+            None
+            if template is None
+            else await used_template_id(transaction, template.name, template.version, template.source_text),
+            row_id,
+            *owner,
+        )
+    await forget_unused_templates(transaction)
+
+
+async def _rewrite(texts: Iterable[tuple[int, str, str]], words: Set[str]) -> dict[int, PromptTemplate | None]:
+    """Return the templates that have changed, by the row of their text; None where no valid one is left."""
+
+    def rewrite() -> dict[int, PromptTemplate | None]:
+        rewritten: dict[int, PromptTemplate | None] = {}
+        for row_id, name, text in texts:
+            try:
+                template = forget_words(text, name=name, words=words)
+            except TemplateError:
+                rewritten[row_id] = None
+            else:
+                if template is not None:
+                    rewritten[row_id] = template
+        return rewritten
+
+    return await asyncio.to_thread(rewrite)
+
+
+def _parts(words: Set[str]) -> str:
+    return json.dumps(sorted({longest_word(one) for one in words}), ensure_ascii=False)
