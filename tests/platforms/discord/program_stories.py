@@ -4,18 +4,18 @@ import asyncio
 import signal
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
+from typing import Any
 
 from tests.platforms.discord.connecting import TOKEN
 from tests.platforms.discord.operating import Ended, Operator
 from tests.servers.discord import Discord, labels, serve_discord, visible_text
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.interactions import InteractionResult
+from tests.servers.discord.members import Member
 from tests.servers.discord.permissions import Permission
-from tests.servers.discord.world import EPOCH_MS, Channel, Message, User
+from tests.servers.discord.world import EPOCH_MS, Channel, Guild, Message, User
 
 # Until the program is killed; what is left of them is cleared then.
 _MANY = 1000
@@ -26,117 +26,130 @@ class Evening:
     """What was seen in three runs of one bot: ended in order, killed, and ended by two signals."""
 
     discord: Discord
+    operator: Operator
+    guild: Guild
+    people: dict[str, Member]
     errs: list[str] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     num_syncs: list[int] = field(default_factory=list)
     asked: dict[str, Message] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     num_kept: dict[str, int] = field(default_factory=dict)
-    refusal: str = ""
     deferred: InteractionResult | None = None
-    why: str = ""
     second: tuple[int, str] = (0, "")
-    notices: list[str] = field(default_factory=list)
+
+    def ask(self, name: str, who: str, channel: str) -> Message:
+        """Let somebody mention the bot; the message is known as `name` from then on."""
+        place = self.guild.channel(channel)
+        self.asked[name] = self.people[who].says(place, f"Tell me, {name}", mention_bot=True)
+        return self.asked[name]
+
+    async def command(self, who: str, channel: str, name: str, **values: Any) -> InteractionResult:
+        """Let somebody use a slash command."""
+        return await self.people[who].slash(self.guild.channel(channel), name, **values)
 
     def answers(self, name: str) -> list[Message]:
+        """Return the bot's visible messages that answer `name`."""
         return self.discord.answers_to(self.asked[name])
 
     def is_being_written(self, name: str) -> bool:
+        """Say whether what is visible of the answer to `name` has a Stop button."""
         return any("Stop" in labels(answer) for answer in self.answers(name))
+
+    async def is_begun(self, name: str) -> None:
+        """Wait until something of the answer to `name` can be seen."""
+        await self.discord.world.wait_until(
+            lambda: self.is_being_written(name), 30, lambda: f"an answer to {name!r} that is being written"
+        )
 
 
 async def play_evening(operator: Operator) -> Evening:
     """Let members talk while the bot is ended, started, killed and started again."""
     async with serve_discord(token=TOKEN) as discord:
-        world = discord.world
-        guild = world.add_guild("Home", channels=["long", "short", "lost", "late", "away"])
-        world.add_guild("Silent", bot_permissions=0, everyone=int(Permission.VIEW_CHANNEL))
+        guild = discord.world.add_guild("Home", channels=["long", "short", "lost", "late", "away"])
+        discord.world.add_guild("Silent", bot_permissions=0, everyone=int(Permission.VIEW_CHANNEL))
         people = {name: discord.add_member(guild, name) for name in ("Ada", "Bob", "Cal", "Dan", "Eve")}
-        seen = Evening(discord)
-
-        def ask(name: str, who: str, channel: str) -> None:
-            seen.asked[name] = people[who].says(guild.channel(channel), f"Tell me, {name}", mention_bot=True)
-
-        async def begun(name: str) -> None:
-            await world.wait_until(lambda: seen.is_being_written(name), 30, lambda: f"{name} to be written")
-
-        async with operator.online(discord, LOG_LEVEL="INFO") as run:
-            seen.num_syncs.append(discord.num_command_syncs)
-            owner = discord.owner_of(guild)
-            await discord.reply(owner.says(guild.channel("long"), "!settings chat_template saga"))
-            ask("while it ends", "Ada", "long")
-            await begun("while it ends")
-            ending = asyncio.create_task(run.end(signal.SIGTERM))
-            await run.says("Finishing")
-            ask("too late for this run", "Bob", "short")
-            refused = await people["Bob"].slash(guild.channel("short"), "help")
-            seen.refusal = visible_text(refused.message) if refused.message else ""
-            seen.ended.append(await ending)
-            seen.texts["while it ends"] = visible_text(seen.answers("while it ends")[0])
-            seen.texts["left"] = str(len(seen.answers("too late for this run")))
-        seen.errs.append(run.err)
-
-        async with operator.online(discord) as run:
-            await discord.reply(seen.asked["too late for this run"])
-            seen.num_syncs.append(discord.num_command_syncs)
-            await _leave_undone(seen, ask, begun, partial(people["Eve"].slash, guild.channel("away")))
-            seen.ended.append(await run.end(signal.SIGKILL))
-        seen.errs.append(run.err)
-        discord.faults.clear()
-        ask("while it was away", "Eve", "away")
-        _add_old_messages(discord, guild.channel("late"), people["Bob"].user, 2)
-        _set_watermark_back(operator)
-
-        async with operator.online(discord, "--sync") as run:
-            seen.num_syncs.append(discord.num_command_syncs)
-            for message in seen.asked.values():
-                await discord.reply(message, 30)
-            await seen.deferred.finished(20)
-            late = await discord.wait_for_message(guild.channel("late"))
-            seen.notices = [visible_text(late)]
-            why = await (await people["Dan"].slash(guild.channel("lost"), "why")).finished()
-            seen.why = visible_text(why.message) if why.message else ""
-            async with operator.run(discord.environment) as second:
-                seen.second = (await second.ended(), second.err)
-            seen.errs.append(second.err)
-            ask("at the very end", "Ada", "long")
-            await begun("at the very end")
-            run.process.send_signal(signal.SIGINT)
-            await run.says("Finishing")
-            seen.ended.append(await run.end(signal.SIGINT))
-        seen.errs.append(run.err)
+        seen = Evening(discord, operator, guild, people)
+        await _end_in_order(seen)
+        await _kill(seen)
+        await _come_back(seen)
         seen.num_kept = {name: _num_kept(operator, message) for name, message in seen.asked.items()}
         return seen
 
 
-async def _leave_undone(
-    seen: Evening,
-    ask: Callable[[str, str, str], None],
-    begun: Callable[[str], Awaitable[None]],
-    slash: Callable[..., Awaitable[InteractionResult]],
-) -> None:
-    """Bring requests to every moment at which a program that is killed leaves something undone."""
+async def _end_in_order(seen: Evening) -> None:
+    """Run the bot, and end it while it writes; others go on talking to it."""
     discord = seen.discord
-    faults = discord.faults
-    ask("half written", "Ada", "long")
-    await begun("half written")
-    faults.once("webhook", "error", _MANY)
-    seen.deferred = await slash("complete", text="Once upon a time", max_new_tokens=5)
-    # The answer arrives, and the program does not hear of it.
-    faults.once("send", "accepted_then_error")
-    faults.once("send", "error", _MANY)
-    ask("shown but not noted", "Cal", "short")
-    await discord.wait_for_reply(seen.asked["shown but not noted"])
-    seen.texts["shown but not noted"] = visible_text(seen.answers("shown but not noted")[0])
-    ask("nothing shown", "Dan", "lost")
-    path = f"/channels/{seen.asked['nothing shown'].channel.id}/messages"
-    tried = {"webhook": "@original", "send": path}
-    await discord.world.wait_until(
-        lambda: all(any(r.fault and r.path.endswith(end) for r in discord.requests) for end in tried.values()),
-        10,
-        "the program to try in vain",
-    )
-    assert seen.is_being_written("half written")
+    async with seen.operator.online(discord, LOG_LEVEL="INFO") as run:
+        seen.num_syncs.append(discord.num_command_syncs)
+        owner = discord.owner_of(seen.guild)
+        await discord.reply(owner.says(seen.guild.channel("long"), "!settings chat_template saga"))
+        seen.ask("while it ends", "Ada", "long")
+        await seen.is_begun("while it ends")
+        ending = asyncio.create_task(run.end(signal.SIGTERM))
+        await run.says("Finishing")
+        seen.ask("too late for this run", "Bob", "short")
+        refused = await seen.command("Bob", "short", "help")
+        seen.texts["refusal"] = visible_text(refused.message) if refused.message else ""
+        seen.ended.append(await ending)
+        seen.texts["while it ends"] = visible_text(seen.answers("while it ends")[0])
+        seen.texts["left"] = str(len(seen.answers("too late for this run")))
+    seen.errs.append(run.err)
+
+
+async def _kill(seen: Evening) -> None:
+    """Run the bot, and kill it at every moment at which that leaves something undone."""
+    discord, faults = seen.discord, seen.discord.faults
+    async with seen.operator.online(discord) as run:
+        await discord.reply(seen.asked["too late for this run"])
+        seen.num_syncs.append(discord.num_command_syncs)
+        seen.ask("half written", "Ada", "long")
+        await seen.is_begun("half written")
+        faults.once("webhook", "error", _MANY)
+        seen.deferred = await seen.command("Eve", "away", "complete", text="Once upon a time", max_new_tokens=5)
+        # The answer arrives, and the program does not hear of it.
+        faults.once("send", "accepted_then_error")
+        faults.once("send", "error", _MANY)
+        shown = await discord.wait_for_reply(seen.ask("shown but not noted", "Cal", "short"))
+        seen.texts["shown but not noted"] = visible_text(shown)
+        lost = seen.ask("nothing shown", "Dan", "lost").channel
+        paths = ("@original", f"/channels/{lost.id}/messages")
+        await discord.world.wait_until(
+            lambda: all(any(one.fault and one.path.endswith(path) for one in discord.requests) for path in paths),
+            10,
+            "the program to try in vain",
+        )
+        if not seen.is_being_written("half written"):
+            raise AssertionError("the long answer was written too soon")
+        seen.ended.append(await run.end(signal.SIGKILL))
+    seen.errs.append(run.err)
+    faults.clear()
+
+
+async def _come_back(seen: Evening) -> None:
+    """Run the bot after it was away for long, let a second one try, and end it by two signals."""
+    discord, late = seen.discord, seen.guild.channel("late")
+    seen.ask("while it was away", "Eve", "away")
+    _add_old_messages(discord, late, seen.people["Bob"].user, 2)
+    _set_watermark_back(seen.operator)
+    async with seen.operator.online(discord, "--sync") as run:
+        seen.num_syncs.append(discord.num_command_syncs)
+        for message in seen.asked.values():
+            await discord.reply(message, 30)
+        if seen.deferred is not None:
+            await seen.deferred.finished(20)
+        seen.texts["notice"] = visible_text(await discord.wait_for_message(late))
+        why = await (await seen.command("Dan", "lost", "why")).finished()
+        seen.texts["why"] = visible_text(why.message) if why.message else ""
+        async with seen.operator.run(discord.environment) as second:
+            seen.second = (await second.ended(), second.err)
+        seen.errs.append(second.err)
+        seen.ask("at the very end", "Ada", "long")
+        await seen.is_begun("at the very end")
+        run.process.send_signal(signal.SIGINT)
+        await run.says("Finishing")
+        seen.ended.append(await run.end(signal.SIGINT))
+    seen.errs.append(run.err)
 
 
 def _add_old_messages(discord: Discord, channel: Channel, author: User, num: int) -> None:
@@ -205,7 +218,8 @@ async def play_without_intent(operator: Operator) -> WithoutIntent:
             discord.faults.sometimes("any", Fault("slow", delay_s=60), 1.0)
             await world.wait_until(lambda: _has_heard(operator, asked), 10, "the message to be accepted")
             for connection in discord.gateway.connections:
-                connection.request.transport.pause_reading()
+                if isinstance(connection.request.transport, asyncio.Transport):
+                    connection.request.transport.pause_reading()
             seen.ended.append(await run.end(signal.SIGTERM))
         seen.errs.append(run.err)
         discord.faults.clear()

@@ -134,7 +134,7 @@ def test_a_signal_ends_the_program_when_the_answers_are_written(evening: Evening
 def test_what_is_asked_while_it_ends_is_answered_by_the_next_run(evening: Evening) -> None:
     assert evening.texts["left"] == "0"
     assert len(evening.answers("too late for this run")) == 1
-    assert "The bot is being restarted; try again in a minute." in evening.refusal
+    assert "The bot is being restarted; try again in a minute." in evening.texts["refusal"]
 
 
 def test_a_hanging_network_does_not_keep_the_program(without_intent: WithoutIntent) -> None:
@@ -179,11 +179,12 @@ def test_a_command_whose_answer_was_promised_is_answered_in_its_place(evening: E
 
 def test_what_was_asked_while_it_was_away_is_answered_if_that_is_not_long_ago(evening: Evening) -> None:
     assert len(evening.answers("while it was away")) == 1
-    assert evening.notices == ["I was away; 2 messages to me are too old to answer now, ask again."]
+    assert evening.texts["notice"] == "I was away; 2 messages to me are too old to answer now, ask again."
+    assert len([one for one in evening.guild.channel("late").messages if one.author is evening.discord.world.bot]) == 1
 
 
 def test_an_answer_of_the_second_try_is_explained(evening: Evening) -> None:
-    assert "Tell me, nothing shown" in evening.why
+    assert "Tell me, nothing shown" in evening.texts["why"]
 
 
 def test_no_rule_of_the_platform_is_broken_by_all_that(evening: Evening) -> None:
