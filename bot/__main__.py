@@ -34,7 +34,7 @@ from bot.platforms.terminal.piped import run_piped
 from bot.settings import Settings
 from bot.store.preparation import hold_platform
 from bot.store.store import Store
-from bot.templates import TemplateLibrary
+from bot.templates import TemplateLibrary, Templates
 
 if TYPE_CHECKING:
     from bot.platforms.discord.starting import Application
@@ -100,8 +100,8 @@ def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
 @asynccontextmanager
 async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot]:
     """Build the bot: store, templates, engine, commands; all closed again at the end."""
-    templates = TemplateLibrary.read(settings.prompts_dir)
-    chat_templates = [template.name for template in templates if template.kind == "chat"]
+    shipped = TemplateLibrary.read(settings.prompts_dir)
+    chat_templates = [template.name for template in shipped if template.kind == "chat"]
     channel_settings = declare_settings(chat_templates, retention_days=settings.retention_days)
     async with (
         Store.open(settings.database) as store,
@@ -124,6 +124,7 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
                 _say(notice)
         forgetting = asyncio.create_task(_forget_expired(store, settings.retention_days))
         try:
+            templates = Templates(shipped, store)
             chat = Chat(
                 engine,
                 store,

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from bot.answer_cards import answer_card, reply_card
 from bot.core.cards import Card, Text
-from bot.core.channel_settings import ChannelSetting, effective_values
+from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
 from bot.core.messages import Message, Scope
 from bot.core.prompt import (
@@ -33,7 +33,7 @@ from bot.engine.work import Asker
 from bot.errors import PromptTooLong, RequestError
 from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.store import Store
-from bot.templates import TemplateLibrary
+from bot.templates import Templates
 from bot.waiting import Line, deltas_or_waiting, waiting_card
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Chat:
         self,
         engine: Engine,
         store: Store,
-        templates: TemplateLibrary,
+        templates: Templates,
         channel_settings: Mapping[str, ChannelSetting],
         *,
         bot_name: str,
@@ -194,8 +194,9 @@ class Chat:
         Raises PromptTooLong when the current message alone does not fit, RequestError where there is nothing to read.
         """
         settings = await self._store.get_settings(scope)
-        values = effective_values(self._channel_settings, settings)
-        template = self._templates.get(values["chat_template"])
+        templates = await self._templates.of(scope)
+        values = effective_values(with_chat_templates(self._channel_settings, templates.chat_names), settings)
+        template = templates.get(values["chat_template"])
         limit = int(values["history_length"])
         params = apply_options(SamplingParams(), template.sampling)
         if "preset" in settings:

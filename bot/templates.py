@@ -1,17 +1,28 @@
-"""The templates that come with the bot: the files of one folder, all checked when it starts."""
+"""The templates of every server: those that come with the bot, and the server's own beside or over them."""
 
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Final
 
+from bot.core.messages import Scope
 from bot.core.suggesting import nearest
 from bot.core.template import PromptTemplate, parse_template
 from bot.errors import RequestError, SetupError, TemplateError
+from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.store.store import Store
+from bot.store.templates import StoredTemplate
 
-SUFFIX = ".prompt"
+SUFFIX: Final = ".prompt"
+SHIPPED: Final = 0  # the number of a template that is the one which came with the bot
+_MAX_SERVERS_KEPT: Final = 256
+_MAX_NAMED: Final = 20
+_CHAT: Final = 'kind = "chat"'
 
 
 class TemplateLibrary:
-    """Templates by name."""
+    """The templates that come with the bot, by name: the files of one folder, all checked when it starts."""
 
     def __init__(self, templates: Mapping[str, PromptTemplate]) -> None:
         self._templates = dict(sorted(templates.items()))
@@ -55,3 +66,79 @@ class TemplateLibrary:
         suggestion = nearest(name, self.names)
         hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(self.names)}."
         raise RequestError(f"There is no template {name[:32]!r}; {hint}")
+
+
+class ServerLibrary:
+    """The templates that one server has now: its own, and of the shipped ones those that it has not overridden.
+
+    Its own are parsed when they are first asked for.
+    """
+
+    def __init__(self, shipped: TemplateLibrary, own: Sequence[StoredTemplate]) -> None:
+        self._shipped = shipped
+        self._own = {one.name: one for one in own}
+        self._parsed: dict[str, PromptTemplate] = {}
+        self.names: tuple[str, ...] = tuple(sorted({*shipped.names, *self._own}))
+
+    def __iter__(self) -> Iterator[PromptTemplate]:
+        return (self.get(name) for name in self.names)
+
+    def get(self, name: str) -> PromptTemplate:
+        """Return the template `name`. Raises RequestError that suggests the nearest name."""
+        if name in self._parsed:
+            return self._parsed[name]
+        own = self._own.get(name)
+        if own is not None and own.source_text is not None:
+            self._parsed[name] = parse_template(own.source_text, name=name, source=name)
+            return self._parsed[name]
+        if name in self._shipped.names:
+            return self._shipped.get(name)
+        suggestion = nearest(name, self.names)
+        there_are = f"there are {', '.join(self.names)}." if len(self.names) <= _MAX_NAMED else "see prompt list."
+        hint = f"did you mean {suggestion}?" if suggestion else there_are
+        raise RequestError(f"There is no template {name[:32]!r}; {hint}")
+
+    @cached_property
+    def chat_names(self) -> tuple[str, ...]:
+        """Return the names of the templates for chat; at least one, since an own one keeps the kind of a shipped one."""
+        # Looked at before it is parsed: few of hundreds are for chat.
+        likely = (name for name in self.names if name not in self._own or _CHAT in (self._own[name].source_text or ""))
+        return tuple(name for name in likely if self.get(name).kind == "chat")
+
+    def own(self, name: str) -> StoredTemplate | None:
+        """Return the published version of the server's own template `name`, None where it has none of that name."""
+        return self._own.get(name)
+
+    def number(self, name: str) -> int:
+        """Return the number of the version that is published here, SHIPPED for one that came with the bot."""
+        own = self._own.get(name)
+        return SHIPPED if own is None else own.number
+
+
+class Templates:
+    """The templates of all servers, kept in memory as long as nothing changes in the store."""
+
+    def __init__(self, shipped: TemplateLibrary, store: Store) -> None:
+        self.shipped = shipped
+        self._store = store
+        self._kept: OrderedDict[tuple[str, str, str], tuple[int, ServerLibrary]] = OrderedDict()
+
+    async def of(self, scope: Scope) -> ServerLibrary:
+        """Return the templates of the server of `scope`, in direct messages of its channel. Raises Unavailable."""
+        key = (scope.platform, scope.server, scope.channel if scope.server == DIRECT_MESSAGES else "")
+        change = await self._store.latest_template_change(scope)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] == change:
+            self._kept.move_to_end(key)
+            return kept[1]
+        own = await self._store.published_templates(scope) if change else []
+        templates = ServerLibrary(self.shipped, own)
+        self._kept[key] = (change, templates)
+        self._kept.move_to_end(key)
+        while len(self._kept) > _MAX_SERVERS_KEPT:
+            self._kept.popitem(last=False)
+        return templates
+
+    async def get(self, scope: Scope, name: str) -> PromptTemplate:
+        """Return the template `name` of the server of `scope`. Raises RequestError that suggests the nearest name."""
+        return (await self.of(scope)).get(name)

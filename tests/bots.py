@@ -25,7 +25,7 @@ from bot.errors import Unavailable
 from bot.settings import Settings
 from bot.store.database import Transaction
 from bot.store.store import Store
-from bot.templates import TemplateLibrary
+from bot.templates import TemplateLibrary, Templates
 
 HERE = Scope("terminal", "home", "general")
 
@@ -286,9 +286,10 @@ class ScriptedEngine:
 @asynccontextmanager
 async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterator[Talk]:
     """Open the bot on `engine`: everything else is real."""
-    templates = TemplateLibrary.read(write_prompts(folder / "prompts"))
+    shipped = TemplateLibrary.read(write_prompts(folder / "prompts"))
     settings = declare_settings(["chat", "pirate"], retention_days=30)
     async with Store.open(folder / "fewshot.db") as store:
+        templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
         services = Services(engine, store, templates, chat, settings, COMMANDS)
         yield Talk(Bot(services), services)

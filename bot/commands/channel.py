@@ -43,7 +43,7 @@ async def act_on_settings(services: Services, click: Click, card: OpenCard, stop
         raise RequestError("settings is for moderators.")
     if click.action not in _SELECTED:
         raise RequestError("That can't be chosen here; say settings NAME VALUE.")
-    value = services.channel_settings[click.action].read(click.action, click.value)
+    value = (await services.declared_in(click.scope))[click.action].read(click.action, click.value)
     await services.store.set_setting(click.scope, "channel", click.action, value)
     yield await _settings_card(services, click.scope, card)
 
@@ -51,7 +51,8 @@ async def act_on_settings(services: Services, click: Click, card: OpenCard, stop
 async def _settings_card(services: Services, scope: Scope, card: OpenCard | None) -> Card:
     stored = await services.store.get_settings(scope)
     rows = []
-    for setting in services.channel_settings.values():
+    declared = await services.declared_in(scope)
+    for setting in declared.values():
         value = stored.get(setting.name, setting.default)
         rows.append((setting.name, value, "set" if setting.name in stored else RESET, setting.help))
     values = {name: value for name, value, *_ in rows}
@@ -61,7 +62,7 @@ async def _settings_card(services: Services, scope: Scope, card: OpenCard | None
     )
     if card is None:
         return shown
-    selects = tuple(_select(services.channel_settings[name], values[name]) for name in _SELECTED)
+    selects = tuple(_select(declared[name], values[name]) for name in _SELECTED)
     return replace(shown, selects=selects, open_card_id=card.id, revision=card.revision)
 
 
@@ -71,7 +72,7 @@ def _select(setting: ChannelSetting, value: str) -> Select:
 
 
 async def _change_setting(request: Request, name: str, value: str) -> None:
-    settings = request.services.channel_settings
+    settings = await request.services.declared_in(request.message.scope)
     if name not in settings:
         suggestion = nearest(name, tuple(settings))
         hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(settings)}."

@@ -188,7 +188,7 @@ class Bot:
         self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
         """Return at most 25 values for an option that is being typed, the likeliest first; never asks the model."""
-        return suggest_values(self._services, command_name, option_name, typed)
+        return await suggest_values(self._services, scope, command_name, option_name, typed)
 
     def answers_of(self, line: str) -> Literal["public", "private", "form"]:
         """Return how the command `line` is answered; a line that is wrong, which gets a sentence, in private."""

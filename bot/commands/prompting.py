@@ -31,7 +31,7 @@ async def answer_run(request: Request) -> Cards:
 
 async def run_template(request: Request, *, replaces: StoredReply | None = None) -> Cards:
     """Answer as the command does; with `replaces`, with another seed and in the place of that stored answer."""
-    template = request.services.templates.get(request.arguments["NAME"])
+    template = await request.services.templates.get(request.message.scope, request.arguments["NAME"])
     if not request.text.strip():
         raise RequestError(f"TEXT is missing: the template {template.name} needs something to work on.")
     prompt = build_prompt(template, request.text)
@@ -159,7 +159,7 @@ def _answer_blocks(texts: list[str]) -> tuple[Block, ...]:
 
 async def answer_list(request: Request) -> Cards:
     """List all templates."""
-    templates = list(request.services.templates)
+    templates = list(await request.services.templates.of(request.message.scope))
     rows = tuple((template.name, template.kind, template.version, template.description) for template in templates)
     yield Card(
         blocks=(Table(("name", "kind", "version", "what it does"), rows),),
@@ -173,7 +173,7 @@ async def answer_list(request: Request) -> Cards:
 
 async def answer_show(request: Request) -> Cards:
     """Show a template's text and what it costs."""
-    template = request.services.templates.get(request.arguments["NAME"])
+    template = await request.services.templates.get(request.message.scope, request.arguments["NAME"])
     engine = request.services.engine
     facts = [
         ("kind", template.kind),

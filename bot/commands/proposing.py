@@ -35,9 +35,12 @@ async def answer_example(request: Request) -> Cards:
         return
     if not request.has_buttons:
         raise RequestError("Say which template and what it should answer: --template NAME --output TEXT.")
-    names = [one.name for one in services.templates if one.kind != "chat"]
+    names = [one.name for one in await services.templates.of(message.scope) if one.kind != "chat"]
     if template:
-        names = [_checked_template(services, template).name, *(name for name in names if name != template)]
+        names = [
+            (await _checked_template(services, message.scope, template)).name,
+            *(name for name in names if name != template),
+        ]
     card = await open_card(
         services.store,
         message.scope,
@@ -71,8 +74,8 @@ async def submit_example(services: Services, submitted: FormSubmitted, card: Ope
     yield await _propose(services, submitted.scope, submitted.author, example, card.source_message_id)
 
 
-def _checked_template(services: Services, name: str) -> PromptTemplate:
-    template = services.templates.get(name)
+async def _checked_template(services: Services, scope: Scope, name: str) -> PromptTemplate:
+    template = await services.templates.get(scope, name)
     if template.kind == "chat":
         raise RequestError(f"The template {name} is for chat; examples are proposed for templates that take an input.")
     return template
@@ -82,7 +85,7 @@ async def _propose(
     services: Services, scope: Scope, author: Author, example: tuple[str, str, str], source_id: str | None
 ) -> Card:
     name, input, output = (replace_lone_surrogates(value).strip() for value in example)
-    template = _checked_template(services, name)
+    template = await _checked_template(services, scope, name)
     for what, value in (("input", input), ("output", output)):
         if not 1 <= len(value) <= MAX_CHARACTERS:
             raise RequestError(f"The {what} takes 1 to {MAX_CHARACTERS:,} characters, not {len(value):,}.")
@@ -107,7 +110,7 @@ async def _propose(
 
 async def answer_examples(request: Request) -> Cards:
     """List what was proposed for a template on this server, newest first."""
-    name = _checked_template(request.services, request.arguments["NAME"]).name
+    name = (await _checked_template(request.services, request.message.scope, request.arguments["NAME"])).name
     cards = await request.services.store.list_open_cards(request.message.scope, PROPOSAL_CARD, limit=1000)
     proposed = [card for card in cards if card.state["template"] == name]
     rows = tuple(

@@ -6,12 +6,12 @@ from datetime import datetime
 
 from bot.chat import Chat
 from bot.commands.declaring import Command
-from bot.core.channel_settings import ChannelSetting, effective_values
+from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
 from bot.engine.engine import Engine
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
-from bot.templates import TemplateLibrary
+from bot.templates import Templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Services:
 
     engine: Engine
     store: Store
-    templates: TemplateLibrary
+    templates: Templates
     chat: Chat
     channel_settings: Mapping[str, ChannelSetting]
     commands: Mapping[str, Command]
@@ -29,9 +29,13 @@ class Services:
     started_at_utc: datetime = field(default_factory=now_utc)
     owner_ids: frozenset[str] = frozenset()
 
+    async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
+        """Return the settings as they may be set in `scope`, whose server may have templates of its own."""
+        return with_chat_templates(self.channel_settings, (await self.templates.of(scope)).chat_names)
+
     async def settings_in(self, scope: Scope) -> Mapping[str, str]:
         """Return the value of every setting as it holds in `scope`."""
-        return effective_values(self.channel_settings, await self.store.get_settings(scope))
+        return effective_values(await self.declared_in(scope), await self.store.get_settings(scope))
 
     async def with_rights(self, scope: Scope, author: Author) -> Author:
         """Return `author` with all that makes a moderator here taken into account.

@@ -5,16 +5,19 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from bot.commands.services import Services
+from bot.core.messages import Scope
 
 MAX_SUGGESTIONS: Final = 25
 
 
-def suggest_values(services: Services, command_name: str, option_name: str, typed: str) -> tuple[str, ...]:
+async def suggest_values(
+    services: Services, scope: Scope, command_name: str, option_name: str, typed: str
+) -> tuple[str, ...]:
     """Return at most 25 values for the option or leading word `option_name` of the command, the likeliest first."""
-    return ranked(typed, _values(services, command_name, option_name.casefold()))
+    return ranked(typed, await _values(services, scope, command_name, option_name.casefold()))
 
 
-def _values(services: Services, command_name: str, name: str) -> Sequence[str]:
+async def _values(services: Services, scope: Scope, command_name: str, name: str) -> Sequence[str]:
     command = services.commands.get(command_name)
     if command is None:
         return ()
@@ -23,14 +26,15 @@ def _values(services: Services, command_name: str, name: str) -> Sequence[str]:
     if command_name == "settings" and name == "name":
         return tuple(services.channel_settings)
     if command_name == "settings" and name == "value":
-        named = (setting.choices for setting in services.channel_settings.values())
+        named = (setting.choices for setting in (await services.declared_in(scope)).values())
         return tuple(dict.fromkeys((*(choice for choices in named for choice in choices), "default")))
     for option in command.options:
         if option.name == name and option.choices:
             return option.choices
     if command_name.startswith("prompt ") and name in ("name", "template"):
-        templates = services.templates
-        return tuple(one.name for one in templates if one.kind != "chat" or command_name == "prompt show")
+        templates = await services.templates.of(scope)
+        hidden = () if command_name == "prompt show" else templates.chat_names
+        return tuple(one for one in templates.names if one not in hidden)
     return ()
 
 

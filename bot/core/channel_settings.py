@@ -82,8 +82,9 @@ def effective_values(settings: Mapping[str, ChannelSetting], stored: Mapping[str
     return values
 
 
-def _default_template(chat_templates: Sequence[str]) -> str:
-    return "chat" if "chat" in chat_templates else chat_templates[0]
+def _chat_template(chat_templates: Sequence[str]) -> ChannelSetting:
+    default = "chat" if "chat" in chat_templates else chat_templates[0]
+    return _choice("chat_template", "template of the conversation", default, chat_templates)
 
 
 def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> Mapping[str, ChannelSetting]:
@@ -92,7 +93,7 @@ def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> M
     `chat_templates` are the names of all templates for chat, at least one.
     """
     settings = (
-        _choice("chat_template", "template of the conversation", _default_template(chat_templates), chat_templates),
+        _chat_template(chat_templates),
         _choice("preset", "sampling of chat answers", "normal", tuple(PRESETS)),
         _whole("history_length", "messages that the model may read at most", 40, 1, 200),
         _choice(
@@ -107,3 +108,10 @@ def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> M
         _whole("quota_per_minute", "requests of one member in a minute", 20, 1, 600, is_server_only=True),
     )
     return {setting.name: setting for setting in settings}
+
+
+def with_chat_templates(
+    settings: Mapping[str, ChannelSetting], chat_templates: Sequence[str]
+) -> Mapping[str, ChannelSetting]:
+    """Return `settings` for a server whose templates for chat are `chat_templates`, at least one."""
+    return {**settings, "chat_template": _chat_template(chat_templates)}

@@ -26,10 +26,10 @@ from bot.platforms.discord.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.outlets import ChannelOutlet
 from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM
 from bot.platforms.discord.rendering import render
-from bot.platforms.discord.sender import Sender
-from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, use_gateway_of_api
+from bot.platforms.discord.sender import DEADLINE_S, Sender
+from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.discord.too_late import TooLate
-from bot.platforms.discord.unfinished import Unfinished
+from bot.platforms.discord.unfinished import PAUSE_S, Unfinished
 from bot.platforms.discord.welcome import find_place, post_welcome
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class FewshotClient(commands.AutoShardedBot):
     """The bot's one connection to Discord; next to nothing is cached, so it stays small on large servers.
 
     `tell` says a sentence to the operator. `forces_sync` sends the slash commands even where they are unchanged.
+    `deadline_s` is how long one thing is tried to be sent, `retry_pause_s` how long after that it is gone on with.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class FewshotClient(commands.AutoShardedBot):
         forces_sync: bool = False,
         tell: Callable[[str], None] = lambda _: None,
         identify_pause_s: float = IDENTIFY_PAUSE_S,
+        deadline_s: float = DEADLINE_S,
+        retry_pause_s: float = PAUSE_S,
     ) -> None:
         invalid_answers = InvalidAnswers()
         super().__init__(
@@ -93,10 +96,13 @@ class FewshotClient(commands.AutoShardedBot):
         # A test server serves its files itself.
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
         self._is_started = False
-        self.sender = Sender(on_missing_permission=self._missing_permission, invalid_answers=invalid_answers)
+        self.sender = Sender(
+            on_missing_permission=self._missing_permission, invalid_answers=invalid_answers, deadline_s=deadline_s
+        )
         self.answering = Answering(bot, delivery, self._after)
         self._session: aiohttp.ClientSession | None = None
-        self._unfinished = Unfinished(self, bot, delivery, self.answering, self.sender)
+        self._unfinished = Unfinished(self, bot, delivery, self.answering, self.sender, pause_s=retry_pause_s)
+        self._going_on: asyncio.Task[None] | None = None
         self._intake: Intake | None = None
         self._interactions: Interactions | None = None
 
@@ -171,6 +177,8 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def on_shard_ready(self, shard_id: int) -> None:
         """Answer what was left over from the last run, then what was said since."""
+        if (shard := self.get_shard(shard_id)) is not None:
+            limit_backoff(shard)
         if not self._is_started:
             self._is_started = True
             self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}.")
@@ -178,6 +186,7 @@ class FewshotClient(commands.AutoShardedBot):
                 if find_place(guild) is None:
                     self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
             await self._unfinished.answer_all()
+            self._going_on = asyncio.create_task(self._unfinished.answer_undelivered())
         guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
         ids = await self._delivery.direct_channels() if shard_id == 0 else ()
         direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
@@ -194,6 +203,8 @@ class FewshotClient(commands.AutoShardedBot):
         if self._intake is not None and not self.is_closed():
             await self.drain(0)
             await self._intake.close()
+        if self._going_on is not None:
+            self._going_on.cancel()
         if self._session is not None:
             await self._session.close()
         await super().close()
@@ -269,7 +280,10 @@ class FewshotClient(commands.AutoShardedBot):
         """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away."""
         scope = message.scope
         for number, (channel_id, notice) in enumerate(card.notices):
-            channel = self.get_partial_messageable(int(channel_id), guild_id=_guild_id(scope))
+            channel = self._channel_of_server(scope, channel_id)
+            if channel is None:
+                logger.warning("the channel %s for a notice is not on server %s", channel_id, scope.server)
+                continue
             try:
                 await self.sender.send(channel, render(notice), request_id=f"{message.id}.n{number}")
             except FewshotError as e:
@@ -281,6 +295,14 @@ class FewshotClient(commands.AutoShardedBot):
                     await self.sender.delete(place.get_partial_message(int(sent_id)))
                 except FewshotError as e:
                     logger.warning("a message in channel %s could not be taken away: %s", scope.channel, e)
+
+    def _channel_of_server(self, scope: Scope, channel_id: str) -> discord.TextChannel | discord.Thread | None:
+        """Return a channel that somebody named, if it is one of the server's own: nothing leaves a server."""
+        guild = self.get_guild(_guild_id(scope) or 0)
+        if guild is None or not (channel_id.isascii() and channel_id.isdigit()):
+            return None
+        channel = guild.get_channel_or_thread(int(channel_id))
+        return channel if isinstance(channel, discord.TextChannel | discord.Thread) else None
 
     async def _missing_permission(self, channel_id: int) -> None:
         channel = self.get_channel(channel_id)
