@@ -18,7 +18,7 @@ from bot.store.messages import (
     to_stored_message,
 )
 from bot.store.records import Records, from_microseconds, scope_values
-from bot.store.used_templates import used_template_id
+from bot.store.used_templates import used_template_id, was_forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +174,14 @@ async def _is_forgotten(transaction: Transaction, answer: Message) -> bool:
 
 async def _insert_provenance(transaction: Transaction, row_id: int, provenance: Provenance) -> None:
     sampling, timings = provenance.sampling, provenance.timings
+    template_id, prompt_sha256 = await _used_template(transaction, row_id, provenance)
     await transaction.execute(
         "INSERT INTO replies (id, command, template_id, model_name, precision, sampling, seed, num_prompt_tokens,"
         " num_new_tokens, finish_reason, queue_ms, prefill_ms, decode_ms, prompt_inputs, prompt_sha256)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         row_id,
         provenance.command,
-        None if provenance.template is None else await _template_id(transaction, provenance.template),
+        template_id,
         provenance.model_name,
         provenance.precision,
         None if sampling is None else _to_json(sampling.to_dict()),
@@ -192,7 +193,7 @@ async def _insert_provenance(transaction: Transaction, row_id: int, provenance: 
         None if timings is None else timings.prefill_ms,
         None if timings is None else timings.decode_ms,
         _to_json(dict(provenance.prompt_inputs)),
-        provenance.prompt_sha256,
+        prompt_sha256,
     )
     for position, read in enumerate(provenance.read):
         await transaction.execute(
@@ -222,8 +223,20 @@ async def forget_stale_check_sums(transaction: Transaction, *, since_row: int = 
     )
 
 
-async def _template_id(transaction: Transaction, template: TemplateVersion) -> int:
-    return await used_template_id(transaction, template.name, template.version, template.source_text)
+async def _used_template(
+    transaction: Transaction, row_id: int, provenance: Provenance
+) -> tuple[int | None, str | None]:
+    """Return the row of the template that the answer in `row_id` was made with, and the check sum of its prompt.
+
+    Neither where words were taken out of the template while the model was writing.
+    """
+    template = provenance.template
+    if template is None:
+        return None, provenance.prompt_sha256
+    if await was_forgotten(transaction, row_id, template.name, template.source_text):
+        return None, None
+    template_id = await used_template_id(transaction, template.name, template.version, template.source_text)
+    return template_id, provenance.prompt_sha256
 
 
 def _to_stored_reply(row: sqlite3.Row, scope: Scope, read: tuple[ReadBack, ...]) -> StoredReply:

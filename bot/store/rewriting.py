@@ -5,7 +5,7 @@ import json
 from bot.core.messages import Scope, now_utc
 from bot.store.database import Transaction
 from bot.store.records import IN_SCOPE, Records, scope_values, to_microseconds
-from bot.store.replies import MessageRead, Provenance, _template_id, forget_stale_check_sums
+from bot.store.replies import MessageRead, Provenance, _used_template, forget_stale_check_sums
 
 
 class Rewriting(Records):
@@ -32,11 +32,12 @@ class Rewriting(Records):
             if not rows:
                 return False
             row_id = int(rows[0]["id"])
+            template_id, prompt_sha256 = await _used_template(transaction, row_id, provenance)
             await transaction.execute(
                 "UPDATE replies SET template_id = ?, model_name = ?, precision = ?, sampling = ?, seed = ?,"
                 " num_prompt_tokens = ?, num_new_tokens = ?, finish_reason = ?, queue_ms = ?, prefill_ms = ?,"
                 " decode_ms = ?, prompt_inputs = ?, prompt_sha256 = ? WHERE id = ?",
-                None if provenance.template is None else await _template_id(transaction, provenance.template),
+                template_id,
                 provenance.model_name,
                 provenance.precision,
                 None if sampling is None else json.dumps(sampling.to_dict(), ensure_ascii=False),
@@ -48,7 +49,7 @@ class Rewriting(Records):
                 None if timings is None else timings.prefill_ms,
                 None if timings is None else timings.decode_ms,
                 json.dumps(dict(provenance.prompt_inputs), ensure_ascii=False),
-                provenance.prompt_sha256,
+                prompt_sha256,
                 row_id,
             )
             await _replace_read(transaction, row_id, provenance.read)

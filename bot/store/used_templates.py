@@ -1,8 +1,16 @@
 """The texts of templates that answers were made with, each kept once."""
 
 import hashlib
+from datetime import timedelta
+from typing import Final
 
+from bot.core.messages import now_utc
+from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
+from bot.store.records import to_microseconds
+
+# No answer is written for longer than this with the template that it began with.
+_LONGEST: Final = timedelta(days=1)
 
 
 async def used_template_id(transaction: Transaction, name: str, version: str, source_text: str) -> int:
@@ -23,6 +31,27 @@ async def used_template_id(transaction: Transaction, name: str, version: str, so
         digest,
     )
     return int(rows[0]["id"])
+
+
+async def was_forgotten(transaction: Transaction, row_id: int, name: str, source_text: str) -> bool:
+    """Say whether a text of the template `name` was rewritten by forgetting since the answer in `row_id` was begun.
+
+    It is so when something of that template was forgotten not long ago and no version says this text.
+    """
+    rows = await transaction.execute(
+        "SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id"
+        " JOIN server_templates t ON t.platform = c.platform AND t.server = c.server"
+        " AND t.channel = iif(c.server = ?, c.channel, '')"
+        " WHERE m.id = ? AND t.name = ? AND t.action = 'forget' AND t.created_at_utc > ?"
+        " AND NOT EXISTS (SELECT 1 FROM server_templates kept WHERE kept.platform = t.platform"
+        " AND kept.server = t.server AND kept.channel = t.channel AND kept.name = t.name AND kept.source_text = ?)",
+        DIRECT_MESSAGES,
+        row_id,
+        name,
+        to_microseconds(now_utc() - _LONGEST),
+        source_text,
+    )
+    return bool(rows)
 
 
 async def forget_unused_templates(transaction: Transaction) -> None:
