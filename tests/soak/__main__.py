@@ -26,7 +26,7 @@ from tests.soak.sends import run_sends
 from tests.tiny_models import make_tiny_gpt2
 
 _REAL_MODEL: Final = "smollm2-135m"
-_LONGER_CHAT: Final = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 300")
+_LONGER_CHAT: Final = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 100")
 
 Part = Callable[[Path, argparse.Namespace], Awaitable[Run]]
 

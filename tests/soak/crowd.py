@@ -65,10 +65,10 @@ class Crowd:
         for writer in self._people[:_NUM_WRITERS]:
             self.asked.ask(writer, self.discord.world.dm_channel(writer.user))
 
-    async def are_answered(self, timeout_s: float = _ANSWER_WITHIN_S) -> None:
-        """Wait until nobody waits for an answer any more, or the time is over."""
+    async def are_answered(self, timeout_s: float = _ANSWER_WITHIN_S, *, at_most: int = 0) -> None:
+        """Wait until `at_most` questions wait for an answer, or the time is over."""
         try:
-            await self.discord.world.wait_until(lambda: not self.asked.missing(), timeout_s, "the answers")
+            await self.discord.world.wait_until(lambda: len(self.asked.missing()) <= at_most, timeout_s, "the answers")
         except AssertionError:
             return
 

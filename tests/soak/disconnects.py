@@ -71,7 +71,7 @@ async def run_disconnects(
                 await _lose(crowd, cut, rng, opens_thread=number % 10 == 5)
                 if rng.random() < 0.3:
                     num_second += 1
-                    await asyncio.sleep(rng.uniform(0, 0.6))
+                    await asyncio.sleep(rng.uniform(0, identify_pause_s + 1))
                     await discord.gateway.drop_socket(rng.choice(_CODES))
                 await discord.gateway.is_connected(60)
                 await asyncio.sleep(rng.choice((0, 0, 0.5)))

@@ -16,6 +16,8 @@ from tests.soak.program import start_program
 
 _NUM_IN_GAP: Final = 5
 _DRAINED_WITHIN_S: Final = 20
+# So many questions may be open when the next end comes, with those that are asked right before it.
+_NUM_LEFT: Final = 3
 # How long after a question the program is ended: before it was accepted, while it is answered, or after that.
 _MOMENTS_S: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
 
@@ -51,6 +53,7 @@ async def run_restarts(environment: Mapping[str, str], say: Say, *, num: int = 2
             await starting.is_there()
             program = starting
             say(f"{number + 1} of {num} restarts, {len(crowd.asked.missing())} questions being answered")
+            await crowd.are_answered(at_most=_NUM_LEFT)
         await crowd.are_answered()
         await asyncio.sleep(2)
         await program.end(signal.SIGTERM)

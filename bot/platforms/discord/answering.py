@@ -15,6 +15,7 @@ from bot.delivery import Delivery, Outcome
 from bot.errors import FewshotError
 from bot.platforms.discord.reading import DIRECT_MESSAGES
 from bot.platforms.discord.refusals import RefusalBudget
+from bot.platforms.discord.sender import DeliveryFailed
 from bot.platforms.discord.streaming import Outlet, deliver
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Answering:
         self._delivery = delivery
         self._after = after
         self._running: dict[str, _Running] = {}
+        self._undelivered: set[str] = set()
         self._refused: dict[str, Outlet] = {}
         self._is_draining = False
         self._budget = RefusalBudget()
@@ -87,6 +89,19 @@ class Answering:
             answer = answer_with(_CROWDED)
         self._running[message.id] = running
         running.task = asyncio.create_task(self._run(running, answer or self._bot.answer), name=f"answer {message.id}")
+
+    def is_running(self, message_id: str) -> bool:
+        """Say whether a request is being answered."""
+        return message_id in self._running
+
+    def leave(self, message_id: str) -> None:
+        """Keep a request for `take_undelivered`: it could not be answered while Discord was away."""
+        self._undelivered.add(message_id)
+
+    def take_undelivered(self) -> set[str]:
+        """Return the ids of the accepted requests whose answers could not be shown, once."""
+        undelivered, self._undelivered = self._undelivered, set()
+        return undelivered
 
     def stop(self, message_id: str, author: Author) -> str | None:
         """End an answer that is being written; return None, or the sentence for who may not or comes too late."""
@@ -151,6 +166,10 @@ class Answering:
             outcome = await self._deliver(running, answer)
             if running.is_kept:
                 await self._delivery.finish(message.id, outcome)
+        except DeliveryFailed as e:
+            logger.warning("an answer in channel %s can't be shown now: %s", message.scope.channel, e)
+            if running.is_kept:
+                self.leave(message.id)
         except FewshotError as e:
             logger.warning("an answer in channel %s can't be kept: %s", message.scope.channel, e)
         except Exception:

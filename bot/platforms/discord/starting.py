@@ -12,6 +12,8 @@ from yarl import URL
 
 from bot.errors import SetupError
 
+# discord.py waits 0 to 2 to the power of this, in seconds.
+_MAX_BACKOFF_EXPONENT: Final = 5
 PORTAL: Final = "https://discord.com/developers/applications"
 _TOKEN: Final = re.compile(r"[\w-]{10,}\.[\w-]{4,}\.[\w-]{20,}", re.ASCII)
 
@@ -66,6 +68,11 @@ async def use_gateway_of_api(client: discord.Client) -> None:
     """Use the gateway that the API names for every session: discord.py takes Discord's own from the second one on."""
     _, url, _ = await client.http.get_bot_gateway()
     DiscordWebSocket.DEFAULT_GATEWAY = URL(url)
+
+
+def limit_backoff(shard: discord.ShardInfo) -> None:
+    """Let a shard that can't connect try again after 32 seconds at most: discord.py waits up to 17 minutes."""
+    shard._parent._backoff._max = _MAX_BACKOFF_EXPONENT
 
 
 def explain_failure(error: Exception) -> SetupError:

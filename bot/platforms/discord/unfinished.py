@@ -1,9 +1,11 @@
 """What was accepted and not answered when the program ended: answered now, exactly once, or told to have expired."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Final
 
+import aiohttp
 import discord
 
 from bot.commands.dispatch import Bot
@@ -22,6 +24,8 @@ from bot.platforms.discord.streaming import Outlet
 logger = logging.getLogger(__name__)
 
 _EXPIRED: Final = "I was away when you asked this, and it is too long ago to answer now; ask again."
+# How long after a failure Discord is asked again whether it is there.
+PAUSE_S: Final = 15.0
 _NUM_LOOKED_AT: Final = 50
 # So much of an answer must be visible for it to count as shown: the platform may show the rest in another form.
 _NUM_COMPARED: Final = 200
@@ -31,13 +35,21 @@ class Unfinished:
     """Reads back what is visible before anything is sent again."""
 
     def __init__(
-        self, client: discord.Client, bot: Bot, delivery: Delivery, answering: Answering, sender: Sender
+        self,
+        client: discord.Client,
+        bot: Bot,
+        delivery: Delivery,
+        answering: Answering,
+        sender: Sender,
+        *,
+        pause_s: float = PAUSE_S,
     ) -> None:
         self._client = client
         self._bot = bot
         self._delivery = delivery
         self._answering = answering
         self._sender = sender
+        self._pause_s = pause_s
         self._accepted: Sequence[Accepted] = ()
 
     async def load(self) -> None:
@@ -48,15 +60,39 @@ class Unfinished:
             logger.warning("unfinished requests can't be read: %s", e)
 
     async def answer_all(self) -> None:
-        """Go on with every unfinished request, the oldest first."""
+        """Go on with every request that was loaded, the oldest first."""
         accepted, self._accepted = self._accepted, ()
-        for request in accepted:
-            try:
-                await self._go_on(request)
-            except (discord.DiscordException, OSError, TimeoutError, Unavailable):
-                logger.exception("a request in channel %s can't be gone on with", request.message.scope.channel)
+        await self._answer(accepted)
         if accepted:
             logger.info("went on with %d requests of the last run", len(accepted))
+
+    async def answer_undelivered(self) -> None:
+        """Go on, every now and then, with the requests whose answers could not be shown; runs until cancelled."""
+        while True:
+            await asyncio.sleep(self._pause_s)
+            undelivered = self._answering.take_undelivered()
+            if not undelivered:
+                continue
+            try:
+                accepted = await self._delivery.unfinished()
+            except Unavailable as e:
+                logger.warning("unfinished requests can't be read: %s", e)
+                for message_id in undelivered:
+                    self._answering.leave(message_id)
+                continue
+            await self._answer([request for request in accepted if request.message.id in undelivered])
+
+    async def _answer(self, accepted: Sequence[Accepted]) -> None:
+        for request in accepted:
+            if self._answering.is_running(request.message.id):  # after an edit
+                continue
+            try:
+                await self._go_on(request)
+            except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, Unavailable) as e:
+                logger.warning(
+                    "a request in channel %s can't be gone on with: %s", request.message.scope.channel, type(e).__name__
+                )
+                self._answering.leave(request.message.id)
 
     async def _go_on(self, request: Accepted) -> None:
         message = request.message
