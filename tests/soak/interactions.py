@@ -13,6 +13,7 @@ from tests.servers.discord.world import Channel, Message
 from tests.soak.figures import Figure, Run, Say, percentile, rules_kept
 
 _NUM_CHANNELS: Final = 4
+_FULL: Final = 500
 _QUICK: Final = ("help", "stats", "context", "privacy")
 _KINDS: Final = ((COMMAND, "slash commands"), (COMPONENT, "clicks"), (AUTOCOMPLETE, "suggestions"))
 _ANSWER_WITHIN_S: Final = 120.0
@@ -129,6 +130,7 @@ async def run_interactions(
 def _result(discord: Discord, visitors: Visitors, num_written: int, duration_s: float, num_writing: int) -> Run:
     results = list(discord.interactions.by_id.values())
     waits_ms = [result.acknowledged_after_s * 1000 for result in results if result.acknowledged_after_s is not None]
+    is_full = len(results) >= _FULL
     kept, wrong = rules_kept(discord)
     figures = [
         Figure("interactions", len(results)),
@@ -138,7 +140,9 @@ def _result(discord: Discord, visitors: Visitors, num_written: int, duration_s: 
         Figure("… in", duration_s, unit="s"),
         Figure("not acknowledged", len(results) - len(waits_ms) + visitors.num_failed, "= 0"),
         Figure("acknowledged after, p50", percentile(waits_ms, 0.5), unit="ms"),
-        Figure("acknowledged after, p99", percentile(waits_ms, 0.99), "< 500", "ms"),
+        # Of a few dozen the p99 would be the slowest one, which says more about the machine than about the bot.
+        Figure("acknowledged after, p95", percentile(waits_ms, 0.95), "" if is_full else "< 500", "ms"),
+        Figure("acknowledged after, p99", percentile(waits_ms, 0.99), "< 500" if is_full else "", "ms"),
         Figure("acknowledged after, at most", max(waits_ms, default=0.0), "< 2000", "ms"),
     ]
     title = f"{len(results):,} interactions while the model writes"
