@@ -6,7 +6,7 @@ from collections.abc import Collection, Set
 from dataclasses import replace
 from typing import Final
 
-from bot.core.template import Example, PromptTemplate, format_template, parse_template
+from bot.core.template import MAX_TEMPLATE_BYTES, Example, PromptTemplate, format_template, parse_template
 from bot.errors import TemplateError
 
 # Shorter words than this may stand outside of rows by chance.
@@ -62,9 +62,10 @@ def forget_words(text: str, *, name: str, words: Set[str]) -> PromptTemplate | N
         if any(says_words(text, one) for one in words):
             raise
         return None
-    left = replace(template, examples=_without(template.examples, words), tests=_without(template.tests, words))
-    if left == template and not any(says_words(text, one) for one in long_words):
+    kept = replace(template, examples=_without(template.examples, words), tests=_without(template.tests, words))
+    if kept == template and not any(says_words(text, one) for one in long_words):
         return None
+    left = kept
     for one in sorted(long_words, key=len, reverse=True):
         left = replace(
             left,
@@ -72,7 +73,11 @@ def forget_words(text: str, *, name: str, words: Set[str]) -> PromptTemplate | N
             instruction=_omit(one.replace("$", "$$"), left.instruction),
             query=_omit(one.replace("$", "$$"), left.query),
         )
-    return parse_template(format_template(left), name=name, source=name)
+    text = format_template(left)
+    if left != kept or len(text.encode()) > MAX_TEMPLATE_BYTES:
+        return parse_template(text, name=name, source=name)
+    # Fewer rows in canonical form are valid; reading them again would double the time for hundreds of versions.
+    return replace(left, source_text=text, version=hashlib.sha256(text.encode()).hexdigest()[:12])
 
 
 def _without(rows: tuple[Example, ...], words: Set[str]) -> tuple[Example, ...]:

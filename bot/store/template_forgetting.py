@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Iterable, Set
 
 from bot.core.template import PromptTemplate
-from bot.core.template_forgetting import find_words, forget_words, longest_word, says_words
+from bot.core.template_forgetting import find_words, forget_words, longest_word, says_words, words_sha256
 from bot.errors import TemplateError
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
@@ -88,19 +89,23 @@ async def forget_moderator(transaction: Transaction, platform: str, author_id: s
 
 async def _find_words(transaction: Transaction, owner: Owner, names: Set[str], sha256s: Set[str]) -> set[str]:
     """Return the words that the check sums are of; a row that says them stands in the templates or nowhere."""
-    rows = await transaction.execute(
-        f"SELECT name, source_text FROM server_templates WHERE {OF_OWNER}"
-        " AND name IN (SELECT value FROM json_each(?)) AND source_text IS NOT NULL"
-        f" UNION SELECT name, source_text FROM template_drafts WHERE {OF_OWNER}"
-        " AND name IN (SELECT value FROM json_each(?)) AND source_text IS NOT NULL",
-        *owner,
-        json.dumps(sorted(names)),
-        *owner,
-        json.dumps(sorted(names)),
-    )
+    rows: list[sqlite3.Row] = []
+    for table, order in (("server_templates", "number DESC"), ("template_drafts", "name")):
+        rows += await transaction.execute(
+            f"SELECT name, source_text FROM {table} WHERE {OF_OWNER} AND source_text IS NOT NULL"
+            f" AND name IN (SELECT value FROM json_each(?)) ORDER BY {order}",
+            *owner,
+            json.dumps(sorted(names)),
+        )
 
     def find() -> set[str]:
-        return {words for row in rows for words in find_words(row["source_text"], name=row["name"], sha256s=sha256s)}
+        found: dict[str, str] = {}
+        for row in rows:
+            # Mostly the newest versions tell all, and there may be hundreds of long ones.
+            if missing := sha256s - found.keys():
+                words = find_words(row["source_text"], name=row["name"], sha256s=missing)
+                found |= {words_sha256(one): one for one in words}
+        return set(found.values())
 
     return await asyncio.to_thread(find)
 

@@ -18,6 +18,8 @@ TemplateAction = Literal["new", "edit", "rollback", "import", "delete", "forget"
 
 MAX_NAMES: Final = 1_000
 MAX_VERSIONS: Final = 500
+# Of all versions of one template together: each is read while an example is forgotten, and nobody can write meanwhile.
+MAX_HISTORY_CHARACTERS: Final = 4 * 2**20
 # A condition that takes the three values of `owner_values`: whose templates they are.
 OF_OWNER: Final = "platform = ? AND server = ? AND channel = ?"
 _NAMED: Final = f"{OF_OWNER} AND name = ?"
@@ -51,7 +53,7 @@ class ServerTemplates(Records):
     """The part of the store that holds the templates of servers; in direct messages each channel has its own.
 
     At most MAX_NAMES templates a server: beyond that the one deleted longest ago goes with its history. At most
-    MAX_VERSIONS versions a template: beyond that the oldest go; numbers are never used again.
+    MAX_VERSIONS versions and MAX_HISTORY_CHARACTERS a template: beyond that the oldest go; no number is used again.
     """
 
     async def add_template_version(
@@ -214,7 +216,14 @@ async def insert_version(
         await next_change(transaction),
     )
     await transaction.execute(
-        f"DELETE FROM server_templates WHERE {_NAMED} AND number <= ?", *owner, name, number - MAX_VERSIONS
+        "DELETE FROM server_templates WHERE id IN (SELECT id FROM ("
+        " SELECT id, number, sum(length(source_text)) OVER (ORDER BY number DESC) AS num_characters"
+        f" FROM server_templates WHERE {_NAMED}) WHERE number < ? AND (number <= ? OR num_characters > ?))",
+        *owner,
+        name,
+        number,
+        number - MAX_VERSIONS,
+        MAX_HISTORY_CHARACTERS,
     )
     return number
 

@@ -34,7 +34,9 @@ async def test_forgetting_takes_an_example_out_of_every_text_and_file(store: Sto
     with_words = template("greet", (WORDS, "hocuspocus"), OTHER)
     await publish(store, with_words, author=BOB)
     await store.set_score(HERE, "greet", 1, version=with_words.version, score={"bits": 1.0}, model="m")
-    await publish(store, template("greet", OTHER), author=BOB)
+    clean = template("greet", OTHER)
+    await publish(store, clean, author=BOB)
+    await store.set_score(HERE, "greet", 2, version=clean.version, score={"bits": 2.0}, model="m")
     await publish(store, template("copy", OTHER, (WORDS, "simsalabim")), author=BOB, action="import")
     await publish(store, template("free", OTHER), author=BOB)
     await store.save_draft(HERE, Draft("greet", "u2", 1, source_text=with_words.source_text))
@@ -57,7 +59,7 @@ async def test_forgetting_takes_an_example_out_of_every_text_and_file(store: Sto
     assert (first.version, first.score, first.author_name) == (left.version, None, "Bobolink")
     assert second.source_text == forgot.source_text == template("greet", OTHER).source_text
     assert (forgot.action, forgot.author_id, forgot.author_name, forgot.reason) == ("forget", "", "", "")
-    assert (forgot.number, forgot.parent_number) == (3, 2)
+    assert (forgot.number, forgot.parent_number, forgot.score) == (3, 2, {"bits": 2.0})
     published = {one.name: one.number for one in await store.published_templates(HERE)}
     assert published == {"copy": 2, "free": 1, "greet": 3}
     drafts = {one.name: one for one in await store.list_drafts(HERE)}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.core.messages import Author, Scope
-from bot.core.template import PromptTemplate, parse_template
+from bot.core.template import MAX_TEMPLATE_BYTES, PromptTemplate, parse_template
 from bot.errors import RequestError
 from bot.store.drafts import Draft
 from bot.store.schema import migrate, read_migrations
@@ -172,6 +172,16 @@ async def test_the_oldest_versions_go_and_their_numbers_are_not_used_again(store
         assert await publish(store, template(text=f"Hi {i}.")) == MAX_VERSIONS + i
     numbers = [one.number for one in await store.template_history(HERE, "greet")]
     assert numbers == list(range(MAX_VERSIONS + 2, 2, -1))
+
+
+async def test_the_oldest_go_earlier_where_versions_are_long(store: Store) -> None:
+    for i in range(70):
+        number = await store.add_template_version(
+            HERE, "greet", action="edit", author=ANN, source_text="x" * MAX_TEMPLATE_BYTES, version=f"v{i}"
+        )
+        assert number == i + 1
+    assert await store.delete_template(HERE, "greet", author=ANN) == 71
+    assert [one.number for one in await store.template_history(HERE, "greet")] == list(range(71, 6, -1))
 
 
 async def test_there_are_so_many_names_and_deleted_ones_make_room(store: Store, path: Path) -> None:
