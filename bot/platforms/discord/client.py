@@ -194,8 +194,9 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, and let running answers finish for at most `timeout_s`."""
-        self.intake.stop_taking()
-        self.interactions.stop_taking()
+        for taking in (self._intake, self._interactions):
+            if taking is not None:  # else it ends before it has logged in
+                taking.stop_taking()
         await self.answering.drain(timeout_s)
 
     async def close(self) -> None:

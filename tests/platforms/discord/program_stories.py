@@ -251,6 +251,12 @@ class Attempt:
 async def play_newcomers(operator: Operator) -> dict[str, Attempt]:
     """Start the program in every way in which it can't run, and for the link alone; all at once."""
 
+    async def tries_to_be_ended(environment: dict[str, str]) -> tuple[str, Attempt]:
+        async with operator.run(environment) as run:
+            await hanging.world.wait_until(lambda: hanging.faults.num_injected, 60, "the program to log in")
+            ended = await run.end(signal.SIGTERM)
+        return "ended at once", Attempt(ended.status, run.out, run.err)
+
     async def tries(name: str, environment: dict[str, str], *arguments: str) -> tuple[str, Attempt]:
         async with operator.run({"LOG_LEVEL": "INFO", **environment}, *arguments) as run:
             status = await run.ended()
@@ -258,9 +264,10 @@ async def play_newcomers(operator: Operator) -> dict[str, Attempt]:
 
     async with AsyncExitStack() as stack:
         # Each its own: what goes wrong is planned for the next request, whoever makes it.
-        fine, failing, banned = [await stack.enter_async_context(serve_discord(token=TOKEN)) for _ in range(3)]
+        fine, failing, banned, hanging = [await stack.enter_async_context(serve_discord(token=TOKEN)) for _ in range(4)]
         failing.faults.sometimes("any", Fault("error", status=500), 1.0)
         banned.faults.sometimes("any", "banned", 1.0)
+        hanging.faults.sometimes("any", Fault("slow", delay_s=60), 1.0)
         closed = {"DISCORD_API_BASE": "http://127.0.0.1:9/api/v10", "DISCORD_TOKEN": TOKEN}
         unknown = {"DISCORD_API_BASE": "http://discord.invalid/api/v10", "DISCORD_TOKEN": TOKEN}
         other_token = TOKEN.replace("0123", "9999")
@@ -273,6 +280,7 @@ async def play_newcomers(operator: Operator) -> dict[str, Attempt]:
             tries("error 500", failing.environment),
             tries("banned", banned.environment),
             tries("invite", fine.environment, "--invite"),
+            tries_to_be_ended(hanging.environment),
         )
         fine.assert_clean()
         return dict(attempts)

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from bot.delivery import Delivery
+from bot.platforms.discord.client import FewshotClient
+from bot.platforms.discord.starting import Application
 from tests.bots import ScriptedEngine, open_scripted_bot
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
@@ -129,3 +132,12 @@ async def test_with_another_number_of_shards_nothing_is_skipped(evening: Evening
             for message in asked:
                 await evening.discord.reply(message)
     assert not evening.discord.answered_twice()
+
+
+async def test_a_client_that_never_logged_in_is_drained_and_closed(evening: Evening) -> None:
+    application = Application(1, "Fewshot", has_message_content=True)
+    async with evening.open_talk() as talk:
+        client = FewshotClient(talk.bot, Delivery(talk.store, "discord"), application)
+        async with client:
+            await client.drain(1)
+        assert client.is_closed()

@@ -80,6 +80,10 @@ def test_the_link_alone_is_printed(newcomers: dict[str, Attempt]) -> None:
     assert invite.out.count("\n") == 1
 
 
+def test_a_signal_ends_a_start_that_hangs(newcomers: dict[str, Attempt]) -> None:
+    assert newcomers["ended at once"] == Attempt(0, "", "")
+
+
 def test_no_run_tells_the_token_or_shows_a_traceback(
     newcomers: dict[str, Attempt], evening: Evening, without_intent: WithoutIntent
 ) -> None:
