@@ -29,6 +29,7 @@ from bot.engine.engine import Engine
 from bot.engine.model_folder import check_model_folder
 from bot.engine.precision import is_measured
 from bot.errors import FewshotError, ModelError
+from bot.measuring import Measuring
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_piped
 from bot.settings import Settings
@@ -141,6 +142,7 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
                     chat=chat,
                     channel_settings=channel_settings,
                     commands=COMMANDS,
+                    measuring=Measuring(engine, store, bot_name=settings.bot_name),
                     command_prefix=settings.command_prefix,
                     request_timeout_s=settings.request_timeout_s,
                     owner_ids=frozenset(settings.owner_ids),

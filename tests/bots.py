@@ -22,6 +22,7 @@ from bot.core.sampling import SamplingParams
 from bot.core.stopping import Stopper
 from bot.engine.catalog import ModelChoice
 from bot.errors import Unavailable
+from bot.measuring import Measuring
 from bot.settings import Settings
 from bot.store.database import Transaction
 from bot.store.store import Store
@@ -291,5 +292,5 @@ async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterat
     async with Store.open(folder / "fewshot.db") as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
-        services = Services(engine, store, templates, chat, settings, COMMANDS)
+        services = Services(engine, store, templates, chat, settings, COMMANDS, Measuring(engine, store))
         yield Talk(Bot(services), services)

@@ -9,6 +9,7 @@ from bot.commands.declaring import Command
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
 from bot.engine.engine import Engine
+from bot.measuring import Measuring
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
 from bot.templates import Templates
@@ -24,6 +25,7 @@ class Services:
     chat: Chat
     channel_settings: Mapping[str, ChannelSetting]
     commands: Mapping[str, Command]
+    measuring: Measuring
     command_prefix: str = "!"
     request_timeout_s: float = 60.0
     started_at_utc: datetime = field(default_factory=now_utc)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from bot.core.calibration import CONTENT_FREE_INPUTS
 from bot.core.history import Turn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
@@ -35,6 +36,20 @@ def build_prompt(template: PromptTemplate, input: str) -> Prompt:
         raise RequestError(f"The template {template.name} is for chat; it takes no input. Talk to the bot instead.")
     if not input.strip():
         raise RequestError(f"The template {template.name} needs a text to work on.")
+    return _ask(template, input)
+
+
+def build_content_free_prompts(template: PromptTemplate) -> tuple[Prompt, ...]:
+    """Return the prompts that ask `template` about inputs which say nothing (bot.core.calibration).
+
+    The empty input is left out where the query ends with it, since no prompt ends in white space.
+    """
+    empty = fill_slots(template.query, {"input": ""})
+    takes_empty = bool(empty) and not empty[-1].isspace()
+    return tuple(_ask(template, input) for input in CONTENT_FREE_INPUTS if input or takes_empty)
+
+
+def _ask(template: PromptTemplate, input: str) -> Prompt:
     cases = [_put(template, example.input) + continuation_of(template, example.output) for example in template.examples]
     cases.append(_put(template, replace_lone_surrogates(input)))
     return Prompt.plain(fill_slots(template.instruction, {}) + template.example_separator.join(cases))

@@ -25,7 +25,7 @@ from bot.core.results import (
 from bot.core.sampling import SamplingParams
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
-from bot.engine.work import Asker, Job, QuickWork, Work
+from bot.engine.work import Asker, Job, Priority, QuickWork, Work
 from bot.errors import Unavailable
 
 if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
@@ -62,6 +62,7 @@ class Generation:
         end_at: Callable[[str], int | None] | None,
         timeout_s: float,
         asker: Asker,
+        priority: Priority,
     ) -> None:
         self.params = params.with_seed()
         self.completions: tuple[Completion, ...] = ()
@@ -73,6 +74,7 @@ class Generation:
         self._end_at = end_at
         self._timeout_s = timeout_s
         self._asker = asker
+        self._priority = priority
         self._deltas: deque[Delta] = deque()
         self._news = asyncio.Event()
         self._work: Work[LanguageModel, GenerationResult] | None = None
@@ -100,6 +102,7 @@ class Generation:
         prompt, params, heal, end_at = self._prompt, self.params, self._heal, self._end_at
         work: Work[LanguageModel, GenerationResult] = Work(
             lambda model: model.generate(prompt, params, heal=heal, end_at=end_at, emit=deliver),
+            priority=self._priority,
             asker=self._asker,
             deadline=time.perf_counter() + self._timeout_s,
         )
@@ -295,13 +298,15 @@ class Engine:
         end_at: Callable[[str], int | None] | None = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
+        priority: Priority = "chat",
     ) -> Generation:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
         `heal` finishes a half-typed last word (token healing). `end_at` is a pure function that is given each
         continuation's text as it grows, in the model thread, and returns the index at which it ends there ("stop"),
         or None. After `timeout_s` a generation that still waits for its turn is refused, one that runs ends with what
-        it has ("length"). `asker` says for whom it is: conversations take turns.
+        it has ("length"). `asker` says for whom it is: conversations take turns, chats before what has the priority
+        "scoring".
         """
         return Generation(
             self._scheduler,
@@ -312,6 +317,7 @@ class Engine:
             end_at=end_at,
             timeout_s=timeout_s,
             asker=asker,
+            priority=priority,
         )
 
     async def score(self, text: str, *, num_expected: int = 0, asker: Asker = NOBODY) -> tuple[TokenScore, ...]:

@@ -1,0 +1,385 @@
+"""What the model makes of a template's rows: measured one by one, kept as numbers, gone on with where it stopped."""
+
+import asyncio
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bot.core.calibration import content_free_prior
+from bot.core.history import Turn
+from bot.core.measuring import (
+    ClassifyOutcome,
+    CompleteOutcome,
+    Figures,
+    RowOutcome,
+    measure_classify,
+    measure_complete,
+)
+from bot.core.prompt import (
+    EXAMPLE_SPEAKER,
+    build_chat_turns,
+    build_content_free_prompts,
+    build_prompt,
+    build_transcript,
+    clean_reply,
+    continuation_of,
+    label_continuations,
+    speakers_of,
+    stops_of,
+)
+from bot.core.prompt_parts import Prompt
+from bot.core.results import ModelInfo
+from bot.core.safe_text import one_line
+from bot.core.sampling import SamplingParams, apply_options
+from bot.core.stopping import Stopper
+from bot.core.template import Example, PromptTemplate, format_template
+from bot.engine.engine import Engine
+from bot.engine.work import Asker
+from bot.errors import PromptTooLong, RequestError, Unavailable
+from bot.store.row_outcomes import Outcome
+from bot.store.store import Store
+
+ResultT = TypeVar("ResultT")
+OnProgress = Callable[[int, int], None]
+
+# A whole measurement does not fail because the queue is full for a moment.
+_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+_SAVE_EVERY_S: Final = 1.0
+_MAX_PRIORS_KEPT: Final = 1_000
+_MODEL_FILES: Final = ("*.safetensors", "config.json", "tokenizer.json")
+_MAX_NEW_TOKENS: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCost:
+    """What a template costs: its prompt around a message of one letter, and the tokens that a message may have.
+
+    Room for the answer is set aside: the longest label, else `max_new_tokens` but at most half of the context.
+    """
+
+    num_prompt_tokens: int
+    num_left_for_input: int
+    context_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One row as the model is asked: the prompt, and what follows where the reference output is the answer."""
+
+    prompt: Prompt
+    continuation: str
+    stops: tuple[str, ...]
+
+
+class Measuring:
+    """Measures templates on rows through the engine, behind everybody's chats; each row of a prompt once a model.
+
+    What a row gave is kept in the store under the prompt side of its template (all but tests, description and
+    sampling), the model's `fingerprint` and the row, so that an interrupted measurement goes on where it was.
+    """
+
+    def __init__(self, engine: Engine, store: Store, *, bot_name: str = "Fewshot") -> None:
+        self._engine = engine
+        self._store = store
+        self._bot_name = bot_name
+        self._priors: OrderedDict[tuple[str, str], tuple[float, ...]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+        self._named: tuple[ModelInfo, str] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the model's name and a digest of its files' sizes and times: other weights have another one.
+
+        Scores are always of float32, whatever precision writes.
+        """
+        info = self._engine.info
+        if self._named is None or self._named[0] is not info:
+            self._named = (info, f"{info.name}@{_digest_of_folder(Path(info.folder))}" if info.folder else info.name)
+        return self._named[1]
+
+    async def measure(
+        self,
+        template: PromptTemplate,
+        rows: Sequence[Example],
+        *,
+        asker: Asker,
+        on_progress: OnProgress | None = None,
+        stopper: Stopper | None = None,
+    ) -> Figures | None:
+        """Return the figures of `template` on `rows`, of classify with calibrated probabilities; None when stopped.
+
+        `on_progress` is told the rows done and all rows, at the start and after each. Raises RequestError without rows
+        and for a row that does not fit the model's context, Unavailable when its turn never comes.
+        """
+        if not rows:
+            raise RequestError(f"{template.name} has no rows to be measured on.")
+        prior = await self.prior(template, asker=asker) if template.kind == "classify" else None
+        outcomes = await self.outcomes(template, rows, asker=asker, on_progress=on_progress, stopper=stopper)
+        return None if outcomes is None else _figures(template, rows, outcomes, prior)
+
+    async def cached(self, template: PromptTemplate, rows: Sequence[Example]) -> Figures | None:
+        """Return what `measure` would where all of it is known already, else None; never asks the model."""
+        if not rows:
+            return None
+        prompt_key = self._prompt_key(template)
+        prior = None
+        if template.kind == "classify" and (prior := await self._known_prior(template, prompt_key)) is None:
+            return None
+        known = await self._known(template, prompt_key, rows)
+        if any(outcome is None for outcome in known):
+            return None
+        return _figures(template, rows, [outcome for outcome in known if outcome is not None], prior)
+
+    async def outcomes(
+        self,
+        template: PromptTemplate,
+        rows: Sequence[Example],
+        *,
+        asker: Asker,
+        on_progress: OnProgress | None = None,
+        stopper: Stopper | None = None,
+    ) -> tuple[RowOutcome, ...] | None:
+        """Return what the model made of each row; None when stopped before the last. Raises as `measure` does."""
+        prompt_key, model = self._prompt_key(template), self.fingerprint
+        outcomes = await self._known(template, prompt_key, rows)
+        num_done = sum(outcome is not None for outcome in outcomes)
+        unsaved: dict[str, Outcome] = {}
+        saved_at = time.monotonic()
+        try:
+            for i, row in enumerate(rows):
+                if on_progress:
+                    on_progress(num_done, len(rows))
+                if outcomes[i] is not None:
+                    continue
+                if stopper is not None and stopper.is_stopped:
+                    return None
+                outcomes[i] = outcome = await self._ask_row(template, row, i, asker)
+                unsaved[self._row_key(template, row)] = _to_numbers(outcome)
+                num_done += 1
+                if time.monotonic() - saved_at >= _SAVE_EVERY_S:
+                    await self._store.put_row_outcomes(prompt_key, model, unsaved)
+                    unsaved, saved_at = {}, time.monotonic()
+        finally:
+            if unsaved:
+                await self._store.put_row_outcomes(prompt_key, model, unsaved)
+        if on_progress:
+            on_progress(len(rows), len(rows))
+        return tuple(outcome for outcome in outcomes if outcome is not None)
+
+    async def prior(self, template: PromptTemplate, *, asker: Asker) -> tuple[float, ...]:
+        """Return the probability that the prompt alone gives each label of a classify template, for calibration.
+
+        Asked of the model once for a prompt. Raises PromptTooLong, Unavailable.
+        """
+        prompt_key = self._prompt_key(template)
+        key = (prompt_key, self.fingerprint)
+        # Two that want it at the same time ask once.
+        lock = self._asking.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:
+                prior = await self._known_prior(template, prompt_key)
+                if prior is None:
+                    prior = await self._ask_prior(template, asker)
+                    await self._store.put_row_outcomes(*key, {_prior_key(template): {"prior": prior}})
+                    self._keep_prior(key, prior)
+                return prior
+        finally:
+            if not lock.locked():
+                self._asking.pop(key, None)
+
+    async def count_tokens(self, template: PromptTemplate) -> TokenCost:
+        """Return what `template` costs of the model's context. Raises RequestError where a message has no room."""
+        prompt = (await self._question(template, Example("a", "a"))).prompt
+        (num_tokens,) = await self._engine.count_tokens([prompt])
+        context_length = self._engine.info.context_length
+        if template.kind == "classify":
+            labels = [Prompt.plain(continuation) for continuation in label_continuations(template)]
+            num_reserved = max(await self._engine.count_tokens(labels))
+        else:
+            params = apply_options(SamplingParams(), template.sampling)
+            num_reserved = min(params.max_new_tokens, context_length // 2)
+        cost = TokenCost(num_tokens, context_length - num_reserved - num_tokens + 1, context_length)
+        if cost.num_left_for_input < 1:
+            raise RequestError(
+                f"{template.name} takes {num_tokens:,} tokens and {num_reserved:,} for the answer, but the model reads"
+                f" {context_length:,}, so no message would fit; shorten it or take examples out."
+            )
+        return cost
+
+    def _prompt_key(self, template: PromptTemplate) -> str:
+        """Return the digest of all that decides what the model reads before a row's answer."""
+        bare = replace(template, description="-", tests=(), sampling={})
+        who = ""
+        if template.kind == "chat":
+            who = f"{self._is_markup(template)} {self._bot_name}"
+        return _digest(format_template(bare), who)
+
+    def _row_key(self, template: PromptTemplate, row: Example) -> str:
+        # All labels are scored whichever is right. What is written depends on the precision, scores do not.
+        if template.kind == "classify":
+            return _digest("classify", row.input)
+        return _digest(template.kind, row.input, row.output, self._engine.info.precision)
+
+    async def _known(
+        self, template: PromptTemplate, prompt_key: str, rows: Sequence[Example]
+    ) -> list[RowOutcome | None]:
+        keys = [self._row_key(template, row) for row in rows]
+        known = await self._store.get_row_outcomes(prompt_key, self.fingerprint, list(dict.fromkeys(keys)))
+        return [_from_numbers(known[key]) if key in known else None for key in keys]
+
+    async def _known_prior(self, template: PromptTemplate, prompt_key: str) -> tuple[float, ...] | None:
+        key = (prompt_key, self.fingerprint)
+        if key in self._priors:
+            self._priors.move_to_end(key)
+            return self._priors[key]
+        row_key = _prior_key(template)
+        known = await self._store.get_row_outcomes(*key, [row_key])
+        if row_key not in known:
+            return None
+        prior = _list_of(known[row_key], "prior")
+        self._keep_prior(key, prior)
+        return prior
+
+    def _keep_prior(self, key: tuple[str, str], prior: tuple[float, ...]) -> None:
+        self._priors[key] = prior
+        while len(self._priors) > _MAX_PRIORS_KEPT:
+            self._priors.popitem(last=False)
+
+    async def _ask_prior(self, template: PromptTemplate, asker: Asker) -> tuple[float, ...]:
+        labels = label_continuations(template)
+        scored: list[tuple[float, ...]] = []
+        problem: PromptTooLong | None = None
+        for prompt in build_content_free_prompts(template):
+            try:
+                scored.append(await self._score(prompt, labels, asker))
+            except PromptTooLong as e:  # a message may still be shorter than this input
+                problem = e
+        if problem is not None and not scored:
+            raise problem
+        return content_free_prior(scored)
+
+    async def _ask_row(self, template: PromptTemplate, row: Example, index: int, asker: Asker) -> RowOutcome:
+        try:
+            if template.kind == "classify":
+                prompt = build_prompt(template, row.input)
+                return ClassifyOutcome(await self._score(prompt, label_continuations(template), asker))
+            question = await self._question(template, row)
+            (logprob,) = await self._score(question.prompt, (question.continuation,), asker)
+            is_exact = None if "\n" in row.output else await self._is_exact(template, question, row.output, asker)
+        except PromptTooLong as e:
+            raise RequestError(f"Row {index + 1} is too long to be measured: {e}") from e
+        return CompleteOutcome(-logprob, len(row.output.encode()), is_exact)
+
+    async def _question(self, template: PromptTemplate, row: Example) -> _Question:
+        if template.kind != "chat":
+            prompt = build_prompt(template, row.input)
+            return _Question(prompt, continuation_of(template, row.output), template.stop)
+        turns = [Turn(EXAMPLE_SPEAKER, is_me=False, text=row.input, message_ids=())]
+        stops = stops_of(template, speakers_of(template, turns, bot_name=self._bot_name))
+        if self._is_markup(template):
+            chat_turns = build_chat_turns(template, turns, bot_name=self._bot_name)
+            return _Question(await self._engine.render_chat(chat_turns), row.output, stops)
+        prompt = build_transcript(template, turns, bot_name=self._bot_name)
+        return _Question(prompt, f" {one_line(row.output)}", stops)
+
+    def _is_markup(self, template: PromptTemplate) -> bool:
+        return template.markup == "auto" and self._engine.info.has_chat_template
+
+    async def _score(self, prompt: Prompt, continuations: Sequence[str], asker: Asker) -> tuple[float, ...]:
+        return await _patiently(lambda: self._engine.score_continuations(prompt, continuations, asker=asker))
+
+    async def _is_exact(self, template: PromptTemplate, question: _Question, output: str, asker: Asker) -> bool:
+        """Say whether the likeliest tokens, one after another, are `output` up to where the answer ends."""
+
+        def end_at(text: str) -> int | None:
+            # What can't become the output any more need not be written to its end.
+            written = text.lstrip()
+            is_lost = not written.startswith(output) if len(written) >= len(output) else not output.startswith(written)
+            return 0 if is_lost or written[len(output) :].strip() else None
+
+        params = SamplingParams(
+            n=1,
+            max_new_tokens=min(_MAX_NEW_TOKENS, len(output.encode()) + 8),  # no token is shorter than a byte
+            temperature=0,
+            repetition_penalty=1.0,
+            stop=question.stops,
+        )
+
+        async def write() -> str:
+            generation = self._engine.generate(question.prompt, params, end_at=end_at, asker=asker, priority="scoring")
+            async with generation:
+                async for _ in generation:
+                    pass
+            return generation.completions[0].text
+
+        text = await _patiently(write)
+        if template.kind == "chat":
+            text = clean_reply(text, bot_name=self._bot_name, names=())
+        return text.strip() == output
+
+
+async def _patiently(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Ask the model; where it has no time, again after a while, and raise Unavailable in the end."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(pause_s)
+    return await ask()
+
+
+def _figures(
+    template: PromptTemplate,
+    rows: Sequence[Example],
+    outcomes: Sequence[RowOutcome],
+    prior: Sequence[float] | None,
+) -> Figures:
+    if template.kind == "classify":
+        labelled = [outcome for outcome in outcomes if isinstance(outcome, ClassifyOutcome)]
+        return measure_classify(labelled, rows, template.labels, prior)
+    return measure_complete([outcome for outcome in outcomes if isinstance(outcome, CompleteOutcome)])
+
+
+def _to_numbers(outcome: RowOutcome) -> Outcome:
+    if isinstance(outcome, ClassifyOutcome):
+        return {"logprobs": outcome.logprobs}
+    numbers: dict[str, float | Sequence[float]] = {"nats": outcome.nats, "num_bytes": outcome.num_bytes}
+    if outcome.is_exact is not None:
+        numbers["is_exact"] = int(outcome.is_exact)
+    return numbers
+
+
+def _from_numbers(numbers: Outcome) -> RowOutcome:
+    if "logprobs" in numbers:
+        return ClassifyOutcome(_list_of(numbers, "logprobs"))
+    is_exact = bool(numbers["is_exact"]) if "is_exact" in numbers else None
+    return CompleteOutcome(_number_of(numbers, "nats"), int(_number_of(numbers, "num_bytes")), is_exact)
+
+
+def _list_of(numbers: Mapping[str, float | Sequence[float]], name: str) -> tuple[float, ...]:
+    figure = numbers[name]
+    return (float(figure),) if isinstance(figure, int | float) else tuple(float(number) for number in figure)
+
+
+def _number_of(numbers: Mapping[str, float | Sequence[float]], name: str) -> float:
+    figure = numbers[name]
+    return float(figure) if isinstance(figure, int | float) else float(figure[0])
+
+
+def _prior_key(template: PromptTemplate) -> str:
+    return _digest("content-free prior", *template.labels)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _digest_of_folder(folder: Path) -> str:
+    paths = sorted(path for pattern in _MODEL_FILES for path in folder.glob(pattern))
+    files = [f"{path.name} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths]
+    return _digest(*files)[:16]
