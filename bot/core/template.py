@@ -1,6 +1,5 @@
 """Prompt templates: what one is, and the prompt file read with every mistake named by file, line and nearest name."""
 
-import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ RESERVED_NAMES: Final = frozenset(
         "diff",
         "new",
         "edit",
+        "example",
         "examples",
         "tests",
         "test",
@@ -137,7 +137,7 @@ def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
     example_separator = reader.text("example_separator", default="\n")
     if not example_separator:
         raise reader.error("example_separator can't be empty.", "example_separator")
-    stop = reader.stop(default=_default_stop(kind, examples, example_separator))
+    stop = reader.stop(default=default_stop(kind, examples, example_separator))
     if kind == "complete" and any(text in separator for text in stop):
         problem = "The separator holds a stop text, so every answer would end before it began; set stop to another."
         raise reader.error(problem, "stop" if "stop" in values else "separator")
@@ -176,7 +176,7 @@ def format_template(template: PromptTemplate) -> str:
         lines.append(f"multiline = {str(template.is_multiline).lower()}")
     if template.markup != "auto":
         lines.append(f"markup = {toml_string(template.markup)}")
-    if template.stop != _default_stop(template.kind, template.examples, template.example_separator):
+    if template.stop != default_stop(template.kind, template.examples, template.example_separator):
         lines.append(f"stop = {_toml_list(template.stop)}")
     if template.sampling:
         lines.append("[sampling]")
@@ -189,16 +189,9 @@ def format_template(template: PromptTemplate) -> str:
     return "\n".join(lines) + f"\n{FENCE}\n{template.instruction}{slot}{template.query}\n"
 
 
-def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
-    """Return the unified diff from `old` to `new`, both in canonical form; "" where they mean the same."""
-    lines = difflib.unified_diff(
-        format_template(old).splitlines(),
-        format_template(new).splitlines(),
-        f"{old.name} {old.version}",
-        f"{new.name} {new.version}",
-        lineterm="",
-    )
-    return "\n".join(lines)
+def default_stop(kind: Kind, examples: Sequence[Example], example_separator: str) -> tuple[str, ...]:
+    """Return what ends an answer where the file says nothing about it."""
+    return (example_separator,) if kind == "complete" and examples else ()
 
 
 class _Reader:
@@ -365,10 +358,6 @@ def _normalise(text: str, *, source: str) -> str:
             problem = f"This line holds {what}, U+{ord(found[0]):04X}."
             raise TemplateError(problem, source=source, line=text.count("\n", 0, found.start()) + 1)
     return text
-
-
-def _default_stop(kind: Kind, examples: Sequence[Example], example_separator: str) -> tuple[str, ...]:
-    return (example_separator,) if kind == "complete" and examples else ()
 
 
 def _toml_list(texts: Iterable[str]) -> str:

@@ -12,7 +12,6 @@ from bot.core.template import (
     RESERVED_NAMES,
     Example,
     PromptTemplate,
-    diff_templates,
     format_template,
     parse_template,
 )
@@ -528,12 +527,3 @@ def test_no_wrong_type_raises_anything_but_a_template_error(
     front = "\n".join(f"{key} = {value}" for key, value in {"kind": f'"{kind}"', **values}.items())
     with contextlib.suppress(TemplateError):
         parse(f"+++\n{front}\n+++\n" + "\n".join(lines))
-
-
-def test_a_diff_shows_what_changed_and_nothing_where_the_meaning_is_the_same() -> None:
-    old = parse(SENTIMENT)
-    assert diff_templates(old, parse(SENTIMENT.replace("[[tests]]", "\n\n[[tests]]"))) == ""
-    new = parse(SENTIMENT.replace("I hate myself", "I hate this"))
-    lines = diff_templates(old, new).splitlines()
-    assert lines[:2] == [f"--- mine {old.version}", f"+++ mine {new.version}"]
-    assert [line for line in lines[2:] if line[0] in "+-"] == ['-input = "I hate myself"', '+input = "I hate this"']

@@ -1,0 +1,241 @@
+"""Templates as people fill them in: what stands in a form's fields, and the template that the fields say."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, Literal, cast
+
+from bot.core.cards import FormField
+from bot.core.sampling import PRESETS
+from bot.core.template import Example, PromptTemplate, default_stop, format_template, parse_template
+from bot.core.template_body import CHAT_QUERY, Kind
+from bot.core.template_lines import format_rows, parse_rows
+from bot.errors import RequestError, TemplateError
+
+MAX_CHARACTERS: Final = 4000
+OWN_PRESET: Final = "own"
+# What a preset decides: an option of the template's own would beat it.
+_DECIDED_BY_PRESETS: Final = ("preset", "temperature", "top_k", "top_p", "num_beams", "n")
+_EXAMPLES_LINE: Final = re.compile(r"^[^\S\n]*\$(?:examples|\{examples\})[^\S\n]*$", re.MULTILINE)
+
+SKELETON: Final = """+++
+description = ""
+kind = "complete"
+
+# Examples show the model what to do. Repeat these three lines for each.
+# [[examples]]
+# input = "cat"
+# output = "chat"
+
+# Tests measure the template; the model never sees them.
+# [[tests]]
+# input = "dog"
+# output = "chien"
++++
+What the model is told first.
+
+$examples
+$input ->
+"""
+
+
+def blank_template(name: str) -> PromptTemplate:
+    """Return what a new template starts from; it is not valid before it has a description."""
+    return PromptTemplate(name=name, kind="complete", description="", instruction="", query="$input")
+
+
+def preset_of(template: PromptTemplate) -> str:
+    """Return the sampling preset of `template`, OWN_PRESET where it has options of its own instead."""
+    if "preset" in template.sampling:
+        return str(template.sampling["preset"])
+    has_own = any(name in template.sampling for name in _DECIDED_BY_PRESETS)
+    return OWN_PRESET if has_own else "normal"
+
+
+def text_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None) -> tuple[FormField, ...]:
+    """Return the form of everything but rows; `typed` is what was filled in before and was not valid."""
+    typed = typed or {}
+    kind = typed.get("kind", template.kind)
+    fields = [
+        _field("description", "Description", template.description, typed, "One line: what is it for?"),
+        _field(
+            "instruction",
+            "Instruction",
+            template.instruction.strip("\n"),
+            typed,
+            "What the model reads first, above the examples; may stay empty.",
+        ),
+    ]
+    if kind != "chat":
+        query = "$input" if template.kind == "chat" else template.query
+        hint = "How one message is put to the model; $input is where it goes."
+        fields.append(_field("query", "Query", query, typed, hint))
+        hint = "To choose among answers: separated by commas, or one a line; else empty."
+        fields.append(_field("labels", "Labels", format_labels(template.labels), typed, hint))
+    hint = "Takes the place of all the fields above; a file may be longer."
+    fields.append(FormField("file", "Or a .prompt file", "file", help=hint, is_required=False))
+    return tuple(field for field in fields if field is not None)
+
+
+def row_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None) -> tuple[FormField, ...]:
+    """Return the form of examples and tests, as lines; rows that don't fit can only be added to."""
+    typed = typed or {}
+    fields = []
+    hints = {
+        "examples": "One a line: input => output. The model reads them.",
+        "tests": "One a line: input => output. They measure the template; the model never reads them.",
+    }
+    for name, rows in (("examples", template.examples), ("tests", template.tests)):
+        if f"more_{name}" not in typed:
+            try:
+                value = typed.get(name, format_rows(rows))
+            except RequestError:
+                value = None
+            if value is not None and len(value) <= MAX_CHARACTERS:
+                label = name.capitalize()
+                fields.append(FormField(name, label, "paragraph", help=hints[name], value=value, is_required=False))
+                continue
+        value = typed.get(f"more_{name}", "")
+        hint = f"The {len(rows)} that there are don't fit a form; what you write here is added to them."
+        fields.append(FormField(f"more_{name}", f"More {name}", "paragraph", help=hint, value=value, is_required=False))
+    return tuple(fields)
+
+
+def _field(name: str, label: str, value: str, typed: Mapping[str, str], hint: str) -> FormField | None:
+    """Return a field with what stands there; None where that is too long, since a form would cut it.
+
+    None is required: a file may be given instead, and what is missing is told with nothing lost.
+    """
+    value = typed.get(name, value)
+    if len(value) > MAX_CHARACTERS:
+        return None
+    kind: Literal["line", "paragraph"] = "line" if name == "description" else "paragraph"
+    return FormField(name, label, kind, help=hint, value=value, is_required=False)
+
+
+def format_labels(labels: Sequence[str]) -> str:
+    """Return labels as a person types them."""
+    return "\n".join(labels) if any("," in label for label in labels) else ", ".join(labels)
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Return the labels in `text`: one a line where it has several lines, else between commas."""
+    text = text.replace("\r\n", "\n").strip()
+    parts = text.split("\n") if "\n" in text else text.split(",")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def apply_values(base: PromptTemplate, values: Mapping[str, str]) -> PromptTemplate:
+    """Return `base` with what a form's fields say; a field that is missing changes nothing.
+
+    Beside the fields of `text_fields` and `row_fields`, `kind` and `preset` are taken. Raises RequestError, one
+    sentence, where that is no valid template.
+    """
+    if values.get("file", "").strip():
+        return read_file(values["file"], base.name)
+    template = _with_preset(_with_texts(base, values), values.get("preset"))
+    rows = {name: _rows(template, name, values) for name in ("examples", "tests")}
+    template = replace(template, examples=rows["examples"], tests=rows["tests"])
+    has_slot = template.has_examples_slot or bool(template.examples)
+    if template.kind != "chat":
+        has_slot = (has_slot or bool(template.instruction)) and not _EXAMPLES_LINE.search(template.query)
+    template = replace(template, has_examples_slot=has_slot)
+    if base.stop == default_stop(base.kind, base.examples, base.example_separator) or template.kind != base.kind:
+        stop = default_stop(template.kind, template.examples, template.example_separator)
+        template = replace(template, stop=stop)
+    return checked(template)
+
+
+def checked(template: PromptTemplate) -> PromptTemplate:
+    """Return `template` as its file reads. Raises RequestError, one sentence, for the first rule broken."""
+    for what, rows in (("Example", template.examples), ("Test", template.tests)):
+        for i, row in enumerate(rows, start=1):
+            if template.kind == "classify" and template.labels and row.output not in template.labels:
+                problem = f"{what} {i} is answered with {_quoted(row.output)}, which is none of the labels."
+                raise RequestError(f"{problem} Change the labels or the row.")
+    try:
+        return parse_template(format_template(template), name=template.name, source=template.name)
+    except TemplateError as e:
+        # The lines of a file that nobody has seen mean nothing.
+        raise RequestError(e.problem) from e
+
+
+def read_file(text: str, name: str) -> PromptTemplate:
+    """Return the template that a prompt file says. Raises RequestError that names the line."""
+    try:
+        return parse_template(text, name=name, source=name)
+    except TemplateError as e:
+        raise RequestError(f"Line {e.line} of the file: {e.problem}" if e.line else e.problem) from e
+
+
+def _with_texts(base: PromptTemplate, values: Mapping[str, str]) -> PromptTemplate:
+    labels = parse_labels(values["labels"]) if "labels" in values else base.labels
+    kind = values.get("kind")
+    if kind is None:
+        kind = "classify" if base.kind == "complete" and labels else base.kind
+    template = _as_kind(base, cast(Kind, kind))
+    template = replace(template, labels=labels if kind == "classify" else ())
+    if "description" in values:
+        template = replace(template, description=values["description"].strip())
+    if "instruction" in values:
+        template = replace(template, instruction=_instruction(values["instruction"], template.instruction))
+    if "query" in values and kind != "chat":
+        template = replace(template, query=_kept(values["query"], template.query))
+    return template
+
+
+def _as_kind(template: PromptTemplate, kind: Kind) -> PromptTemplate:
+    """Return `template` as another kind: what that does not know is dropped."""
+    if kind == template.kind:
+        return template
+    is_chat = kind == "chat"
+    return replace(
+        template,
+        kind=kind,
+        query=CHAT_QUERY if is_chat else "$input" if template.kind == "chat" else template.query,
+        separator=" " if is_chat else template.separator,
+        example_separator="\n" if is_chat else template.example_separator,
+        is_multiline=kind == "complete",
+        markup="auto",
+        sampling={} if kind == "classify" else template.sampling,
+    )
+
+
+def _with_preset(template: PromptTemplate, preset: str | None) -> PromptTemplate:
+    if preset not in PRESETS or preset == preset_of(template):
+        return template
+    sampling = {name: value for name, value in template.sampling.items() if name not in _DECIDED_BY_PRESETS}
+    return replace(template, sampling={"preset": preset, **sampling})
+
+
+def _rows(template: PromptTemplate, name: str, values: Mapping[str, str]) -> tuple[Example, ...]:
+    rows: tuple[Example, ...] = getattr(template, name)
+    labels = template.labels
+    try:
+        if name in values:
+            return parse_rows(values[name], labels=labels)
+        return (*rows, *parse_rows(values.get(f"more_{name}", ""), labels=labels))
+    except RequestError as e:
+        raise RequestError(f"{name.capitalize()}: {e}") from e
+
+
+def _instruction(typed: str, before: str) -> str:
+    typed = typed.replace("\r\n", "\n")
+    if typed.strip() == before.strip():
+        return before
+    typed = typed.strip("\n").rstrip()
+    if not typed:
+        return ""
+    # The blank line below the instruction is part of it, though no form shows it.
+    ending = before[len(before.rstrip("\n")) :] if before.strip() else "\n\n"
+    return typed + (ending or "\n")
+
+
+def _kept(typed: str, before: str) -> str:
+    """Return what was typed; where only white space at an end or line breaks differ, what stood there before."""
+    typed = typed.replace("\r\n", "\n")
+    return before if typed.strip() == before.strip() else typed.strip("\n").rstrip()
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
