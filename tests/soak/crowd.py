@@ -11,7 +11,7 @@ from tests.servers.discord.world import Channel, Message
 from tests.soak.figures import Figure, Run, rules_kept
 from tests.soak.people import Asked
 
-_NUM_WRITERS: Final = 3
+_WRITERS_AMONG: Final = 10
 _ANSWER_WITHIN_S: Final = 60.0
 
 
@@ -36,6 +36,7 @@ class Crowd:
         self._people = [discord.add_member(home, f"Person {number}") for number in range(num_people)]
         for member in self._people:
             discord.join(away, member)
+        self._writers = self._people[: num_people // _WRITERS_AMONG]
         self._home = home.channels[0]
         first = self._people[0]
         first.opens_thread(first.says(self._home, "Let us talk"), "A talk")
@@ -55,14 +56,14 @@ class Crowd:
         while True:
             yield from ((self._rng.choice(self._people), channel) for channel in self._channels)
             # The bot knows only the direct channels in which it was written to before.
-            writer = self._rng.choice(self._people[:_NUM_WRITERS])
+            writer = self._rng.choice(self._writers)
             yield writer, self.discord.world.dm_channel(writer.user)
 
     def ask_everywhere(self) -> None:
         """Let there be a question in each place."""
         for channel in self._channels:
             self.asked.ask(self._people[0], channel)
-        for writer in self._people[:_NUM_WRITERS]:
+        for writer in self._writers:
             self.asked.ask(writer, self.discord.world.dm_channel(writer.user))
 
     async def are_answered(self, timeout_s: float = _ANSWER_WITHIN_S, *, at_most: int = 0) -> None:

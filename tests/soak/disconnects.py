@@ -65,6 +65,7 @@ async def run_disconnects(
             crowd.ask_everywhere()
             await crowd.are_answered()
             discord.faults.sometimes("read", Fault("error"), 0.05)
+            discord.faults.sometimes("read", Fault("reset"), 0.05)
             discord.faults.sometimes("read", Fault("slow", delay_s=0.3), 0.2)
             num_second = 0
             for number, cut in enumerate(plan_cuts(num, rng)):

@@ -183,7 +183,7 @@ class FewshotClient(commands.AutoShardedBot):
             self._is_started = True
             self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}.")
             for guild in self.guilds:
-                if find_place(guild) is None:
+                if not guild.unavailable and find_place(guild) is None:
                     self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
             await self._unfinished.answer_all()
             self._going_on = asyncio.create_task(self._unfinished.answer_undelivered())
@@ -231,6 +231,10 @@ class FewshotClient(commands.AutoShardedBot):
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Post the card about the bot."""
         await post_welcome(guild, self._bot, self.sender, has_content=self._has_content)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """Read back a server that came later than its shard."""
+        await self.intake.read_back_late(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Forget a server that the bot was taken out of."""

@@ -62,6 +62,7 @@ class Intake:
         self._file_origins = file_origins
         self._gaps: dict[int, Gaps] = {}
         self._stack = AsyncExitStack()
+        self._late_guilds: dict[int, int] = {}
         self._is_closing = False
         self._me = me
         self._too_late = too_late
@@ -141,6 +142,9 @@ class Intake:
                 gaps.was_read(session)
                 break
             after = start_of_gap(gaps.seen.value)
+            for guild in guilds:
+                if guild.unavailable:
+                    self._late_guilds.setdefault(guild.id, after)
             channels = [*channels_with_news(guilds, after), *direct]
             if await take_missed(channels, after, self._take_missed):
                 gaps.was_read(session)
@@ -150,13 +154,20 @@ class Intake:
         if not self._is_closing:
             await self._too_late.tell()
 
+    async def read_back_late(self, guild: discord.Guild) -> None:
+        """Take what was said in a server that was not there yet when its shard was read back."""
+        after = self._late_guilds.get(guild.id)
+        if after is not None and await take_missed(channels_with_news([guild], after), after, self._take_missed):
+            # What can't be read now is read with the next session.
+            self._late_guilds.pop(guild.id, None)
+
     async def _take_missed(self, message: discord.Message) -> None:
         self.saw(message)
         if message.guild is not None and isinstance(message.author, discord.User) and self._may_be_wanted(message):
             # Over REST a message does not say which roles its author has.
             try:
                 message.author = await message.guild.fetch_member(message.author.id)
-            except discord.HTTPException:
+            except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError):
                 logger.info("the roles of an author in %s are not known", message.guild.id)
         await self.take(message)
 

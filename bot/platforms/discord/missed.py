@@ -3,16 +3,23 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Final, Protocol
 
+import aiohttp
 import discord
+
+from bot.core.messages import now_utc
+from bot.delivery import EXPIRES_AFTER_S
+from bot.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 # Ids are times, but two channels' events may come in another order than their ids: what is this much older than the
 # last one seen is asked for again. Whatever was accepted already is known by its id.
 _SLACK_MS: Final = 10_000
-_MAX_MESSAGES_PER_CHANNEL: Final = 1_000
+# Of what is too old to be answered, so much of each channel is read, to be told of.
+_MAX_OLD_MESSAGES: Final = 1_000
 _NUM_AT_ONCE: Final = 4
 _ID_BITS_BELOW_MS: Final = 22
 
@@ -23,9 +30,14 @@ class History(Protocol):
     id: int
 
     def history(
-        self, *, limit: int | None, after: discord.abc.Snowflake, oldest_first: bool
+        self,
+        *,
+        limit: int | None,
+        before: discord.abc.Snowflake | None = None,
+        after: discord.abc.Snowflake,
+        oldest_first: bool,
     ) -> AsyncIterator[discord.Message]:
-        """Return the messages after one."""
+        """Return the messages after one and before another."""
 
 
 def start_of_gap(watermark: str) -> int:
@@ -57,19 +69,26 @@ async def take_missed(
 ) -> bool:
     """Hand every message after `after` in `channels` to `take`, oldest first in each; return whether all were read.
 
-    A channel that went away or can't be read any more holds nothing to be answered.
+    What may still be answered is read first, however much it is. A channel that went away or can't be read any more
+    holds nothing to be answered.
     """
     places = asyncio.Semaphore(_NUM_AT_ONCE)
+    answerable = discord.utils.time_snowflake(now_utc() - timedelta(seconds=EXPIRES_AFTER_S))
+    recent, start = discord.Object(max(after, answerable)), discord.Object(after)
 
     async def read(channel: History) -> bool:
         async with places:
             try:
-                start = discord.Object(after)
-                async for message in channel.history(limit=_MAX_MESSAGES_PER_CHANNEL, after=start, oldest_first=True):
+                async for message in channel.history(limit=None, after=recent, oldest_first=True):
                     await take(message)
+                if start.id < recent.id:
+                    end = discord.Object(recent.id + 1)
+                    old = channel.history(limit=_MAX_OLD_MESSAGES, before=end, after=start, oldest_first=True)
+                    async for message in old:
+                        await take(message)
             except (discord.Forbidden, discord.NotFound):
                 return True
-            except (discord.DiscordException, OSError, TimeoutError) as e:
+            except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, Unavailable) as e:
                 logger.warning("messages missed in channel %s can't be read: %s", channel.id, type(e).__name__)
                 return False
             return True

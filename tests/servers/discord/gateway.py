@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from tests.servers.discord import payloads
 from tests.servers.discord.permissions import Permission
-from tests.servers.discord.world import Event, World
+from tests.servers.discord.world import Event, Guild, World
 
 DISPATCH, HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME, RECONNECT = 0, 1, 2, 3, 4, 6, 7
 REQUEST_MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK = 8, 9, 10, 11
@@ -93,6 +93,7 @@ class Gateway:
     """Accepts shards, hands events to their sessions, and misbehaves on request.
 
     `refuse_resumes` (a probability or a bool) makes RESUME fail, and with it everything in the gap is lost.
+    `late_guild_ids` are not sent after IDENTIFY: they stay unavailable until `let_appear`.
     """
 
     def __init__(self, world: World, token: str, violations: list[str], *, seed: int = 0) -> None:
@@ -112,6 +113,7 @@ class Gateway:
         self.close_codes: list[int | None] = []
         self.sessions: dict[str, Session] = {}
         self.connections: set[Connection] = set()
+        self.late_guild_ids: set[int] = set()
         self._is_open = asyncio.Event()
         self._is_open.set()
         self._is_paused = False
@@ -171,6 +173,11 @@ class Gateway:
                 self.sessions.clear()
             self._is_paused = False
             self._is_open.set()
+
+    def let_appear(self, guild: Guild) -> None:
+        """Send a server that was held back, one of `late_guild_ids`."""
+        self.late_guild_ids.discard(guild.id)
+        self.dispatch(Event("GUILD_CREATE", {"unavailable": False}, guild=guild))
 
     async def shut_down(self) -> None:
         """Let everybody in and cut every connection, so that the server can stop."""
@@ -319,7 +326,8 @@ class Gateway:
         }
         session.add("READY", ready)
         for guild in guilds:
-            session.add("GUILD_CREATE", payloads.guild_payload(guild, self.world) | {"unavailable": False})
+            if guild.id not in self.late_guild_ids:
+                session.add("GUILD_CREATE", payloads.guild_payload(guild, self.world) | {"unavailable": False})
         self._attach(connection, session, 1)
 
     async def _resumed(self, connection: Connection, data: dict[str, Any]) -> None:

@@ -1,0 +1,87 @@
+"""What was said while the bot was away is read back: in any amount, over an interface that fails, however late."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.platforms.discord.client import FewshotClient
+from tests.bots import ScriptedEngine, open_scripted_bot
+from tests.platforms.discord.connecting import TOKEN, on_discord
+from tests.servers.discord import Discord, serve_discord
+from tests.servers.discord.faults import Kind
+from tests.servers.discord.members import Member
+from tests.servers.discord.world import Channel, Guild, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A server with the bot in it, to which something was said already."""
+
+    discord: Discord
+    client: FewshotClient
+    guild: Guild
+    ada: Member
+
+    @property
+    def general(self) -> Channel:
+        return self.guild.channel("general")
+
+    async def says_in_gap(self, *texts: str) -> list[Message]:
+        """Say something to the bot while its session is lost."""
+        async with self.discord.gateway.gap(resumes=False):
+            return [self.ada.says(self.general, text, mention_bot=True) for text in texts]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with serve_discord(token=TOKEN) as discord:
+        guild = discord.world.add_guild("Home")
+        ada = discord.add_member(guild, "Ada")
+        async with (
+            open_scripted_bot(ScriptedEngine(["Hello there."]), tmp_path) as talk,
+            on_discord(talk, discord, identify_pause_s=0.1) as client,
+        ):
+            await discord.reply(ada.says(guild.channel("general"), "Hello", mention_bot=True))
+            yield Place(discord, client, guild, ada)
+            assert not discord.answered_twice()
+            discord.assert_clean()
+
+
+async def test_a_question_behind_more_messages_than_one_request_gives_is_found(place: Place):
+    async with place.discord.gateway.gap(resumes=False):
+        for number in range(1200):
+            place.ada.says(place.general, f"talk {number}")
+        asked = place.ada.says(place.general, "And now?", mention_bot=True)
+    await place.discord.reply(asked)
+
+
+@pytest.mark.parametrize("kind", ["error", "reset", "banned"])
+async def test_it_is_read_again_where_that_failed(place: Place, kind: Kind):
+    place.discord.faults.once("read", kind, times=2)
+    (asked,) = await place.says_in_gap("Are you there?")
+    await place.discord.reply(asked)
+
+
+async def test_a_server_that_appears_late_is_read_back_too(place: Place):
+    place.discord.gateway.late_guild_ids.add(place.guild.id)
+    (asked,) = await place.says_in_gap("Are you there?")
+    await asyncio.sleep(1)
+    assert not place.discord.answers_to(asked)
+    place.discord.gateway.let_appear(place.guild)
+    await place.discord.reply(asked)
+
+
+async def test_a_server_that_appears_late_is_no_news_twice(place: Place):
+    place.discord.gateway.late_guild_ids.add(place.guild.id)
+    (asked,) = await place.says_in_gap("Are you there?")
+    await asyncio.sleep(0.5)
+    place.discord.gateway.let_appear(place.guild)
+    await place.discord.reply(asked)
+    async with place.discord.gateway.gap(resumes=False):
+        pass
+    await place.discord.gateway.is_connected()
+    await asyncio.sleep(0.5)
+    assert len(place.discord.answers_to(asked)) == 1
