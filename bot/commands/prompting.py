@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bot.answer_cards import REPLY_CARD
 from bot.chat import ALWAYS_THE_SAME, asker_of
+from bot.commands.answering_lines import LINES, answer_lines, check_takes_options, is_many
 from bot.commands.completing import NOT_KEPT
 from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
@@ -24,7 +25,10 @@ _WHY: Final = Button("why", "Why")
 
 
 async def answer_run(request: Request) -> Cards:
-    """Fill a template with the text and answer: a label with its probabilities, or what the model writes."""
+    """Fill a template with the text and answer: a label with its probabilities, or what the model writes.
+
+    Of several lines each gets an answer of its own, in a table.
+    """
     async for card in run_template(request):
         yield card
 
@@ -34,15 +38,21 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
     template = await request.services.templates.get(request.message.scope, request.arguments["NAME"])
     if not request.text.strip():
         raise RequestError(f"TEXT is missing: the template {template.name} needs something to work on.")
+    options = {name: value for name, value in request.options.items() if name != LINES.name}
+    if is_many(template, request.text, request.options.get(LINES.name)):
+        if replaces:
+            raise RequestError("That message has several lines now; give the command again.")
+        async for card in answer_lines(request, template, options):
+            yield card
+        return
     prompt = build_prompt(template, request.text)
     if template.kind == "classify":
         if replaces:
             raise RequestError(ALWAYS_THE_SAME)
-        if request.options:
-            raise RequestError(f"{template.name} classifies: it draws nothing, so it takes no sampling options.")
+        check_takes_options(template, options)
         yield await _classify(request, template, prompt)
         return
-    params = apply_options(apply_options(SamplingParams(), template.sampling), request.options).with_seed()
+    params = apply_options(apply_options(SamplingParams(), template.sampling), options).with_seed()
     params = replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
     if replaces:
         if not params.is_sampled:
@@ -54,10 +64,10 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
 
 
 async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) -> Card:
-    logprobs = await request.services.engine.score_continuations(
-        prompt, label_continuations(template), asker=asker_of(request.message)
-    )
-    result = classify(template.labels, logprobs)
+    services, asker = request.services, asker_of(request.message)
+    logprobs = await services.engine.score_continuations(prompt, label_continuations(template), asker=asker)
+    result = classify(template.labels, logprobs, await services.measuring.prior(template, asker=asker))
+    uncalibrated = classify(template.labels, logprobs)
     probabilities = dict(zip(result.labels, result.probabilities, strict=True))
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     shown = result.label if result.is_sure else f"{result.label} (unsure)"
@@ -71,10 +81,12 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
             "text": result.label,
             "label": result.label,
             "probabilities": probabilities,
+            "uncalibrated_probabilities": dict(zip(result.labels, uncalibrated.probabilities, strict=True)),
+            "margin": result.margin,
             "is_sure": result.is_sure,
             "template": template.name,
             "version": template.version,
-            "model": request.services.engine.info.name,
+            "model": services.engine.info.name,
         },
     )
 
@@ -206,7 +218,7 @@ COMMANDS: Final = (
         answer=answer_run,
         arguments=("NAME",),
         text="required",
-        options=SAMPLING_OPTIONS,
+        options=(*SAMPLING_OPTIONS, LINES),
         is_family_default=True,
         examples=("prompt sentiment I love this", "prompt translate-en-fr Good morning"),
     ),

@@ -11,48 +11,71 @@ from bot.core.prompt_parts import Prompt
 from tests.bots import HERE, PROMPTS, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
+LABELS = ["Positive", "Negative", "Neutral"]
 FEELINGS = "Feelings.\n\nI love this -> Positive\nI hate this -> Negative\n"
 
 
+def softmax(logprobs: list[float]) -> list[float]:
+    weights = [math.exp(logprob - max(logprobs)) for logprob in logprobs]
+    return [weight / math.fsum(weights) for weight in weights]
+
+
+def calibrated(probabilities: list[float], content_free: list[list[float]]) -> list[float]:
+    """Zhao et al. 2021 by hand: each probability over its mean of the content-free inputs, then to the sum 1."""
+    prior = [math.fsum(column) / len(content_free) for column in zip(*content_free, strict=True)]
+    odds = [probability / share for probability, share in zip(probabilities, prior, strict=True)]
+    return [odd / math.fsum(odds) for odd in odds]
+
+
 @pytest.mark.parametrize("text", ["This is awful for you to say this", "x", "🙂 <|endoftext|>", "Positive"])
-async def test_classify_gives_the_softmax_of_the_labels_full_likelihoods(any_talk: Talk, text: str) -> None:
+async def test_classify_gives_the_calibrated_likelihoods_of_the_whole_labels(any_talk: Talk, text: str) -> None:
     answer = await any_talk.ask(f"!prompt sentiment {text}")
-    prompt = f"{FEELINGS}{text} ->"
     engine = any_talk.services.engine
-    # Scored here one label at a time, as a part of the whole text.
-    weights = {}
-    for label in ("Positive", "Negative", "Neutral"):
-        (logprob,) = await engine.score_continuations(Prompt.plain(prompt), [f" {label}"])
-        weights[label] = math.exp(logprob)
-    expected = {label: weight / sum(weights.values()) for label, weight in weights.items()}
-    assert answer["probabilities"] == pytest.approx(expected, abs=1e-5)
-    assert list(answer["probabilities"]) == ["Positive", "Negative", "Neutral"]
+
+    async def shares(input: str) -> list[float]:
+        # Scored here one label at a time.
+        prompt = Prompt.plain(f"{FEELINGS}{input} ->")
+        scored = [await engine.score_continuations(prompt, [f" {label}"]) for label in LABELS]
+        return softmax([logprob for (logprob,) in scored])
+
+    uncalibrated = await shares(text)
+    expected = calibrated(uncalibrated, [await shares(input) for input in ("N/A", "[MASK]", "")])
+    assert list(answer["uncalibrated_probabilities"].values()) == pytest.approx(uncalibrated, abs=1e-5)
+    assert list(answer["probabilities"].values()) == pytest.approx(expected, abs=1e-4)
+    assert list(answer["probabilities"]) == list(answer["uncalibrated_probabilities"]) == LABELS
     assert math.fsum(answer["probabilities"].values()) == pytest.approx(1)
-    assert answer["label"] == answer["text"] == max(expected, key=expected.__getitem__)
-    best, second, _ = sorted(expected.values(), reverse=True)
-    assert answer["is_sure"] == (best - second >= 0.2)
+    assert answer["label"] == answer["text"] == LABELS[expected.index(max(expected))]
+    best, second, _ = sorted(expected, reverse=True)
+    assert answer["margin"] == pytest.approx(best - second, abs=1e-4)
+    assert answer["is_sure"] == (answer["margin"] >= 0.2)
     assert answer["template"] == "sentiment"
     assert answer["model"] == "tiny"
 
 
 @pytest.mark.parametrize("text", ["so what", "I love it", "x"])
-async def test_a_label_s_likelihood_is_that_of_a_plain_forward_pass(talk: Talk, text: str) -> None:
+async def test_a_label_s_probability_is_that_of_plain_forward_passes(talk: Talk, text: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = talk.services.engine.info.folder
     model = AutoModelForCausalLM.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    start = tokenizer(f"{FEELINGS}{text} ->")["input_ids"]
-    logprobs = []
-    for label in (" Positive", " Negative", " Neutral"):
-        ids = start + tokenizer(label)["input_ids"]
-        with torch.inference_mode():
-            table = model(torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-        logprobs.append(sum(table[at - 1, ids[at]].item() for at in range(len(start), len(ids))))
-    expected = torch.tensor(logprobs, dtype=torch.double).softmax(dim=0).tolist()
+
+    def shares(input: str) -> list[float]:
+        start = tokenizer(f"{FEELINGS}{input} ->")["input_ids"]
+        logprobs = []
+        for label in LABELS:
+            ids = start + tokenizer(f" {label}")["input_ids"]
+            with torch.inference_mode():
+                table = model(torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
+            logprobs.append(sum(table[at - 1, ids[at]].item() for at in range(len(start), len(ids))))
+        return softmax(logprobs)
+
+    uncalibrated = shares(text)
     answer = await talk.ask(f"!prompt sentiment {text}")
-    assert list(answer["probabilities"].values()) == pytest.approx(expected, rel=1e-3)
+    assert list(answer["uncalibrated_probabilities"].values()) == pytest.approx(uncalibrated, rel=1e-3)
+    expected = calibrated(uncalibrated, [shares(input) for input in ("N/A", "[MASK]", "")])
+    assert list(answer["probabilities"].values()) == pytest.approx(expected, rel=3e-3)
 
 
 async def test_classify_shows_bars_and_says_when_it_is_unsure(talk: Talk) -> None:
@@ -130,7 +153,7 @@ async def test_a_text_can_not_add_structure(any_talk: Talk, text: str) -> None:
     assert why["num_prompt_tokens"] == num_tokens
     await any_talk.ask(f"!prompt translate-en-fr -- {text}")
     assert (await any_talk.why())["prompt"] == f"English to French.\n\ncat = chat\n{text} =", "complete: verbatim"
-    answer = await any_talk.ask(f"!prompt sentiment -- {text}")
+    answer = await any_talk.ask(f"!prompt sentiment --lines whole -- {text}")
     one_line = " ".join(text.split())
     assert answer == await any_talk.ask(f"!prompt sentiment -- {one_line}"), "classify: one line"
 

@@ -1,0 +1,197 @@
+"""A template asked about many lines at once: one answer a line, in a table."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bot.chat import asker_of
+from bot.commands.declaring import Cards, Option, Request
+from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
+from bot.core.classification import classify
+from bot.core.prompt import build_prompt, label_continuations
+from bot.core.sampling import SamplingParams, apply_options
+from bot.core.template import PromptTemplate
+from bot.errors import PromptTooLong, RequestError
+
+MAX_LINES: Final = 200
+# More than these stand in a file; the card shows the first of them.
+MAX_SHOWN: Final = 20
+_MAX_CELL: Final = 60
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+LINES: Final = Option(
+    "lines",
+    "choice",
+    "each: an answer for each line; whole: one for all; a template that keeps line breaks takes the whole by itself",
+    choices=("each", "whole"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the template made of one line; a completion has no probabilities. `problem` stands where it has none."""
+
+    text: str
+    probabilities: tuple[float, ...] = ()
+    is_sure: bool = True
+    problem: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Return the answer as a cell of the table."""
+        if self.problem:
+            return f"({self.problem})"
+        if not self.probabilities:
+            return self.text or "(the model wrote nothing)"
+        unsure = "" if self.is_sure else " (unsure)"
+        return f"{self.text} {max(self.probabilities):.0%}{unsure}"
+
+
+def is_many(template: PromptTemplate, text: str, lines: str | None) -> bool:
+    """Say whether each line of `text` is asked about: there are several, and the template takes single ones.
+
+    `lines` is the option's value, which beats what the template does by itself.
+    """
+    is_each = lines == "each" or (lines is None and not template.is_multiline)
+    return is_each and len(_lines_of(text)) > 1
+
+
+def check_takes_options(template: PromptTemplate, options: Mapping[str, Any]) -> None:
+    """Raise RequestError for sampling options of a template that samples nothing."""
+    if template.kind == "classify" and options:
+        raise RequestError(f"{template.name} classifies: it draws nothing, so it takes no sampling options.")
+
+
+async def answer_lines(request: Request, template: PromptTemplate, options: Mapping[str, Any]) -> Cards:
+    """Ask `template` about each line and answer with a table; stopped, with the lines that are done."""
+    lines = _lines_of(request.text)
+    if len(lines) > MAX_LINES:
+        raise RequestError(
+            f"That has {len(lines):,} lines; at most {MAX_LINES} are answered at once. Send a part of it."
+        )
+    check_takes_options(template, options)
+    build_prompt(template, lines[0])  # raises for a template that takes no input
+    params = _params_of(template, options)
+    answers: list[_Answer] = []
+    for line in lines:
+        if request.stopper.is_stopped:
+            break
+        yield Card(blocks=(*_table(lines, answers), Progress("lines", len(answers), len(lines))), is_final=False)
+        answer = await _answer_line(request, template, line, replace(params, seed=(params.seed or 0) + len(answers)))
+        if answer is None:
+            break
+        answers.append(answer)
+    yield _final_card(request, template, params, lines, answers)
+
+
+def _lines_of(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _params_of(template: PromptTemplate, options: Mapping[str, Any]) -> SamplingParams:
+    if options.get("n", 1) != 1:
+        raise RequestError("Each of several lines gets one answer; leave out n.")
+    params = replace(apply_options(apply_options(SamplingParams(), template.sampling), options), n=1).with_seed()
+    return replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
+
+
+async def _answer_line(request: Request, template: PromptTemplate, line: str, params: SamplingParams) -> _Answer | None:
+    """Return the answer to one line, None when stopped on the way."""
+    services, asker = request.services, asker_of(request.message)
+    prompt = build_prompt(template, line)
+    try:
+        if template.kind == "classify":
+            labels = label_continuations(template)
+            logprobs = await services.engine.score_continuations(prompt, labels, asker=asker)
+            prior = await services.measuring.prior(template, asker=asker)
+            result = classify(template.labels, logprobs, prior)
+            return _Answer(result.label, result.probabilities, result.is_sure)
+        generation = services.engine.generate(
+            prompt, params, timeout_s=services.request_timeout_s, asker=asker, priority="scoring"
+        )
+        async with generation:
+            request.stopper.on_stop(generation.cancel)
+            async for _ in generation:
+                pass
+        completion = generation.completions[0]
+        return None if completion.finish_reason == "cancelled" else _Answer(completion.text.strip())
+    except PromptTooLong as e:
+        return _Answer("", problem=f"{e.num_tokens:,} tokens, too long")
+
+
+def _table(lines: Sequence[str], answers: Sequence[_Answer]) -> tuple[Block, ...]:
+    if not answers:
+        return ()
+    rows = tuple(
+        (str(i), line if len(line) <= _MAX_CELL else f"{line[: _MAX_CELL - 1]}…", answer.shown)
+        for i, (line, answer) in enumerate(zip(lines[:MAX_SHOWN], answers, strict=False), start=1)
+    )
+    return (Table(("", "line", "answer"), rows),)
+
+
+def _final_card(
+    request: Request,
+    template: PromptTemplate,
+    params: SamplingParams,
+    lines: Sequence[str],
+    answers: Sequence[_Answer],
+) -> Card:
+    blocks = [*_table(lines, answers)]
+    if len(answers) < len(lines):
+        blocks.append(Text(f"Stopped after {len(answers)} of {len(lines)} lines.", is_quiet=True))
+    file = None
+    if len(answers) > MAX_SHOWN or any(len(line) > _MAX_CELL for line in lines[: len(answers)]):
+        file = TextFile(f"{template.name}.csv", _csv(template, lines, answers))
+    if len(answers) > MAX_SHOWN:
+        blocks.append(Text(f"All {len(answers)} answers are in the file.", is_quiet=True))
+    is_classify = template.kind == "classify"
+    rows = [
+        {
+            "input": line,
+            "text": answer.text,
+            "problem": answer.problem or None,
+            **(
+                {
+                    "label": answer.text,
+                    "probabilities": dict(zip(template.labels, answer.probabilities, strict=True)),
+                    "is_sure": answer.is_sure,
+                }
+                if answer.probabilities
+                else {}
+            ),
+        }
+        for line, answer in zip(lines, answers, strict=False)
+    ]
+    data = {
+        "text": "\n".join(answer.text for answer in answers),
+        "rows": rows,
+        "num_lines": len(lines),
+        "seed": None if is_classify else params.seed,
+        "template": template.name,
+        "version": template.version,
+        "model": request.services.engine.info.name,
+    }
+    return Card(blocks=tuple(blocks), data=data, file=file)
+
+
+def _csv(template: PromptTemplate, lines: Sequence[str], answers: Sequence[_Answer]) -> str:
+    """Return all answers as comma-separated values; what a spreadsheet would compute has an apostrophe before it."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    is_classify = template.kind == "classify"
+    extra = ("probability", "sure", *(f"p({label})" for label in template.labels)) if is_classify else ()
+    writer.writerow(("number", "line", "answer", *extra, "problem"))
+    for i, (line, answer) in enumerate(zip(lines, answers, strict=False), start=1):
+        figures: list[str] = []
+        if answer.probabilities:
+            figures = [f"{max(answer.probabilities):.4f}", "yes" if answer.is_sure else "no"]
+            figures += [f"{probability:.4f}" for probability in answer.probabilities]
+        padded = [*figures, *[""] * (len(extra) - len(figures))]
+        writer.writerow((i, _harmless(line), _harmless(answer.text), *padded, answer.problem))
+    return out.getvalue()
+
+
+def _harmless(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
