@@ -41,7 +41,8 @@ bench-gpu: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m benchmarks --device cuda $(ARGS)
 
-# Long runs under load and faults: make soak PART=discord. ARGS may name parts of it: disconnects restarts sends interactions.
+# Long runs: make soak PART=discord (under load and faults; ARGS may name parts: disconnects restarts sends interactions),
+# make soak PART=parsing (a million texts through the parsers).
 PART ?= discord
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(PART) $(ARGS)

@@ -1,4 +1,4 @@
-"""Run: python -m tests.soak discord [PART …]. Prints progress and a table; exits with 1 where a bound is broken."""
+"""Run: python -m tests.soak discord|parsing [PART …]. Prints progress and a table; exits with 1 where a bound is broken."""
 
 import argparse
 import asyncio
@@ -18,8 +18,9 @@ from tests.bots import PROMPTS, write_prompts
 from tests.platforms.discord.connecting import TOKEN
 from tests.servers.discord import serve_discord
 from tests.soak.disconnects import run_disconnects
-from tests.soak.figures import Run, describe_machine, format_table
+from tests.soak.figures import Figure, Run, describe_machine, format_table
 from tests.soak.interactions import run_interactions
+from tests.soak.parsing import MAX_MEMORY_RATIO, MAX_MS, run_parsing
 from tests.soak.program import running_program
 from tests.soak.restarts import run_restarts
 from tests.soak.sends import run_sends
@@ -75,11 +76,28 @@ async def _interactions(folder: Path, options: argparse.Namespace) -> Run:
         return await run_interactions(discord, _say, num=options.scaled(1000), seed=options.seed)
 
 
-_PARTS: Final[dict[str, Part]] = {
-    "disconnects": _disconnects,
-    "restarts": _restarts,
-    "sends": _sends,
-    "interactions": _interactions,
+async def _texts(folder: Path, options: argparse.Namespace) -> Run:
+    done = await asyncio.to_thread(
+        run_parsing, options.scaled(1_000_000), options.seed, Settings.from_env().prompts_dir, _say
+    )
+    figures = (
+        Figure("texts and lines", done.num),
+        Figure("accepted", done.num_accepted),
+        Figure("undeclared errors, changed meanings, injected slots", len(done.problems), "= 0"),
+        Figure("processor time of the slowest", done.worst_ms, f"< {MAX_MS:g}", "ms"),
+        Figure("memory, as a multiple of the text's bytes", done.worst_memory_ratio, f"< {MAX_MEMORY_RATIO:g}"),
+    )
+    return Run("Texts of all kinds through the parsers", figures, tuple(done.problems[:20]))
+
+
+_PARTS: Final[dict[str, dict[str, Part]]] = {
+    "discord": {
+        "disconnects": _disconnects,
+        "restarts": _restarts,
+        "sends": _sends,
+        "interactions": _interactions,
+    },
+    "parsing": {"texts": _texts},
 }
 
 
@@ -88,25 +106,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak", description="Long runs of the bot under load and faults."
     )
-    parser.add_argument("platform", choices=("discord",))
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"one of {', '.join(_PARTS)}; default: all")
+    parser.add_argument("subject", choices=tuple(_PARTS))
+    of_discord = ", ".join(_PARTS["discord"])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of discord: {of_discord}; default: all")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random (default: 1)")
     parser.add_argument("--share", type=float, default=1.0, help="do this share of the full form (default: 1)")
     options = parser.parse_args(argv)
-    unknown = set(options.parts) - _PARTS.keys()
+    parts = _PARTS[options.subject]
+    unknown = set(options.parts) - parts.keys()
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     options.scaled = lambda num: max(1, round(num * options.share))
     logging.basicConfig(level=logging.ERROR)
     # It tells every broken connection as an error; here they are broken on purpose.
     logging.getLogger("discord").setLevel(logging.CRITICAL)
-    if not os.environ.get("DISCORD_OPENAPI"):
+    if options.subject == "discord" and not os.environ.get("DISCORD_OPENAPI"):
         _say("DISCORD_OPENAPI names no document, so bodies are held against Discord's limits only.")
     runs = []
-    for name in options.parts or _PARTS:
+    for name in options.parts or parts:
         _say(f"Part {name} …")
         with tempfile.TemporaryDirectory() as folder:
-            runs.append(asyncio.run(_PARTS[name](Path(folder), options)))
+            runs.append(asyncio.run(parts[name](Path(folder), options)))
         for problem in runs[-1].problems:
             _say(problem)
     sys.stdout.write(f"{describe_machine()}, seed {options.seed}.\n\n{format_table(runs)}\n")
