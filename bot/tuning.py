@@ -1,0 +1,208 @@
+"""Which examples in which order: a bounded search, judged on the examples themselves with each one left out in turn."""
+
+import asyncio
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bot.core.measuring import (
+    ClassifyFigures,
+    ClassifyOutcome,
+    CompleteOutcome,
+    Figures,
+    Interval,
+    measure_classify,
+    measure_complete,
+    paired_bootstrap,
+)
+from bot.core.stopping import Stopper
+from bot.core.template import Example, PromptTemplate
+from bot.engine.work import Asker
+from bot.errors import RequestError
+from bot.measuring import Measuring, OnProgress
+
+MAX_SCORINGS: Final = 2_000  # questions to the model in one search
+MIN_EXAMPLES: Final = 3
+MAX_ROWS: Final = 32  # of more examples, so many are left out in turn
+NUM_ORDERS: Final = 8
+# A smaller gain (of bits, as a share of them) is not worth a draft.
+MIN_GAIN: Final = 0.01
+_SEED: Final = 0
+# A row of classify is asked once, and its prompt about the three content-free inputs.
+_SCORINGS_PER_ROW: Final = {"classify": 4, "complete": 2, "chat": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A way to give the examples: what it changes, in words, and the examples by their indexes in the template."""
+
+    what: str
+    indexes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a candidate did on the examples left out in turn, and each row's bits (of complete: all of its output)."""
+
+    candidate: Candidate
+    figures: Figures
+    bits: tuple[float, ...]
+
+    @property
+    def cost(self) -> float:
+        """Return what is made small: mean bits of the right label, or bits per byte."""
+        figures = self.figures
+        return figures.mean_bits if isinstance(figures, ClassifyFigures) else figures.bits_per_byte
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What a search found. `trials` begin with the examples as they are; `best` is the likeliest improvement.
+
+    `gain` is the best one's interval of bits (per label, or per byte) saved; `is_better` says that it is worth a draft.
+    """
+
+    template: PromptTemplate
+    trials: tuple[Trial, ...]
+    best: Trial
+    gain: Interval
+    num_rows: int
+
+    @property
+    def is_better(self) -> bool:
+        """Say whether the best candidate saves at least MIN_GAIN of the bits."""
+        before = self.trials[0].cost
+        return self.best is not self.trials[0] and before - self.best.cost >= MIN_GAIN * before
+
+    @property
+    def proposal(self) -> PromptTemplate:
+        """Return the template with the best candidate's examples; its tests and all else stay."""
+        examples = tuple(self.template.examples[i] for i in self.best.candidate.indexes)
+        return replace(self.template, examples=examples)
+
+
+def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
+    """Return what is tried: the examples as they are, without each one, and in other orders; always the same.
+
+    There are never more than MAX_SCORINGS allow. Raises RequestError for fewer than MIN_EXAMPLES examples.
+    """
+    num = len(template.examples)
+    if num < MIN_EXAMPLES:
+        raise RequestError(
+            f"{template.name} has {num} examples; tuning leaves out one at a time and needs at least {MIN_EXAMPLES}."
+        )
+    chance = random.Random(_SEED)
+    drops = [Candidate(f"without example {left + 1}", tuple(i for i in range(num) if i != left)) for left in range(num)]
+    seen = {tuple(range(num))}
+    orders: list[Candidate] = []
+    # Of three examples there are five other orders; each is drawn sooner or later.
+    while len(orders) < min(NUM_ORDERS, math.factorial(min(num, 5)) - 1):
+        order = tuple(chance.sample(range(num), num))
+        if order not in seen:
+            seen.add(order)
+            orders.append(Candidate("in the order " + " ".join(str(i + 1) for i in order), order))
+    num_rows = min(num, MAX_ROWS)
+    most = MAX_SCORINGS // (num_rows * _SCORINGS_PER_ROW[template.kind]) - 1
+    if len(drops) + len(orders) > most:
+        drops = sorted(chance.sample(drops, max(0, most - len(orders))), key=drops.index)
+    return (Candidate("as it is", tuple(range(num))), *drops, *orders)
+
+
+def count_scorings(template: PromptTemplate) -> int:
+    """Return how many questions to the model the search asks at most. Raises as `candidates_of` does."""
+    return len(candidates_of(template)) * len(_rows_of(template)) * _SCORINGS_PER_ROW[template.kind]
+
+
+async def tune(
+    measuring: Measuring,
+    template: PromptTemplate,
+    *,
+    asker: Asker,
+    on_progress: OnProgress | None = None,
+    stopper: Stopper | None = None,
+) -> Tuning | None:
+    """Measure each candidate on the examples, each asked without itself, never on the tests; None when stopped.
+
+    Raises RequestError for too few examples, Unavailable.
+    """
+    candidates, rows = candidates_of(template), _rows_of(template)
+    trials = []
+    for number, candidate in enumerate(candidates):
+        trial = await _try(measuring, template, candidate, rows, asker, stopper, on_progress, number, len(candidates))
+        if trial is None:
+            return None
+        trials.append(trial)
+    best = min(trials, key=lambda trial: trial.cost)
+    gain = await asyncio.to_thread(_gain, trials[0], best)
+    return Tuning(template, tuple(trials), best, gain, len(rows))
+
+
+async def _try(
+    measuring: Measuring,
+    template: PromptTemplate,
+    candidate: Candidate,
+    rows: Sequence[int],
+    asker: Asker,
+    stopper: Stopper | None,
+    on_progress: OnProgress | None,
+    number: int,
+    num_candidates: int,
+) -> Trial | None:
+    """Measure one candidate, whose row `i` is the template's example `i` asked of the candidate's other examples."""
+    classified: list[ClassifyFigures] = []
+    completed: list[CompleteOutcome] = []
+    for num_done, (row, asked) in enumerate(_left_out(template, candidate, rows)):
+        if on_progress:
+            on_progress(number * len(rows) + num_done, num_candidates * len(rows))
+        if stopper is not None and stopper.is_stopped:
+            return None
+        outcomes = await measuring.outcomes(asked, [row], asker=asker, stopper=stopper)
+        if outcomes is None:
+            return None
+        (outcome,) = outcomes
+        if isinstance(outcome, ClassifyOutcome):
+            prior = await measuring.prior(asked, asker=asker)
+            classified.append(measure_classify([outcome], [row], template.labels, prior))
+        else:
+            completed.append(outcome)
+    if classified:
+        joined = _joined(template.labels, classified)
+        return Trial(candidate, joined, joined.right_bits)
+    figures = measure_complete(completed)
+    return Trial(candidate, figures, figures.row_bits)
+
+
+def _left_out(
+    template: PromptTemplate, candidate: Candidate, rows: Sequence[int]
+) -> Iterator[tuple[Example, PromptTemplate]]:
+    """Return each row with the template that asks about it: with the candidate's examples but those of that input."""
+    for row in rows:
+        example = template.examples[row]
+        others = (template.examples[i] for i in candidate.indexes if i != row)
+        kept = tuple(other for other in others if other.input.strip() != example.input.strip())
+        yield example, replace(template, examples=kept, tests=())
+
+
+def _rows_of(template: PromptTemplate) -> tuple[int, ...]:
+    num = len(template.examples)
+    if num <= MAX_ROWS:
+        return tuple(range(num))
+    return tuple(sorted(random.Random(_SEED).sample(range(num), MAX_ROWS)))
+
+
+def _joined(labels: tuple[str, ...], figures: Sequence[ClassifyFigures]) -> ClassifyFigures:
+    return ClassifyFigures(
+        labels,
+        tuple(one.right[0] for one in figures),
+        tuple(one.answered[0] for one in figures),
+        tuple(one.right_bits[0] for one in figures),
+    )
+
+
+def _gain(before: Trial, after: Trial) -> Interval:
+    weights = None
+    if not isinstance(before.figures, ClassifyFigures):
+        weights = [outcome.num_bytes for outcome in before.figures.outcomes]
+    return paired_bootstrap(before.bits, after.bits, weights=weights)
