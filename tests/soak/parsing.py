@@ -18,8 +18,8 @@ from bot.errors import RequestError
 
 MAX_MS: Final = 50.0
 MAX_MEMORY_RATIO: Final = 10.0
-# What a call needs however short its text is.
-MEMORY_FLOOR: Final = 96 * 1024
+# What a call may need however short its text is: patterns that are compiled at first use, an error with its traceback.
+MEMORY_FLOOR: Final = 256 * 1024
 _MEMORY_EVERY: Final = 200
 _PROGRESS_EVERY: Final = 50_000
 # What is compiled and cached at first use is no text's own.
@@ -32,8 +32,8 @@ _PIECES: Final = (
     "temperature = 1e999\n", "seed = 99999999999999999999\n", "a.b.c.d = 1\n", "x = [[[[[[[[]]]]]]]]\n", "= = =\n",
     "'''", '"""', "\\u0000", "\\uD800", "\ud800", "\x00", "\r\n", "\u2028", "\u202e", "e\u0301" * 9, "\U0001f600",
     "<|endoftext|>", "<|im_start|>", "1979-05-27T07:32:00Z", "nan", "inf", "true", "{", "}", "[", "]", '"', "'", "#",
-    "--n", "--", "--stop=\"", "--seed 1 ", "prompt ", "run ", "complete ", "compare ", " | ", "settings ", "=> ", " => ",
-    "\\=>", "“", "”", "help", "why", "x" * 50, " " * 20, "\t", "0x_1", "9" * 30,
+    "--n", "--", "--stop=\"", "--seed 1 ", "prompt ", "run ", "complete ", "compare ", " | ", "settings ", "=> ",
+    " => ", "\\=>", "“", "”", "help", "why", "x" * 50, " " * 20, "\t", "0x_1", "9" * 30,
 )  # fmt: skip
 
 
