@@ -1,0 +1,192 @@
+"""Commands that measure templates: prompt test beside what is published, prompt tune on the examples."""
+
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, Final
+
+from bot.chat import asker_of
+from bot.commands.declaring import Cards, Command, Request
+from bot.commands.drafting import begin_draft
+from bot.commands.scoring import Finished, measured_cards, score_blocks, score_data, score_to_keep, watched
+from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
+from bot.core.measuring import ClassifyFigures
+from bot.core.messages import now_utc
+from bot.core.template import PromptTemplate, format_template, parse_template
+from bot.core.template_diff import diff_templates
+from bot.errors import RequestError
+from bot.measuring import OnProgress
+from bot.store.drafts import Draft
+from bot.tuning import MAX_SCORINGS, Trial, Tuning, count_scorings, tune
+
+_NUM_SHOWN: Final = 6
+_KEPT: Final = "What was measured is kept: the same command goes on from there."
+
+
+async def answer_test(request: Request) -> Cards:
+    """Measure the asker's draft, else what is published, on its held-out tests."""
+    services, scope, name = request.services, request.message.scope, request.arguments["NAME"]
+    draft = await services.store.get_draft(scope, name, request.message.author.id)
+    template = _valid_state(draft)
+    cards = measured_cards(services, scope, name, template, asker=asker_of(request.message), stopper=request.stopper)
+    score = None
+    async with aclosing(cards):
+        async for step in cards:
+            if isinstance(step, Card):
+                yield step
+            else:
+                score = step.value
+    if score is None:
+        yield _stopped(name)
+        return
+    side = f"Your draft of {name}" if score.is_draft else name
+    notes: list[Block] = []
+    if draft is not None and draft.form_values is not None:
+        notes.append(Text(f"What you typed last is not valid and was left out: {draft.problem}", is_quiet=True))
+    title = f"{side} on {len(score.template.tests)} held-out tests"
+    yield Card(blocks=(Text(title), *score_blocks(score), *notes), data={"text": title, **score_data(score)})
+
+
+async def answer_tune(request: Request) -> Cards:
+    """Search for better examples or a better order of them, and keep what is found as a draft."""
+    services, message, name = request.services, request.message, request.arguments["NAME"]
+    if not request.is_kept:
+        raise RequestError("You asked not to be read, so no draft of yours can be kept.")
+    kept = await services.store.get_draft(message.scope, name, message.author.id)
+    template = _valid_state(kept) or await services.templates.get(message.scope, name)
+    num_scorings = count_scorings(template)
+    await services.measuring.count_tokens(template)
+
+    async def start(on_progress: OnProgress) -> Tuning | None:
+        return await tune(
+            services.measuring, template, asker=asker_of(message), on_progress=on_progress, stopper=request.stopper
+        )
+
+    found = None
+    async with aclosing(watched("measurement", start)) as steps:
+        async for step in steps:
+            if isinstance(step, Finished):
+                found = step.value
+            else:
+                yield step
+    if found is None:
+        yield _stopped(name)
+        return
+    proposal = None
+    if found.is_better:
+        proposal = await _keep_proposal(request, kept, found)
+    yield _tuning_card(found, proposal, num_scorings)
+
+
+def _valid_state(draft: Draft | None) -> PromptTemplate | None:
+    """Return the last valid state of a draft, None where there is no draft. Raises RequestError where it has none."""
+    if draft is None:
+        return None
+    if draft.source_text is None:
+        raise RequestError(
+            f"Your draft of {draft.name} is not valid yet: {draft.problem} Mend it with prompt edit {draft.name}, or"
+            f" drop it with prompt discard {draft.name}."
+        )
+    return parse_template(draft.source_text, name=draft.name, source=draft.name)
+
+
+def _stopped(name: str) -> Card:
+    return Card(
+        blocks=(Text(f"Stopped; nothing of {name} was changed. {_KEPT}"),), data={"template": name, "is_stopped": True}
+    )
+
+
+async def _keep_proposal(request: Request, before: Draft | None, found: Tuning) -> PromptTemplate:
+    """Keep what was found as the asker's draft. Raises RequestError where that has changed during the search."""
+    services, message, name = request.services, request.message, found.template.name
+    now = await services.store.get_draft(message.scope, name, message.author.id)
+    if (now and now.source_text) != (before and before.source_text):
+        raise RequestError(f"Your draft of {name} has changed since the search began; it was left as it is.")
+    proposal = found.proposal
+    text = format_template(proposal)
+    draft = await begin_draft(services, message.scope, message.author, name)
+    if before is None and await services.templates.get(message.scope, name) != found.template:
+        raise RequestError(f"{name} was published anew since the search began; give the command again.")
+    await services.store.save_draft(message.scope, replace(draft, source_text=text, updated_at_utc=now_utc()))
+    return proposal
+
+
+def _tuning_card(found: Tuning, proposal: PromptTemplate | None, num_scorings: int) -> Card:
+    name, before, best = found.template.name, found.trials[0], found.best
+    unit = "bits of the right label" if isinstance(before.figures, ClassifyFigures) else "bits per byte of the output"
+    if proposal is None:
+        title = f"No better examples or order found for {name}; nothing was changed."
+    else:
+        title = f"Your draft of {name} now has its examples {best.candidate.what}."
+    blocks: list[Block] = [Text(title)]
+    if proposal is not None:
+        gain = found.gain
+        blocks.append(
+            Text(
+                f"On its own examples, each left out in turn: {before.cost:.3f} → {best.cost:.3f} {unit};"
+                f" {gain.mean:+.3f} saved (95 % interval {gain.low:+.3f} to {gain.high:+.3f})."
+            )
+        )
+        blocks.append(Verbatim(diff_templates(found.template, proposal)))
+    ranked = sorted(found.trials[1:], key=lambda trial: trial.cost)[: _NUM_SHOWN - 1]
+    blocks.append(Table(("examples", unit, *_more_columns(before)), tuple(_row(one) for one in (before, *ranked))))
+    tried = f"{len(found.trials)} ways on {found.num_rows} examples, at most {num_scorings:,} scorings"
+    blocks.append(Facts((("tried", tried),)))
+    if proposal is not None:
+        warning = (
+            f"The best of {len(found.trials)} was chosen on these same examples, so it looks better than it is;"
+            f" prompt test {name} measures the draft on the held-out tests, which the search never saw."
+        )
+        blocks.append(Text(warning, is_quiet=True))
+    return Card(blocks=tuple(blocks), data=_tuning_data(found, proposal, num_scorings, title))
+
+
+def _more_columns(trial: Trial) -> tuple[str, ...]:
+    return ("accuracy",) if isinstance(trial.figures, ClassifyFigures) else ()
+
+
+def _row(trial: Trial) -> tuple[str, ...]:
+    figures = trial.figures
+    more = (f"{figures.accuracy:.0%}",) if isinstance(figures, ClassifyFigures) else ()
+    return (trial.candidate.what, f"{trial.cost:.3f}", *more)
+
+
+def _tuning_data(found: Tuning, proposal: PromptTemplate | None, num_scorings: int, title: str) -> dict[str, Any]:
+    return {
+        "text": title,
+        "template": found.template.name,
+        "is_proposed": proposal is not None,
+        "change": found.best.candidate.what if proposal is not None else None,
+        "examples": [i + 1 for i in found.best.candidate.indexes] if proposal is not None else None,
+        "before": score_to_keep(found.trials[0].figures),
+        "after": score_to_keep(found.best.figures) if proposal is not None else None,
+        "gain": found.gain.mean,
+        "gain_interval": [found.gain.low, found.gain.high],
+        "num_tried": len(found.trials),
+        "max_scorings": num_scorings,
+        "diff": "" if proposal is None else diff_templates(found.template, proposal),
+    }
+
+
+COMMANDS: Final = (
+    Command(
+        name="prompt test",
+        summary="measure your draft, or what is published, on the held-out tests",
+        answer=answer_test,
+        arguments=("NAME",),
+        who="moderators",
+        examples=("prompt test sentiment",),
+    ),
+    Command(
+        name="prompt tune",
+        summary="look for better examples and a better order, as a draft",
+        answer=answer_tune,
+        arguments=("NAME",),
+        who="moderators",
+        details=(
+            "Each example is asked of the others, with all examples as they are, without each one and in other orders:"
+            f" at most {MAX_SCORINGS:,} questions to the model. The held-out tests are never looked at, and nothing is"
+            " published."
+        ),
+        examples=("prompt tune sentiment",),
+    ),
+)
