@@ -83,15 +83,19 @@ def _refuse_long_keys(toml: str, source: str) -> None:
 class LineIndex:
     """Finds the file's line of a key in front matter that is known to be valid TOML.
 
-    It reads headers and the starts of lines only: a key inside of an inline table has the line of what holds it.
+    It reads headers and the starts of lines only: a key inside of an inline table has the line of what holds it. Lines
+    are asked for only where something is wrong, so they are read with the first question.
     """
 
     def __init__(self, toml: str) -> None:
+        self._toml = toml
         self._lines: dict[Path, int] = {}
+
+    def _read(self) -> None:
         table: Path = ()
         num_rows: dict[Path, int] = {}
         open_string = ""
-        for number, line in enumerate(toml.split("\n"), start=2):
+        for number, line in enumerate(self._toml.split("\n"), start=2):
             start = line.strip()
             if not open_string:
                 if header := _HEADER.match(start):
@@ -112,6 +116,8 @@ class LineIndex:
 
     def line_of(self, *path: str | int) -> int | None:
         """Return the line of `path`, else of the nearest thing that holds it, else None."""
+        if not self._lines:
+            self._read()
         for end in range(len(path), 0, -1):
             if path[:end] in self._lines:
                 return self._lines[path[:end]]

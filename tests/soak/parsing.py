@@ -24,6 +24,7 @@ _MEMORY_EVERY: Final = 200
 _PROGRESS_EVERY: Final = 50_000
 # What is compiled and cached at first use is no text's own.
 _NUM_WARMING: Final = 400
+_SHARE_OF_LONG: Final = 0.01
 
 _PIECES: Final = (
     "+++\n", "+++", "\n", "[[examples]]\n", "[[tests]]\n", "[sampling]\n", 'input = "a"\n', 'output = "b"\n',
@@ -73,7 +74,16 @@ def _parse_line(text: str) -> object:
 
 
 def _random_text(draw: random.Random, corpus: list[str]) -> str:
-    """Return a text of pieces, or a real template with some of it changed."""
+    """Return a text of pieces, a real template with some of it changed, or now and then one of up to 300 kB of that."""
+    text = _short_text(draw, corpus)
+    if draw.random() < _SHARE_OF_LONG:
+        start = draw.randrange(len(text))
+        part = text[start : start + draw.randrange(1, 2000)]
+        text = text[:start] + part * (draw.randrange(10_000, 300_000) // len(part)) + text[start:]
+    return text
+
+
+def _short_text(draw: random.Random, corpus: list[str]) -> str:
     if draw.random() < 0.5:
         return "".join(draw.choice(_PIECES) for _ in range(draw.randrange(1, 40)))
     text = draw.choice(corpus)
