@@ -91,7 +91,7 @@ def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
     num = len(template.examples)
     if num < MIN_EXAMPLES:
         raise RequestError(
-            f"{template.name} has {num} examples; tuning leaves out one at a time and needs at least {MIN_EXAMPLES}."
+            f"{template.name} has too few examples ({num}): tuning leaves out one at a time and needs {MIN_EXAMPLES}."
         )
     chance = random.Random(_SEED)
     drops = [Candidate(f"without example {left + 1}", tuple(i for i in range(num) if i != left)) for left in range(num)]

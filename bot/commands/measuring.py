@@ -120,10 +120,11 @@ def _tuning_card(found: Tuning, proposal: PromptTemplate | None, num_scorings: i
     blocks: list[Block] = [Text(title)]
     if proposal is not None:
         gain = found.gain
+        chance = "" if gain.low > 0 else ", so it may be chance"
         blocks.append(
             Text(
                 f"On its own examples, each left out in turn: {before.cost:.3f} → {best.cost:.3f} {unit};"
-                f" {gain.mean:+.3f} saved (95 % interval {gain.low:+.3f} to {gain.high:+.3f})."
+                f" {gain.mean:+.3f} saved (95 % interval {gain.low:+.3f} to {gain.high:+.3f}{chance})."
             )
         )
         blocks.append(Verbatim(diff_templates(found.template, proposal)))

@@ -10,10 +10,12 @@ from bot.chat import ALWAYS_THE_SAME, asker_of
 from bot.commands.answering_lines import LINES, answer_lines, check_takes_options, is_many
 from bot.commands.completing import NOT_KEPT
 from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.scoring import kept_score_line
 from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
 from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
+from bot.core.safe_text import clean_name
 from bot.core.sampling import SamplingParams, apply_options
 from bot.core.template import PromptTemplate
 from bot.errors import RequestError
@@ -171,42 +173,65 @@ def _answer_blocks(texts: list[str]) -> tuple[Block, ...]:
 
 async def answer_list(request: Request) -> Cards:
     """List all templates."""
-    templates = list(await request.services.templates.of(request.message.scope))
-    rows = tuple((template.name, template.kind, template.version, template.description) for template in templates)
-    yield Card(
-        blocks=(Table(("name", "kind", "version", "what it does"), rows),),
-        data={
-            "templates": [
-                {"name": t.name, "kind": t.kind, "version": t.version, "description": t.description} for t in templates
-            ]
-        },
-    )
+    library = await request.services.templates.of(request.message.scope)
+    model = request.services.measuring.fingerprint
+    rows, data = [], []
+    for template in library:
+        own = library.own(template.name)
+        by = f"{clean_name(own.author_name)}, {own.created_at_utc:%Y-%m-%d}" if own and own.author_name else ""
+        version = f"version {own.number}" if own else "shipped"
+        score = kept_score_line(own.score, own.score_model, model) if own and own.score else ""
+        rows.append((template.name, template.kind, version, by, score, template.description))
+        data.append(
+            {
+                "name": template.name,
+                "kind": template.kind,
+                "version": template.version,
+                "description": template.description,
+                "number": library.number(template.name),
+                "author": own.author_name if own else None,
+                "created_at_utc": own.created_at_utc.isoformat() if own else None,
+                "score": own.score if own else None,
+                "is_stale": bool(own and own.score and own.score_model != model),
+            }
+        )
+    columns = ("name", "kind", "version", "by", "score", "what it does")
+    # Where the server has written nothing yet there is nobody and no score to be named.
+    used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    table = Table(tuple(columns[i] for i in used), tuple(tuple(row[i] for i in used) for row in rows))
+    yield Card(blocks=(table,), data={"templates": data})
 
 
 async def answer_show(request: Request) -> Cards:
     """Show a template's text and what it costs."""
-    template = await request.services.templates.get(request.message.scope, request.arguments["NAME"])
-    engine = request.services.engine
+    services = request.services
+    library = await services.templates.of(request.message.scope)
+    template = library.get(request.arguments["NAME"])
+    own = library.own(template.name)
     facts = [
         ("kind", template.kind),
-        ("version", template.version),
+        ("version", f"{own.number} ({template.version})" if own else template.version),
         ("examples", str(len(template.examples))),
         ("tests", str(len(template.tests))),
     ]
     num_tokens = None
     if template.kind != "chat":
         # A one-letter text stands for the message, which is all that is not yet known.
-        (num_tokens,) = await engine.count_tokens([build_prompt(template, "a")])
-        facts.append(("tokens", f"{num_tokens:,} of {engine.info.context_length:,}"))
+        (num_tokens,) = await services.engine.count_tokens([build_prompt(template, "a")])
+        facts.append(("tokens", f"{num_tokens:,} of {services.engine.info.context_length:,}"))
+    if own and own.score:
+        facts.append(("score", kept_score_line(own.score, own.score_model, services.measuring.fingerprint)))
     yield Card(
         blocks=(Text(f"{template.name}: {template.description}"), Facts(tuple(facts)), Verbatim(template.source_text)),
         data={
             "name": template.name,
             "kind": template.kind,
             "version": template.version,
+            "number": library.number(template.name),
             "description": template.description,
             "source": template.source_text,
             "num_tokens": num_tokens,
+            "score": own.score if own else None,
         },
     )
 
