@@ -19,7 +19,7 @@ from bot.errors import RequestError
 MAX_MS: Final = 50.0
 MAX_MEMORY_RATIO: Final = 10.0
 # What a call may need however short its text is: patterns that are compiled at first use, an error with its traceback.
-MEMORY_FLOOR: Final = 256 * 1024
+MEMORY_FLOOR: Final = 512 * 1024
 _MEMORY_EVERY: Final = 200
 _PROGRESS_EVERY: Final = 50_000
 # What is compiled and cached at first use is no text's own.
