@@ -73,8 +73,14 @@ class Intake:
             if not self._gaps:
                 # With another number of shards each has other servers than before.
                 await self._delivery.regroup_watermarks(*(f"{number}/{num_shards}" for number in range(num_shards)))
-            watermark = self._delivery.watermark(f"{shard_id}/{num_shards}")
-            self._gaps[shard_id] = Gaps((await self._stack.enter_async_context(watermark)).seen)
+            opening = self._delivery.watermark(f"{shard_id}/{num_shards}")
+            watermark = await self._stack.enter_async_context(opening)
+            if watermark.seen.value is None:
+                # The first start ever: nothing that was said before is for the bot. Kept at once, since without it the
+                # next start would be the first one.
+                watermark.seen.done(str(discord.utils.time_snowflake(now_utc())))
+                await watermark.save()
+            self._gaps[shard_id] = Gaps(watermark.seen)
         self._gaps[shard_id].begins_anew()
 
     def lost(self, shard_id: int) -> None:
@@ -136,12 +142,7 @@ class Intake:
         session = gaps.session
         num_tries = 0
         while not self._is_closing and gaps.session == session:
-            if gaps.seen.value is None:
-                # The first start ever: nothing that was said before is for the bot.
-                gaps.seen.done(str(discord.utils.time_snowflake(now_utc())))
-                gaps.was_read(session)
-                break
-            after = start_of_gap(gaps.seen.value)
+            after = start_of_gap(gaps.seen.value or "0")
             for guild in guilds:
                 if guild.unavailable:
                     self._late_guilds.setdefault(guild.id, after)

@@ -1,6 +1,7 @@
 """What was said while the bot was away is read back: in any amount, over an interface that fails, however late."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,3 +86,20 @@ async def test_a_server_that_appears_late_is_no_news_twice(place: Place):
     await place.discord.gateway.is_connected()
     await asyncio.sleep(0.5)
     assert len(place.discord.answers_to(asked)) == 1
+
+
+async def test_what_is_said_after_the_first_start_of_all_was_cut_short_is_answered(tmp_path: Path):
+    async with serve_discord(token=TOKEN) as discord:
+        guild = discord.world.add_guild("Home")
+        ada = discord.add_member(guild, "Ada")
+        async with open_scripted_bot(ScriptedEngine(["Hello there."]), tmp_path) as talk, on_discord(talk, discord):
+            # As after kill -9: the files as they are at this moment.
+            for name in ("fewshot.db", "fewshot.db-wal"):
+                shutil.copy(tmp_path / name, tmp_path / f"cut-{name}")
+        asked = ada.says(guild.channel("general"), "Are you there?", mention_bot=True)
+        again = tmp_path / "again"
+        again.mkdir()
+        for name in ("fewshot.db", "fewshot.db-wal"):
+            shutil.copy(tmp_path / f"cut-{name}", again / name)
+        async with open_scripted_bot(ScriptedEngine(["Hello there."]), again) as talk, on_discord(talk, discord):
+            await discord.reply(asked)
