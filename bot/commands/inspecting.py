@@ -24,6 +24,7 @@ from bot.errors import RequestError
 FEW_TOKENS: Final = 8
 _NUM_SURPRISING: Final = 3
 _MAX_COMPARED: Final = 5
+_MAX_DIFFERENCES: Final = 8
 _NUM_NEXT: Final = 10
 
 
@@ -130,14 +131,10 @@ async def answer_compare(request: Request) -> Cards:
     blocks: list[Block] = [Text(sentence), Table(("", "text", "bits", "bits per byte", "perplexity"), rows)]
     words = [words_of(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
     base = words[verdict.best]
-    differences = []
     for i, letter in enumerate(letters[: len(texts)]):
-        if i == verdict.best:
-            continue
-        for ours, theirs in differing_words(base, words[i]):
-            differences.append((_worded(ours), f"{best} | {letter}", _worded(theirs)))
-    if differences:
-        blocks.append(Table((f"in {best}", "differs", "in the other"), tuple(differences[:8])))
+        differences = [(_worded(ours), _worded(theirs)) for ours, theirs in differing_words(base, words[i])]
+        if i != verdict.best and differences:
+            blocks.append(Table((f"in {best}", f"in {letter}"), tuple(differences[:_MAX_DIFFERENCES])))
     if verdict.is_length_unequal:
         blocks.append(Text("The lengths differ much: look at bits per byte rather than bits.", is_quiet=True))
     yield Card(

@@ -140,9 +140,18 @@ async def test_compare_says_which_is_likelier_and_by_how_much(talk: Talk) -> Non
 
 async def test_compare_shows_where_texts_differ(talk: Talk) -> None:
     card = await talk.card("!compare The cat sat down | The dog sat down")
-    (table,) = [block for block in card.blocks if isinstance(block, Table) and "differs" in block.columns]
+    table = card.blocks[-1]
+    assert isinstance(table, Table)
+    assert table.columns in (("in A", "in B"), ("in B", "in A"))
     (row,) = table.rows
-    assert {row[0].split(" ")[0], row[2].split(" ")[0]} == {"cat", "dog"}
+    assert {cell.split(" ")[0] for cell in row} == {"cat", "dog"}
+
+
+async def test_compare_holds_the_best_text_against_each_other_one(talk: Talk) -> None:
+    card = await talk.card("!compare The cat sat down | The dog sat down | The cow sat down")
+    tables = [block for block in card.blocks if isinstance(block, Table) and len(block.columns) == 2]
+    best = "ABC"[card.data["best"]]
+    assert [table.columns for table in tables] == [(f"in {best}", f"in {other}") for other in "ABC" if other != best]
 
 
 async def test_compare_of_equal_texts_is_too_close_to_call(talk: Talk) -> None:
