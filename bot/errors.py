@@ -5,6 +5,10 @@ FewshotError
 │   ├── TemplateError       a prompt file or template text is wrong (carries source and line)
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
 ├── Unavailable             nobody did anything wrong, later it may work: queue full, disk full, shutting down
+│   └── DeliveryFailed      Discord could not be reached in time (platforms/discord/sender.py, like the next three)
+├── MissingPermission       the bot may not do this in the channel
+├── MessageGone             the message, channel or interaction is no longer there
+├── SendRefused             Discord takes the message for wrong
 ├── GenerationError         this request broke inside the model: non-finite logits, a failure in one step
 └── SetupError              the operator can mend it: settings, model, database; the process ends with status 2
     ├── ModelError          a model is missing, broken or unsupported
