@@ -50,12 +50,12 @@ async def act_on_settings(services: Services, click: Click, card: OpenCard, stop
 
 async def _settings_card(services: Services, scope: Scope, card: OpenCard | None) -> Card:
     stored = await services.store.get_settings(scope)
-    rows = []
     declared = await services.declared_in(scope)
-    for setting in declared.values():
-        value = stored.get(setting.name, setting.default)
-        rows.append((setting.name, value, "set" if setting.name in stored else RESET, setting.help))
-    values = {name: value for name, value, *_ in rows}
+    values = {name: stored.get(name, setting.default) for name, setting in declared.items()}
+    rows = [
+        (name, values[name] or "—", "set" if name in stored else RESET, setting.help)
+        for name, setting in declared.items()
+    ]
     shown = Card(
         blocks=(Table(("setting", "value", "", "what it is"), tuple(rows)),),
         data={"settings": values},
@@ -89,7 +89,7 @@ async def answer_fresh(request: Request) -> Cards:
     """Draw a line: nothing above it is read again."""
     await request.services.store.mark_fresh(request.message.scope)
     yield Card(
-        blocks=(Text("──────── a fresh start: nothing above this line is read again ────────"),),
+        blocks=(Text("A fresh start: nothing above is read again."),),
         data={"text": "A fresh start: nothing said before is read again."},
     )
 
@@ -222,6 +222,7 @@ async def answer_help(request: Request) -> Cards:
                 Text(f"Anything else is chat. {prefix}help COMMAND shows a command's options.", is_quiet=True),
             ),
             data={"commands": {c.name: c.summary for c in commands.values()}},
+            answers="private",
         )
         return
     found = [commands[name]] if name in commands else _commands_by_first_word(request).get(name, [])
@@ -237,7 +238,8 @@ async def answer_help(request: Request) -> Cards:
         if command.options:
             blocks.append(Table(("option", "takes", ""), tuple(_option_row(option) for option in command.options)))
         blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]
-    yield Card(blocks=tuple(blocks), data={"usage": [f"{prefix}{command.usage}" for command in found]})
+    usage = [f"{prefix}{command.usage}" for command in found]
+    yield Card(blocks=tuple(blocks), data={"usage": usage}, answers="private")
 
 
 def _option_row(option: Option) -> tuple[str, str, str]:
@@ -267,6 +269,9 @@ COMMANDS: Final = (
         answer=answer_help,
         text="optional",
         text_name="COMMAND",
+        # A long list, which in a busy channel is for the asker alone where that can be.
+        answers="private",
+        is_secret=False,
         examples=("help complete",),
     ),
 )

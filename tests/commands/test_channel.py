@@ -116,9 +116,17 @@ async def test_a_wrong_setting_or_value_gets_one_sentence(talk: Talk, line: str,
     assert (await talk.ask("!settings"))["settings"] == before
 
 
+async def test_a_setting_without_a_value_shows_a_dash(talk: Talk) -> None:
+    card = await talk.card("!settings")
+    (table,) = [block for block in card.blocks if isinstance(block, Table)]
+    rows = {name: (value, where) for name, value, where, _ in table.rows}
+    assert rows["report_channel"] == ("—", "default")
+    assert card.data["settings"]["report_channel"] == ""
+
+
 async def test_fresh_is_a_visible_line(talk: Talk) -> None:
     card = await talk.card("!fresh", is_moderator=False)
-    assert "fresh start" in words_of(card)
+    assert words_of(card).strip() == "A fresh start: nothing above is read again."
     assert "fresh start" in card.data["text"]
     assert card.answers == "public"
 
