@@ -6,7 +6,7 @@ from typing import Final
 
 from bot.answer_cards import REPLY_CARD, reply_card
 from bot.chat import NOT_LATEST
-from bot.commands import channel, completing, keeping, prompting, proposing
+from bot.commands import channel, completing, drafting, editing, keeping, prompting, proposing, publishing
 from bot.commands.asked import load_asked
 from bot.commands.declaring import Act, Cards, Request, Submit, TextSource
 from bot.commands.explaining import explain
@@ -30,9 +30,13 @@ NOT_ASKER: Final = "Only who asked that, or a moderator, can change the answer; 
 _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
     channel.SETTINGS_CARD: ("settings", channel.act_on_settings),
     keeping.PRIVACY_CARD: ("privacy", keeping.act_on_privacy),
+    drafting.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
+    publishing.DELETE_CARD: ("prompt delete", publishing.act_on_delete),
 }
 _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
     proposing.EXAMPLE_FORM: ("prompt example", proposing.submit_example),
+    editing.DRAFT_FORM: ("prompt edit", editing.submit_draft),
+    publishing.REASON_FORM: ("prompt publish", publishing.submit_reason),
 }
 
 

@@ -128,7 +128,7 @@ def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, s
         for command in family.values():
             if command.is_family_default and rest.strip():
                 return command, rest
-        raise RequestError(f"Say which: {', '.join(f'{first} {name}' for name in family)}.")
+        raise RequestError(f"Say which: {first} {', '.join(family)}.")
     names = sorted({name.split()[0] for name in commands})
     suggestion = nearest(first, names)
     hint = f"did you mean {suggestion}?" if suggestion else "help lists what there is."

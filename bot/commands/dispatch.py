@@ -9,12 +9,16 @@ from typing import Final, Literal
 from bot.commands import (
     channel,
     completing,
+    editing,
     explaining,
     inspecting,
     keeping,
+    measuring,
     moderating,
     prompting,
     proposing,
+    publishing,
+    row_editing,
 )
 from bot.commands.asked import load_asked
 from bot.commands.clicking import Clicks
@@ -45,7 +49,11 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *completing.COMMANDS,
         *inspecting.COMMANDS,
         *prompting.COMMANDS,
+        *measuring.COMMANDS,
         *proposing.COMMANDS,
+        *editing.COMMANDS,
+        *row_editing.COMMANDS,
+        *publishing.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
         *keeping.COMMANDS,

@@ -1,14 +1,17 @@
 """Examples for templates that members propose, and the list of them for moderators."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from bot.commands.declaring import Cards, Command, Option, Request
+from bot.commands.asked import load_asked
+from bot.commands.declaring import Cards, Command, Option, Request, TextSource
 from bot.commands.services import Services
-from bot.core.cards import Card, Form, FormField, SelectOption, Table, Text
+from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Text
 from bot.core.messages import Author, FormSubmitted, Scope
-from bot.core.safe_text import clean_name, replace_lone_surrogates
-from bot.core.template import PromptTemplate
+from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
+from bot.core.template import Example, PromptTemplate
 from bot.errors import RequestError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard
@@ -22,16 +25,36 @@ _NUM_LISTED: Final = 25
 _MAX_CHOICES: Final = 25
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """An example that a member proposed; `number` counts from 1, the oldest, and is what a moderator says."""
+
+    number: int
+    card: OpenCard
+
+    @property
+    def row(self) -> Example:
+        """Return the proposed row."""
+        return Example(self.card.state["input"], self.card.state["output"])
+
+
 async def answer_example(request: Request) -> Cards:
-    """Propose the text as an example's input: at once where all is said, else with a form."""
+    """Propose the text as an example's input: at once where all is said, else with a form.
+
+    In reply to an answer of a template it is about what was asked there, and the text is the right answer.
+    """
     services, message = request.services, request.message
     if not request.is_kept:
         raise RequestError("You asked not to be read, so nothing of yours can be proposed.")
     template, output = request.options.get("template", ""), request.options.get("output", "")
+    input, source_id = request.text, request.source.message_id
+    if answered := await _answered(request):
+        if source_id != message.reply_to:
+            output = output or request.text
+        template, (input, source) = template or answered[0], answered[1]
+        source_id = source.message_id
     if template and output:
-        yield await _propose(
-            services, message.scope, message.author, (template, request.text, output), request.source.message_id
-        )
+        yield await _propose(services, message.scope, message.author, (template, input, output), source_id)
         return
     if not request.has_buttons:
         raise RequestError("Say which template and what it should answer: --template NAME --output TEXT.")
@@ -47,9 +70,10 @@ async def answer_example(request: Request) -> Cards:
         message.author.id,
         EXAMPLE_FORM,
         {},
-        source_message_id=request.source.message_id,
+        source_message_id=source_id,
         lives=_FORM_LIFETIME,
     )
+    hint = f"It answered: {one_line(request.text)[:80]}" if answered and source_id != message.reply_to else ""
     options = tuple(SelectOption(name, name, is_chosen=name == template) for name in names[:_MAX_CHOICES])
     yield Card(
         form=Form(
@@ -57,12 +81,34 @@ async def answer_example(request: Request) -> Cards:
             "Use as example",
             (
                 FormField("template", "Template", "choice", options=options),
-                FormField("input", "Input", "paragraph", value=request.text[:MAX_CHARACTERS]),
-                FormField("output", "What it should answer", "paragraph", value=output),
+                FormField("input", "Input", "paragraph", value=input[:MAX_CHARACTERS]),
+                FormField("output", "What it should answer", "paragraph", help=hint, value=output),
             ),
         ),
         answers="private",
     )
+
+
+async def _answered(request: Request) -> tuple[str, tuple[str, TextSource]] | None:
+    """Return the template, and the text it was asked about, of the bot's answer that the request replies to."""
+    services, message = request.services, request.message
+    if message.reply_to is None:
+        return None
+    reply = await services.store.get_reply(message.scope, message.reply_to)
+    if reply is None or reply.provenance.command != "prompt run" or reply.provenance.template is None:
+        return None
+    if not reply.provenance.read:
+        return None
+    asked_id = reply.provenance.read[0].message_id
+    is_line = bool(reply.provenance.prompt_inputs.get("is_command_line", True))
+    for asked in await services.store.load_messages(message.scope, [asked_id]):
+        if await services.store.is_opted_out(message.scope.platform, asked.author_id):
+            return None
+    source = TextSource(asked_id, is_command_line=is_line)
+    found = await load_asked(services.store, message.scope, source, services.command_prefix, services.commands)
+    if found is None:
+        raise RequestError("What that answered is gone, so there is no example in it.")
+    return reply.provenance.template.name, found
 
 
 async def submit_example(services: Services, submitted: FormSubmitted, card: OpenCard) -> Cards:
@@ -108,36 +154,56 @@ async def _propose(
     return Card(blocks=(Text(sentence),), data={"text": sentence, **state}, answers="private")
 
 
-async def answer_examples(request: Request) -> Cards:
-    """List what was proposed for a template on this server, newest first."""
-    name = (await _checked_template(request.services, request.message.scope, request.arguments["NAME"])).name
-    cards = await request.services.store.list_open_cards(request.message.scope, PROPOSAL_CARD, limit=1000)
+async def list_proposals(services: Services, scope: Scope, name: str) -> list[Proposal]:
+    """Return what was proposed for a template on this server, newest first, numbered from the oldest on."""
+    cards = await services.store.list_open_cards(scope, PROPOSAL_CARD, limit=1000)
     proposed = [card for card in cards if card.state["template"] == name]
-    rows = tuple(
-        (
-            card.state["input"],
-            card.state["output"],
-            card.state["by"],
-            f"{card.created_at_utc:%Y-%m-%d}",
+    return [Proposal(len(proposed) - i, card) for i, card in enumerate(proposed)]
+
+
+async def find_proposal(services: Services, scope: Scope, name: str, text: str) -> Proposal:
+    """Return the proposal with the number that `text` says. Raises RequestError."""
+    word = text.strip()
+    for proposal in await list_proposals(services, scope, name):
+        if word == str(proposal.number):
+            return proposal
+    raise RequestError(f"There is no proposal {word[:16]!r}; prompt examples {name[:32]} proposed shows their numbers.")
+
+
+async def keep_origins(services: Services, scope: Scope, name: str, proposal: Proposal, *, has_labels: bool) -> None:
+    """Keep from whose message a proposal's words are, so that forgetting that takes them out of the template.
+
+    A label is nobody's words.
+    """
+    card, row = proposal.card, proposal.row
+    author_id, message_id = card.owner_id, card.source_message_id or card.id
+    for message in await services.store.load_messages(card.scope, [message_id]):
+        author_id = message.author_id
+    await services.store.add_template_origin(scope, name, row.input, message_id=message_id, author_id=author_id)
+    if not has_labels:
+        await services.store.add_template_origin(
+            scope, name, row.output, message_id=message_id, author_id=card.owner_id
         )
-        for card in proposed[:_NUM_LISTED]
+
+
+def proposals_card(name: str, proposals: Sequence[Proposal]) -> Card:
+    """Return the list of what was proposed for the template `name`."""
+    rows = tuple(
+        (str(one.number), one.row.input, one.row.output, one.card.state["by"], f"{one.card.created_at_utc:%Y-%m-%d}")
+        for one in proposals[:_NUM_LISTED]
     )
     data = {
         "template": name,
-        "num_proposed": len(proposed),
-        "examples": [dict(zip(("input", "output", "by", "day"), row, strict=True)) for row in rows],
+        "num_proposed": len(proposals),
+        "examples": [dict(zip(("number", "input", "output", "by", "day"), row, strict=True)) for row in rows],
     }
     if not rows:
         sentence = f"No example has been proposed for {name} here."
-        yield Card(blocks=(Text(sentence),), data={"text": sentence, **data}, answers="private")
-        return
-    blocks = (Table(("input", "output", "proposed by", "on"), rows),)
-    more = len(proposed) - len(rows)
-    yield Card(
-        blocks=(*blocks, Text(f"and {more} older ones", is_quiet=True)) if more else blocks,
-        data=data,
-        answers="private",
-    )
+        return Card(blocks=(Text(sentence),), data={"text": sentence, **data}, answers="private")
+    blocks: tuple[Block, ...] = (Table(("", "input", "output", "proposed by", "on"), rows),)
+    if more := len(proposals) - len(rows):
+        blocks = (*blocks, Text(f"and {more} older ones", is_quiet=True))
+    return Card(blocks=blocks, data=data, answers="private")
 
 
 COMMANDS: Final = (
@@ -154,14 +220,5 @@ COMMANDS: Final = (
         answers="form",
         menu="Use as example",
         examples=("prompt example --template sentiment --output Positive What a day!",),
-    ),
-    Command(
-        name="prompt examples",
-        summary="the examples proposed for a template: which, by whom, when",
-        answer=answer_examples,
-        arguments=("NAME",),
-        who="moderators",
-        answers="private",
-        examples=("prompt examples sentiment",),
     ),
 )

@@ -4,10 +4,12 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from bot.commands.row_editing import EXAMPLE_ACTIONS, TEST_ACTIONS
 from bot.commands.services import Services
 from bot.core.messages import Scope
 
 MAX_SUGGESTIONS: Final = 25
+_ACTIONS: Final = {"prompt examples": EXAMPLE_ACTIONS, "prompt tests": TEST_ACTIONS}
 
 
 async def suggest_values(
@@ -31,9 +33,11 @@ async def _values(services: Services, scope: Scope, command_name: str, name: str
     for option in command.options:
         if option.name == name and option.choices:
             return option.choices
+    if name == "action" and command_name in _ACTIONS:
+        return _ACTIONS[command_name]
     if command_name.startswith("prompt ") and name in ("name", "template"):
         templates = await services.templates.of(scope)
-        hidden = () if command_name == "prompt show" else templates.chat_names
+        hidden = templates.chat_names if command_name in ("prompt run", "prompt example") else ()
         return tuple(one for one in templates.names if one not in hidden)
     return ()
 

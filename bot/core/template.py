@@ -28,6 +28,7 @@ RESERVED_NAMES: Final = frozenset(
         "diff",
         "new",
         "edit",
+        "draft",
         "example",
         "examples",
         "tests",

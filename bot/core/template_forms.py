@@ -140,10 +140,14 @@ def apply_values(base: PromptTemplate, values: Mapping[str, str]) -> PromptTempl
     if template.kind != "chat":
         has_slot = (has_slot or bool(template.instruction)) and not _EXAMPLES_LINE.search(template.query)
     template = replace(template, has_examples_slot=has_slot)
-    if base.stop == default_stop(base.kind, base.examples, base.example_separator) or template.kind != base.kind:
-        stop = default_stop(template.kind, template.examples, template.example_separator)
-        template = replace(template, stop=stop)
-    return checked(template)
+    return checked(with_default_stop(template, base))
+
+
+def with_default_stop(template: PromptTemplate, base: PromptTemplate) -> PromptTemplate:
+    """Return `template`, changed from `base`, ending its answers by default where `base` did or was of another kind."""
+    if base.stop != default_stop(base.kind, base.examples, base.example_separator) and template.kind == base.kind:
+        return template
+    return replace(template, stop=default_stop(template.kind, template.examples, template.example_separator))
 
 
 def checked(template: PromptTemplate) -> PromptTemplate:

@@ -56,11 +56,15 @@ LINES = [
     ("fresh  ", "fresh", {}, {}, ""),
 ]
 
+SAY_WHICH = (
+    "Say which: prompt run, list, show, test, tune, example, new, edit, draft, discard, import, examples, tests,"
+    " history, diff, publish, rollback, delete, export."
+)
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean complete?"),
     ("xyzzy a", "There is no command 'xyzzy'; help lists what there is."),
     ("q" * 99, f"There is no command {'q' * 32!r}; help lists what there is."),
-    ("prompt", "Say which: prompt run, prompt list, prompt show, prompt example, prompt examples."),
+    ("prompt", SAY_WHICH),
     ("prompt run", "NAME is missing: prompt run [--option value …] NAME TEXT"),
     ("prompt show", "NAME is missing: prompt show NAME"),
     ("prompt list now", "prompt list takes no text: prompt list"),

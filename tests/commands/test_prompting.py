@@ -9,6 +9,7 @@ import pytest
 from bot.core.cards import Bars, Table, Text, Verbatim
 from bot.core.prompt_parts import Prompt
 from tests.bots import HERE, PROMPTS, Talk
+from tests.commands.test_command_line import SAY_WHICH
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 LABELS = ["Positive", "Negative", "Neutral"]
@@ -177,7 +178,7 @@ async def test_wrong_templates_and_texts_get_one_sentence(talk: Talk) -> None:
         ("!prompt run stroy hello", "There is no template 'stroy'; did you mean story?"),
         ("!prompt show sentimnt", "There is no template 'sentimnt'; did you mean sentiment?"),
         ("!prompt Sentiment hello", "There is no template 'Sentiment'; did you mean sentiment?"),
-        ("!prompt", "Say which: prompt run, prompt list, prompt show, prompt example, prompt examples."),
+        ("!prompt", SAY_WHICH),
         ("!prompt story", "TEXT is missing: !prompt run [--option value …] NAME TEXT"),
         ("!prompt story  \n ", "TEXT is missing: !prompt run [--option value …] NAME TEXT"),
     ):

@@ -37,11 +37,11 @@ async def test_a_form_asks_what_is_not_said(talk: Talk) -> None:
     done = await submit(talk, card, {"template": "sentiment", "input": "I love rain", "output": " positive "})
     assert done.error is None
     assert done.answers == "private"
-    listed = await talk.ask("!prompt examples sentiment")
+    listed = await talk.ask("!prompt examples sentiment proposed")
     assert listed["examples"][0]["input"] == "I love rain"
     assert listed["examples"][0]["output"] == "Positive", "as the label is written"
     assert listed["examples"][0]["by"] == "Ann"
-    assert (await talk.ask("!prompt examples story"))["num_proposed"] == 0
+    assert (await talk.ask("!prompt examples story proposed"))["num_proposed"] == 0
 
 
 async def test_a_chosen_template_stands_first_in_the_form(talk: Talk) -> None:
@@ -59,16 +59,16 @@ async def test_a_message_is_used_as_an_example(talk: Talk) -> None:
     assert card.form is not None
     assert card.form.fields[1].value == "What a day!"
     await submit(talk, card, {"template": "story", "input": "What a day!", "output": "It was."})
-    assert (await talk.ask("!prompt examples story"))["num_proposed"] == 1
+    assert (await talk.ask("!prompt examples story proposed"))["num_proposed"] == 1
     await talk.bot.deleted("terminal", [talk.message_ids[0]])
-    assert (await talk.ask("!prompt examples story"))["num_proposed"] == 0, "it goes with the message"
+    assert (await talk.ask("!prompt examples story proposed"))["num_proposed"] == 0, "it goes with the message"
 
 
 async def test_all_can_be_said_in_one_line(talk: Talk) -> None:
     assert (await talk.ask(LINE, is_moderator=False))["output"] == "Positive"
     missing = "Say which template and what it should answer: --template NAME --output TEXT."
     assert await talk.refusal("!prompt example I love rain") == missing
-    assert (await talk.ask("!prompt examples sentiment"))["num_proposed"] == 1
+    assert (await talk.ask("!prompt examples sentiment proposed"))["num_proposed"] == 1
 
 
 async def test_a_public_line_offers_a_button_that_opens_the_form(talk: Talk) -> None:
@@ -98,7 +98,7 @@ async def test_a_wrong_value_is_one_sentence_and_nothing_is_kept(
     card = await form_of(talk)
     filled = {"template": "sentiment", "input": "I love rain", "output": "Positive", **values}
     assert (await submit(talk, card, filled)).error == sentence
-    assert (await talk.ask("!prompt examples sentiment"))["num_proposed"] == 0
+    assert (await talk.ask("!prompt examples sentiment proposed"))["num_proposed"] == 0
 
 
 async def test_a_form_is_its_owner_s_and_ends_with_its_message(talk: Talk) -> None:
@@ -116,17 +116,17 @@ async def test_proposals_are_seen_by_the_moderators_of_their_server_only(talk: T
         (replace(HERE, server="work"), 0),
         (Scope("terminal", "@me", "1"), 0),
     ):
-        assert (await talk.ask("!prompt examples sentiment", scope=scope))["num_proposed"] == num
+        assert (await talk.ask("!prompt examples sentiment proposed", scope=scope))["num_proposed"] == num
     await talk.ask(LINE, scope=Scope("terminal", "@me", "2"))
-    answer = await talk.ask("!prompt examples sentiment", scope=Scope("terminal", "@me", "1"))
+    answer = await talk.ask("!prompt examples sentiment proposed", scope=Scope("terminal", "@me", "1"))
     assert answer["num_proposed"] == 0, "a direct message is no server"
-    assert "moderators" in await talk.refusal("!prompt examples sentiment", is_moderator=False)
+    assert "moderators" in await talk.refusal("!prompt examples sentiment proposed", is_moderator=False)
 
 
 async def test_a_long_list_says_how_many_more_there_are(talk: Talk) -> None:
     for i in range(27):
         await talk.ask(f"!prompt example --template story --output yes case {i}")
-    card = await talk.card("!prompt examples story")
+    card = await talk.card("!prompt examples story proposed")
     assert card.data["num_proposed"] == 27
     assert card.data["examples"][0]["input"] == "case 26"
     assert getattr(card.blocks[-1], "text", "") == "and 2 older ones"
@@ -135,4 +135,4 @@ async def test_a_long_list_says_how_many_more_there_are(talk: Talk) -> None:
 async def test_what_was_proposed_is_forgotten_with_its_person(talk: Talk) -> None:
     await talk.ask(LINE, who="Bob")
     await talk.ask("!privacy --do forget-now", who="Bob")
-    assert (await talk.ask("!prompt examples sentiment"))["num_proposed"] == 0
+    assert (await talk.ask("!prompt examples sentiment proposed"))["num_proposed"] == 0

@@ -47,7 +47,7 @@ TRIES = {
     "help": Try("what it does"),
     "why": Try("The prompt", is_private=True),
     "privacy": Try("messages of yours", is_private=True),
-    "prompt examples": Try("No example", {"name": "sentiment"}, "sentiment", is_private=True),
+    "prompt examples": Try("Examples of sentiment", {"name": "sentiment"}, "sentiment", is_private=True),
 }
 # These are tried in tests of their own below.
 TRIED_ELSEWHERE = {"forget", "prompt example", "purge", "report"}
@@ -177,7 +177,7 @@ async def test_an_example_is_proposed_in_a_form_and_seen_by_moderators(evening: 
         values = {"Template": "sentiment", "Input": "What a lovely day", "What it should answer": "Positive"}
         sent = await (await evening.ada.submits(opened.modal, values)).finished()
         assert "Proposed" in shown_of(sent)
-        listed = await slash(evening, evening.mod, "prompt examples", name="sentiment")
+        listed = await slash(evening, evening.mod, "prompt examples", name="sentiment", action="proposed")
         assert "What a lovely day" in shown_of(listed)
         wrong = await evening.ada.uses_menu("Use as example", said)
         sent = await (await evening.ada.submits(wrong.modal, values | {"What it should answer": "Maybe"})).finished()

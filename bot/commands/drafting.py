@@ -1,0 +1,336 @@
+"""A moderator's draft of a template: begun, changed, and shown beside what it would replace."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+from bot.commands.scoring import load_score, score_blocks, score_data
+from bot.commands.services import Services
+from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
+from bot.core.messages import Author, Scope, now_utc
+from bot.core.safe_text import clean_name, replace_lone_surrogates
+from bot.core.sampling import PRESETS
+from bot.core.template import PromptTemplate, check_template_name, format_template, parse_template
+from bot.core.template_body import KINDS
+from bot.core.template_diff import diff_templates
+from bot.core.template_forms import OWN_PRESET, apply_values, blank_template, preset_of
+from bot.errors import FewshotError, RequestError, TemplateError
+from bot.open_cards import open_card
+from bot.store.cards import OpenCard
+from bot.store.drafts import Draft
+from bot.store.templates import StoredTemplate
+
+DRAFT_CARD: Final = "template_draft"
+_LIFETIME: Final = timedelta(days=30)
+_KIND_HELP: Final = {
+    "complete": "writes what follows",
+    "classify": "chooses one of the labels",
+    "chat": "talks in a channel",
+}
+TEST: Final = Button("test", "Test")
+EDIT: Final = Button("edit", "Edit again")
+ROWS: Final = Button("rows", "Examples and tests")
+DISCARD: Final = Button("discard", "Discard", "danger")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A draft beside what there is.
+
+    `template` is the draft's last valid state, `base` what it started from, `published` what members use now (number 0:
+    the shipped one, or nothing). `newest` is the version that came in between, where `is_overtaken`.
+    """
+
+    draft: Draft
+    template: PromptTemplate | None
+    base: PromptTemplate | None
+    published: PromptTemplate | None
+    number: int
+    newest: StoredTemplate | None = None
+    is_overtaken: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the template's name."""
+        return self.draft.name
+
+    @property
+    def start(self) -> PromptTemplate:
+        """Return what a form begins with."""
+        return self.template or self.base or blank_template(self.name)
+
+
+def checked_name(name: str) -> str:
+    """Return `name` if a template may have it. Raises RequestError."""
+    try:
+        return check_template_name(name, source="")
+    except TemplateError as e:
+        raise RequestError(e.problem) from e
+
+
+async def check_editor(services: Services, scope: Scope, author: Author, command: str) -> None:
+    """Raise RequestError unless `author` may edit templates here, and wants anything of theirs to be kept."""
+    if not author.is_moderator:
+        raise RequestError(f"{command} is for moderators.")
+    if await services.store.is_opted_out(scope.platform, author.id):
+        prefix = services.command_prefix
+        raise RequestError(
+            f"You asked not to be read, so no template of yours can be kept; {prefix}privacy --read on ends that."
+        )
+
+
+async def published_template(services: Services, scope: Scope, name: str) -> tuple[PromptTemplate | None, int]:
+    """Return what members use under `name`, None where there is nothing, and its number (0: no version of its own)."""
+    library = await services.templates.of(scope)
+    return (library.get(name) if name in library.names else None), library.number(name)
+
+
+async def begin_draft(services: Services, scope: Scope, author: Author, name: str) -> Draft:
+    """Return the author's draft of `name`; where there is none, one that is not kept yet and starts from what is there.
+
+    Raises RequestError for a name that no template may have.
+    """
+    checked_name(name)
+    draft = await services.store.get_draft(scope, name, author.id)
+    if draft is not None:
+        return draft
+    published, number = await published_template(services, scope, name)
+    return rebased(Draft(name, author.id), published, number)
+
+
+def rebased(draft: Draft, published: PromptTemplate | None, number: int) -> Draft:
+    """Return `draft` as one that starts from what is published."""
+    sha256 = _sha256(published.source_text) if published and not number else None
+    return replace(draft, based_on=number, based_on_sha256=sha256)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def stand(services: Services, scope: Scope, draft: Draft) -> Standing:
+    """Return `draft` beside what there is now."""
+    name, store = draft.name, services.store
+    published, number = await published_template(services, scope, name)
+    is_overtaken = rebased(draft, published, number) != draft
+    base, newest = published, None
+    if is_overtaken:
+        base = None
+        if draft.based_on:
+            version = await store.get_template_version(scope, name, draft.based_on)
+            base = parsed(version.source_text, name) if version else None
+        elif draft.based_on_sha256 is not None and name in services.templates.shipped.names:
+            base = services.templates.shipped.get(name)
+        newest = next(iter(await store.template_history(scope, name)), None)
+    return Standing(draft, parsed(draft.source_text, name), base, published, number, newest, is_overtaken)
+
+
+def parsed(source_text: str | None, name: str) -> PromptTemplate | None:
+    """Return the template that a stored text says; None where there is none that is valid by now."""
+    if source_text is None:
+        return None
+    try:
+        return parse_template(source_text, name=name, source=name)
+    except TemplateError:
+        return None
+
+
+async def check_template(services: Services, template: PromptTemplate) -> None:
+    """Raise RequestError for a template that can't be published here: of another kind than a shipped one, too long."""
+    shipped = services.templates.shipped
+    if template.name in shipped.names and shipped.get(template.name).kind != template.kind:
+        kind = shipped.get(template.name).kind
+        raise RequestError(
+            f"{template.name} comes with the bot as kind {kind} and stays of that kind;"
+            f" make a template of kind {template.kind} under another name."
+        )
+    await services.measuring.count_tokens(template)
+
+
+async def fill_draft(services: Services, scope: Scope, draft: Draft, values: Mapping[str, str]) -> Draft:
+    """Keep what was filled in: as the draft's new state where it is valid, else word for word with the problem."""
+    standing = await stand(services, scope, draft)
+    typed = {**(draft.form_values or {}), **{name: replace_lone_surrogates(text) for name, text in values.items()}}
+    draft = replace(draft, updated_at_utc=now_utc())
+    try:
+        template = apply_values(standing.start, typed)
+        await check_template(services, template)
+        draft = replace(draft, source_text=template.source_text, form_values=None, problem="")
+    except FewshotError as e:
+        draft = replace(draft, form_values=typed, problem=str(e))
+    await services.store.save_draft(scope, draft)
+    return draft
+
+
+async def change_draft(
+    services: Services, scope: Scope, draft: Draft, change: Callable[[PromptTemplate], PromptTemplate]
+) -> Draft:
+    """Keep the draft as `change` makes it. Raises RequestError, keeping nothing, where that is no valid template."""
+    standing = await stand(services, scope, draft)
+    if draft.form_values is not None:
+        raise RequestError(f"Your draft of {draft.name} is not finished: {draft.problem} Edit it again or discard it.")
+    if standing.template is None and standing.base is None:
+        raise RequestError(f"There is no template {draft.name} yet; begin with prompt new {draft.name}.")
+    template = change(standing.start)
+    await check_template(services, template)
+    draft = replace(draft, source_text=template.source_text, updated_at_utc=now_utc())
+    await services.store.save_draft(scope, draft)
+    return draft
+
+
+def fingerprint(draft: Draft) -> str:
+    """Return a check sum by which a card knows whether the draft is still the one it shows."""
+    return _sha256(json.dumps([draft.source_text, dict(draft.form_values or {})]))
+
+
+def when(version: StoredTemplate) -> str:
+    """Return the time of a version for people."""
+    return f"{version.created_at_utc:%Y-%m-%d %H:%M} UTC"
+
+
+def who(version: StoredTemplate) -> str:
+    """Return the author of a version for people."""
+    return clean_name(version.author_name) if version.author_name else "somebody"
+
+
+async def draft_card(
+    services: Services,
+    scope: Scope,
+    draft: Draft,
+    *,
+    card: OpenCard | None = None,
+    notice: str = "",
+    asks_again: bool = False,
+    has_buttons: bool = True,
+) -> Card:
+    """Return the card of `draft`: what it changes, costs and scores, and what can be done with it.
+
+    With `card`, an earlier card of it, this is its next revision, in its place. `asks_again` offers to publish over
+    what somebody else published meanwhile.
+    """
+    standing = await stand(services, scope, draft)
+    blocks, data = await _about(services, scope, standing)
+    if notice:
+        blocks = [Text(notice), *blocks]
+    file = None
+    if text := (draft.form_values or {}).get("file"):
+        # No form can hold the file that was refused, so it is handed back.
+        file = TextFile(f"{draft.name}.prompt", text)
+    if not has_buttons:
+        prefix = services.command_prefix
+        hint = f"{prefix}prompt publish {draft.name} · {prefix}prompt edit {draft.name} · {prefix}prompt discard"
+        blocks.append(Text(f"{hint} {draft.name}", is_quiet=True))
+        return Card(blocks=tuple(blocks), data=data, answers="private")
+    state = {"name": draft.name, "shown": fingerprint(draft), "over": standing.number}
+    kept = await _keep_card(services, scope, draft.author_id, state, card)
+    return Card(
+        blocks=tuple(blocks),
+        data=data,
+        # In the place of the clicked card, which only its owner sees, or as a new one for them alone.
+        answers="private" if card is None else "public",
+        buttons=_buttons(standing, asks_again=asks_again),
+        selects=_selects(services, standing),
+        open_card_id=kept.id,
+        revision=kept.revision,
+        file=file,
+    )
+
+
+async def _keep_card(
+    services: Services, scope: Scope, owner_id: str, state: Mapping[str, Any], card: OpenCard | None
+) -> OpenCard:
+    if card is not None:
+        following = replace(card, revision=card.revision + 1, state=state)
+        if await services.store.save_open_card(following):
+            return following
+    return await open_card(services.store, scope, owner_id, DRAFT_CARD, state, lives=_LIFETIME)
+
+
+def _buttons(standing: Standing, *, asks_again: bool) -> tuple[Button, ...]:
+    if standing.draft.form_values is not None or standing.template is None:
+        return (replace(EDIT, style="primary"), ROWS, DISCARD)
+    if asks_again:
+        return (Button("publish-anyway", "Publish anyway", "danger"), EDIT, DISCARD)
+    test = (TEST,) if standing.template.tests else ()
+    return (Button("publish", "Publish", "primary"), *test, EDIT, ROWS, DISCARD)
+
+
+def _selects(services: Services, standing: Standing) -> tuple[Select, ...]:
+    kind = (standing.draft.form_values or {}).get("kind", standing.start.kind)
+    selects = []
+    if standing.name not in services.templates.shipped.names:
+        options = tuple(SelectOption(one, f"Kind: {one}", _KIND_HELP[one], is_chosen=one == kind) for one in KINDS)
+        selects.append(Select("kind", "Kind", options))
+    if kind != "classify" and standing.template is not None:
+        chosen = preset_of(standing.template)
+        names = (*PRESETS, OWN_PRESET) if chosen == OWN_PRESET else tuple(PRESETS)
+        options = tuple(SelectOption(one, f"Sampling: {one}", is_chosen=one == chosen) for one in names)
+        selects.append(Select("preset", "Sampling", options))
+    return tuple(selects)
+
+
+async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[list[Block], dict[str, Any]]:
+    """Return what is to be said about the draft, and the same as data."""
+    draft, template = standing.draft, standing.template
+    title = f"Draft of {draft.name}, {_origin(standing)}"
+    blocks: list[Block] = [Text(title)]
+    data: dict[str, Any] = {
+        "text": title,
+        "template": draft.name,
+        "based_on": draft.based_on,
+        "published": standing.number,
+        "problem": draft.problem,
+        "is_overtaken": standing.is_overtaken,
+    }
+    if draft.problem:
+        blocks.append(Text(f"{draft.problem} What was typed is kept; nothing of it counts before that is mended."))
+    if standing.is_overtaken:
+        sentence, diff = _overtaken(standing)
+        blocks.append(Text(sentence))
+        if diff:
+            blocks.append(Verbatim(diff))
+        data |= {"overtaken": sentence, "overtaken_diff": diff}
+    if template is None:
+        return blocks, data
+    if standing.published is None:
+        diff = ""
+        blocks.append(Verbatim(format_template(template).rstrip("\n")))
+    else:
+        diff = diff_templates(standing.published, template)
+        blocks.append(Verbatim(diff) if diff else Text("Nothing is changed yet.", is_quiet=True))
+    data |= {"diff": diff, "kind": template.kind, "source": template.source_text}
+    blocks.append(Facts((("kind", template.kind), ("examples", str(len(template.examples))))))
+    try:
+        score = await load_score(services, scope, draft.name, template)
+    except RequestError as e:  # another model reads less than the one that the draft was written for
+        return [*blocks, Text(str(e))], {**data, "num_tokens": None}
+    return [*blocks, *score_blocks(score)], {**score_data(score), **data}
+
+
+def _origin(standing: Standing) -> str:
+    if standing.draft.based_on:
+        return f"based on version {standing.draft.based_on}"
+    return "based on the one that comes with the bot" if standing.draft.based_on_sha256 else "a new template"
+
+
+def _overtaken(standing: Standing) -> tuple[str, str]:
+    """Return who published what since the draft was begun, and the difference."""
+    newest = standing.newest
+    if newest is None:
+        sentence = f"{standing.name} has changed since this draft was begun."
+    elif newest.action == "forget":
+        sentence = "Since this draft was begun, words of a member were forgotten out of the published version."
+    elif newest.source_text is None:
+        sentence = f"{who(newest)} deleted {standing.name} on {when(newest)}, after this draft was begun."
+    else:
+        because = f" ({newest.reason})" if newest.reason else ""
+        sentence = (
+            f"{who(newest)} published version {newest.number} on {when(newest)}{because}, after this draft was begun."
+        )
+    if standing.base is None or standing.published is None:
+        return sentence, ""
+    diff = diff_templates(standing.base, standing.published)
+    return sentence + (" What that changed:" if diff else ""), diff

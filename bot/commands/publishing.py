@@ -1,0 +1,457 @@
+"""Commands that publish what was drafted, look back at what was published, and take it back."""
+
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+from bot.commands.declaring import Cards, Command, Option, Request
+from bot.commands.drafting import (
+    Standing,
+    check_editor,
+    check_template,
+    draft_card,
+    fingerprint,
+    parsed,
+    published_template,
+    stand,
+    when,
+    who,
+)
+from bot.commands.scoring import kept_score_line, load_score, score_to_keep
+from bot.commands.services import Services
+from bot.core.cards import Button, Card, Form, FormField, Table, Text, TextFile, Verbatim
+from bot.core.messages import Author, Click, FormSubmitted, Scope
+from bot.core.safe_text import one_line, replace_lone_surrogates
+from bot.core.stopping import Stopper
+from bot.core.template import PromptTemplate
+from bot.core.template_diff import diff_templates
+from bot.errors import RequestError
+from bot.open_cards import open_card
+from bot.store.cards import OpenCard
+from bot.store.drafts import Draft
+from bot.store.templates import StoredTemplate
+
+DELETE_CARD: Final = "template_delete"
+REASON_FORM: Final = "reason_form"
+MAX_REASON: Final = 300
+MAX_SHOWN: Final = 20
+_FORM_LIFETIME: Final = timedelta(days=1)
+_OTHERS_FIRST: Final = "Somebody published {name} at this very moment; look at prompt history {name} and try again."
+
+
+def checked_reason(text: str) -> str:
+    """Return a reason as it is kept. Raises RequestError for too long a one."""
+    reason = one_line(replace_lone_surrogates(text))
+    if len(reason) > MAX_REASON:
+        raise RequestError(f"A reason has at most {MAX_REASON} characters; this one has {len(reason):,}.")
+    return reason
+
+
+async def publish_draft(
+    services: Services, scope: Scope, author: Author, standing: Standing, *, reason: str, over: int | None
+) -> int | Literal["overtaken", "reason"]:
+    """Publish a draft and return its number; else what is missing: a look at what came in between, or a reason.
+
+    `over` is the number of the published version that the author has seen. Raises RequestError where there is nothing
+    that can be published.
+    """
+    draft, template, name = standing.draft, standing.template, standing.name
+    if draft.form_values is not None:
+        raise RequestError(f"Your draft of {name} is not finished: {draft.problem} Edit it again or discard it.")
+    if template is None:
+        raise RequestError(f"Your draft of {name} holds no valid template any more; edit it again or discard it.")
+    if standing.published is not None and not diff_templates(standing.published, template):
+        raise RequestError(f"Your draft of {name} says the same as what is published; change it or discard it.")
+    if standing.is_overtaken and over != standing.number:
+        return "overtaken"
+    await check_template(services, template)
+    score = await load_score(services, scope, name, template)
+    if score.comparison is not None and score.comparison.verdict == "worse" and not reason:
+        return "reason"
+    number = await services.store.add_template_version(
+        scope,
+        name,
+        action="edit" if standing.published is not None else "new",
+        author=author,
+        source_text=template.source_text,
+        version=template.version,
+        reason=reason,
+        parent_number=draft.based_on,
+        expected_published=standing.number,
+        draft_author_id=draft.author_id,
+    )
+    if number is None:
+        return "overtaken"
+    if score.figures is not None:
+        kept = score_to_keep(score.figures)
+        await services.store.set_score(scope, name, number, version=template.version, score=kept, model=score.model)
+    return number
+
+
+def published_card(name: str, number: int, *, is_in_place: bool = False) -> Card:
+    """Return what is said of a new version."""
+    sentence = f"Published: {name} is at version {number} now."
+    return Card(
+        blocks=(Text(sentence),),
+        data={"text": sentence, "template": name, "number": number},
+        answers="public" if is_in_place else "private",
+    )
+
+
+async def own_draft(services: Services, scope: Scope, author: Author, name: str) -> Draft:
+    """Return the author's draft of `name`. Raises RequestError where there is none."""
+    draft = await services.store.get_draft(scope, name, author.id)
+    if draft is None:
+        raise RequestError(f"You have no draft of {name[:32]}; prompt edit {name[:32]} begins one.")
+    return draft
+
+
+async def answer_publish(request: Request) -> Cards:
+    """Publish the asker's draft."""
+    services, scope, author = request.services, request.message.scope, request.message.author
+    await check_editor(services, scope, author, "prompt publish")
+    name, reason = request.arguments["NAME"], checked_reason(request.text)
+    over = request.options.get("over", "")
+    standing = await stand(services, scope, await own_draft(services, scope, author, name))
+    if over and not (over.isascii() and over.isdigit()):
+        raise RequestError("--over takes the number of the version that is published now.")
+    done = await publish_draft(services, scope, author, standing, reason=reason, over=int(over[:9]) if over else None)
+    if isinstance(done, int):
+        yield published_card(name, done)
+    elif done == "reason":
+        raise RequestError(f"This draft was measured as worse than what is published; say why: prompt publish {name} …")
+    else:
+        standing = await stand(services, scope, await own_draft(services, scope, author, name))
+        how = f"prompt publish --over {standing.number} {name}"
+        notice = "This was not published yet: somebody else was first."
+        if not request.has_buttons:
+            notice = f"{notice} To publish over it: {services.command_prefix}{how}"
+        yield await draft_card(
+            services, scope, standing.draft, notice=notice, asks_again=True, has_buttons=request.has_buttons
+        )
+
+
+async def publish_from_card(services: Services, click: Click, card: OpenCard, draft: Draft, *, is_anyway: bool) -> Card:
+    """Publish what the clicked card shows, or show it anew where that is not what there is any more."""
+    scope = click.scope
+    if card.state["shown"] != fingerprint(draft):
+        notice = "Your draft has changed since this card; this is how it is now."
+        return await draft_card(services, scope, draft, card=card, notice=notice)
+    over = int(card.state["over"]) if is_anyway else None
+    standing = await stand(services, scope, draft)
+    done = await publish_draft(services, scope, click.author, standing, reason="", over=over)
+    if isinstance(done, int):
+        await services.store.close_open_card(scope, card.id)
+        return published_card(draft.name, done, is_in_place=True)
+    if done == "overtaken":
+        notice = "This was not published yet: somebody else was first."
+        return await draft_card(services, scope, draft, card=card, notice=notice, asks_again=True)
+    state = {"name": draft.name, "shown": card.state["shown"], "over": over}
+    form = await open_card(services.store, scope, click.author.id, REASON_FORM, state, lives=_FORM_LIFETIME)
+    hint = "It was measured as worse than what is published. The reason stands in the history."
+    field = FormField("reason", "Why publish it all the same?", "paragraph", help=hint, max_characters=MAX_REASON)
+    return Card(form=Form(form.id, f"Publish {draft.name}", (field,)), answers="private")
+
+
+async def submit_reason(services: Services, submitted: FormSubmitted, card: OpenCard) -> Cards:
+    """Publish with the reason that was filled in."""
+    scope, author = submitted.scope, submitted.author
+    if card.owner_id != author.id:
+        raise RequestError("That form is somebody else's; publish your own draft with prompt publish.")
+    await check_editor(services, scope, author, "prompt publish")
+    reason = checked_reason(submitted.values.get("reason", ""))
+    if not reason:
+        raise RequestError("A reason is missing: say in a few words why the draft is to be published.")
+    draft = await own_draft(services, scope, author, card.state["name"])
+    if fingerprint(draft) != card.state["shown"]:
+        notice = "Your draft has changed since this form; this is how it is now."
+        yield await draft_card(services, scope, draft, notice=notice)
+        return
+    standing = await stand(services, scope, draft)
+    done = await publish_draft(services, scope, author, standing, reason=reason, over=card.state["over"])
+    if isinstance(done, int):
+        yield published_card(draft.name, done)
+    else:
+        notice = "This was not published yet: somebody else was first."
+        yield await draft_card(services, scope, draft, notice=notice, asks_again=True)
+
+
+async def answer_history(request: Request) -> Cards:
+    """List the versions of a template, newest first."""
+    services, scope, name = request.services, request.message.scope, request.arguments["NAME"]
+    versions = await services.store.template_history(scope, name)
+    if not versions:
+        template = await services.templates.get(scope, name)
+        sentence = f"{template.name} is as it came with the bot; nobody has changed it here."
+        yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "versions": []})
+        return
+    model = services.measuring.fingerprint
+    rows = tuple(_history_row(version, model) for version in versions)
+    columns = ("version", "what", "by", "when", "reason", "score")
+    file = None
+    blocks: tuple[Text | Table, ...] = (Text(f"History of {name}"), Table(columns, rows[:MAX_SHOWN]))
+    if len(rows) > MAX_SHOWN:
+        blocks = (*blocks, Text(f"and {len(rows) - MAX_SHOWN} older ones, in the file", is_quiet=True))
+        lines = ("\t".join(row) for row in (columns, *rows))
+        file = TextFile(f"{name}-history.txt", "\n".join(lines) + "\n")
+    yield Card(
+        blocks=blocks,
+        file=file,
+        data={
+            "template": name,
+            "versions": [
+                {
+                    "number": version.number,
+                    "action": version.action,
+                    "author": version.author_name,
+                    "reason": version.reason,
+                    "parent": version.parent_number,
+                    "version": version.version,
+                    "score": dict(version.score) if version.score else None,
+                    "is_stale": version.score is not None and version.score_model != model,
+                    "at": version.created_at_utc.isoformat(),
+                }
+                for version in versions
+            ],
+        },
+    )
+
+
+def _history_row(version: StoredTemplate, model: str) -> tuple[str, ...]:
+    by = "" if version.action == "forget" else who(version)
+    reason = "words of a member were forgotten" if version.action == "forget" else version.reason
+    score = kept_score_line(version.score, version.score_model, model) if version.score else ""
+    return str(version.number), version.action, by, when(version), reason, score
+
+
+async def _version(services: Services, scope: Scope, author: Author, name: str, word: str) -> PromptTemplate:
+    """Return a version of a template: by its number, "shipped" (or 0), or "draft", the asker's own."""
+    word = word.casefold()
+    if word == "draft":
+        draft = await own_draft(services, scope, author, name)
+        template = parsed(draft.source_text, name)
+        if template is None:
+            raise RequestError(f"Your draft of {name} is not a valid template yet.")
+        return template
+    if word in ("shipped", "0"):
+        if name not in services.templates.shipped.names:
+            raise RequestError(f"{name} does not come with the bot.")
+        return services.templates.shipped.get(name)
+    return await _numbered(services, scope, name, word)
+
+
+async def _numbered(services: Services, scope: Scope, name: str, word: str) -> PromptTemplate:
+    if not word.isascii() or not word.isdigit():
+        raise RequestError(f"A version is a number as prompt history {name} shows it, shipped, or draft.")
+    number = int(word[:9])
+    version = await services.store.get_template_version(scope, name, number)
+    if version is None:
+        raise RequestError(f"There is no version {number} of {name}; prompt history {name} lists them.")
+    if version.source_text is None:
+        raise RequestError(f"Version {number} of {name} holds no text: it says that the template was deleted.")
+    template = parsed(version.source_text, name)
+    if template is None:
+        raise RequestError(f"Version {number} of {name} breaks a rule that is newer than it.")
+    return template
+
+
+async def answer_diff(request: Request) -> Cards:
+    """Show what changed between two versions: those named, else the published one and the one before."""
+    services, scope, author = request.services, request.message.scope, request.message.author
+    name, words = request.arguments["NAME"], [request.arguments[one] for one in ("A", "B") if one in request.arguments]
+    if not words:
+        words = await _latest_two(services, scope, name)
+    elif len(words) == 1:
+        published, number = await published_template(services, scope, name)
+        if published is None:
+            raise RequestError(f"{name} is not published, so say two versions.")
+        words.append(str(number))
+    old, new = [await _version(services, scope, author, name, word) for word in words]
+    labels = ["the shipped one" if word == "0" else word if not word.isdigit() else f"version {word}" for word in words]
+    diff = diff_templates(old, new)
+    title = f"{name}: from {labels[0]} to {labels[1]}"
+    yield Card(
+        blocks=(Text(title), Verbatim(diff) if diff else Text("They mean the same.")),
+        data={"text": diff or "They mean the same.", "template": name, "a": words[0], "b": words[1], "diff": diff},
+        answers="private" if "draft" in labels else "public",
+    )
+
+
+async def _latest_two(services: Services, scope: Scope, name: str) -> list[str]:
+    versions = [one for one in await services.store.template_history(scope, name) if one.source_text is not None]
+    if not versions:
+        template = await services.templates.get(scope, name)
+        raise RequestError(f"{template.name} is as it came with the bot; nobody has changed it here.")
+    newest = str(versions[0].number)
+    if len(versions) > 1:
+        return [str(versions[1].number), newest]
+    if name in services.templates.shipped.names:
+        return ["0", newest]
+    raise RequestError(f"There is only one version of {name}; prompt show {name} shows it.")
+
+
+async def answer_rollback(request: Request) -> Cards:
+    """Publish an earlier version anew."""
+    services, scope, author = request.services, request.message.scope, request.message.author
+    await check_editor(services, scope, author, "prompt rollback")
+    name, word = request.arguments["NAME"], request.arguments["NUMBER"].casefold()
+    if word == "draft":
+        raise RequestError(f"A draft is published with prompt publish {name}.")
+    template = await _version(services, scope, author, name, word)
+    published, number = await published_template(services, scope, name)
+    if published is not None and published.source_text == template.source_text:
+        raise RequestError(f"That is what is published of {name} already.")
+    await check_template(services, template)
+    added = await services.store.add_template_version(
+        scope,
+        name,
+        action="rollback",
+        author=author,
+        source_text=template.source_text,
+        version=template.version,
+        reason=checked_reason(request.text),
+        parent_number=0 if word == "shipped" else int(word[:9]),
+        expected_published=number,
+    )
+    if added is None:
+        raise RequestError(_OTHERS_FIRST.format(name=name))
+    what = "the one that comes with the bot" if word in ("0", "shipped") else f"version {word}"
+    sentence = f"{name} is at version {added} now, which says the same as {what}."
+    yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": added})
+
+
+async def answer_delete(request: Request) -> Cards:
+    """Ask once more whether a template is to go; do it where that is said."""
+    services, scope, author = request.services, request.message.scope, request.message.author
+    await check_editor(services, scope, author, "prompt delete")
+    name, reason = request.arguments["NAME"], checked_reason(request.text)
+    library = await services.templates.of(scope)
+    library.get(name)
+    number = library.number(name)
+    if not number:
+        raise RequestError(f"{name} comes with the bot and can't be deleted; prompt edit {name} puts yours over it.")
+    if request.options.get("sure"):
+        yield await _delete(services, scope, author, name, number, reason)
+        return
+    after = ", and the one that comes with the bot be back" if name in services.templates.shipped.names else ""
+    sentence = (
+        f"Delete version {number} of {name}? It will be gone{after};"
+        " its history stays, and prompt rollback undoes this."
+    )
+    data: dict[str, Any] = {"text": sentence, "template": name, "number": number}
+    if not request.has_buttons:
+        hint = Text(f"{services.command_prefix}prompt delete --sure yes {name}", is_quiet=True)
+        yield Card(blocks=(Text(sentence), hint), data=data, answers="private")
+        return
+    state = {"name": name, "number": number, "reason": reason}
+    card = await open_card(services.store, scope, author.id, DELETE_CARD, state, lives=_FORM_LIFETIME)
+    yield Card(
+        blocks=(Text(sentence),),
+        data=data,
+        answers="private",
+        buttons=(Button("delete", "Delete it", "danger"),),
+        open_card_id=card.id,
+        revision=card.revision,
+    )
+
+
+async def act_on_delete(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
+    """Delete what the card asked about."""
+    if card.owner_id != click.author.id:
+        raise RequestError("That card is somebody else's; ask for your own with prompt delete.")
+    await check_editor(services, click.scope, click.author, "prompt delete")
+    state = card.state
+    done = await _delete(services, click.scope, click.author, state["name"], state["number"], state["reason"])
+    await services.store.close_open_card(click.scope, card.id)
+    yield done
+
+
+async def _delete(services: Services, scope: Scope, author: Author, name: str, number: int, reason: str) -> Card:
+    store = services.store
+    deleted = await store.delete_template(scope, name, author=author, reason=reason, expected_published=number)
+    if deleted is None:
+        raise RequestError(f"Version {number} of {name} is not what is published any more, so nothing was deleted.")
+    is_back = name in services.templates.shipped.names
+    sentence = f"{name} is deleted{'; the one that comes with the bot is back' if is_back else ''}."
+    return Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": deleted})
+
+
+async def answer_export(request: Request) -> Cards:
+    """Hand a template over as its file."""
+    services, scope, author = request.services, request.message.scope, request.message.author
+    name = request.arguments["NAME"]
+    if "NUMBER" in request.arguments:
+        template = await _version(services, scope, author, name, request.arguments["NUMBER"])
+    else:
+        template = await services.templates.get(scope, name)
+    text = template.source_text if template.source_text.endswith("\n") else f"{template.source_text}\n"
+    yield Card(
+        blocks=(),
+        file=TextFile(f"{name}.prompt", text),
+        data={"text": text, "template": name, "version": template.version},
+        answers="private",
+    )
+
+
+COMMANDS: Final = (
+    Command(
+        name="prompt history",
+        summary="the versions of a template: who published what, when and why",
+        answer=answer_history,
+        arguments=("NAME",),
+        examples=("prompt history sentiment",),
+    ),
+    Command(
+        name="prompt diff",
+        summary="what changed between two versions of a template",
+        answer=answer_diff,
+        arguments=("NAME", "A", "B"),
+        num_optional_arguments=2,
+        details="A version is its number in the history, shipped, or draft. With one it is compared with what is"
+        " published, with none the published one with the one before.",
+        examples=("prompt diff sentiment", "prompt diff sentiment 2 5", "prompt diff sentiment shipped"),
+    ),
+    Command(
+        name="prompt publish",
+        summary="makes your draft of a template what everybody here uses",
+        answer=answer_publish,
+        arguments=("NAME",),
+        text="optional",
+        text_name="REASON",
+        options=(Option("over", "text", "the version that somebody else published meanwhile, to publish over it"),),
+        who="moderators",
+        answers="private",
+        examples=("prompt publish sentiment clearer examples",),
+    ),
+    Command(
+        name="prompt rollback",
+        summary="publishes an earlier version of a template anew",
+        answer=answer_rollback,
+        arguments=("NAME", "NUMBER"),
+        text="optional",
+        text_name="REASON",
+        who="moderators",
+        examples=("prompt rollback sentiment 3 the new one was too strict",),
+    ),
+    Command(
+        name="prompt delete",
+        summary="deletes a template of this server, after asking once more",
+        answer=answer_delete,
+        arguments=("NAME",),
+        text="optional",
+        text_name="REASON",
+        options=(Option("sure", "choice", "deletes at once", choices=("yes",)),),
+        who="moderators",
+        answers="private",
+        examples=("prompt delete greeting nobody uses it",),
+    ),
+    Command(
+        name="prompt export",
+        summary="a template as a file, which prompt import takes on any server",
+        answer=answer_export,
+        arguments=("NAME", "NUMBER"),
+        num_optional_arguments=1,
+        who="moderators",
+        answers="private",
+        examples=("prompt export sentiment",),
+    ),
+)

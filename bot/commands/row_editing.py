@@ -1,0 +1,203 @@
+"""Commands that list, add and take out a template's examples and tests, and take up proposed examples."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+from bot.commands.declaring import Cards, Command, Request
+from bot.commands.drafting import begin_draft, change_draft, check_editor, draft_card, parsed, stand
+from bot.commands.proposing import (
+    Proposal,
+    find_proposal,
+    keep_origins,
+    list_proposals,
+    proposals_card,
+)
+from bot.core.cards import Block, Card, Table, Text, TextFile
+from bot.core.suggesting import nearest
+from bot.core.template import Example, PromptTemplate
+from bot.core.template_forms import checked, with_default_stop
+from bot.core.template_lines import parse_rows
+from bot.errors import RequestError
+
+TableName = Literal["examples", "tests"]
+
+EXAMPLE_ACTIONS: Final = ("list", "add", "remove", "proposed", "take", "dismiss")
+TEST_ACTIONS: Final = ("list", "add", "remove")
+_NUM_SHOWN: Final = 25
+_MAX_ROWS: Final = 500
+_NUMBERS: Final = re.compile(r"[\s,;]+")
+
+
+async def answer_examples(request: Request) -> Cards:
+    """List or change the examples of a template."""
+    async for card in _answer(request, "examples", EXAMPLE_ACTIONS):
+        yield card
+
+
+async def answer_tests(request: Request) -> Cards:
+    """List or change the tests of a template."""
+    async for card in _answer(request, "tests", TEST_ACTIONS):
+        yield card
+
+
+async def _answer(request: Request, table: TableName, actions: Sequence[str]) -> Cards:
+    services, scope, author = request.services, request.message.scope, request.message.author
+    name, action = request.arguments["NAME"], request.arguments.get("ACTION", "list").casefold()
+    if action not in actions:
+        suggestion = nearest(action, actions)
+        hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(actions)}."
+        raise RequestError(f"prompt {table} has no {action[:32]!r}; {hint}")
+    if action == "list":
+        yield await _list(request, table)
+        return
+    if action == "proposed":
+        await services.templates.get(scope, name)
+        yield proposals_card(name, await list_proposals(services, scope, name))
+        return
+    await check_editor(services, scope, author, f"prompt {table}")
+    if action == "dismiss":
+        proposal = await find_proposal(services, scope, name, request.text)
+        await services.store.close_open_card(proposal.card.scope, proposal.card.id)
+        sentence = f"Proposal {proposal.number} for {name} is dismissed."
+        yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name}, answers="private")
+        return
+    draft = await begin_draft(services, scope, author, name)
+    taken: Proposal | None = None
+    if action == "take":
+        taken = await find_proposal(services, scope, name, request.text)
+        change, done = _adding(table, [taken.row]), f"Proposal {taken.number} is taken into your draft."
+    elif action == "add":
+        if not request.text.strip():
+            raise RequestError(f"Say what to add: prompt {table} {name} add input => output")
+        change, done = _adding_lines(table, request.text), "Added to your draft."
+    else:
+        change, done = _removing(table, request.text), "Taken out of your draft."
+    if taken is not None:
+        # First, so that whatever comes between, forgetting reaches what the draft says.
+        has_labels = bool((await stand(services, scope, draft)).start.labels)
+        await keep_origins(services, scope, name, taken, has_labels=has_labels)
+    draft = await change_draft(services, scope, draft, change)
+    if taken is not None:
+        await services.store.close_open_card(taken.card.scope, taken.card.id)
+    yield await draft_card(services, scope, draft, notice=done, has_buttons=request.has_buttons)
+
+
+def _adding(table: TableName, rows: Sequence[Example]) -> Callable[[PromptTemplate], PromptTemplate]:
+    def change(template: PromptTemplate) -> PromptTemplate:
+        return _with_rows(template, table, (*getattr(template, table), *rows))
+
+    return change
+
+
+def _adding_lines(table: TableName, text: str) -> Callable[[PromptTemplate], PromptTemplate]:
+    def change(template: PromptTemplate) -> PromptTemplate:
+        rows = parse_rows(text, labels=template.labels)
+        return _with_rows(template, table, (*getattr(template, table), *rows))
+
+    return change
+
+
+def _removing(table: TableName, text: str) -> Callable[[PromptTemplate], PromptTemplate]:
+    def change(template: PromptTemplate) -> PromptTemplate:
+        rows: tuple[Example, ...] = getattr(template, table)
+        numbers = _read_numbers(text, len(rows), table, template.name)
+        return _with_rows(template, table, tuple(row for i, row in enumerate(rows, start=1) if i not in numbers))
+
+    return change
+
+
+def _read_numbers(text: str, num_rows: int, table: str, name: str) -> set[int]:
+    words = [word for word in _NUMBERS.split(text.strip()) if word]
+    if not words:
+        raise RequestError(f"Say which by number, as prompt {table} {name} shows them: prompt {table} {name} remove 2")
+    numbers = set()
+    for word in words:
+        if not word.isascii() or not word.isdigit() or not 1 <= int(word[:9]) <= num_rows:
+            there = f"there are {num_rows}" if num_rows else "there are none"
+            raise RequestError(f"{name} has no {table[:-1]} {word[:16]!r}; {there}.")
+        numbers.add(int(word[:9]))
+    return numbers
+
+
+def _with_rows(template: PromptTemplate, table: TableName, rows: tuple[Example, ...]) -> PromptTemplate:
+    """Return `template` with other rows, its stop texts as they were. Raises RequestError where that is not valid."""
+    if len(rows) > _MAX_ROWS:
+        raise RequestError(f"A template takes at most {_MAX_ROWS} {table} here; a file may hold more.")
+    if table == "tests":
+        return checked(replace(template, tests=rows))
+    slot = template.has_examples_slot or bool(rows)
+    return checked(with_default_stop(replace(template, examples=rows, has_examples_slot=slot), template))
+
+
+async def _list(request: Request, table: TableName) -> Card:
+    """List the rows of the asker's draft, else of what is published."""
+    services, scope, author = request.services, request.message.scope, request.message.author
+    name = request.arguments["NAME"]
+    draft = await services.store.get_draft(scope, name, author.id)
+    template = parsed(draft.source_text, name) if draft else None
+    is_draft = template is not None
+    if template is None:
+        template = await services.templates.get(scope, name)
+    rows: tuple[Example, ...] = getattr(template, table)
+    title = f"{table.capitalize()} of {'your draft of ' if is_draft else ''}{name}: {len(rows)}"
+    blocks: list[Block] = [Text(title)]
+    data: dict[str, Any] = {
+        "text": title,
+        "template": name,
+        "is_draft": is_draft,
+        table: [{"input": row.input, "output": row.output} for row in rows],
+    }
+    lines = [(str(i), row.input, row.output) for i, row in enumerate(rows, start=1)]
+    file = None
+    if lines:
+        blocks.append(Table(("", "input", "output"), tuple(lines[:_NUM_SHOWN])))
+    if len(lines) > _NUM_SHOWN:
+        blocks.append(Text(f"and {len(lines) - _NUM_SHOWN} more, in the file", is_quiet=True))
+        text = "\n".join("\t".join(" ".join(cell.split()) for cell in line) for line in lines)
+        file = TextFile(f"{name}-{table}.txt", text + "\n")
+    if table == "examples":
+        num = len(await list_proposals(services, scope, name))
+        data["num_proposed"] = num
+        if num:
+            hint = f"{services.command_prefix}prompt examples {name} proposed"
+            blocks.append(Text(f"{num} proposed: {hint}", is_quiet=True))
+    return Card(blocks=tuple(blocks), data=data, file=file, answers="private")
+
+
+COMMANDS: Final = (
+    Command(
+        name="prompt examples",
+        summary="a template's examples: list, add, remove; proposed, take, dismiss",
+        answer=answer_examples,
+        arguments=("NAME", "ACTION"),
+        num_optional_arguments=1,
+        text="optional",
+        text_name="ROWS",
+        who="moderators",
+        answers="private",
+        details="add takes lines input => output; remove, take and dismiss take numbers. Every change goes into your"
+        " draft of the template; prompt publish makes it what everybody uses.",
+        examples=(
+            "prompt examples sentiment",
+            "prompt examples sentiment add What a day! => Positive",
+            "prompt examples sentiment remove 2",
+            "prompt examples sentiment take 1",
+        ),
+    ),
+    Command(
+        name="prompt tests",
+        summary="a template's tests: list, add, remove",
+        answer=answer_tests,
+        arguments=("NAME", "ACTION"),
+        num_optional_arguments=1,
+        text="optional",
+        text_name="ROWS",
+        who="moderators",
+        answers="private",
+        details="Tests measure a template; the model never reads them as examples. add takes lines input => output,"
+        " remove takes numbers.",
+        examples=("prompt tests sentiment", "prompt tests sentiment add This is awful => Negative"),
+    ),
+)

@@ -1,0 +1,64 @@
+"""What the tests of editing do again and again: open a form, fill it in, click on the card that follows."""
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from bot.core.cards import Card, Form
+from bot.core.messages import Author, FormSubmitted, Scope
+from bot.core.stopping import Stopper
+from tests.bots import HERE, Talk
+
+GREETING = {
+    "description": "Greets in French.",
+    "instruction": "Greetings.",
+    "query": "$input =",
+    "labels": "",
+    "file": "",
+}
+_numbers = count()
+
+
+async def form_of(talk: Talk, line: str, **how: Any) -> Form:
+    """Say a command that opens a form, and return that."""
+    card = await talk.card(line, types_actions=False, reach="form", **how)
+    assert card.form is not None, card
+    assert card.answers == "private"
+    return card.form
+
+
+def values_of(form: Form) -> dict[str, str]:
+    """Return what stands in a form's fields already."""
+    return {field.name: field.value for field in form.fields}
+
+
+async def fill(
+    talk: Talk,
+    form: Form,
+    values: Mapping[str, str],
+    *,
+    who: str = "Ann",
+    scope: Scope = HERE,
+    is_moderator: bool = True,
+) -> Card:
+    """Send a form with `values` in the place of what stands there, and return the card that follows."""
+    author = Author(who.lower(), who, is_moderator=is_moderator)
+    sent = FormSubmitted(f"f{next(_numbers)}", scope, author, form.id, {**values_of(form), **values})
+    cards = [shown async for shown in talk.bot.submit(sent, Stopper())]
+    assert [shown.is_final for shown in cards] == [True]
+    assert cards[0].answers == "private"
+    return cards[0]
+
+
+async def drafted(talk: Talk, line: str, values: Mapping[str, str], **how: Any) -> Card:
+    """Open a form with `line`, fill it in, and return the draft's card, which must be a valid one."""
+    form = await form_of(talk, line, **how)
+    card = await fill(talk, form, values, **{name: how[name] for name in ("who", "scope") if name in how})
+    assert card.error is None, card.error
+    assert not card.data["problem"], card.data["problem"]
+    return card
+
+
+def action_names(card: Card) -> list[str]:
+    """Return the actions of a card's buttons."""
+    return [button.action for button in card.buttons]
