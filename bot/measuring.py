@@ -300,7 +300,7 @@ class Measuring:
             # What can't become the output any more need not be written to its end.
             written = text.lstrip()
             is_lost = not written.startswith(output) if len(written) >= len(output) else not output.startswith(written)
-            return 0 if is_lost or written[len(output) :].strip() else None
+            return len(text) if is_lost or written[len(output) :].strip() else None
 
         params = SamplingParams(
             n=1,

@@ -54,6 +54,19 @@ PROMPTS = {
         '+++\ndescription = "Always the same."\n[sampling]\ntemperature = 0\nmax_new_tokens = 5\n+++\nIt is $input so\n'
     ),
 }
+# A template that can be measured and tuned; not among PROMPTS, whose number and names other tests know.
+MOOD = (
+    '+++\ndescription = "Good or bad?"\nkind = "classify"\nlabels = ["good", "bad"]\n'
+    + "".join(
+        f'[[{table}]]\ninput = "{text}"\noutput = "{label}"\n'
+        for table, rows in {
+            "examples": {"so fine": "good", "a loss": "bad", "yes": "good", "no": "bad"},
+            "tests": {"fun": "good", "it is bad": "bad", "do it": "good", "sad": "bad", "I see": "good", "mud": "bad"},
+        }.items()
+        for text, label in rows.items()
+    )
+    + "+++\nMood.\n\n$examples\n$input ->\n"
+)
 
 
 def write_prompts(folder: Path, prompts: Mapping[str, str] = PROMPTS) -> Path:
