@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.commands.dispatch import COMMANDS
-from tests.bots import Talk
+from tests.bots import MOOD, PROMPTS, Talk
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
 from tests.servers.discord.interactions import InteractionResult
@@ -40,6 +40,8 @@ TRIES = {
     "prompt run": Try("Positive", {"name": "sentiment", "text": "I love it"}, "sentiment I love it"),
     "prompt list": Try("translate-en-fr"),
     "prompt show": Try("Feelings.", {"name": "sentiment"}, "sentiment"),
+    "prompt test": Try("held-out tests", {"name": "mood"}, "mood"),
+    "prompt tune": Try("scorings", {"name": "mood"}, "mood"),
     "settings": Try("history"),
     "fresh": Try("fresh start"),
     "context": Try("kept for the answer"),
@@ -55,7 +57,7 @@ TRIED_ELSEWHERE = {"forget", "prompt example", "purge", "report"}
 
 @pytest.fixture
 async def evening(open_tiny: OpenTiny) -> AsyncIterator[Evening]:
-    async with an_evening(lambda: open_tiny("gpt2")) as opened:
+    async with an_evening(lambda: open_tiny("gpt2", prompts={**PROMPTS, "mood": MOOD})) as opened:
         yield opened
 
 
