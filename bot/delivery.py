@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final
 
-from bot.core.messages import Message
+from bot.core.messages import Message, Scope
 from bot.errors import Unavailable
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
@@ -111,6 +111,14 @@ class Delivery:
     async def direct_channels(self) -> tuple[str, ...]:
         """Return the channels of direct messages where something was said last, the latest first."""
         return await self._store.direct_channels(self._platform)
+
+    async def visible_ids(
+        self, servers: Sequence[str], *, num_conversations: int, num_each: int
+    ) -> Mapping[Scope, Sequence[str]]:
+        """Return the ids of stored messages that stand on the platform: the newest of the latest conversations."""
+        return await self._store.visible_ids(
+            self._platform, servers, num_conversations=num_conversations, num_each=num_each
+        )
 
     async def remember(self, name: str, value: str) -> None:
         """Note something for the next start."""

@@ -185,6 +185,38 @@ class Inbox(Records):
         )
         return [row["sent_id"] for row in rows]
 
+    async def visible_ids(
+        self, platform: str, servers: Sequence[str], *, num_conversations: int, num_each: int
+    ) -> dict[Scope, tuple[str, ...]]:
+        """Return the ids of the messages that are stored and stand on the platform, the newest of each conversation.
+
+        The conversations are those of `servers` with the latest messages. What was asked by other means than a
+        message, such as a slash command, is not there for all to see and left out; its visible answer is not.
+        """
+        conversations = await self._database.read(
+            "SELECT c.* FROM conversations c JOIN messages m ON m.conversation_id = c.id WHERE c.platform = ?"
+            " AND c.server IN (SELECT value FROM json_each(?)) GROUP BY c.id ORDER BY max(m.id) DESC LIMIT ?",
+            platform,
+            json.dumps(list(servers)),
+            num_conversations,
+        )
+        found = {}
+        for row in conversations:
+            ids = await self._database.read(
+                """SELECT id FROM (
+                     SELECT m.message_id AS id FROM messages m LEFT JOIN inbox s
+                       ON s.platform = m.platform AND s.message_id = m.message_id
+                      WHERE m.conversation_id = ?1 AND m.is_me = 0 AND m.deleted_at_utc IS NULL
+                        AND iif(s.reach IS NULL, m.kind = 'chat', s.reach <> 'form')
+                     UNION SELECT sent_id FROM sent_messages WHERE conversation_id = ?1)
+                   ORDER BY length(id) DESC, id DESC LIMIT ?2""",
+                row["id"],
+                num_each,
+            )
+            scope = Scope(platform, row["server"], row["channel"], row["thread"])
+            found[scope] = tuple(one["id"] for one in ids)
+        return found
+
     async def erase_sent(self, platform: str, sent_ids: Sequence[str]) -> int:
         """Forget visible messages that are gone, and erase the stored answers that they showed; return how many.
 

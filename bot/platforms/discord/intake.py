@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import aiohttp
@@ -13,14 +13,15 @@ import discord
 
 from bot.commands.dispatch import Bot
 from bot.core.cards import error_card
-from bot.core.messages import Message, now_utc
+from bot.core.messages import Message, Scope, now_utc
 from bot.delivery import EXPIRES_AFTER_S, Delivery
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.answering import Answer, Answering, answer_with
 from bot.platforms.discord.attachments import read_text_attachment
+from bot.platforms.discord.changes import NUM_MESSAGES, find_all_changes, readable_channel
 from bot.platforms.discord.gaps import Gaps
-from bot.platforms.discord.missed import History, channels_with_news, start_of_gap, take_missed
-from bot.platforms.discord.reading import PLATFORM, read_edit, read_message, read_replied
+from bot.platforms.discord.missed import channels_with_news, start_of_gap, take_missed
+from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM, read_edit, read_message, read_replied
 from bot.platforms.discord.streaming import Outlet
 from bot.platforms.discord.too_late import TooLate
 
@@ -29,7 +30,8 @@ logger = logging.getLogger(__name__)
 # A message in which somebody mentions the bot only by editing it counts as new for this long.
 _EDITED_IN: Final = timedelta(minutes=5)
 _MAX_PAUSE_S: Final = 30.0
-_MAX_DIRECT_CHANNELS: Final = 100
+# After a gap each of these costs one request.
+_MAX_COMPARED_CHANNELS: Final = 50
 
 OutletOf = Callable[[discord.Message, Message], Outlet]
 
@@ -136,7 +138,9 @@ class Intake:
             await self._answering.withdrawn(message_id)
         await self._bot.deleted(PLATFORM, ids)
 
-    async def read_back(self, shard_id: int, guilds: Sequence[discord.Guild], direct: Sequence[History]) -> None:
+    async def read_back(
+        self, shard_id: int, guilds: Sequence[discord.Guild], direct: Sequence[discord.PartialMessageable]
+    ) -> None:
         """Take what was said in `guilds` and `direct` channels while the shard had no session, until all is read."""
         gaps = self._gaps[shard_id]
         session = gaps.session
@@ -149,11 +153,41 @@ class Intake:
             channels = [*channels_with_news(guilds, after), *direct]
             if await take_missed(channels, after, self._take_missed):
                 gaps.was_read(session)
+                await self._take_changes(guilds, direct, discord.utils.snowflake_time(after))
                 break
             await asyncio.sleep(min(_MAX_PAUSE_S, 2.0**num_tries))
             num_tries += 1
         if not self._is_closing:
             await self._too_late.tell()
+
+    async def _take_changes(
+        self, guilds: Sequence[discord.Guild], direct: Sequence[discord.PartialMessageable], since: datetime
+    ) -> None:
+        """Take the edits and deletions since then in the conversations where something was said last."""
+        guild_of = {str(guild.id): guild for guild in guilds}
+        direct_of = {str(channel.id): channel for channel in direct}
+
+        def find_channel(scope: Scope) -> discord.abc.Messageable | None:
+            if scope.server == DIRECT_MESSAGES:
+                return direct_of.get(scope.channel)
+            return readable_channel(guild_of[scope.server], scope)
+
+        servers = [*guild_of, *([DIRECT_MESSAGES] if direct else [])]
+        try:
+            stored = await self._delivery.visible_ids(
+                servers, num_conversations=_MAX_COMPARED_CHANNELS, num_each=NUM_MESSAGES
+            )
+            for changes in await find_all_changes(stored, find_channel, since):
+                await self.deleted(changes.deleted_ids)
+                for message in changes.edited:
+                    read = self._read(message)
+                    if read is not None:
+                        await self._bot.edited(read)
+        except Unavailable as e:
+            logger.warning("edits and deletions that were missed can't be taken: %s", e)
+
+    def _read(self, message: discord.Message) -> Message | None:
+        return read_message(message, self._me, owner_ids=self._owner_ids, command_prefix=self._bot.command_prefix)
 
     async def read_back_late(self, guild: discord.Guild) -> None:
         """Take what was said in a server that was not there yet when its shard was read back."""
@@ -176,7 +210,7 @@ class Intake:
         return not message.author.bot and now_utc() - message.created_at < timedelta(seconds=EXPIRES_AFTER_S)
 
     async def _accept(self, message: discord.Message) -> None:
-        read = read_message(message, self._me, owner_ids=self._owner_ids, command_prefix=self._bot.command_prefix)
+        read = self._read(message)
         if read is None or not await self._bot.is_wanted(read):
             return
         if now_utc() - read.created_at_utc > timedelta(seconds=EXPIRES_AFTER_S):

@@ -1,0 +1,130 @@
+"""Edits and deletions that were missed while the gateway was away reach what is stored."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bot.core.messages import Scope
+from tests.bots import ScriptedEngine, Talk, open_scripted_bot
+from tests.platforms.discord.connecting import TOKEN, on_discord
+from tests.servers.discord import Discord, serve_discord
+from tests.servers.discord.members import Member
+from tests.servers.discord.permissions import Permission
+from tests.servers.discord.world import Channel, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A channel in which Ada talks with the bot."""
+
+    discord: Discord
+    talk: Talk
+    general: Channel
+    ada: Member
+
+    async def says(self, text: str) -> tuple[Message, Message]:
+        """Say something to the bot and return that with its answer."""
+        asked = self.ada.says(self.general, text, mention_bot=True)
+        return asked, await self.discord.reply(asked)
+
+    async def words(self, message: Message) -> str | None:
+        """Return what is stored of a message, None where nothing is."""
+        channel = message.channel
+        server = str(channel.guild.id) if channel.guild else "@me"
+        scope = Scope("discord", server, str(channel.id))
+        found = await self.talk.store.load_messages(scope, [str(message.id)])
+        return found[0].text if found else None
+
+    async def stored_answer(self, answer: Message) -> str | None:
+        """Return the id of the stored answer that a visible message shows, None where it is forgotten."""
+        return await self.talk.store.reply_of("discord", str(answer.id))
+
+    async def read_back(self, earlier: int) -> None:
+        """Wait until a further session was compared."""
+        await self.discord.world.wait_until(lambda: self.num_histories > earlier, 5, "a channel read back")
+        await asyncio.sleep(0.2)
+
+    @property
+    def num_histories(self) -> int:
+        """Return how often the bot has read a channel's newest messages."""
+        return sum(request.method == "GET" and "/messages" in request.path for request in self.discord.requests)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with serve_discord(token=TOKEN) as discord:
+        guild = discord.world.add_guild("Home", channels=["general", "other"])
+        ada = discord.add_member(guild, "Ada")
+        engine = ScriptedEngine(["Hello there."])
+        async with open_scripted_bot(engine, tmp_path) as talk, on_discord(talk, discord, identify_pause_s=0.1):
+            yield Place(discord, talk, guild.channel("general"), ada)
+            assert not discord.answered_twice()
+            discord.assert_clean()
+
+
+async def test_a_message_deleted_meanwhile_is_forgotten(place: Place):
+    gone, _ = await place.says("a secret")
+    stays, _ = await place.says("no secret")
+    before = place.num_histories
+    async with place.discord.gateway.gap(resumes=False):
+        place.ada.deletes(gone)
+    await place.read_back(before)
+    assert await place.words(gone) is None
+    assert await place.words(stays) == "no secret"
+
+
+async def test_a_message_edited_meanwhile_has_its_new_words(place: Place):
+    edited, answer = await place.says("teh cat")
+    before = place.num_histories
+    async with place.discord.gateway.gap(resumes=False):
+        place.ada.edits(edited, f"<@{place.discord.world.bot.id}> the cat")
+    await place.read_back(before)
+    assert await place.words(edited) == "the cat"
+    assert place.discord.answers_to(edited) == [answer]
+
+
+async def test_an_answer_deleted_meanwhile_is_forgotten(place: Place):
+    _, answer = await place.says("Hello")
+    assert await place.stored_answer(answer)
+    before = place.num_histories
+    async with place.discord.gateway.gap(resumes=False):
+        place.discord.world.delete(answer)
+    await place.read_back(before)
+    assert await place.stored_answer(answer) is None
+
+
+async def test_a_direct_message_deleted_meanwhile_is_forgotten(place: Place):
+    gone = place.ada.dm("a secret")
+    await place.discord.reply(gone)
+    before = place.num_histories
+    async with place.discord.gateway.gap(resumes=False):
+        place.ada.deletes(gone)
+    await place.read_back(before + 1)
+    assert await place.words(gone) is None
+
+
+async def test_nothing_is_forgotten_of_slash_commands_and_of_what_stands_there(place: Place):
+    asked, answer = await place.says("Hello")
+    done = await place.ada.slash(place.general, "complete", text="Once")
+    await done.finished(10)
+    before, num_stored = place.num_histories, await place.talk.num_stored()
+    async with place.discord.gateway.gap(resumes=False):
+        pass
+    await place.read_back(before)
+    assert await place.talk.num_stored() == num_stored
+    assert await place.words(asked) == "Hello"
+    assert await place.stored_answer(answer)
+
+
+async def test_a_channel_whose_history_is_hidden_is_not_taken_for_empty(place: Place):
+    asked, _ = await place.says("Hello")
+    bot = place.discord.world.bot
+    place.discord.world.set_overwrite(place.general, bot, deny=Permission.READ_MESSAGE_HISTORY)
+    async with place.discord.gateway.gap(resumes=False):
+        pass
+    await place.discord.gateway.is_connected()
+    await asyncio.sleep(1)
+    assert await place.words(asked) == "Hello"
