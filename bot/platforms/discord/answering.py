@@ -63,7 +63,6 @@ class Answering:
         self._running: dict[str, _Running] = {}
         self._undelivered: set[str] = set()
         self._refused: dict[str, Outlet] = {}
-        self._is_draining = False
         self._budget = RefusalBudget()
 
     @property
@@ -93,6 +92,10 @@ class Answering:
     def is_running(self, message_id: str) -> bool:
         """Say whether a request is being answered."""
         return message_id in self._running
+
+    def is_open(self, message_id: str) -> bool:
+        """Say whether an edit of the message would change its answer: it is being written, or was a refusal."""
+        return message_id in self._running or message_id in self._refused
 
     def leave(self, message_id: str) -> None:
         """Keep a request for `take_undelivered`: it could not be answered while Discord was away."""
@@ -137,15 +140,16 @@ class Answering:
 
     async def withdrawn(self, message_id: str) -> None:
         """End the answer to a message that was deleted, and take away what is visible of it."""
-        self._refused.pop(message_id, None)
+        refused = self._refused.pop(message_id, None)
         running = self._running.get(message_id)
         if running is not None:
             await self._end(running)
-            await running.outlet.remove()
+        outlet = running.outlet if running is not None else refused
+        if outlet is not None:
+            await outlet.remove()
 
     async def drain(self, timeout_s: float) -> None:
         """Let running answers finish; what is not done by then is cancelled and goes on after the restart."""
-        self._is_draining = True
         tasks = [running.task for running in self._running.values() if running.task]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=timeout_s)

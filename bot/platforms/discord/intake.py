@@ -127,6 +127,10 @@ class Intake:
         if message is None:
             return
         await self._bot.edited(message)
+        if self._answering.is_open(message.id) and not await self._bot.is_wanted(message):
+            # Who takes the bot's name out of a message takes back the question.
+            await self.deleted([event.message_id])
+            return
         is_answered_anew = await self._answering.edited(message)
         if not is_answered_anew and now_utc() - message.created_at_utc < _EDITED_IN:
             await self._accept(event.message)

@@ -130,6 +130,25 @@ async def test_a_refused_command_is_answered_when_it_was_mended(evening: Evening
     assert len(evening.bot_messages()) == 1
 
 
+async def test_a_refused_command_that_becomes_talk_is_no_question_and_its_refusal_goes(evening: Evening):
+    asked = evening.ada.says(evening.general, "!complete")
+    refusal = await evening.discord.reply(asked)
+    evening.ada.edits(asked, "oh, never mind")
+    await evening.discord.world.wait_until(lambda: refusal.is_deleted, 10, "the refusal to go")
+    await asyncio.sleep(0.5)
+    assert not evening.discord.answers_to(asked)
+
+
+async def test_who_takes_the_bot_out_of_a_question_gets_no_answer(slow_evening: Evening):
+    asked = slow_evening.ada.says(slow_evening.general, "Tell me all", mention_bot=True)
+    answer = await slow_evening.discord.wait_for_reply(asked)
+    slow_evening.ada.edits(asked, "Bob, tell me all")
+    await slow_evening.discord.world.wait_until(lambda: answer.is_deleted, 10, "the answer to go")
+    await asyncio.sleep(1)
+    assert not slow_evening.discord.answers_to(asked)
+    assert await slow_evening.running.num_stored() == 0
+
+
 async def test_a_question_that_is_deleted_takes_its_answer_along_while_it_is_written(slow_evening: Evening):
     asked = slow_evening.ada.says(slow_evening.general, "Tell me a secret", mention_bot=True)
     await slow_evening.discord.wait_for_reply(asked)
