@@ -1,4 +1,4 @@
-.PHONY: chat test test-gpu lint check oracle bench bench-quick bench-gpu soak format clean
+.PHONY: chat test test-gpu lint check oracle bench bench-quick bench-gpu measure-templates soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -6,8 +6,10 @@ READY := .venv/.ready
 chat: $(READY)
 	@$(BIN)/python -m bot terminal
 
+# On all processors, a file of tests at a time; the long ones begin first (tests/conftest.py).
 test: $(READY)
-	@$(BIN)/python -m pytest -q -m "not oracle and not real_model" $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		-m "not oracle and not real_model" $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -40,6 +42,11 @@ bench-quick: $(READY)
 bench-gpu: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m benchmarks --device cuda $(ARGS)
+
+# How often the shipped classify templates are right on their held-out rows, by each way of asking smollm2-135m.
+measure-templates: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m benchmarks.templates $(ARGS)
 
 # Long runs: make soak PART=discord (under load and faults; ARGS may name parts: disconnects restarts sends interactions),
 # make soak PART=parsing (a million texts through the parsers).
