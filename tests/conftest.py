@@ -17,6 +17,30 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 if TYPE_CHECKING:
     from tests.bots import Talk
 
+# Files that take long; begun first, no processor is left alone with one of them in the end.
+_LONG_FILES = (
+    "test_benchmarks.py",
+    "discord/test_program.py",
+    "test_serving_exactness.py",
+    "test_faults.py",
+    "test_choosing.py",
+    "platforms/test_piped.py",
+    "test_soak_quick.py",
+    "test_evening.py",
+    "test_chat_on_discord.py",
+    "test_interactive.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first, in the order of the list."""
+
+    def rank(item: pytest.Item) -> int:
+        path = item.path.as_posix()
+        return next((i for i, name in enumerate(_LONG_FILES) if path.endswith(name)), len(_LONG_FILES))
+
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
