@@ -48,7 +48,7 @@ async def answer_report(request: Request) -> Cards:
     reply = await services.store.get_reply(scope, message.reply_to)
     if reply is None:
         raise RequestError("That is no answer of the bot, or it is gone.")
-    facts = Facts((("reported by", clean_name(message.author.name)), ("in channel", scope.thread or scope.channel)))
+    facts = Facts((("reported by", clean_name(message.author.name)),))
     blocks: list[Block] = [Text("An answer of the bot was reported."), facts]
     if request.text.strip():
         blocks.append(Text(f"Because: {clean_model_text(request.text.strip())[:1000]}"))

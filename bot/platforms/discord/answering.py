@@ -28,7 +28,7 @@ _CROWDED: Final = error_card("Too many people are asking at once; ask again in a
 
 Cards = AsyncGenerator[Card]
 Answer = Callable[[Message, Stopper], Cards]
-After = Callable[[Message, Card], Awaitable[None]]
+After = Callable[[Message, Card], Awaitable[str | None]]
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ def answer_with(card: Card) -> Answer:
 class Answering:
     """All requests being answered, by the id of the message that asked.
 
-    `after` gets each final card, to do what is beyond showing it.
+    `after` gets each final card, to do what is beyond showing it, and returns a sentence where that can't be done.
     """
 
     def __init__(self, bot: Bot, delivery: Delivery, after: After) -> None:
@@ -201,7 +201,10 @@ class Answering:
         if card is None or not delivered.is_shown:
             self._keep_mendable(running)
             return "refused"
-        await self._after(message, card)
+        problem = await self._after(message, card)
+        if problem is not None:
+            card = error_card(problem)
+            await deliver(answer_with(card)(message, running.stopper), running.outlet)
         if running.outcome is not None:
             return running.outcome
         if card.error is None:

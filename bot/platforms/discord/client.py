@@ -23,9 +23,9 @@ from bot.platforms.discord.intake import Intake
 from bot.platforms.discord.interactions import Interactions
 from bot.platforms.discord.invalid_answers import InvalidAnswers
 from bot.platforms.discord.items import CardButton, CardSelect, StopButton
+from bot.platforms.discord.notices import render_notice
 from bot.platforms.discord.outlets import ChannelOutlet
 from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM
-from bot.platforms.discord.rendering import render
 from bot.platforms.discord.sender import DEADLINE_S, Sender
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.discord.too_late import TooLate
@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 _TREE_HASH: Final = "discord_command_tree"
 # Discord takes one IDENTIFY in five seconds.
 IDENTIFY_PAUSE_S: Final = 5.0
+_NO_NOTICE: Final = (
+    "The moderators can't be shown that: I can't write in their channel; one of them chooses another with"
+    " /settings report_channel."
+)
 
 
 def _intents(application: Application) -> discord.Intents:
@@ -281,18 +285,23 @@ class FewshotClient(commands.AutoShardedBot):
 
     # ---- after an answer
 
-    async def _after(self, message: Message, card: Card) -> None:
-        """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away."""
+    async def _after(self, message: Message, card: Card) -> str | None:
+        """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away.
+
+        Return what the asker must know of that: a notice that is not there.
+        """
         scope = message.scope
+        problem = None
         for number, (channel_id, notice) in enumerate(card.notices):
             channel = self._channel_of_server(scope, channel_id)
             if channel is None:
-                logger.warning("the channel %s for a notice is not on server %s", channel_id, scope.server)
+                problem = _NO_NOTICE
                 continue
             try:
-                await self.sender.send(channel, render(notice), request_id=f"{message.id}.n{number}")
+                await self.sender.send(channel, render_notice(notice, message), request_id=f"{message.id}.n{number}")
             except FewshotError as e:
                 logger.warning("a notice could not be sent to channel %s: %s", channel_id, e)
+                problem = _NO_NOTICE
         if card.removed_ids:
             place = self.get_partial_messageable(int(scope.thread or scope.channel), guild_id=_guild_id(scope))
             for sent_id in card.removed_ids:
@@ -300,6 +309,7 @@ class FewshotClient(commands.AutoShardedBot):
                     await self.sender.delete(place.get_partial_message(int(sent_id)))
                 except FewshotError as e:
                     logger.warning("a message in channel %s could not be taken away: %s", scope.channel, e)
+        return problem
 
     def _channel_of_server(self, scope: Scope, channel_id: str) -> discord.TextChannel | discord.Thread | None:
         """Return a channel that somebody named, if it is one of the server's own: nothing leaves a server."""
@@ -311,12 +321,10 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def _missing_permission(self, channel_id: int) -> None:
         channel = self.get_channel(channel_id)
-        name = (
-            f"#{channel.name} of {channel.guild.name!r}"
-            if isinstance(channel, discord.abc.GuildChannel)
-            else "a channel"
-        )
-        self._tell(f"In {name} ({channel_id}) the bot may not answer: give its role Send Messages there.")
+        # Of a channel that is gone, or a person's own, there is nothing to be said.
+        if isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+            name = f"#{channel.name} of {channel.guild.name!r}"
+            self._tell(f"In {name} ({channel_id}) the bot may not answer: give its role Send Messages there.")
 
 
 def _counted(num: int, noun: str) -> str:

@@ -12,6 +12,7 @@ from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
 from tests.servers.discord.members import Member
 from tests.servers.discord.texts import labels
+from tests.servers.discord.world import Message
 
 LONG = " ".join(f"word{number}" for number in range(60))
 
@@ -227,3 +228,30 @@ async def test_a_flood_of_questions_is_refused_beyond_a_bound(tmp_path: Path, mo
         for message in asked:
             evening.mod.deletes(message)
         await evening.discord.world.wait_until(lambda: len(evening.bot_messages()) <= 3, 20, "the end of all answers")
+
+
+async def reported(evening: Evening, channel_id: int) -> tuple[Message, Message]:
+    """Have Bob report an answer to a channel; return that answer, and what he is told."""
+    await (
+        await evening.mod.slash(evening.general, "settings", name="report_channel", value=f"<#{channel_id}>")
+    ).finished()
+    answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello bot", mention_bot=True))
+    return answer, await evening.discord.reply(evening.bob.says(evening.general, "!report rude", reply_to=answer))
+
+
+async def test_a_report_leads_to_the_answer(evening: Evening):
+    reports = evening.guild.channel("reports")
+    answer, told = await reported(evening, reports.id)
+    assert "can read that answer now" in visible_text(told)
+    notice = await evening.discord.wait_for_message(reports)
+    assert "Hello there." in visible_text(notice)
+    (link,) = [part for part in notice.components if part["type"] == 1]
+    address = f"https://discord.com/channels/{evening.guild.id}/{evening.general.id}/{answer.id}"
+    assert link["components"][0]["url"] == address
+
+
+async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
+    elsewhere = evening.discord.world.add_guild("Elsewhere").channel("general")
+    _, told = await reported(evening, elsewhere.id)
+    await evening.discord.world.wait_until(lambda: "can't be shown that" in visible_text(told), 10, "the truth")
+    assert not any("Hello there." in visible_text(message) for message in elsewhere.messages)

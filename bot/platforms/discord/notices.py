@@ -1,0 +1,23 @@
+"""Notices for other channels of a server, which lead to where they come from."""
+
+from typing import Final
+
+import discord
+
+from bot.core.cards import Card
+from bot.core.messages import Message
+from bot.platforms.discord.rendering import Rendering, render
+
+_ADDRESS: Final = "https://discord.com/channels"
+
+
+def render_notice(notice: Card, cause: Message) -> Rendering:
+    """Return the notice with a link to the message that `cause` replies to, or to itself."""
+    rendering = render(notice, as_layout=True)
+    scope = cause.scope
+    link: discord.ui.Button[discord.ui.LayoutView] = discord.ui.Button(
+        label="Go to it", url=f"{_ADDRESS}/{scope.server}/{scope.thread or scope.channel}/{cause.reply_to or cause.id}"
+    )
+    if rendering.layout is not None:
+        rendering.layout.add_item(discord.ui.ActionRow(link))
+    return rendering
