@@ -13,8 +13,10 @@ from bot.commands.dispatch import COMMANDS
 from bot.core.cards import Card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
+from bot.core.template import parse_template
 from bot.open_cards import COMMAND_CARD, COMPLETION_CARD
-from tests.bots import HERE, Talk
+from tests.bots import HERE, PROMPTS, Talk
+from tests.commands.drafts import seem_measured
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 
@@ -45,9 +47,35 @@ LINES = {
     "prompt show": "prompt show story",
     "prompt example": "prompt example --template story --output yes a cat",
     "prompt examples": "prompt examples story",
+    "prompt new": "prompt new tale",
+    "prompt edit": "prompt edit story",
+    "prompt draft": "prompt draft story",
+    "prompt discard": "prompt discard story",
+    "prompt import": "prompt import tale +++",
+    "prompt tests": "prompt tests story",
+    "prompt test": "prompt test story",
+    "prompt tune": "prompt tune story",
+    "prompt publish": "prompt publish story",
+    "prompt rollback": "prompt rollback story shipped",
+    "prompt delete": "prompt delete story",
+    "prompt export": "prompt export story",
+    "prompt history": "prompt history story",
+    "prompt diff": "prompt diff story shipped",
     "purge": "purge 1",
     "forget (the bot's answer)": "forget",
 }
+# What has to be said before, so that there is something to act on.
+_DRAFT, _PUBLISHED = ("prompt examples story add a => b",), ("prompt examples story add a => b", "prompt publish story")
+BEFORE = {
+    "prompt draft": _DRAFT,
+    "prompt discard": _DRAFT,
+    "prompt publish": _DRAFT,
+    "prompt rollback": _PUBLISHED,
+    "prompt delete": _PUBLISHED,
+    "prompt test": ("prompt tests story add a => b",),
+    "prompt tune": ("prompt examples story add a => b\nc => d\ne => f",),
+}
+TALE = PROMPTS["story"].replace("+++\nA story", '[[tests]]\ninput = "a"\noutput = "b"\n+++\nA story')
 BEHIND_A_REPLY = ("why", "report", "forget", "forget (the bot's answer)")
 _numbers = count()
 
@@ -72,7 +100,39 @@ async def run_command(talk: Talk, actor: str, what: str) -> Card:
     reply_to = None
     if what in BEHIND_A_REPLY:
         reply_to = said.id if what == "forget" else answer.reply_id
+    for line in BEFORE.get(what, ()):
+        await answered(talk, author, scope, f"!{line}")
     return await answered(talk, author, scope, f"!{LINES.get(what, what)}", reply_to)
+
+
+async def draft_with(talk: Talk, action: str) -> Card:
+    """Return the card of an admin's draft; somebody was first where the action is to publish anyway."""
+    admin, name = ACTORS["admin"][0], f"tale{next(_numbers)}"
+    card = await answered(talk, admin, HERE, f"!prompt import {name} {TALE}")
+    if action == "publish-anyway":
+        moderator = ACTORS["moderator"][0]
+        await answered(talk, moderator, HERE, f"!prompt import {name} {TALE.replace('A story.', 'A tale.')}")
+        await answered(talk, moderator, HERE, f"!prompt publish {name}")
+        card = await clicked(talk, admin, HERE, card, "publish", "")
+    return card
+
+
+async def form_with(talk: Talk, kind: str) -> Card:
+    """Return a form: the asker's for an example, else an admin's."""
+    admin, name = ACTORS["admin"][0], f"tale{next(_numbers)}"
+    if kind == "example_form":
+        return await answered(talk, ASKER, HERE, "!prompt example a cat")
+    if kind == "template_form":
+        return await answered(talk, admin, HERE, f"!prompt new {name}")
+    rows = "".join(f'[[tests]]\ninput = "case {i}"\noutput = "answer {i}"\n' for i in range(9))
+    text = PROMPTS["story"].replace("+++\nA story", f"{rows}+++\nA story")
+    await answered(talk, admin, HERE, f"!prompt import {name} {text}")
+    await answered(talk, admin, HERE, f"!prompt publish {name}")
+    worse = text.replace("Once", "Zzzz")
+    for one, nats in ((text, 3.0), (worse, 9.0)):
+        await seem_measured(talk, parse_template(one, name=name, source=name), nats)
+    card = await answered(talk, admin, HERE, f"!prompt import {name} {worse}")
+    return await clicked(talk, admin, HERE, card, "publish", "")
 
 
 async def card_with(talk: Talk, kind: str, action: str) -> Card:
@@ -82,6 +142,13 @@ async def card_with(talk: Talk, kind: str, action: str) -> Card:
         return await answered(talk, ASKER, HERE, "Hello")
     if kind == "settings":
         return await answered(talk, ACTORS["admin"][0], HERE, "!settings")
+    if kind == "template_draft":
+        return await draft_with(talk, action)
+    if kind == "template_delete":
+        admin = ACTORS["admin"][0]
+        for line in _PUBLISHED:
+            await answered(talk, admin, HERE, f"!{line}")
+        return await answered(talk, admin, HERE, "!prompt delete story")
     if kind == "command":
         message = Message(f"a{next(_numbers)}", HERE, ASKER, "!privacy", reach="public")
         return [card async for card in talk.bot.answer(message, Stopper())][-1]
@@ -102,16 +169,20 @@ async def run_click(talk: Talk, actor: str, kind: str, action: str) -> Card:
     assert action in on_card, f"{kind} has no {action}"
     for other in on_card:
         assert f"click {kind} {'1' if other.isdigit() else other}" in ROWS, f"no row for {other} of {kind}"
-    values = {"chat_template": "pirate", "preset": "wild", "answer_when": "every"}
+    values = {"chat_template": "pirate", "preset": "wild", "answer_when": "every", "kind": "chat"}
     return await clicked(talk, author, scope, card, action, values.get(action, ""))
 
 
-async def run_submit(talk: Talk, actor: str) -> Card:
+async def run_submit(talk: Talk, actor: str, kind: str) -> Card:
     author, scope = ACTORS[actor]
-    card = await answered(talk, ASKER, HERE, "!prompt example a cat")
+    card = await form_with(talk, kind)
     assert card.form is not None
-    values = {"template": "story", "input": "a cat", "output": "yes"}
-    submitted = FormSubmitted(f"a{next(_numbers)}", scope, author, card.form.id, values)
+    values = {
+        "example_form": {"template": "story", "input": "a cat", "output": "yes"},
+        "template_form": {"description": "A tale.", "query": "$input"},
+        "reason_form": {"reason": "It reads better."},
+    }
+    submitted = FormSubmitted(f"a{next(_numbers)}", scope, author, card.form.id, values[kind])
     return [shown async for shown in talk.bot.submit(submitted, Stopper())][-1]
 
 
@@ -130,7 +201,7 @@ async def test_each_may_do_what_the_matrix_says(open_tiny: OpenTiny, what: str) 
             if verb == "click":
                 card = await run_click(talk, actor, *rest)
             elif verb == "submit":
-                card = await run_submit(talk, actor)
+                card = await run_submit(talk, actor, *rest)
             else:
                 card = await run_command(talk, actor, what)
             assert expected == ("yes" if card.error is None else "no"), f"{actor}: {card.error}"

@@ -49,10 +49,31 @@ TRIES = {
     "help": Try("what it does"),
     "why": Try("The prompt", is_private=True),
     "privacy": Try("messages of yours", is_private=True),
-    "prompt examples": Try("Examples of sentiment", {"name": "sentiment"}, "sentiment", is_private=True),
+    # In the order of a template's way: drafts of story and tale are begun, tested and published.
+    "prompt import": Try("Draft of tale", {"name": "tale", "text": "+++"}, f"tale {PROMPTS['story']}", is_private=True),
+    "prompt examples": Try(
+        "Added to your draft",
+        {"name": "sentiment", "action": "add", "rows": "So so => Neutral"},
+        "story add a => b",
+        is_private=True,
+    ),
+    "prompt tests": Try(
+        "Added to your draft",
+        {"name": "sentiment", "action": "add", "rows": "I like it => Positive"},
+        "sentiment add It is => Neutral",
+        is_private=True,
+    ),
+    "prompt draft": Try("Draft of sentiment", {"name": "sentiment"}, "sentiment", is_private=True),
+    "prompt publish": Try("Published", {"name": "sentiment", "reason": "clearer"}, "story", is_private=True),
+    "prompt history": Try("clearer", {"name": "sentiment"}, "sentiment"),
+    "prompt diff": Try("So so", {"name": "sentiment"}, "sentiment shipped 1"),
+    "prompt rollback": Try("now, which says", {"name": "sentiment", "number": "shipped"}, "sentiment 1 it was better"),
+    "prompt export": Try("as a file", {"name": "sentiment"}, "sentiment", is_private=True),
+    "prompt delete": Try("its history stays", {"name": "sentiment"}, "story", is_private=True),
+    "prompt discard": Try("is discarded", {"name": "tale"}, "translate-en-fr", is_private=True),
 }
 # These are tried in tests of their own below.
-TRIED_ELSEWHERE = {"forget", "prompt example", "purge", "report"}
+TRIED_ELSEWHERE = {"forget", "prompt edit", "prompt example", "prompt new", "purge", "report"}
 
 
 @pytest.fixture
@@ -86,13 +107,15 @@ def test_every_command_is_tried():
 async def test_every_command_answers_in_both_forms(evening: Evening):
     async with evening.run():
         await answered(evening)
+        await slash(evening, evening.mod, "prompt tests", name="translate-en-fr", action="add", rows="dog => chien")
         for name, trying in TRIES.items():
             if name == "fresh":
                 continue
             result = await slash(evening, evening.mod, name, **trying.options)
             assert result.acknowledged_after_s is not None
             assert trying.shows in shown_of(result), (name, shown_of(result))
-            assert result.is_ephemeral == trying.is_private, name
+            # A long list is for the asker alone where that can be.
+            assert result.is_ephemeral == (trying.is_private or name == "help"), name
             asked = evening.mod.says(evening.general, f"!{name} {trying.line}".strip())
             answer = await evening.discord.reply(asked)
             if trying.is_private:
@@ -184,6 +207,40 @@ async def test_an_example_is_proposed_in_a_form_and_seen_by_moderators(evening: 
         wrong = await evening.ada.uses_menu("Use as example", said)
         sent = await (await evening.ada.submits(wrong.modal, values | {"What it should answer": "Maybe"})).finished()
         assert "one of Positive" in shown_of(sent)
+
+
+async def test_a_moderator_edits_a_template_in_a_form_and_publishes_it(evening: Evening):
+    async with evening.run():
+        refused = await evening.discord.reply(evening.ada.says(evening.general, "!prompt new greeting"))
+        assert "moderators" in visible_text(refused)
+        opened = await evening.mod.slash(evening.general, "prompt-edit new", name="greeting")
+        assert opened.kind == "modal"
+        values = {"Description": "Greets.", "Instruction": "Greetings.", "Query": "$inptu =", "Labels": ""}
+        sent = await (await evening.mod.submits(opened.modal, values)).finished()
+        assert "did you mean $input?" in shown_of(sent)
+        assert sent.is_ephemeral
+        assert sent.message is not None
+        again = await evening.mod.clicks(sent.message, "Edit again")
+        assert again.kind == "modal"
+        sent = await (await evening.mod.submits(again.modal, values | {"Query": "$input ="})).finished()
+        assert sent.message is not None
+        draft = sent.message
+    async with evening.run():
+        assert labels(draft)[:1] == ["Publish"]
+        rows = await evening.mod.clicks(draft, "Examples and tests")
+        assert rows.kind == "modal"
+        sent = await (
+            await evening.mod.submits(rows.modal, {"Examples": "cat => chat", "Tests": "dog => chien"})
+        ).finished()
+        assert sent.message is not None
+        await (await evening.mod.clicks(sent.message, "Test")).finished(20)
+        await evening.discord.world.wait_until(lambda: "Publish" in labels(sent.message), 20, "the test")
+        await (await evening.mod.clicks(sent.message, "Publish")).finished()
+        assert "version 1" in visible_text(sent.message)
+        assert labels(sent.message) == []
+        used = await slash(evening, evening.ada, "prompt run", name="greeting", text="cow", max_new_tokens=3)
+        assert used.message is not None
+        assert not used.is_ephemeral
 
 
 async def test_suggestions_come_from_memory(evening: Evening):
