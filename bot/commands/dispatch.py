@@ -236,6 +236,10 @@ class Bot:
             await self._services.store.withdraw_request(platform, message_id)
         await self._services.store.erase_sent(platform, message_ids)
 
+    async def channel_gone(self, scope: Scope) -> None:
+        """Forget all that was said in a channel, or in a thread, that was deleted."""
+        await self._services.store.forget_channel(scope)
+
     async def left(self, platform: str, server: str) -> None:
         """Forget all of a server that the bot is no longer on."""
         await self._services.store.forget_server(platform, server)

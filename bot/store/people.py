@@ -1,12 +1,13 @@
 """What people may ask of the store: not to be read, a copy, to be forgotten; and what is done when a server is left."""
 
+import json
 from typing import Any
 
-from bot.core.messages import now_utc
+from bot.core.messages import Scope, now_utc
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS
-from bot.store.records import Records, from_microseconds, to_microseconds
+from bot.store.records import Records, from_microseconds, scope_values, to_microseconds
 from bot.store.replies import forget_stale_check_sums
 from bot.store.template_forgetting import forget_examples, forget_moderator
 from bot.store.used_templates import forget_unused_templates
@@ -165,6 +166,41 @@ class People(Records):
         num_erased = await self._database.write(erase)
         await self._database.forget()
         return num_erased
+
+    async def forget_channel(self, scope: Scope) -> int:
+        """Delete what was said in a channel that is gone, its threads too, or in a thread; return how many messages."""
+
+        async def delete(transaction: Transaction) -> int:
+            conversations = await transaction.execute(
+                "SELECT id FROM conversations WHERE platform = ?1 AND server = ?2 AND channel = ?3"
+                " AND ?4 IN ('', thread)",
+                *scope_values(scope),
+            )
+            ids = json.dumps([row["id"] for row in conversations])
+            taken = await transaction.execute(
+                "SELECT m.message_id FROM messages m JOIN template_origins o"
+                " ON o.platform = m.platform AND o.message_id = m.message_id"
+                " WHERE m.conversation_id IN (SELECT value FROM json_each(?))",
+                ids,
+            )
+            for row in taken:
+                await forget_examples(transaction, scope.platform, message_id=row["message_id"])
+            of_conversation = "conversation_id IN (SELECT value FROM json_each(?))"
+            rows = await transaction.execute(f"DELETE FROM messages WHERE {of_conversation} RETURNING id", ids)
+            for table in ("inbox", "sent_messages", "open_cards"):
+                await transaction.execute(f"DELETE FROM {table} WHERE {of_conversation}", ids)
+            if not scope.thread:
+                await transaction.execute(
+                    "DELETE FROM settings WHERE platform = ? AND server = ? AND channel = ?", *scope_values(scope)[:3]
+                )
+            await transaction.execute("DELETE FROM conversations WHERE id IN (SELECT value FROM json_each(?))", ids)
+            if conversations:
+                await forget_stale_check_sums(transaction)
+                await forget_unused_templates(transaction)
+                transaction.mark_erased()
+            return len(rows)
+
+        return await self._database.write(delete)
 
     async def forget_server(self, platform: str, server: str) -> int:
         """Delete everything of a server that the bot has left, from the files too; return how many messages.

@@ -186,6 +186,26 @@ async def test_a_server_that_was_left_is_in_no_file_any_more(store: Store, path:
     assert await store.forget_server("terminal", "home") == 0
 
 
+async def test_forget_channel_takes_the_channel_with_its_threads_and_nothing_else(store: Store, path: Path) -> None:
+    thread, beside = replace(HERE, thread="t"), replace(HERE, channel="beside")
+    for number, scope in enumerate((HERE, thread, beside, ELSEWHERE), start=1):
+        message = said(number, f"abracadabra {scope.channel}-{scope.thread}", scope=scope)
+        assert await store.accept_request(message)
+        await store.add_message(message, kind="chat")
+        await store.set_setting(replace(scope, thread=""), "channel", "preset", "wild")
+    await store.save_open_card(open_card("c1"))
+    assert await store.forget_channel(replace(HERE, thread="other")) == 0
+    assert await store.forget_channel(thread) == 1
+    assert [m.id for m in await store.load_history(HERE, limit=9)] == ["1"]
+    assert await store.forget_channel(HERE) == 1
+    assert rows(path, "SELECT message_id FROM messages ORDER BY id") == [("3",), ("4",)]
+    assert rows(path, "SELECT message_id FROM inbox ORDER BY id") == [("3",), ("4",)]
+    assert rows(path, "SELECT id FROM open_cards") == []
+    assert await store.get_settings(HERE) == {}
+    assert await store.get_settings(beside) == {"preset": "wild"}
+    assert f"abracadabra {HERE.channel}-".encode() not in bytes_on_disk(path)
+
+
 async def test_a_server_that_was_left_and_joined_again_begins_anew(store: Store) -> None:
     await store.add_message(said(1), kind="chat")
     await store.mark_fresh(HERE)

@@ -148,6 +148,13 @@ class Answering:
         if outlet is not None:
             await outlet.remove()
 
+    async def end_in(self, server: str, channel: str = "", thread: str = "") -> None:
+        """End the answers being written in a server, channel or thread that is gone."""
+        for running in list(self._running.values()):
+            scope = running.message.scope
+            if scope.server == server and channel in ("", scope.channel) and thread in ("", scope.thread):
+                await self._end(running)
+
     async def drain(self, timeout_s: float) -> None:
         """Let running answers finish; what is not done by then is cancelled and goes on after the restart."""
         tasks = [running.task for running in self._running.values() if running.task]

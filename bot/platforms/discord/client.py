@@ -242,7 +242,20 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Forget a server that the bot was taken out of."""
+        await self.answering.end_in(str(guild.id))
         await self._bot.left(PLATFORM, str(guild.id))
+
+    async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
+        """Forget a channel with its threads: Discord tells of none of their messages."""
+        await self._forget_channel(Scope(PLATFORM, str(channel.guild.id), str(channel.id)))
+
+    async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
+        """Forget a thread."""
+        await self._forget_channel(Scope(PLATFORM, str(event.guild_id), str(event.parent_id), str(event.thread_id)))
+
+    async def _forget_channel(self, scope: Scope) -> None:
+        await self.answering.end_in(scope.server, scope.channel, scope.thread)
+        await self._bot.channel_gone(scope)
 
     def _outlet_of(self, message: discord.Message, read: Message) -> ChannelOutlet:
         return ChannelOutlet(self.sender, message.channel, request_id=read.id, reply_to=message)

@@ -22,6 +22,7 @@ class Place:
 
     discord: Discord
     talk: Talk
+    engine: ScriptedEngine
     general: Channel
     ada: Member
 
@@ -60,7 +61,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
         ada = discord.add_member(guild, "Ada")
         engine = ScriptedEngine(["Hello there."])
         async with open_scripted_bot(engine, tmp_path) as talk, on_discord(talk, discord, identify_pause_s=0.1):
-            yield Place(discord, talk, guild.channel("general"), ada)
+            yield Place(discord, talk, engine, guild.channel("general"), ada)
             assert not discord.answered_twice()
             discord.assert_clean()
 
@@ -127,4 +128,30 @@ async def test_a_channel_whose_history_is_hidden_is_not_taken_for_empty(place: P
         pass
     await place.discord.gateway.is_connected()
     await asyncio.sleep(1)
+    assert await place.words(asked) == "Hello"
+
+
+async def test_a_deleted_channel_is_forgotten_with_its_threads_and_with_what_is_being_written(place: Place):
+    asked, _ = await place.says("Hello")
+    thread = place.ada.opens_thread(asked, "More")
+    await place.discord.reply(place.ada.says(thread, "In the thread", mention_bot=True))
+    other = place.ada.says(asked.channel.guild.channel("other"), "Elsewhere", mention_bot=True)
+    await place.discord.reply(other)
+    place.engine.pause_s = 0.5
+    place.ada.says(place.general, "One more", mention_bot=True)
+    await place.discord.world.wait_until(lambda: place.discord.world.typings, 5, "the bot to begin")
+    assert await place.talk.num_stored() == 7
+    place.discord.world.delete_channel(place.general)
+    await asyncio.sleep(2)
+    assert await place.talk.num_stored() == 2
+    assert await place.words(other) == "Elsewhere"
+
+
+async def test_a_deleted_thread_is_forgotten_and_its_channel_is_not(place: Place):
+    asked, _ = await place.says("Hello")
+    thread = place.ada.opens_thread(asked, "More")
+    await place.discord.reply(place.ada.says(thread, "In the thread", mention_bot=True))
+    place.discord.world.delete_channel(thread)
+    await asyncio.sleep(0.5)
+    assert await place.talk.num_stored() == 2
     assert await place.words(asked) == "Hello"
