@@ -27,6 +27,7 @@ from bot.platforms.discord.notices import render_notice
 from bot.platforms.discord.outlets import ChannelOutlet
 from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM
 from bot.platforms.discord.sender import DEADLINE_S, Sender
+from bot.platforms.discord.servers import Servers
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.discord.too_late import TooLate
 from bot.platforms.discord.unfinished import PAUSE_S, Unfinished
@@ -106,6 +107,7 @@ class FewshotClient(commands.AutoShardedBot):
         self.answering = Answering(bot, delivery, self._after)
         self._session: aiohttp.ClientSession | None = None
         self._unfinished = Unfinished(self, bot, delivery, self.answering, self.sender, pause_s=retry_pause_s)
+        self._servers = Servers(bot, delivery, application.id)
         self._going_on: asyncio.Task[None] | None = None
         self._intake: Intake | None = None
         self._interactions: Interactions | None = None
@@ -196,6 +198,10 @@ class FewshotClient(commands.AutoShardedBot):
         direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
         await self.intake.read_back(shard_id, guilds, direct)
 
+    async def on_ready(self) -> None:
+        """Forget the servers that the bot was taken out of while it was away; all shards are there."""
+        await self._servers.forget_left([guild.id for guild in self.guilds])
+
     async def drain(self, timeout_s: float) -> None:
         """Take nothing new, and let running answers finish for at most `timeout_s`."""
         for taking in (self._intake, self._interactions):
@@ -235,6 +241,7 @@ class FewshotClient(commands.AutoShardedBot):
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Post the card about the bot."""
         await post_welcome(guild, self._bot, self.sender, has_content=self._has_content)
+        await self._servers.remember([guild.id for guild in self.guilds])
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """Read back a server that came later than its shard."""

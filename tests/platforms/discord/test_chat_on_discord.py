@@ -255,3 +255,20 @@ async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
     _, told = await reported(evening, elsewhere.id)
     await evening.discord.world.wait_until(lambda: "can't be shown that" in visible_text(told), 10, "the truth")
     assert not any("Hello there." in visible_text(message) for message in elsewhere.messages)
+
+
+async def test_a_server_that_was_left_while_the_bot_was_away_is_forgotten_and_no_other(tmp_path: Path):
+    def open_talk() -> AbstractAsyncContextManager[Talk]:
+        return open_scripted_bot(ScriptedEngine(["Hello there."]), tmp_path)
+
+    async with an_evening(open_talk) as evening:
+        other = evening.discord.world.add_guild("Other")
+        eve = evening.discord.add_member(other, "Eve")
+        async with evening.run():
+            await evening.discord.reply(evening.ada.says(evening.general, "Hello bot", mention_bot=True))
+            await evening.discord.reply(eve.says(other.channel("general"), "Hello too", mention_bot=True))
+            assert await evening.running.num_stored() == 4
+        evening.discord.world.let_bot_leave(other)
+        async with evening.run():
+            await asyncio.sleep(0.5)
+            assert await evening.running.num_stored() == 2
