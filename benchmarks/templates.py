@@ -151,7 +151,8 @@ async def measure(model: str, folder: Path, num_rows: int | None, facts: dict[st
     """Return all tables as Markdown."""
     sections = [
         f"{facts['machine']}, {facts['date']}, commit {facts['commit']}: `make measure-templates`, {model} in"
-        " float32 on the processor. Intervals of a share are Wilson's, of a difference a paired bootstrap's (10,000 resamples)."
+        " float32 on the processor. Intervals of a share are Wilson's, of a difference a paired bootstrap's (10,000"
+        " resamples)."
     ]
     with tempfile.TemporaryDirectory() as place:
         database = Path(place) / "measured.db"
