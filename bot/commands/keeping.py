@@ -119,7 +119,8 @@ async def answer_forget(request: Request) -> Cards:
     """Erase one message: one's own, or for a moderator any of this conversation, the bot's answers too."""
     store, message = request.services.store, request.message
     if message.reply_to is None:
-        raise RequestError("Say forget in reply to the message that is to be forgotten.")
+        menu = ", or choose Forget in its menu" if request.has_buttons else ""
+        raise RequestError(f"Say forget in reply to the message that is to be forgotten{menu}.")
     found = await store.load_messages(message.scope, [message.reply_to])
     if not found:
         raise RequestError("Nothing is stored of that message.")

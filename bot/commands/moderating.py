@@ -43,9 +43,13 @@ async def answer_report(request: Request) -> Cards:
     channel = (await services.settings_in(scope))["report_channel"]
     if not channel:
         raise RequestError("This server has no channel for reports; a moderator sets one with settings report_channel.")
-    if message.reply_to is None:
+    if message.reply_to is not None:
+        reply = await services.store.get_reply(scope, message.reply_to)
+    elif message.reach == "form":
+        # A slash command can't be a reply.
+        reply = await services.store.last_reply(scope)
+    else:
         raise RequestError("Say report in reply to the answer that you mean.")
-    reply = await services.store.get_reply(scope, message.reply_to)
     if reply is None:
         raise RequestError("That is no answer of the bot, or it is gone.")
     facts = Facts((("reported by", clean_name(message.author.name)),))
@@ -75,7 +79,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="report",
-        summary="in reply to an answer of the bot: shows it to the moderators",
+        summary="shows an answer of the bot to the moderators: the one replied to, by slash command the last one",
         answer=answer_report,
         text="optional",
         text_name="REASON",

@@ -136,7 +136,9 @@ async def test_one_message_is_forgotten_by_its_author_or_a_moderator(talk: Talk)
     said = talk.message_ids[-1]
     refusal = await talk.refusal("!forget", who="Bob", is_moderator=False, reply_to=said)
     assert refusal == "You can have your own messages forgotten; those of others are for moderators."
-    assert "Say forget in reply" in await talk.refusal("!forget")
+    assert await talk.refusal("!forget") == "Say forget in reply to the message that is to be forgotten."
+    in_menu = await talk.refusal("!forget", types_actions=False)
+    assert in_menu.endswith("forgotten, or choose Forget in its menu.")
     assert await talk.refusal("!forget", reply_to="unknown") == "Nothing is stored of that message."
     await talk.ask("!forget", is_moderator=False, reply_to=said)
     await talk.ask("My dog is called Blip.", who="Bob", is_moderator=False)

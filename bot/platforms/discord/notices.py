@@ -12,12 +12,11 @@ _ADDRESS: Final = "https://discord.com/channels"
 
 
 def render_notice(notice: Card, cause: Message) -> Rendering:
-    """Return the notice with a link to the message that `cause` replies to, or to itself."""
+    """Return the notice with a link to the message that `cause` replies to, or to the channel where it was said."""
     rendering = render(notice, as_layout=True)
     scope = cause.scope
-    link: discord.ui.Button[discord.ui.LayoutView] = discord.ui.Button(
-        label="Go to it", url=f"{_ADDRESS}/{scope.server}/{scope.thread or scope.channel}/{cause.reply_to or cause.id}"
-    )
+    address = "/".join(filter(None, (_ADDRESS, scope.server, scope.thread or scope.channel, cause.reply_to)))
+    link: discord.ui.Button[discord.ui.LayoutView] = discord.ui.Button(label="Go to it", url=address)
     if rendering.layout is not None:
         rendering.layout.add_item(discord.ui.ActionRow(link))
     return rendering

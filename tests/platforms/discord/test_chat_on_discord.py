@@ -250,6 +250,18 @@ async def test_a_report_leads_to_the_answer(evening: Evening):
     assert link["components"][0]["url"] == address
 
 
+async def test_a_report_by_slash_command_is_of_the_last_answer(evening: Evening):
+    reports = evening.guild.channel("reports")
+    await reported(evening, reports.id)
+    first = await evening.discord.wait_for_message(reports)
+    told = await (await evening.ada.slash(evening.general, "report", reason="rude too")).finished()
+    assert told.is_ephemeral
+    notice = await evening.discord.wait_for_message(reports, after=first)
+    assert "Hello there." in visible_text(notice)
+    (link,) = [part for part in notice.components if part["type"] == 1]
+    assert link["components"][0]["url"].endswith(f"/{evening.guild.id}/{evening.general.id}")
+
+
 async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
     elsewhere = evening.discord.world.add_guild("Elsewhere").channel("general")
     _, told = await reported(evening, elsewhere.id)
