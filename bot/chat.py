@@ -224,7 +224,7 @@ class Chat:
         # Left out message by message, not turn by turn: all that a person says without an answer is one turn.
         turns_said = [(message, turn) for message in messages for turn in merge_turns([message])]
         if not turns_said:
-            raise RequestError("There is nothing to answer here yet.")
+            raise RequestError("There is nothing here to read yet; say something to the bot first.")
         room = self._engine.info.context_length - min(params.max_new_tokens, self._engine.info.context_length // 2)
         lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for _, turn in turns_said]
         counts = await self._engine.count_tokens(lines)

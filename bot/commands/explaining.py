@@ -70,7 +70,8 @@ def _sampling_text(params: SamplingParams) -> str:
     names[1:1] = ["num_beams"] if params.num_beams > 1 else ["temperature", "top_k", "top_p"]
     if params.is_sampled:
         names.append("seed")
-    return " · ".join(f"{name} {getattr(params, name)}" for name in names)
+    values = [(name, getattr(params, name)) for name in names]
+    return " · ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 
 async def answer_why(request: Request) -> Cards:

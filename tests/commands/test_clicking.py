@@ -174,6 +174,13 @@ async def test_again_writes_another_answer_in_the_same_place(any_talk: Talk) -> 
     assert " ".join(second.data["text"].split()) in " ".join(prompt.split())
 
 
+async def test_why_shows_figures_as_a_person_writes_them(talk: Talk) -> None:
+    card = await said(talk, "Hello")
+    why = await talk.click(await talk.click(card, "again"), "why")
+    assert why.data["sampling"]["repetition_penalty"] != 1.15
+    assert any("repetition_penalty 1.15 · " in getattr(block, "text", "") for block in why.blocks)
+
+
 async def test_continue_goes_on_where_the_answer_stopped(any_talk: Talk) -> None:
     await said(any_talk, "Tell me a story")
     first = await said(any_talk, "Go on")
