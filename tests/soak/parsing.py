@@ -1,5 +1,6 @@
 """Texts of all kinds thrown at the parsers: only declared errors, quickly, and with little memory."""
 
+import contextlib
 import random
 import time
 import tracemalloc
@@ -94,6 +95,13 @@ def _short_text(draw: random.Random, corpus: list[str]) -> str:
     return text
 
 
+def _time_ms(parse: Callable[[str], object], text: str) -> float:
+    begun = time.thread_time()
+    with contextlib.suppress(RequestError):
+        parse(text)
+    return (time.thread_time() - begun) * 1000
+
+
 def run_parsing(num: int, seed: int, prompts: Path, tell: Callable[[str], None] = lambda _: None) -> Parsed:
     """Try `num` texts, drawn from `seed`; the files in `prompts` are where the real ones come from."""
     draw = random.Random(seed)
@@ -122,6 +130,11 @@ def run_parsing(num: int, seed: int, prompts: Path, tell: Callable[[str], None] 
             ratio = max(0, peak - MEMORY_FLOOR) / max(1, len(text.encode("utf-8", "replace")))
             done.worst_memory_ratio = max(done.worst_memory_ratio, ratio)
         elif number >= _NUM_WARMING:
+            if took_ms > MAX_MS:
+                # The collector of garbage may have run in between: it is the text's time only if it is so again.
+                took_ms = min(took_ms, _time_ms(parse, text), _time_ms(parse, text))
+                if took_ms > MAX_MS:
+                    done.problems.append(f"text {number} of seed {seed}, {parse.__name__}: {took_ms:.0f} ms")
             done.worst_ms = max(done.worst_ms, took_ms)
         if isinstance(parsed, PromptTemplate):
             try:
