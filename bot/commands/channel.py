@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from bot.commands.declaring import Cards, Command, Option, Request
 from bot.commands.services import Services
@@ -16,6 +16,7 @@ from bot.errors import RequestError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard
 from bot.store.channel_settings import SettingLevel
+from bot.store.retention import StoreStats
 
 RESET: Final = "default"
 SETTINGS_CARD: Final = "settings"
@@ -181,25 +182,30 @@ async def answer_stats(request: Request) -> Cards:
                 )
             ),
         ),
-        data={
-            "model": info.name,
-            "device": info.device,
-            "precision": info.precision,
-            "context_length": info.context_length,
-            "num_parameters": info.num_parameters,
-            "tokens_per_s": stats.tokens_per_s,
-            "num_waiting": stats.num_waiting,
-            "num_running": stats.num_running,
-            "num_done": stats.num_done,
-            "num_failed": stats.num_failed,
-            "first_token_ms": first,
-            "total_ms": total,
-            "uptime_s": uptime.total_seconds(),
-            "num_messages": stored.num_messages,
-            "num_replies": stored.num_replies,
-            "num_bytes": stored.num_bytes,
-        },
+        data=_stats_data(services, stored),
     )
+
+
+def _stats_data(services: Services, stored: StoreStats) -> dict[str, Any]:
+    info, stats = services.engine.info, services.engine.stats()
+    return {
+        "model": info.name,
+        "device": info.device,
+        "precision": info.precision,
+        "context_length": info.context_length,
+        "num_parameters": info.num_parameters,
+        "tokens_per_s": stats.tokens_per_s,
+        "num_waiting": stats.num_waiting,
+        "num_running": stats.num_running,
+        "num_done": stats.num_done,
+        "num_failed": stats.num_failed,
+        "first_token_ms": _percentiles(stats.first_token_ms),
+        "total_ms": _percentiles(stats.total_ms),
+        "uptime_s": (now_utc() - services.started_at_utc).total_seconds(),
+        "num_messages": stored.num_messages,
+        "num_replies": stored.num_replies,
+        "num_bytes": stored.num_bytes,
+    }
 
 
 def _commands_by_first_word(request: Request) -> dict[str, list[Command]]:

@@ -1,6 +1,7 @@
 """The command that explains an answer: the exact prompt, rebuilt, and what has changed since."""
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from bot.commands.asked import asked_text
 from bot.commands.declaring import Cards, Command, Request
@@ -74,6 +75,34 @@ def _sampling_text(params: SamplingParams) -> str:
     return " · ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 
+def _data(reply: StoredReply, prompt: Prompt | None, changes: Sequence[str]) -> dict[str, Any]:
+    provenance = reply.provenance
+    template, timings = provenance.template, provenance.timings
+    return {
+        "prompt": prompt.text if prompt else None,
+        "is_exact": prompt is not None and not changes,
+        "changes": list(changes),
+        "answer": reply.message.text,
+        "answered_command": provenance.command,
+        "model": provenance.model_name,
+        "precision": provenance.precision,
+        "template": template.name if template else None,
+        "version": template.version if template else None,
+        "sampling": provenance.sampling.to_dict() if provenance.sampling else None,
+        "seed": provenance.sampling.seed if provenance.sampling else None,
+        "num_prompt_tokens": provenance.num_prompt_tokens,
+        "num_new_tokens": provenance.num_new_tokens,
+        "finish_reason": provenance.finish_reason,
+        "timings_ms": {
+            "queue": timings.queue_ms,
+            "prefill": timings.prefill_ms,
+            "decode": timings.decode_ms,
+        }
+        if timings
+        else None,
+    }
+
+
 async def answer_why(request: Request) -> Cards:
     """Explain an answer: the one replied to, or the last one here."""
     store, scope = request.services.store, request.message.scope
@@ -119,29 +148,7 @@ async def explain(services: "Services", reply: StoredReply) -> Card:
         blocks += [Text("The prompt:", is_quiet=True), Verbatim(prompt.text)]
     return Card(
         blocks=tuple(blocks),
-        data={
-            "prompt": prompt.text if prompt else None,
-            "is_exact": prompt is not None and not changes,
-            "changes": changes,
-            "answer": reply.message.text,
-            "answered_command": provenance.command,
-            "model": provenance.model_name,
-            "precision": provenance.precision,
-            "template": template.name if template else None,
-            "version": template.version if template else None,
-            "sampling": provenance.sampling.to_dict() if provenance.sampling else None,
-            "seed": provenance.sampling.seed if provenance.sampling else None,
-            "num_prompt_tokens": provenance.num_prompt_tokens,
-            "num_new_tokens": provenance.num_new_tokens,
-            "finish_reason": provenance.finish_reason,
-            "timings_ms": {
-                "queue": timings.queue_ms,
-                "prefill": timings.prefill_ms,
-                "decode": timings.decode_ms,
-            }
-            if timings
-            else None,
-        },
+        data=_data(reply, prompt, changes),
         answers="private",
     )
 
