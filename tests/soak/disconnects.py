@@ -1,6 +1,7 @@
 """Lose the connection in every way there is, while people go on asking: nothing is lost, nothing is answered twice."""
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,20 +29,20 @@ class Cut:
     code: int | None
     resumes: bool
 
-    def __str__(self) -> str:
-        name = {"reconnect": "op 7", "invalid": "op 9"}.get(self.how, f"close {self.code}" if self.code else "cut wire")
-        return f"{name}, {'resumed' if self.resumes else 'refused'}"
-
 
 def plan_cuts(num: int, rng: random.Random) -> list[Cut]:
-    """Return `num` cuts of all kinds in random order; 30 % of those that ask to be resumed are refused."""
+    """Return `num` cuts of all kinds in random order.
+
+    A tenth are an op 9 that ends the session; 30 % of all are resumes that are refused.
+    """
+    num_ended, num_refused = num // 10, math.ceil(num * _SHARE_REFUSED)
     ways = [("reconnect", None), ("invalid", None), *(("drop", code) for code in _CODES)]
-    chosen = [("invalid", None) if number % 10 == 9 else ways[number % len(ways)] for number in range(num)]
-    cuts = []
-    for number, (how, code) in enumerate(chosen):
-        is_lost = number % 10 == 9  # op 9 that can't be resumed
-        is_refused = int((number + 1) * _SHARE_REFUSED) > int(number * _SHARE_REFUSED)
-        cuts.append(Cut(how, code, resumes=not (is_lost or is_refused)))
+    resuming = [ways[number % len(ways)] for number in range(num - num_ended)]
+    rng.shuffle(resuming)
+    # An op 9 either ends the session or lets it be resumed: those are not among the refused ones.
+    resuming.sort(key=lambda way: way[0] == "invalid")
+    cuts = [Cut(how, code, resumes=number >= num_refused) for number, (how, code) in enumerate(resuming)]
+    cuts += [Cut("invalid", None, resumes=False)] * num_ended
     rng.shuffle(cuts)
     return cuts
 
@@ -86,7 +87,8 @@ async def run_disconnects(
             Figure("disconnects in a gap with five messages", num),
             Figure("… and again right after one", num_second),
             Figure("sessions resumed", gateway.num_resumes),
-            Figure("sessions refused", gateway.num_identifies - 1, f"≥ {int(num * _SHARE_REFUSED)}"),
+            Figure("resumes refused", gateway.num_refused_resumes, f"≥ {math.ceil(num * _SHARE_REFUSED)}"),
+            Figure("sessions begun anew", gateway.num_identifies - 1),
         )
 
 

@@ -59,6 +59,6 @@ async def run_sends(folder: Path, say: Say, *, num: int = 2000, seed: int = 1) -
                 for fault, _, name in FAULTS
             ),
             Figure("answered with 429 for all routes (50 a second)", injected["global"]),
-            Figure("sent again by the bot's sender", num_retried),
+            Figure("asked again by the bot's sender", num_retried),
             Figure("sent again and shown once, thanks to the nonce", discord.num_deduplicated),
         )
