@@ -170,7 +170,7 @@ async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argp
             from bot.platforms.terminal.interactive import run_interactive
 
             history_file = Path(platformdirs.user_state_dir("fewshot", appauthor=False)) / "typed_lines"
-            return await run_interactive(conversation, history_file)
+            return await run_interactive(conversation, history_file, editor=settings.visual or settings.editor)
         stopper = Stopper()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

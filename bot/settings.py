@@ -39,6 +39,8 @@ class Settings:
     discord_token: str = field(default="", repr=False)
     discord_api_base: str = ""
     owner_ids: tuple[str, ...] = ()
+    visual: str = ""
+    editor: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> "Settings":
@@ -166,4 +168,6 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "discord_token": _text,
     "discord_api_base": _url,
     "owner_ids": _ids,
+    "visual": _text,
+    "editor": _text,
 }

@@ -20,7 +20,7 @@ from bot.core.template_forms import OWN_PRESET, apply_values, blank_template, pr
 from bot.errors import FewshotError, RequestError, TemplateError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard
-from bot.store.drafts import Draft
+from bot.store.drafts import MAX_DRAFTS, Draft
 from bot.store.templates import StoredTemplate
 
 DRAFT_CARD: Final = "template_draft"
@@ -97,6 +97,9 @@ async def begin_draft(services: Services, scope: Scope, author: Author, name: st
     draft = await services.store.get_draft(scope, name, author.id)
     if draft is not None:
         return draft
+    # Told before a form is filled in, not after.
+    if len(await services.store.list_drafts(scope, author.id)) >= MAX_DRAFTS:
+        raise RequestError(f"You have {MAX_DRAFTS} drafts here already; publish or discard one first.")
     published, number = await published_template(services, scope, name)
     return rebased(Draft(name, author.id), published, number)
 

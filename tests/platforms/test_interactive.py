@@ -23,6 +23,7 @@ from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.interactive import run_interactive
 from bot.settings import Settings
 from tests import tiny_models
+from tests.bots import empty_disk, fill_disk
 
 TAB = "\t"
 ROWS, COLUMNS = 40, 100
@@ -94,7 +95,9 @@ async def open_conversation(folder: Path, model: Path) -> AsyncIterator[Conversa
 
 
 @asynccontextmanager
-async def sit_down(folder: Path, model: Path) -> AsyncIterator[tuple[Person, asyncio.Task[int], Bot]]:
+async def sit_down(
+    folder: Path, model: Path, *, editor: str = ""
+) -> AsyncIterator[tuple[Person, asyncio.Task[int], Bot]]:
     """Open the terminal; yield the person before it and the running program."""
     size = Size(rows=ROWS, columns=COLUMNS)
     with create_pipe_input() as keyboard:
@@ -102,7 +105,7 @@ async def sit_down(folder: Path, model: Path) -> AsyncIterator[tuple[Person, asy
         output = Vt100_Output(terminal, lambda: size, term="xterm")
         with create_app_session(input=keyboard, output=output):
             async with open_conversation(folder, model) as conversation:
-                program = asyncio.create_task(run_interactive(conversation, folder / "typed_lines"))
+                program = asyncio.create_task(run_interactive(conversation, folder / "typed_lines", editor=editor))
                 person = Person(keyboard, terminal)
                 await person.see_prompt()
                 try:
@@ -212,3 +215,77 @@ async def test_what_was_typed_is_remembered_readable_by_its_owner_only(tmp_path:
     history = tmp_path / "typed_lines"
     assert "!prompt list" in history.read_text()
     assert history.stat().st_mode & 0o077 == 0
+
+
+def write_editor(folder: Path, *commands: str) -> str:
+    """Return an editor that does to the file what the shell commands say; $1 is the file."""
+    path = folder / "my editor"
+    path.write_text("#!/bin/sh\n" + "\n".join(commands) + "\n", encoding="utf-8")
+    path.chmod(0o700)
+    return f'sh "{path}"'
+
+
+async def test_a_template_is_edited_in_the_persons_editor_and_a_mistake_loses_nothing(
+    tmp_path: Path, model: Path
+) -> None:
+    seen = tmp_path / "seen.prompt"
+    editor = write_editor(tmp_path, f'cp "$1" "{seen}"', f'cp "{tmp_path}/next.prompt" "$1"')
+    wrong = '+++\ndescription = "Greets."\n+++\nGreetings.\n\n$examples\n$inptu =\n'
+    async with sit_down(tmp_path, model, editor=editor) as (person, _, _bot):
+        (tmp_path / "next.prompt").write_text(wrong, encoding="utf-8")
+        person.type("!prompt new greeting\r")
+        await person.see("did you mean \\$input")
+        await person.see_prompt()
+        assert "$examples" in seen.read_text(encoding="utf-8"), "a new file shows how it is written"
+        (tmp_path / "next.prompt").write_text(wrong.replace("inptu", "input"), encoding="utf-8")
+        person.type("!prompt edit greeting\r")
+        await person.see("left for a message")
+        first, rest = seen.read_text(encoding="utf-8").split("\n", 1)
+        assert first.startswith("# Line 7 of the file: There is no slot $inptu")
+        assert rest == wrong
+        await person.see_prompt()
+        person.type("!prompt edit greeting\r")
+        await person.see("Nothing was changed")
+        await person.see_prompt()
+        person.type("!prompt publish greeting\r")
+        await person.see("greeting is at version 1 now")
+
+
+@pytest.mark.parametrize(
+    ("editor", "sentence"),
+    [
+        ("", "none is set here"),
+        ("no-such-editor-anywhere", "can't be started"),
+        ("false", "ended with status 1"),
+        ("sh -c ':>\"$0\"'", "Nothing was changed"),
+    ],
+)
+async def test_an_editor_that_is_none_is_one_sentence(tmp_path: Path, model: Path, editor: str, sentence: str) -> None:
+    async with sit_down(tmp_path, model, editor=editor) as (person, _, _bot):
+        person.type("!prompt edit story\r")
+        await person.see(sentence)
+        await person.see_prompt()
+
+
+async def test_what_was_written_is_kept_where_the_store_can_not_take_it(tmp_path: Path, model: Path) -> None:
+    started, full = tmp_path / "started", tmp_path / "full"
+    waiting = f'touch "{started}"; while [ ! -e "{full}" ]; do sleep 0.05; done'
+    editor = write_editor(tmp_path, waiting, "head -c 60000 /dev/zero | tr '\\0' x > \"$1\"")
+    async with sit_down(tmp_path, model, editor=editor) as (person, _, bot):
+        person.type("!prompt edit story\r")
+        async with asyncio.timeout(30):
+            while not started.exists():  # noqa: ASYNC110 - it is another program that makes it
+                await asyncio.sleep(0.02)
+        await fill_disk(bot.store)
+        full.touch()
+        screen = await person.see(r"kept in \S+\.prompt")
+        await empty_disk(bot.store)
+    found = re.search(r"kept in (\S+\.prompt)", screen)
+    assert found is not None
+    assert read_and_remove(Path(found[1])) == "x" * 60_000
+
+
+def read_and_remove(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    path.unlink()
+    return text

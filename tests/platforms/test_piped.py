@@ -215,3 +215,23 @@ def test_model_list_names_every_known_model(program: Program) -> None:
     assert finished.status == 0
     for name in ("gpt2", "gpt2-xl", "openai-community/openai-gpt", "smollm2-135m"):
         assert name in finished.out
+
+
+def test_a_template_goes_out_and_in_as_a_file(program: Program, tmp_path: Path) -> None:
+    text = program.run("terminal", typed=b"!prompt export story\n").out
+    exported = tmp_path / "my tale.prompt"
+    exported.write_text(text, encoding="utf-8")
+    no_editor, shown, done, described, *others = program.ask(
+        "!prompt edit story",
+        f'!prompt import tale --file "{exported}"',
+        "!prompt publish tale",
+        "!prompt show tale",
+        f"!prompt import tale --file {tmp_path}/nothing.prompt",
+        f'!perplexity --file "{exported}"',
+    )
+    assert "!prompt import story --file PATH" in no_editor["error"]
+    assert shown["problem"] == ""
+    assert done["number"] == 1
+    assert described["source"] == text
+    assert others[0]["error"] == "The file nothing.prompt can't be read: No such file or directory."
+    assert others[1]["num_tokens"] > 10

@@ -1,15 +1,23 @@
 """What both forms of the terminal share: a typed line as a message, and the bot's cards that answer it."""
 
+import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
-from bot.commands.dispatch import Bot
-from bot.core.cards import Card
-from bot.core.messages import Author, Message, Scope
+from bot.commands.dispatch import MAX_TEXT_BYTES, Bot
+from bot.core.cards import Card, Form, error_card
+from bot.core.messages import Author, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
+from bot.errors import RequestError
 
 PLATFORM = "terminal"
+# A file in the place of a command's text: `prompt import tale --file tale.prompt`, `perplexity --file "a text.txt"`.
+_FILE: Final = re.compile(
+    r"""(?P<command>(?:prompt\s+(?:(?:run|import)\s+)?[^\s-]\S*|\w+))\s+--file(?:=|\s+)(?P<path>"[^"]+"|'[^']+'|\S+)\s*\Z"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +36,46 @@ class Conversation:
 
     def say(self, text: str, stopper: Stopper) -> AsyncIterator[Card]:
         """Send `text` and return the snapshots of the answer."""
-        message = Message(uuid.uuid4().hex, self.scope, self.author, text)
+        try:
+            text, attachment = self._with_file(text)
+        except RequestError as e:
+            return _only(error_card(str(e)))
+        message = Message(uuid.uuid4().hex, self.scope, self.author, text, attachment=attachment)
         return self.bot.answer(message, stopper, types_actions=True)
+
+    def submit(self, form: Form, values: Mapping[str, str], stopper: Stopper) -> AsyncIterator[Card]:
+        """Send a form that was filled in and return the snapshots of the answer."""
+        return self.bot.submit(FormSubmitted(uuid.uuid4().hex, self.scope, self.author, form.id, values), stopper)
+
+    def no_editor(self, card: Card) -> Card:
+        """Return what is shown in the place of a form where there is no editor to fill it in with."""
+        prefix, name = self.bot.command_prefix, card.data.get("template", "NAME")
+        return error_card(
+            f"That opens an editor, and none is set here: {prefix}prompt export {name} gives the file that there is,"
+            f" and {prefix}prompt import {name} --file PATH takes a changed or new one.",
+            command=card.data.get("command", "chat"),
+        )
+
+    def _with_file(self, text: str) -> tuple[str, str | None]:
+        """Return the line without its `--file PATH`, and that file's text. Raises RequestError."""
+        prefix = self.bot.command_prefix
+        found = _FILE.fullmatch(text.removeprefix(prefix)) if text.startswith(prefix) else None
+        if found is None:
+            return text, None
+        path = Path(found["path"].strip("\"'")).expanduser()
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_TEXT_BYTES + 1)
+            if len(data) > MAX_TEXT_BYTES:
+                raise RequestError(
+                    f"The file {path.name} has more than {MAX_TEXT_BYTES:,} bytes; at most so many are read."
+                )
+            return f"{prefix}{found['command']}", data.decode()
+        except OSError as e:
+            raise RequestError(f"The file {path.name} can't be read: {e.strerror or e}.") from e
+        except UnicodeDecodeError as e:
+            raise RequestError(f"The file {path.name} is not UTF-8 text.") from e
+
+
+async def _only(card: Card) -> AsyncIterator[Card]:
+    yield card

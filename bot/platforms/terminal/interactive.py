@@ -4,6 +4,7 @@ import asyncio
 import math
 import shutil
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +16,11 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
-from bot.core.cards import Card, Text
+from bot.core.cards import Card, Text, error_card
 from bot.core.stopping import Stopper
+from bot.errors import RequestError
 from bot.platforms.terminal.conversation import Conversation
+from bot.platforms.terminal.editor import fill_in, keep_text
 from bot.platforms.terminal.rendering import QUIET_STYLE, plain_text, render_card
 from bot.platforms.terminal.suggestions import Suggestions
 
@@ -108,22 +111,47 @@ def _print(fragments: StyleAndTextTuples) -> None:
     print_formatted_text(FormattedText(fragments), end="", flush=True)
 
 
-async def _answer(conversation: Conversation, text: str) -> None:
+async def _answer(conversation: Conversation, text: str, editor: str) -> None:
     """Show the answer to one line; Ctrl-C stops the answer, not the program."""
     stopper = Stopper()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stopper.stop)
     try:
-        view = AnswerView()
-        view.wait()
-        async for card in conversation.say(text, stopper):
-            view.show(card)
+        card = await _show(conversation.say(text, stopper))
+        if card is None or card.form is None:
+            return
+        if not editor:
+            AnswerView().show(conversation.no_editor(card))
+            return
+        try:
+            values = await fill_in(card.form, editor)
+        except RequestError as e:
+            AnswerView().show(error_card(str(e)))
+            return
+        done = await _show(conversation.submit(card.form, values, stopper))
+        if done is None or done.error is not None:
+            # Where the store could not take it, this is the only copy.
+            path = keep_text("\n".join(values.values()))
+            _print([("", f"What you wrote is kept in {path}\n")])
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-async def run_interactive(conversation: Conversation, history_file: Path) -> int:
-    """Talk until the end of input (Ctrl-D, or a line that is `exit`); return the exit status."""
+async def _show(cards: AsyncIterator[Card]) -> Card | None:
+    """Show an answer as it comes; return its last snapshot."""
+    view, last = AnswerView(), None
+    view.wait()
+    async for card in cards:
+        last = card
+        view.show(card)
+    return last
+
+
+async def run_interactive(conversation: Conversation, history_file: Path, *, editor: str = "") -> int:
+    """Talk until the end of input (Ctrl-D, or a line that is `exit`); return the exit status.
+
+    `editor` is the command line of the program in which forms are filled in.
+    """
     bot = conversation.bot
     suggestions = Suggestions(bot)
     session: PromptSession[str] = PromptSession(
@@ -151,4 +179,4 @@ async def run_interactive(conversation: Conversation, history_file: Path) -> int
         if text.strip() == "exit":
             return 0
         if text.strip():
-            await _answer(conversation, text)
+            await _answer(conversation, text, editor)

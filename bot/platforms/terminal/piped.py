@@ -61,7 +61,7 @@ async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper
     final = None
     async for card in conversation.say(text, stopper):
         final = card
-    return final
+    return conversation.no_editor(final) if final is not None and final.form is not None else final
 
 
 def _to_json(card: Card) -> str:

@@ -1,0 +1,54 @@
+"""A form filled in with the person's own editor: a file goes out, what it says afterwards comes back."""
+
+import asyncio
+import shlex
+import tempfile
+from pathlib import Path
+
+from bot.core.cards import Form, FormField
+from bot.errors import RequestError
+
+
+async def fill_in(form: Form, editor: str) -> dict[str, str]:
+    """Open each file of `form` in the editor, a command line, and return its values.
+
+    What was wrong with the text stands above it as a comment. Raises RequestError where nothing was changed, or the
+    editor can't be used.
+    """
+    return {field.name: await _edit(field, editor) for field in form.fields if field.kind == "file"}
+
+
+async def _edit(field: FormField, editor: str) -> str:
+    header = "".join(f"# {line}\n" for line in field.help.splitlines())
+    with tempfile.TemporaryDirectory(prefix="fewshot-") as folder:
+        path = Path(folder) / field.label
+        path.write_text(header + field.value, encoding="utf-8")
+        try:
+            process = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
+            status = await process.wait()
+        except (OSError, ValueError) as e:
+            raise RequestError(f"The editor {editor!r} can't be started; set VISUAL or EDITOR to another.") from e
+        if status:
+            raise RequestError(f"The editor ended with status {status}, so nothing was changed.")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            raise RequestError("The edited file is gone or no UTF-8 text, so nothing was changed.") from e
+    text = _without_comments(text)
+    if not text.strip() or text == field.value:
+        raise RequestError("Nothing was changed.")
+    return text
+
+
+def keep_text(text: str) -> Path:
+    """Write `text` into a file that stays, readable by this person alone, and return where."""
+    with tempfile.NamedTemporaryFile("w", prefix="fewshot-", suffix=".prompt", encoding="utf-8", delete=False) as file:
+        file.write(text)
+    return Path(file.name)
+
+
+def _without_comments(text: str) -> str:
+    """Return `text` without the comments above it: a prompt file begins with none."""
+    lines = text.splitlines(keepends=True)
+    start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    return "".join(lines[start:])
