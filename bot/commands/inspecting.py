@@ -52,7 +52,8 @@ def _tinted(text: str, words: Sequence[WordSurprisal]) -> TintedText:
 def _surprising_table(words: Sequence[WordSurprisal]) -> Table:
     rows = []
     for word in most_surprising(words, _NUM_SURPRISING):
-        expected = ", ".join(
+        # A comma would look like one of the words.
+        expected = " · ".join(
             f"{_shown(candidate.text)} {math.exp(candidate.logprob):.0%}" for candidate in word.expected[:3]
         )
         rows.append((_shown(word.text), f"{word.surprisal:.1f} bits", expected or "—"))

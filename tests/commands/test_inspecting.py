@@ -73,6 +73,7 @@ async def test_perplexity_shows_figures_tinted_words_and_the_most_surprising(tal
     worst = sorted(card.data["words"], key=lambda word: -word["surprisal_bits"])[:3]
     assert [row[0] for row in table.rows] == [word["text"] for word in worst]
     assert all("%" in row[2] for row in table.rows), "what was expected instead"
+    assert all(row[2].count("% · ") == 2 for row in table.rows), "three of them, told apart from a comma"
     assert not notes
     assert "AI" not in str(card)
 
