@@ -224,8 +224,8 @@ async def draft_card(
         file = TextFile(f"{draft.name}.prompt", text)
     if not has_buttons:
         prefix = services.command_prefix
-        hint = f"{prefix}prompt publish {draft.name} · {prefix}prompt edit {draft.name} · {prefix}prompt discard"
-        blocks.append(Text(f"{hint} {draft.name}", is_quiet=True))
+        hint = " · ".join(f"{prefix}prompt {what} {draft.name}" for what in ("publish", "test", "edit", "discard"))
+        blocks.append(Text(hint, is_quiet=True))
         return Card(blocks=tuple(blocks), data=data, answers="private")
     state = {"name": draft.name, "shown": fingerprint(draft), "over": standing.number}
     kept = await _keep_card(services, scope, draft.author_id, state, card)

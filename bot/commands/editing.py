@@ -26,7 +26,7 @@ from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.core.template_body import KINDS
-from bot.core.template_forms import SKELETON, apply_values, row_fields, text_fields
+from bot.core.template_forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
 from bot.engine.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.open_cards import open_card
@@ -133,7 +133,8 @@ async def submit_draft(services: Services, submitted: FormSubmitted, card: OpenC
         # Begun from what was published when the form was opened, not from what came in between.
         draft = Draft(name, author.id, state["based_on"], state["based_on_sha256"])
     draft = await _caught_up(services, scope, draft, state["over"])
-    draft = await fill_draft(services, scope, draft, submitted.values)
+    values = {field: text for field, text in submitted.values.items() if field in FIELD_NAMES}
+    draft = await fill_draft(services, scope, draft, values)
     yield await draft_card(services, scope, draft, has_buttons=state["has_buttons"])
 
 

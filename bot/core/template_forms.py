@@ -13,6 +13,9 @@ from bot.core.template_lines import format_rows, parse_rows
 from bot.errors import RequestError, TemplateError
 
 MAX_CHARACTERS: Final = 4000
+FIELD_NAMES: Final = frozenset(
+    ["description", "instruction", "query", "labels", "file", "examples", "tests", "more_examples", "more_tests"]
+)
 OWN_PRESET: Final = "own"
 # What a preset decides: an option of the template's own would beat it.
 _DECIDED_BY_PRESETS: Final = ("preset", "temperature", "top_k", "top_p", "num_beams", "n")
@@ -154,7 +157,7 @@ def checked(template: PromptTemplate) -> PromptTemplate:
     """Return `template` as its file reads. Raises RequestError, one sentence, for the first rule broken."""
     for what, rows in (("Example", template.examples), ("Test", template.tests)):
         for i, row in enumerate(rows, start=1):
-            if template.kind == "classify" and template.labels and row.output not in template.labels:
+            if len(template.labels) > 1 and row.output not in template.labels:
                 problem = f"{what} {i} is answered with {_quoted(row.output)}, which is none of the labels."
                 raise RequestError(f"{problem} Change the labels or the row.")
     try:
