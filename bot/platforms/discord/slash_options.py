@@ -53,7 +53,7 @@ def slash_options(command: Command) -> tuple[SlashOption, ...]:
 def command_line_of(command: Command, given: Mapping[str, Any], command_prefix: str) -> str:
     """Return the line that says the same as the options `given` by name (None: not given).
 
-    Raises RequestError for what a line can't say: a leading word without the one before it.
+    Raises RequestError for what a line can't say: a leading word, or a text, without the leading word before it.
     """
     arguments: dict[str, str] = {}
     for i, name in enumerate(command.arguments):
@@ -73,6 +73,8 @@ def command_line_of(command: Command, given: Mapping[str, Any], command_prefix: 
     texts = [given[option.name] for option in _texts(command) if given.get(option.name) and option.kind is _TEXT]
     if command.text_parts and any("|" in text for text in texts):
         raise RequestError("A text can't hold | here: it stands between the texts.")
+    if texts and len(arguments) < len(command.arguments):
+        raise RequestError(f"{command.text_name} needs {command.arguments[len(arguments)]} before it: {command.usage}")
     return format_command_line(command, arguments, options, TEXT_PART_SEPARATOR.join(texts), command_prefix)
 
 

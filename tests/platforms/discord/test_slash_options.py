@@ -47,6 +47,8 @@ def given_options(draw: st.DrawFn, command: Command) -> dict[str, Any]:
         if option.kind is ATTACHMENT or option.name in left_out:
             continue
         is_argument = option.declared_name in command.arguments
+        if left_out and option.declared_name == command.text_name:
+            continue
         if option.is_required or is_argument or draw(st.booleans()):
             given[option.name] = draw(values_of(option))
         else:
@@ -79,6 +81,11 @@ def test_the_line_says_exactly_what_was_given(name: str, data: st.DataObject) ->
     parts = command.text_parts or {"text", command.text_name.lower()}
     text = " | ".join(given[part] for part in parts if given.get(part)) if command.text != "none" else ""
     assert parsed.text == text
+
+
+def test_a_text_without_the_word_before_it_is_one_sentence() -> None:
+    with pytest.raises(RequestError, match="ROWS needs ACTION before it: prompt examples"):
+        command_line_of(COMMANDS["prompt examples"], {"name": "story", "rows": "a => b"}, "!")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
