@@ -11,7 +11,7 @@ from bot.commands.declaring import Command
 from bot.commands.dispatch import COMMANDS
 from bot.core.cards import Card, Table, Text
 from bot.core.messages import now_utc
-from tests.bots import HERE, Talk
+from tests.bots import HERE, PROMPTS, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 ELSEWHERE = replace(HERE, channel="random")
@@ -215,11 +215,30 @@ def test_every_command_says_what_it_does_and_has_an_example_where_it_takes_words
         assert all(option.help for option in command.options)
 
 
+# What has to be there for the first example of a command.
+_DRAFT = ("prompt tests sentiment add Fine => Positive", "prompt examples sentiment add So so => Neutral")
+_VERSIONS = tuple(
+    line for i in range(5) for line in (f"prompt tests sentiment add case {i} => Neutral", "prompt publish sentiment")
+)
+BEFORE = {
+    **dict.fromkeys(("prompt test", "prompt tune", "prompt draft", "prompt discard", "prompt publish"), _DRAFT),
+    "prompt examples": ("prompt example --template sentiment --output Neutral So so",),
+    "prompt diff": _VERSIONS,
+    "prompt rollback": _VERSIONS,
+    "prompt delete": ("prompt import greeting " + PROMPTS["story"], "prompt publish greeting"),
+}
+
+
 async def prepare_for(talk: Talk, command: Command) -> str | None:
     """Say and set what the command needs; return what it has to reply to, None for nothing."""
     answer = await talk.card("Hello")
     if command.name == "report":
         await talk.ask("!settings report_channel 5")
+    if command.name == "prompt import":
+        await talk.ask("Look:", attachment=PROMPTS["story"])
+        return talk.message_ids[-1]
+    for line in BEFORE.get(command.name, ()):
+        await talk.ask(f"!{line}")
     return answer.reply_id if command.name in ("report", "forget") else None
 
 
@@ -238,7 +257,7 @@ async def test_every_command_answers_with_its_name_and_as_declared(talk: Talk, c
     cards = [card async for card in talk.snapshots(f"!{line}", reply_to=reply_id)]
     assert {card.data["command"] for card in cards} == {command.name}
     assert {card.answers for card in cards} == {"public" if command.answers == "public" else "private"}
-    assert words_of(cards[-1]) or len(cards[-1].blocks) > 0
+    assert words_of(cards[-1]) or len(cards[-1].blocks) > 0 or cards[-1].form or cards[-1].file
 
 
 async def test_another_prefix_is_used_everywhere(open_tiny: OpenTiny) -> None:
