@@ -102,6 +102,16 @@ def _time_ms(parse: Callable[[str], object], text: str) -> float:
     return (time.thread_time() - begun) * 1000
 
 
+def _memory_ratio(parse: Callable[[str], object], text: str) -> float:
+    """Return the most memory that the call holds above MEMORY_FLOOR, as a multiple of the text's bytes."""
+    tracemalloc.start()
+    with contextlib.suppress(RequestError):
+        parse(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return max(0, peak - MEMORY_FLOOR) / max(1, len(text.encode("utf-8", "replace")))
+
+
 def run_parsing(num: int, seed: int, prompts: Path, tell: Callable[[str], None] = lambda _: None) -> Parsed:
     """Try `num` texts, drawn from `seed`; the files in `prompts` are where the real ones come from."""
     draw = random.Random(seed)
@@ -112,9 +122,6 @@ def run_parsing(num: int, seed: int, prompts: Path, tell: Callable[[str], None] 
         text = _random_text(draw, corpus)
         parse = parsers[number % len(parsers)]
         parsed: object = None
-        traces_memory = number >= _NUM_WARMING and number % _MEMORY_EVERY < len(parsers)
-        if traces_memory:
-            tracemalloc.start()
         begun = time.thread_time()
         try:
             parsed = parse(text)
@@ -124,18 +131,20 @@ def run_parsing(num: int, seed: int, prompts: Path, tell: Callable[[str], None] 
         except Exception as e:
             done.problems.append(f"text {number} of seed {seed}, {parse.__name__}: {type(e).__name__}")
         took_ms = (time.thread_time() - begun) * 1000
-        if traces_memory:
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
-            ratio = max(0, peak - MEMORY_FLOOR) / max(1, len(text.encode("utf-8", "replace")))
-            done.worst_memory_ratio = max(done.worst_memory_ratio, ratio)
-        elif number >= _NUM_WARMING:
+        if number >= _NUM_WARMING:
+            # The collector of garbage, or a table of Python's own that grows, may come in between: only what happens
+            # again is the text's.
             if took_ms > MAX_MS:
-                # The collector of garbage may have run in between: it is the text's time only if it is so again.
                 took_ms = min(took_ms, _time_ms(parse, text), _time_ms(parse, text))
-                if took_ms > MAX_MS:
-                    done.problems.append(f"text {number} of seed {seed}, {parse.__name__}: {took_ms:.0f} ms")
             done.worst_ms = max(done.worst_ms, took_ms)
+            ratio = _memory_ratio(parse, text) if number % _MEMORY_EVERY < len(parsers) else 0.0
+            if ratio > MAX_MEMORY_RATIO:
+                ratio = min(ratio, _memory_ratio(parse, text))
+            done.worst_memory_ratio = max(done.worst_memory_ratio, ratio)
+            if took_ms > MAX_MS or ratio > MAX_MEMORY_RATIO:
+                done.problems.append(
+                    f"text {number} of seed {seed}, {parse.__name__}: {took_ms:.0f} ms, {ratio:.1f} times its bytes"
+                )
         if isinstance(parsed, PromptTemplate):
             try:
                 _check_template(parsed)
