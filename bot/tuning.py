@@ -27,8 +27,9 @@ MAX_SCORINGS: Final = 2_000  # questions to the model in one search
 MIN_EXAMPLES: Final = 3
 MAX_ROWS: Final = 32  # of more examples, so many are left out in turn
 NUM_ORDERS: Final = 8
-# A smaller gain (of bits, as a share of them) is not worth a draft.
+# A smaller gain is not worth a draft: as a share of the bits, and in bits.
 MIN_GAIN: Final = 0.01
+MIN_GAIN_BITS: Final = 0.01
 _SEED: Final = 0
 # A row of classify is asked once, and its prompt about the three content-free inputs.
 _SCORINGS_PER_ROW: Final = {"classify": 4, "complete": 2, "chat": 2}
@@ -72,9 +73,9 @@ class Tuning:
 
     @property
     def is_better(self) -> bool:
-        """Say whether the best candidate saves at least MIN_GAIN of the bits."""
+        """Say whether the best candidate saves at least MIN_GAIN of the bits and MIN_GAIN_BITS."""
         before = self.trials[0].cost
-        return self.best is not self.trials[0] and before - self.best.cost >= MIN_GAIN * before
+        return before - self.best.cost >= max(MIN_GAIN * before, MIN_GAIN_BITS)
 
     @property
     def proposal(self) -> PromptTemplate:
@@ -86,7 +87,8 @@ class Tuning:
 def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
     """Return what is tried: the examples as they are, without each one, and in other orders; always the same.
 
-    There are never more than MAX_SCORINGS allow. Raises RequestError for fewer than MIN_EXAMPLES examples.
+    The only example of a label is never left out. There are never more than MAX_SCORINGS allow. Raises RequestError for
+    fewer than MIN_EXAMPLES examples.
     """
     num = len(template.examples)
     if num < MIN_EXAMPLES:
@@ -94,7 +96,12 @@ def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
             f"{template.name} has too few examples ({num}): tuning leaves out one at a time and needs {MIN_EXAMPLES}."
         )
     chance = random.Random(_SEED)
-    drops = [Candidate(f"without example {left + 1}", tuple(i for i in range(num) if i != left)) for left in range(num)]
+    outputs = [example.output for example in template.examples]
+    drops = [
+        Candidate(f"without example {left + 1}", tuple(i for i in range(num) if i != left))
+        for left in range(num)
+        if template.kind != "classify" or outputs.count(outputs[left]) > 1
+    ]
     seen = {tuple(range(num))}
     orders: list[Candidate] = []
     # Of three examples there are five other orders; each is drawn sooner or later.

@@ -13,13 +13,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.core.measuring import ClassifyFigures, CompleteFigures
+from bot.core.measuring import ClassifyFigures, CompleteFigures, Interval
 from bot.core.prompt_parts import Prompt
 from bot.core.stopping import Stopper
 from bot.core.template import Example, PromptTemplate, parse_template
 from bot.engine.work import Asker
 from bot.errors import RequestError
-from bot.tuning import MAX_ROWS, MAX_SCORINGS, candidates_of, count_scorings, tune
+from bot.tuning import MAX_ROWS, MAX_SCORINGS, Candidate, Trial, Tuning, candidates_of, count_scorings, tune
 from tests.bots import MOOD, Talk, open_tiny_bot
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -414,6 +414,27 @@ def test_a_search_is_bounded_and_always_the_same(num: int, template: PromptTempl
     if num <= 8:
         assert len(candidates) == 1 + num + min(8, math.factorial(num) - 1)
     assert count_scorings(template) == len(candidates) * min(num, MAX_ROWS) * (4 if template.kind == "classify" else 2)
+
+
+def test_the_only_example_of_a_label_is_never_left_out() -> None:
+    candidates = candidates_of(mood(examples=mood().examples[:3]))  # good, bad, good
+    assert [one.what for one in candidates if one.what.startswith("without")] == [
+        "without example 1",
+        "without example 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_better"),
+    [(1.0, 0.9, True), (1.0, 0.985, True), (0.03, 0.023, False), (2.0, 1.985, False), (1.0, 1.0, False)],
+)
+def test_a_small_gain_is_not_worth_a_draft(before: float, after: float, is_better: bool) -> None:
+    first, best = (
+        Trial(Candidate(what, ()), ClassifyFigures(("a", "b"), (0,), (0,), (bits,)), (bits,))
+        for what, bits in (("as it is", before), ("other", after))
+    )
+    found = Tuning(mood(), (first, best), best, Interval(0, 0, before - after), 1)
+    assert found.is_better is is_better
 
 
 def test_too_few_examples_are_not_tuned() -> None:

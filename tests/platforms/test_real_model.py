@@ -43,6 +43,14 @@ def test_the_lessons_sentiment_prompt_answers_one_of_its_labels(program: Program
     assert few["label"] == "Negative"
 
 
+def test_the_shipped_templates_are_right_on_their_held_out_rows(program: Program) -> None:
+    sentiment, topic = program.ask("!prompt test sentiment", "!prompt test topic")
+    for answer in (sentiment, topic):
+        assert answer["num_tests"] == 100
+        # 97 and 98 were measured: docs/measurements.md. Other kernels may turn a row that is nearly even.
+        assert answer["score"]["accuracy"] >= 0.95
+
+
 def test_the_same_seed_gives_the_same_texts_also_three_at_once_and_after_a_restart(program: Program) -> None:
     line = "!complete --seed 42 --max_new_tokens 12 The best thing about rain is"
     first, second = program.ask(line, line)
