@@ -100,7 +100,7 @@ class ServerLibrary:
 
     @cached_property
     def chat_names(self) -> tuple[str, ...]:
-        """Return the names of the templates for chat; at least one, since an own one keeps the kind of a shipped one."""
+        """Return the names of the templates for chat: at least one, since an own one keeps a shipped one's kind."""
         # Looked at before it is parsed: few of hundreds are for chat.
         likely = (name for name in self.names if name not in self._own or _CHAT in (self._own[name].source_text or ""))
         return tuple(name for name in likely if self.get(name).kind == "chat")

@@ -218,10 +218,15 @@ def _commands_by_first_word(request: Request) -> dict[str, list[Command]]:
 async def answer_help(request: Request) -> Cards:
     """List the commands, or explain one."""
     name = " ".join(request.text.split()).lower().removeprefix(request.services.command_prefix)
-    prefix = request.services.command_prefix
     commands = request.services.commands
+    # Who asked with a slash may be where messages are not read.
+    is_slash = request.message.reach == "form"
+    prefix = "/" if is_slash else request.services.command_prefix
     if not name:
-        rows = tuple((f"{prefix}{c.usage.replace('[--option value …] ', '')}", c.summary) for c in commands.values())
+        rows = tuple(
+            (_shown_usage(c, prefix, is_slash=is_slash).replace("[--option value …] ", ""), c.summary)
+            for c in commands.values()
+        )
         yield Card(
             blocks=(
                 Table(("command", "what it does"), rows),
@@ -238,14 +243,21 @@ async def answer_help(request: Request) -> Cards:
         raise RequestError(f"There is no command {name[:32]!r}; {hint}")
     blocks: list[Block] = []
     for command in found:
-        blocks.append(Text(f"{prefix}{command.usage}\n  {command.summary}"))
+        blocks.append(Text(f"{_shown_usage(command, prefix, is_slash=is_slash)}\n  {command.summary}"))
         if command.details:
             blocks.append(Text(command.details))
         if command.options:
             blocks.append(Table(("option", "takes", ""), tuple(_option_row(option) for option in command.options)))
-        blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]
-    usage = [f"{prefix}{command.usage}" for command in found]
+        if not is_slash:
+            blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]
+    usage = [_shown_usage(command, prefix, is_slash=is_slash) for command in found]
     yield Card(blocks=tuple(blocks), data={"usage": usage}, answers="private")
+
+
+def _shown_usage(command: Command, prefix: str, *, is_slash: bool) -> str:
+    """Return how the command is written, in the form that begins with `prefix`."""
+    name = command.slash_name if is_slash else command.name
+    return f"{prefix}{name}{command.usage.removeprefix(command.name)}"
 
 
 def _option_row(option: Option) -> tuple[str, str, str]:

@@ -139,6 +139,15 @@ class Command:
     examples: tuple[str, ...] = field(default=())
 
     @property
+    def slash_name(self) -> str:
+        """Return the name where commands begin with a slash, without it.
+
+        There permissions apply to whole groups, so what a family keeps for moderators stands in a group of its own.
+        """
+        first, _, second = self.name.partition(" ")
+        return f"{first}-edit {second}" if second and self.who == "moderators" else self.name
+
+    @property
     def usage(self) -> str:
         """Return the form of the command as help shows it, without the prefix."""
         words = [self.name]

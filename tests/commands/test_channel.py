@@ -10,7 +10,8 @@ import pytest
 from bot.commands.declaring import Command
 from bot.commands.dispatch import COMMANDS
 from bot.core.cards import Card, Table, Text
-from bot.core.messages import now_utc
+from bot.core.messages import Author, Message, Scope, now_utc
+from bot.core.stopping import Stopper
 from tests.bots import HERE, PROMPTS, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -270,3 +271,15 @@ async def test_another_prefix_is_used_everywhere(open_tiny: OpenTiny) -> None:
         await talk.ask("?complete --seed 1 --max_new_tokens 4 The cat")
         assert (await talk.ask("?why"))["prompt"] == "The cat"
         assert (await talk.ask("1"))["command"] == "complete"
+
+
+async def test_help_asked_with_a_slash_shows_slash_commands(talk: Talk) -> None:
+    scope = Scope("discord", "1", "2")
+    message = Message("9", scope, Author("ann", "Ann"), "!help", reach="form")
+    cards = [card async for card in talk.bot.answer(message, Stopper())]
+    (table,) = [block for block in cards[-1].blocks if isinstance(block, Table)]
+    shown = [row[0] for row in table.rows]
+    assert "/perplexity TEXT" in shown
+    assert "/prompt list" in shown
+    assert any(usage.startswith("/prompt-edit publish") for usage in shown)
+    assert not [usage for usage in shown if usage.startswith("!")]

@@ -100,7 +100,7 @@ def add_commands(
         if not second:
             tree.add_command(built)
             continue
-        name = f"{first}-edit" if command.who == "moderators" else first
+        name = command.slash_name.partition(" ")[0]
         if name not in groups:
             groups[name] = app_commands.Group(
                 name=name,

@@ -132,7 +132,7 @@ async def test_a_fresh_start_hides_what_was_said(evening: Evening):
         await answered(evening)
         assert TRIES["fresh"].shows in shown_of(await slash(evening, evening.ada, "fresh"))
         refused = await slash(evening, evening.ada, "context")
-        assert "nothing to answer" in shown_of(refused)
+        assert "nothing here to read" in shown_of(refused)
         assert refused.is_ephemeral
         assert evening.discord.answered_twice() == []
 
