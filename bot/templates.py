@@ -18,7 +18,7 @@ SUFFIX: Final = ".prompt"
 SHIPPED: Final = 0  # the number of a template that is the one which came with the bot
 _MAX_SERVERS_KEPT: Final = 256
 _MAX_NAMED: Final = 20
-_CHAT: Final = 'kind = "chat"'
+_CHAT: Final = "chat"  # however the file writes it down, kind = "chat" holds this word
 
 
 class TemplateLibrary:

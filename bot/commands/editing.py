@@ -13,6 +13,7 @@ from bot.commands.drafting import (
     checked_name,
     draft_card,
     fill_draft,
+    fingerprint,
     parsed,
     published_template,
     rebased,
@@ -116,6 +117,8 @@ async def _open_form(
         "based_on_sha256": draft.based_on_sha256,
         "over": over,
         "has_buttons": has_buttons,
+        "shown": fingerprint(draft),
+        "shown_at": draft.updated_at_utc.isoformat(),
     }
     form = await open_card(services.store, scope, draft.author_id, DRAFT_FORM, state, lives=_FORM_LIFETIME)
     return Card(form=Form(form.id, title, fields), data={"template": draft.name}, answers="private")
@@ -129,6 +132,7 @@ async def submit_draft(services: Services, submitted: FormSubmitted, card: OpenC
     await check_editor(services, scope, author, "prompt edit")
     name = state["name"]
     draft = await services.store.get_draft(scope, name, author.id)
+    await _check_forgotten(services, scope, card, draft)
     if draft is None:
         # Begun from what was published when the form was opened, not from what came in between.
         draft = Draft(name, author.id, state["based_on"], state["based_on_sha256"])
@@ -136,6 +140,22 @@ async def submit_draft(services: Services, submitted: FormSubmitted, card: OpenC
     values = {field: text for field, text in submitted.values.items() if field in FIELD_NAMES}
     draft = await fill_draft(services, scope, draft, values)
     yield await draft_card(services, scope, draft, has_buttons=state["has_buttons"])
+
+
+async def _check_forgotten(services: Services, scope: Scope, card: OpenCard, draft: Draft | None) -> None:
+    """Raise RequestError for a form opened before a member's words were forgotten here: it may still say them."""
+    state = card.state
+    is_rewritten = (
+        draft is not None
+        and draft.updated_at_utc.isoformat() == state["shown_at"]
+        and fingerprint(draft) != state["shown"]
+    )
+    versions = await services.store.template_history(scope, state["name"])
+    newer = (version for version in versions if version.created_at_utc >= card.created_at_utc)
+    if is_rewritten or any(version.action == "forget" for version in newer):
+        raise RequestError(
+            "Since this form was opened, words of a member were forgotten that it may still say; open it again."
+        )
 
 
 async def _caught_up(services: Services, scope: Scope, draft: Draft, over: int | None) -> Draft:

@@ -35,6 +35,7 @@ REASON_FORM: Final = "reason_form"
 MAX_REASON: Final = 300
 MAX_SHOWN: Final = 20
 _FORM_LIFETIME: Final = timedelta(days=1)
+_OVERTAKEN: Final = "This was not published yet: somebody else was first."
 _OTHERS_FIRST: Final = "Somebody published {name} at this very moment; look at prompt history {name} and try again."
 
 
@@ -122,7 +123,7 @@ async def answer_publish(request: Request) -> Cards:
     else:
         standing = await stand(services, scope, await own_draft(services, scope, author, name))
         how = f"prompt publish --over {standing.number} {name}"
-        notice = "This was not published yet: somebody else was first."
+        notice = _OVERTAKEN
         if not request.has_buttons:
             notice = f"{notice} To publish over it: {services.command_prefix}{how}"
         yield await draft_card(
@@ -143,8 +144,9 @@ async def publish_from_card(services: Services, click: Click, card: OpenCard, dr
         await services.store.close_open_card(scope, card.id)
         return published_card(draft.name, done, is_in_place=True)
     if done == "overtaken":
-        notice = "This was not published yet: somebody else was first."
-        return await draft_card(services, scope, draft, card=card, notice=notice, asks_again=True)
+        # The same button pressed twice: the first press has published the draft.
+        draft = await own_draft(services, scope, click.author, draft.name)
+        return await draft_card(services, scope, draft, card=card, notice=_OVERTAKEN, asks_again=True)
     state = {"name": draft.name, "shown": card.state["shown"], "over": over}
     form = await open_card(services.store, scope, click.author.id, REASON_FORM, state, lives=_FORM_LIFETIME)
     hint = "It was measured as worse than what is published. The reason stands in the history."
@@ -171,8 +173,8 @@ async def submit_reason(services: Services, submitted: FormSubmitted, card: Open
     if isinstance(done, int):
         yield published_card(draft.name, done)
     else:
-        notice = "This was not published yet: somebody else was first."
-        yield await draft_card(services, scope, draft, notice=notice, asks_again=True)
+        draft = await own_draft(services, scope, author, draft.name)
+        yield await draft_card(services, scope, draft, notice=_OVERTAKEN, asks_again=True)
 
 
 async def answer_history(request: Request) -> Cards:

@@ -198,6 +198,31 @@ async def test_a_proposal_is_taken_up_and_forgotten_with_its_message(talk: Talk)
     assert "I love this" in source, "a label is nobody's words, so the other rows stay"
 
 
+@pytest.mark.parametrize("is_published", [True, False])
+async def test_a_form_opened_before_words_were_forgotten_does_not_bring_them_back(
+    talk: Talk, is_published: bool
+) -> None:
+    await talk.ask("What a glorious day!", who="Bob", is_moderator=False)
+    said = talk.message_ids[-1]
+    await talk.ask("!prompt example --template sentiment --output positive", reply_to=said, is_moderator=False)
+    card = await talk.card("!prompt examples sentiment take 1", types_actions=False)
+    if is_published:
+        await talk.ask("!prompt publish sentiment")
+        await talk.ask("!prompt tests sentiment add I see => Neutral")
+        card = await talk.card("!prompt draft sentiment", types_actions=False)
+    opened = await talk.click(card, "rows", **MOD)
+    assert opened.form is not None
+    assert "glorious" in values_of(opened.form)["examples"]
+    await talk.bot.deleted("terminal", [said])
+    refused = await fill(talk, opened.form, {})
+    assert "were forgotten" in str(refused.error)
+    source = str((await talk.ask("!prompt draft sentiment"))["source"])
+    assert "glorious" not in source
+    opened = await talk.click(card, "rows", **MOD)
+    assert opened.form is not None
+    assert (await fill(talk, opened.form, {})).error is None
+
+
 async def test_the_right_answer_is_proposed_in_reply_to_a_wrong_one(talk: Talk) -> None:
     card = await talk.card("!prompt sentiment What a day!", who="Bob", is_moderator=False)
     asked = talk.message_ids[-1]

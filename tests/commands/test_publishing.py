@@ -1,5 +1,6 @@
 """What moderators publish, look back at and take back: the whole way of a template, races, restarts, other models."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -152,6 +153,13 @@ async def test_a_card_publishes_only_what_it_shows(talk: Talk) -> None:
     await talk.click(shown, "publish", **MOD)
     assert "Another tale." in await source_of(talk, "story")
     assert "That card is gone" in await talk.click_refusal(shown, "publish", **MOD)
+
+
+async def test_a_button_pressed_twice_publishes_once(talk: Talk) -> None:
+    card = await drafted(talk, "!prompt edit story", {"description": "A tale."})
+    done = await asyncio.gather(*(talk.click(card, "publish", **MOD) for _ in range(4)))
+    assert sorted("number" in one.data for one in done) == [False, False, False, True]
+    assert len((await talk.ask("!prompt history story"))["versions"]) == 1
 
 
 async def test_a_worse_draft_asks_for_a_reason_that_stands_in_the_history(talk: Talk) -> None:
