@@ -15,8 +15,11 @@ _PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document
 _HEADER: Final = re.compile(r"(\[\[?)([^\[\]]*)\]")
 _KEY: Final = re.compile(r"""("[^"]*"|'[^']*'|[\w-]+(?:[ \t]*\.[ \t]*[\w-]+)*)[ \t]*=""")
 _STRING: Final = re.compile(r'"""|\'\'\'|"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*')
-# Any string or comment, up to the end of the text at most.
-_LITERAL: Final = re.compile(r'''"""(?:\\.|[^\\])*?"""|'{3}.*?'{3}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|#[^\n]*''', re.DOTALL)
+# Any string or comment, up to the end of the text at most; nothing is tried twice, so nothing is kept for that.
+_LITERAL: Final = re.compile(
+    r'''"""(?:[^"\\]++|\\.|"(?!""))*+"""|'{3}(?:[^']++|'(?!''))*+'{3}|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'|#[^\n]*+''',
+    re.DOTALL,
+)
 _LONG_KEY: Final = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){8}")
 
 
