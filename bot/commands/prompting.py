@@ -1,5 +1,6 @@
 """Commands around prompt templates: run one, list them, show one."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
@@ -17,13 +18,14 @@ from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_name
 from bot.core.sampling import SamplingParams, apply_options
-from bot.core.template import PromptTemplate
+from bot.core.template import PromptTemplate, format_template
 from bot.errors import RequestError
 from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.replies import StoredReply
 from bot.waiting import deltas_or_waiting, waiting_card
 
 _WHY: Final = Button("why", "Why")
+_MAX_TESTS_SHOWN: Final = 12
 
 
 async def answer_run(request: Request) -> Cards:
@@ -176,7 +178,8 @@ async def answer_list(request: Request) -> Cards:
     library = await request.services.templates.of(request.message.scope)
     model = request.services.measuring.fingerprint
     rows, data = [], []
-    for template in library:
+    # In a thread: to read hundreds of templates for the first time takes a while.
+    for template in await asyncio.to_thread(list, library):
         own = library.own(template.name)
         by = f"{clean_name(own.author_name)}, {own.created_at_utc:%Y-%m-%d}" if own and own.author_name else ""
         version = f"version {own.number}" if own else "shipped"
@@ -221,8 +224,14 @@ async def answer_show(request: Request) -> Cards:
         facts.append(("tokens", f"{num_tokens:,} of {services.engine.info.context_length:,}"))
     if own and own.score:
         facts.append(("score", kept_score_line(own.score, own.score_model, services.measuring.fingerprint)))
+    blocks: list[Block] = [Text(f"{template.name}: {template.description}"), Facts(tuple(facts))]
+    shown = template.source_text
+    if len(template.tests) > _MAX_TESTS_SHOWN:
+        # A hundred rows that the model never reads would bury those that it does.
+        shown = format_template(replace(template, tests=()))
+        blocks.append(Text(f"Without its tests; prompt export {template.name} has all of it.", is_quiet=True))
     yield Card(
-        blocks=(Text(f"{template.name}: {template.description}"), Facts(tuple(facts)), Verbatim(template.source_text)),
+        blocks=(*blocks, Verbatim(shown)),
         data={
             "name": template.name,
             "kind": template.kind,

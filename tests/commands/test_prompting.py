@@ -227,3 +227,15 @@ async def test_why_shows_the_template_as_it_was_then(open_tiny: OpenTiny) -> Non
         assert why["is_exact"]
         await talk.ask("!prompt story a dog")
         assert (await talk.why())["prompt"] == "All about a dog\nOnce"
+
+
+async def test_a_template_with_many_tests_is_shown_without_them(open_tiny: OpenTiny) -> None:
+    rows = "".join(f'[[tests]]\ninput = "row {number}"\noutput = "Positive"\n' for number in range(20))
+    prompts = {**PROMPTS, "sentiment": PROMPTS["sentiment"].replace("+++\nFeelings", f"{rows}+++\nFeelings")}
+    async with open_tiny("gpt2", prompts=prompts) as talk:
+        card = await talk.card("!prompt show sentiment")
+    (shown,) = [block.text for block in card.blocks if isinstance(block, Verbatim)]
+    assert "row 7" not in shown
+    assert "I love this" in shown
+    assert "row 7" in card.data["source"]
+    assert any(isinstance(block, Text) and "prompt export sentiment" in block.text for block in card.blocks)
