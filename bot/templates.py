@@ -1,5 +1,6 @@
 """The templates of every server: those that come with the bot, and the server's own beside or over them."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -18,7 +19,8 @@ SUFFIX: Final = ".prompt"
 SHIPPED: Final = 0  # the number of a template that is the one which came with the bot
 _MAX_SERVERS_KEPT: Final = 256
 _MAX_NAMED: Final = 20
-_CHAT: Final = "chat"  # however the file writes it down, kind = "chat" holds this word
+# A line that every chat template has and no other can have.
+_HISTORY_LINE: Final = re.compile(r"^[^\S\n]*\$(?:history|\{history\})[^\S\n]*$", re.MULTILINE)
 
 
 class TemplateLibrary:
@@ -71,13 +73,19 @@ class TemplateLibrary:
 class ServerLibrary:
     """The templates that one server has now: its own, and of the shipped ones those that it has not overridden.
 
-    Its own are parsed when they are first asked for.
+    Its own are parsed when they are first asked for; those that are as they were in `before` are not parsed again.
     """
 
-    def __init__(self, shipped: TemplateLibrary, own: Sequence[StoredTemplate]) -> None:
+    def __init__(
+        self, shipped: TemplateLibrary, own: Sequence[StoredTemplate], before: "ServerLibrary | None" = None
+    ) -> None:
         self._shipped = shipped
         self._own = {one.name: one for one in own}
         self._parsed: dict[str, PromptTemplate] = {}
+        if before is not None:
+            for name, template in list(before._parsed.items()):
+                if name in self._own and self._own[name].source_text == before._own[name].source_text:
+                    self._parsed[name] = template
         self.names: tuple[str, ...] = tuple(sorted({*shipped.names, *self._own}))
 
     def __iter__(self) -> Iterator[PromptTemplate]:
@@ -102,7 +110,11 @@ class ServerLibrary:
     def chat_names(self) -> tuple[str, ...]:
         """Return the names of the templates for chat: at least one, since an own one keeps a shipped one's kind."""
         # Looked at before it is parsed: few of hundreds are for chat.
-        likely = (name for name in self.names if name not in self._own or _CHAT in (self._own[name].source_text or ""))
+        likely = (
+            name
+            for name in self.names
+            if name not in self._own or _HISTORY_LINE.search(self._own[name].source_text or "")
+        )
         return tuple(name for name in likely if self.get(name).kind == "chat")
 
     def own(self, name: str) -> StoredTemplate | None:
@@ -132,7 +144,7 @@ class Templates:
             self._kept.move_to_end(key)
             return kept[1]
         own = await self._store.published_templates(scope) if change else []
-        templates = ServerLibrary(self.shipped, own)
+        templates = ServerLibrary(self.shipped, own, kept[1] if kept else None)
         self._kept[key] = (change, templates)
         self._kept.move_to_end(key)
         while len(self._kept) > _MAX_SERVERS_KEPT:

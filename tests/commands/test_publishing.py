@@ -326,3 +326,15 @@ async def test_a_template_is_imported_from_a_message(talk: Talk, fence: str) -> 
     assert card.data["problem"] == ""
     assert card.data["kind"] == "complete"
     assert "TEXT is missing" in await talk.refusal("!prompt import tale")
+
+
+async def test_a_chat_template_is_chosen_for_a_channel_until_it_is_deleted(talk: Talk) -> None:
+    # However it is written down: TOML wants no spaces.
+    await published(talk, "sailor", PROMPTS["pirate"].replace('kind = "chat"', "kind='chat'"))
+    await talk.ask("!settings chat_template sailor")
+    await talk.ask("Hello")
+    assert (await talk.why())["template"] == "sailor"
+    await talk.ask("!prompt delete --sure yes sailor")
+    await talk.ask("Hello again")
+    assert (await talk.why())["template"] == "chat", "what is gone is replaced by the default"
+    assert "There is no template" in await talk.refusal("!prompt show sailor")
