@@ -13,7 +13,7 @@ from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Tex
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates
 from bot.core.sampling import PRESETS
-from bot.core.template import PromptTemplate, check_template_name, format_template, parse_template
+from bot.core.template import PromptTemplate, check_template_name, parse_template
 from bot.core.template_body import KINDS
 from bot.core.template_diff import diff_templates
 from bot.core.template_forms import OWN_PRESET, apply_values, blank_template, preset_of
@@ -298,12 +298,10 @@ async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[
         data |= {"overtaken": sentence, "overtaken_diff": diff}
     if template is None:
         return blocks, data
-    if standing.published is None:
-        diff = ""
-        blocks.append(Verbatim(format_template(template).rstrip("\n")))
-    else:
-        diff = diff_templates(standing.published, template)
-        blocks.append(Verbatim(diff) if diff else Text("Nothing is changed yet.", is_quiet=True))
+    diff = _all_of(template) if standing.published is None else diff_templates(standing.published, template)
+    if standing.is_overtaken and diff:
+        blocks.append(Text("Publishing your draft would change:"))
+    blocks.append(Verbatim(diff) if diff else Text("Nothing is changed yet.", is_quiet=True))
     data |= {"diff": diff, "kind": template.kind, "source": template.source_text}
     blocks.append(Facts((("kind", template.kind), ("examples", str(len(template.examples))))))
     try:
@@ -311,6 +309,12 @@ async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[
     except RequestError as e:  # another model reads less than the one that the draft was written for
         return [*blocks, Text(str(e))], {**data, "num_tokens": None}
     return [*blocks, *score_blocks(score)], {**score_data(score), **data}
+
+
+def _all_of(template: PromptTemplate) -> str:
+    """Return all that a new template says, in the words of a difference."""
+    empty = replace(template, description="", instruction="", query="", labels=(), examples=(), tests=(), sampling={})
+    return "\n".join(line for line in diff_templates(empty, template).split("\n") if line not in ("- ", "+ "))
 
 
 def _origin(standing: Standing) -> str:

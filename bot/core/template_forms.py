@@ -44,7 +44,7 @@ $input ->
 
 def blank_template(name: str) -> PromptTemplate:
     """Return what a new template starts from; it is not valid before it has a description."""
-    return PromptTemplate(name=name, kind="complete", description="", instruction="", query="$input")
+    return PromptTemplate(name=name, kind="complete", description="", instruction="", query="$input", is_multiline=True)
 
 
 def preset_of(template: PromptTemplate) -> str:

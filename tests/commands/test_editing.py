@@ -22,6 +22,15 @@ async def test_a_form_begins_a_template_and_the_card_shows_what_it_is(talk: Talk
     assert card.data["problem"] == ""
     template = parse_template(card.data["source"], name="greeting", source="greeting")
     assert (template.kind, template.instruction, template.query) == ("complete", "Greetings.\n\n", "$input =")
+    assert card.data["diff"].split("\n") == [
+        "Description",
+        "+ Greets in French.",
+        "Instruction",
+        "+ Greetings.",
+        "Query",
+        "+ $input =",
+    ]
+    assert "multiline" not in card.data["source"]
     assert card.data["num_tokens"] < card.data["context_length"] == 512
     assert card.data["warnings"] == ["There are no tests, so nothing can be measured."]
     assert action_names(card) == ["publish", "edit", "rows", "discard"]
