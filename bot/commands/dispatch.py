@@ -19,6 +19,7 @@ from bot.commands import (
     proposing,
     publishing,
     row_editing,
+    versions,
 )
 from bot.commands.asked import load_asked
 from bot.commands.clicking import Clicks
@@ -54,6 +55,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *editing.COMMANDS,
         *row_editing.COMMANDS,
         *publishing.COMMANDS,
+        *versions.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
         *keeping.COMMANDS,

@@ -58,7 +58,7 @@ LINES = [
 
 SAY_WHICH = (
     "Say which: prompt run, list, show, test, tune, example, new, edit, draft, discard, import, examples, tests,"
-    " history, diff, publish, rollback, delete, export."
+    " publish, delete, history, diff, rollback, export."
 )
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean complete?"),
