@@ -310,7 +310,9 @@ class Chat:
                         loop_start = _find_loop(said, raw)
                         if loop_start is not None:
                             generation.cancel()
-                    if loop_start is None and (text := self._clean(raw, chat_prompt)):
+                    # What was written before a stop could reach the model is in the last card, not shown growing on.
+                    is_growing = loop_start is None and not stopper.is_stopped
+                    if is_growing and (text := self._clean(raw, chat_prompt)):
                         yield Card(blocks=(Text(text, is_model_text=True),), is_final=False)
             if loop_start is None:
                 loop_start = _find_loop(said, raw)

@@ -23,7 +23,11 @@ def program(tmp_path: Path, model: Path) -> Program:
 def test_each_line_is_answered_in_order_and_the_program_ends_with_status_0(program: Program) -> None:
     finished = program.run("terminal", typed=b"!prompt list\n\n   \n!settings\n!context\nhello")
     assert finished.status == 0
-    assert finished.out.index("sentiment") < finished.out.index("chat_template") < finished.out.index("nothing to")
+    assert (
+        finished.out.index("sentiment")
+        < finished.out.index("chat_template")
+        < finished.out.index("nothing here to read")
+    )
     assert finished.err.startswith("Model: ")
     assert finished.err.count("\n") == 1
 
