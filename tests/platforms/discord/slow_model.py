@@ -1,5 +1,7 @@
 """A model that loads at once, and is just large enough that a long answer can be watched while it is written."""
 
+import statistics
+import time
 from pathlib import Path
 
 import torch
@@ -7,13 +9,35 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tests import tiny_models
 
+# Of one layer of the larger model below: its attention and its three matrices.
+_WEIGHTS_PER_LAYER = 2 * 512 * 512 + 2 * 512 * 256 + 3 * 512 * 1536
 
-def make_slow_llama(folder: Path) -> Path:
-    """Write a Llama of 8 million random weights into `folder`; it never ends an answer by itself."""
+
+def _seconds_per_weight() -> float:
+    """Return how long this machine takes now to read one weight, as a token of an answer does."""
+    torch.set_num_threads(1)  # as the programs have it
+    weights, row = torch.zeros(4096, 4096), torch.zeros(4096)
+    times = []
+    for _ in range(9):
+        begun = time.perf_counter()
+        torch.mv(weights, row)
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times) / weights.numel()
+
+
+def make_slow_llama(folder: Path, *, takes_s: float | None = None) -> Path:
+    """Write a Llama of random weights into `folder`; it never ends an answer by itself.
+
+    It has 8 million weights, or as many as make an answer of 512 tokens take about `takes_s` on this machine.
+    """
     tiny_models.make_tiny_llama(folder, context_length=2048)
     config = LlamaConfig.from_pretrained(folder)
     config.num_hidden_layers, config.hidden_size, config.intermediate_size = 8, 256, 1024
     config.num_attention_heads, config.num_key_value_heads, config.head_dim = 8, 4, 32
+    if takes_s is not None:
+        num_weights = takes_s / 512 / _seconds_per_weight()
+        config.num_hidden_layers = min(40, max(3, round(num_weights / _WEIGHTS_PER_LAYER)))
+        config.hidden_size, config.intermediate_size, config.head_dim = 512, 1536, 64
     torch.manual_seed(7)
     model = LlamaForCausalLM(config)
     with torch.no_grad():

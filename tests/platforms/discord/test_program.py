@@ -25,7 +25,7 @@ ENDS_WITHIN_S = 20.0
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, "Future[Any]"]]:
     """Play all stories at once: a start takes seconds, most of which is waiting."""
-    model = make_slow_llama(tmp_path_factory.mktemp("model"))
+    model = make_slow_llama(tmp_path_factory.mktemp("model"), takes_s=5.0)
     homes = tmp_path_factory.mktemp("homes")
     with ThreadPoolExecutor(len(STORIES)) as pool:
         yield {name: pool.submit(asyncio.run, play(Operator(homes / name, model))) for name, play in STORIES.items()}
