@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 _MENDABLE: Final = 256
 # More than the engine lets wait, since conversations wait for themselves; beyond, a flood would only fill the memory.
 MAX_RUNNING: Final = 256
+_BROKEN: Final = error_card("Something broke inside the bot; its log says what.")
 _CROWDED: Final = error_card("Too many people are asking at once; ask again in a minute.")
 
 Cards = AsyncGenerator[Card]
@@ -37,6 +38,7 @@ class _Running:
     outlet: Outlet
     is_kept: bool
     outcome: Outcome | None = None
+    is_shown: bool = False
     stopper: Stopper = field(default_factory=Stopper)
     task: "asyncio.Task[None] | None" = None
 
@@ -185,9 +187,21 @@ class Answering:
             logger.warning("an answer in channel %s can't be kept: %s", message.scope.channel, e)
         except Exception:
             logger.exception("answering in channel %s failed", message.scope.channel)
+            if not running.is_shown:
+                await self._tell_broken(running)
         finally:
             if self._running.get(message.id) is running:
                 del self._running[message.id]
+
+    async def _tell_broken(self, running: _Running) -> None:
+        """Show one sentence in the place of an answer that a mistake in the program ended; the log says which."""
+        message = running.message
+        try:
+            await deliver(answer_with(_BROKEN)(message, running.stopper), running.outlet)
+            if running.is_kept:
+                await self._delivery.finish(message.id, "refused")
+        except Exception:
+            logger.exception("telling so in channel %s failed", message.scope.channel)
 
     async def _deliver(self, running: _Running, answer: Answer) -> Outcome:
         message = running.message
@@ -208,6 +222,7 @@ class Answering:
         if card is None or not delivered.is_shown:
             self._keep_mendable(running)
             return "refused"
+        running.is_shown = True
         problem = await self._after(message, card)
         if problem is not None:
             card = error_card(problem)

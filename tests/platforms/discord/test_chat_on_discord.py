@@ -284,3 +284,19 @@ async def test_a_server_that_was_left_while_the_bot_was_away_is_forgotten_and_no
         async with evening.run():
             await asyncio.sleep(0.5)
             assert await evening.running.num_stored() == 2
+
+
+async def test_a_mistake_in_the_program_is_told_in_one_sentence(
+    evening: Evening, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def resolve(message: object) -> object:
+        raise ValueError("a mistake in the program")
+
+    assert evening.client is not None
+    monkeypatch.setattr(evening.client.answering._delivery, "resolve", resolve)
+    answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True))
+    assert visible_text(answer) == "⚠️ Something broke inside the bot; its log says what."
+    assert "a mistake in the program" in caplog.text
+    monkeypatch.undo()
+    assert visible_text(await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True)))
+    assert not await evening.client._delivery.unfinished()
