@@ -1,9 +1,10 @@
 """One message or click in, cards out: finds the command, the card or the conversation that it is for."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Literal
 
 from bot.commands import (
@@ -28,7 +29,7 @@ from bot.commands.declaring import Cards, Command, Request, TextSource
 from bot.commands.requesting import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
 from bot.commands.services import Services
 from bot.commands.value_suggestions import suggest_values
-from bot.core.cards import Button, Card, Text, error_card
+from bot.core.cards import BROKEN, Button, Card, Text, error_card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
@@ -103,78 +104,60 @@ class Bot:
         """Return the first words of all commands."""
         return tuple(sorted({name.split()[0] for name in COMMANDS}))
 
-    async def answer(self, message: Message, stopper: Stopper, *, types_actions: bool = False) -> Cards:
+    def answer(self, message: Message, stopper: Stopper, *, types_actions: bool = False) -> Cards:
         """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised.
 
         `types_actions` is for a terminal, which has one person and no buttons: a plain number or word acts on the
         author's open card, and no quota is counted.
         """
-        command_name = "chat"
-        try:
-            message = check_message(message)
-            if self._is_command(message.text):
-                command_name = message.text[len(self.command_prefix) :].split(maxsplit=1)[0][:32].lower()
-            message = replace(
-                message, author=await self._admit(message.scope, message.author, is_counted=not types_actions)
-            )
-            is_kept = not await self._services.store.is_opted_out(message.scope.platform, message.author.id)
-            if self._is_command(message.text):
-                request = await read_request(
-                    self._services, message, stopper, has_buttons=not types_actions, is_kept=is_kept
-                )
-                command_name = request.command.name
-                cards = await self._run(request)
-            elif not is_kept:
-                raise RequestError(f"You asked not to be read; {self.command_prefix}privacy --read on ends that.")
-            elif types_actions and (acts := await self._act(message, stopper)):
-                command_name = "complete"
-                cards = acts
-            else:
-                if types_actions:
-                    await self._close_card(message)
-                await self._services.store.add_message(message, kind="chat")
-                cards = self._services.chat.reply(message, stopper)
-            async with aclosing(cards):
-                async for card in cards:
-                    yield replace(card, data={"command": command_name, **card.data})
-        except FewshotError as e:
-            yield error_card(str(e), command=command_name)
-        except Exception:
-            logger.exception("answering failed")
-            yield error_card("Something broke inside the bot; its log says what.", command=command_name)
+        asked = _Asked("chat")
+        return _told(asked, partial(self._begin_answer, asked, message, stopper, types_actions=types_actions))
 
-    async def click(self, click: Click, stopper: Stopper) -> Cards:
+    def click(self, click: Click, stopper: Stopper) -> Cards:
         """Yield snapshots of what a click leads to, the last one final.
 
         A public card takes the place of the clicked one; a private one is for who clicked; one with a form opens it.
         """
-        command_name = "click"
-        try:
-            click = replace(click, author=await self._admit(click.scope, click.author))
-            command_name, cards = await self._clicks.answer(click, stopper)
-            async with aclosing(cards):
-                async for card in cards:
-                    yield replace(card, data={"command": command_name, **card.data})
-        except FewshotError as e:
-            yield error_card(str(e), command=command_name)
-        except Exception:
-            logger.exception("answering a click failed")
-            yield error_card("Something broke inside the bot; its log says what.", command=command_name)
+        asked = _Asked("click")
+        return _told(asked, partial(self._begin_click, asked, click, stopper))
 
-    async def submit(self, submitted: FormSubmitted, stopper: Stopper) -> Cards:
+    def submit(self, submitted: FormSubmitted, stopper: Stopper) -> Cards:
         """Yield snapshots of what a form that was filled in leads to, the last one final."""
-        command_name = "form"
-        try:
-            submitted = replace(submitted, author=await self._admit(submitted.scope, submitted.author))
-            command_name, cards = await self._clicks.submit(submitted)
-            async with aclosing(cards):
-                async for card in cards:
-                    yield replace(card, data={"command": command_name, **card.data})
-        except FewshotError as e:
-            yield error_card(str(e), command=command_name)
-        except Exception:
-            logger.exception("answering a form failed")
-            yield error_card("Something broke inside the bot; its log says what.", command=command_name)
+        asked = _Asked("form")
+        return _told(asked, partial(self._begin_form, asked, submitted))
+
+    async def _begin_answer(self, asked: "_Asked", message: Message, stopper: Stopper, *, types_actions: bool) -> Cards:
+        message = check_message(message)
+        if self._is_command(message.text):
+            asked.command = message.text[len(self.command_prefix) :].split(maxsplit=1)[0][:32].lower()
+        author = await self._admit(message.scope, message.author, is_counted=not types_actions)
+        message = replace(message, author=author)
+        is_kept = not await self._services.store.is_opted_out(message.scope.platform, message.author.id)
+        if self._is_command(message.text):
+            request = await read_request(
+                self._services, message, stopper, has_buttons=not types_actions, is_kept=is_kept
+            )
+            asked.command = request.command.name
+            return await self._run(request)
+        if not is_kept:
+            raise RequestError(f"You asked not to be read; {self.command_prefix}privacy --read on ends that.")
+        if types_actions:
+            if acts := await self._act(message, stopper):
+                asked.command = "complete"
+                return acts
+            await self._close_card(message)
+        await self._services.store.add_message(message, kind="chat")
+        return self._services.chat.reply(message, stopper)
+
+    async def _begin_click(self, asked: "_Asked", click: Click, stopper: Stopper) -> Cards:
+        click = replace(click, author=await self._admit(click.scope, click.author))
+        asked.command, cards = await self._clicks.answer(click, stopper)
+        return cards
+
+    async def _begin_form(self, asked: "_Asked", submitted: FormSubmitted) -> Cards:
+        submitted = replace(submitted, author=await self._admit(submitted.scope, submitted.author))
+        asked.command, cards = await self._clicks.submit(submitted)
+        return cards
 
     async def is_wanted(self, message: Message) -> bool:
         """Say whether `message` is to be answered: no bot's, and meant for this one, or said where it answers all."""
@@ -327,6 +310,26 @@ class Bot:
                 pass
         texts = (clean_model_text(completion.text).rstrip() for completion in generation.completions)
         return tuple(dict.fromkeys(text for text in texts if text))
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What is being answered, as well as that is known by now: the command's name for the cards' data."""
+
+    command: str
+
+
+async def _told(asked: _Asked, begin: Callable[[], Awaitable[Cards]]) -> Cards:
+    """Yield the cards that `begin` leads to; what goes wrong before or among them becomes a card of one sentence."""
+    try:
+        async with aclosing(await begin()) as cards:
+            async for card in cards:
+                yield replace(card, data={"command": asked.command, **card.data})
+    except FewshotError as e:
+        yield error_card(str(e), command=asked.command)
+    except Exception:
+        logger.exception("answering failed")
+        yield error_card(BROKEN, command=asked.command)
 
 
 def _needs_opening(request: Request) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,10 @@ class Card:
     reply_id: str | None = None
     removed_ids: tuple[str, ...] = ()
     notices: tuple[tuple[str, "Card"], ...] = ()
+
+
+# For a mistake in the program: nothing that whoever asked could mend.
+BROKEN: Final = "Something broke inside the bot; its log says what."
 
 
 def error_card(sentence: str, **data: Any) -> Card:

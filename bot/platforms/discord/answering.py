@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bot.commands.dispatch import Bot
-from bot.core.cards import Card, error_card
+from bot.core.cards import BROKEN, Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from bot.delivery import Delivery, Outcome
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _MENDABLE: Final = 256
 # More than the engine lets wait, since conversations wait for themselves; beyond, a flood would only fill the memory.
 MAX_RUNNING: Final = 256
-_BROKEN: Final = error_card("Something broke inside the bot; its log says what.")
+_BROKEN: Final = error_card(BROKEN)
 _CROWDED: Final = error_card("Too many people are asking at once; ask again in a minute.")
 
 Cards = AsyncGenerator[Card]

@@ -14,6 +14,7 @@ import discord
 from discord import app_commands
 
 from bot.commands.declaring import Command
+from bot.core.cards import BROKEN
 from bot.core.messages import Author, Scope
 from bot.errors import FewshotError
 from bot.platforms.discord.context_menus import context_menus
@@ -34,7 +35,6 @@ MAX_CHOICE: Final = 100
 SUGGESTING_S: Final = 2.0
 
 _STALE: Final = "This command has changed since Discord showed it to you; reload Discord and try again."
-_BROKEN: Final = "Something broke inside the bot; its log says what."
 
 # First words of commands about what is stored of a conversation: where a person brought the bot along for themselves,
 # nothing is. Moderators' commands belong to a server that has the bot as well.
@@ -75,7 +75,7 @@ class CommandTree(app_commands.CommandTree[Any]):
             if interaction.type is discord.InteractionType.autocomplete:
                 await interaction.response.autocomplete([])
             else:
-                await _tell(interaction, sentence or _BROKEN)
+                await _tell(interaction, sentence or BROKEN)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as e:
             logger.warning("an error could not be shown: %s", type(e).__name__)
 
