@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import platformdirs
 
 from bot.chat import Chat
-from bot.commands.dispatch import COMMANDS, Bot
-from bot.commands.services import Services
+from bot.commands.bot import COMMANDS, Bot
+from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.stopping import Stopper
 from bot.delivery import Delivery

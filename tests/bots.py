@@ -10,8 +10,8 @@ from typing import Any
 
 from bot.__main__ import open_bot
 from bot.chat import Chat
-from bot.commands.dispatch import COMMANDS, Bot
-from bot.commands.services import Services
+from bot.commands.bot import COMMANDS, Bot
+from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.channel_settings import declare_settings
 from bot.core.messages import Author, Click, Message, Reach, Scope

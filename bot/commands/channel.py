@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
+from bot.commands.context import Services
 from bot.commands.declaring import Cards, Command, Option, Request
-from bot.commands.services import Services
 from bot.core.cards import Block, Card, Facts, Select, SelectOption, Table, Text
 from bot.core.channel_settings import SETTING_LEVELS, ChannelSetting
 from bot.core.messages import Click, Scope, now_utc

@@ -10,7 +10,7 @@ from bot.core.sampling import PRESETS, RANGES, check_option, range_text
 from bot.errors import RequestError
 
 if TYPE_CHECKING:
-    from bot.commands.services import Services
+    from bot.commands.context import Services
     from bot.core.stopping import Stopper
     from bot.store.cards import OpenCard
 

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import Final
 
+from bot.commands.context import Services
 from bot.commands.declaring import Cards, Command, Request
 from bot.commands.drafting import (
     begin_draft,
@@ -21,7 +22,6 @@ from bot.commands.drafting import (
 )
 from bot.commands.publishing import own_draft, publish_from_card
 from bot.commands.scoring import measured_cards
-from bot.commands.services import Services
 from bot.core.cards import Card, Form, FormField, Text
 from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper

@@ -16,7 +16,7 @@ from bot.replies import prompt_sha256
 from bot.store.replies import StoredReply
 
 if TYPE_CHECKING:
-    from bot.commands.services import Services
+    from bot.commands.context import Services
 
 
 async def _rebuild(services: "Services", reply: StoredReply) -> Prompt | None:

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from bot.commands.asked import load_asked
+from bot.commands.context import Services
 from bot.commands.declaring import Cards, Command, Option, Request, TextSource
-from bot.commands.services import Services
 from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Text
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates

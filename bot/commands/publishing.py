@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any, Final, Literal
 
+from bot.commands.context import Services
 from bot.commands.declaring import Cards, Command, Option, Request
 from bot.commands.drafting import (
     Standing,
@@ -13,7 +14,6 @@ from bot.commands.drafting import (
     stand,
 )
 from bot.commands.scoring import load_score, score_to_keep
-from bot.commands.services import Services
 from bot.core.cards import Button, Card, Form, FormField, Text
 from bot.core.messages import Author, Click, FormSubmitted, Scope
 from bot.core.safe_text import one_line, replace_lone_surrogates

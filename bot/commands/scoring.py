@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
-from bot.commands.services import Services
+from bot.commands.context import Services
 from bot.core.cards import Block, Card, Progress, Table, Text
 from bot.core.measuring import ClassifyFigures, Comparison, CompleteFigures, Figures, compare
 from bot.core.messages import Scope

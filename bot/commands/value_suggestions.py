@@ -4,8 +4,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from bot.commands.context import Services
 from bot.commands.row_editing import EXAMPLE_ACTIONS, TEST_ACTIONS
-from bot.commands.services import Services
 from bot.core.messages import Scope
 
 MAX_SUGGESTIONS: Final = 25

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.commands.clicking import _ACTS, _SUBMITS
-from bot.commands.dispatch import COMMANDS
+from bot.commands.bot import COMMANDS
+from bot.commands.clicks import _ACTS, _SUBMITS
 from bot.core.cards import Card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper

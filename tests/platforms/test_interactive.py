@@ -17,7 +17,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from bot.__main__ import open_bot
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.engine.catalog import ModelChoice
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.interactive import run_interactive

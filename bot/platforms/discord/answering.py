@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper

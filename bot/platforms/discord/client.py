@@ -10,7 +10,7 @@ import discord
 from discord.ext import commands
 from yarl import URL
 
-from bot.commands.dispatch import COMMANDS, Bot
+from bot.commands.bot import COMMANDS, Bot
 from bot.core.cards import Card
 from bot.core.messages import Author, Message, Scope
 from bot.delivery import Delivery

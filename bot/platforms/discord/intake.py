@@ -11,7 +11,7 @@ from typing import Final
 import aiohttp
 import discord
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import Message, Scope, now_utc
 from bot.delivery import EXPIRES_AFTER_S, Delivery

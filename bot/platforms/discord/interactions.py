@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import discord
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.stopping import Stopper

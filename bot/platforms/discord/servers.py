@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Collection
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.delivery import Delivery
 from bot.errors import Unavailable
 from bot.platforms.discord.reading import PLATFORM

@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 import discord
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.core.cards import Card, Text, error_card
 from bot.core.messages import Message
 from bot.core.safe_text import one_line

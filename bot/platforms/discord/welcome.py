@@ -5,7 +5,7 @@ from typing import Final
 
 import discord
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.core.cards import Card, Text
 from bot.errors import FewshotError
 from bot.platforms.discord.rendering import render

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bot.commands.dispatch import MAX_TEXT_BYTES, Bot
+from bot.commands.bot import MAX_TEXT_BYTES, Bot
 from bot.core.cards import Card, Form, error_card
 from bot.core.messages import Author, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import IO, Final
 
-from bot.commands.dispatch import MAX_TEXT_BYTES
+from bot.commands.bot import MAX_TEXT_BYTES
 from bot.core.cards import Card, error_card
 from bot.core.stopping import Stopper
 from bot.platforms.terminal.conversation import Conversation

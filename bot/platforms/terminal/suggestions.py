@@ -10,7 +10,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
-from bot.commands.dispatch import Bot
+from bot.commands.bot import Bot
 from bot.errors import FewshotError
 from bot.platforms.terminal.rendering import QUIET_STYLE
 

@@ -8,8 +8,8 @@ from typing import Any
 import discord
 import pytest
 
+from bot.commands.bot import COMMANDS
 from bot.commands.declaring import Cards, Command, Request
-from bot.commands.dispatch import COMMANDS
 from bot.core.messages import Author, Scope
 from bot.errors import RequestError
 from bot.platforms.discord import command_tree

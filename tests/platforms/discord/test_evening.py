@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.commands.dispatch import COMMANDS
+from bot.commands.bot import COMMANDS
 from tests.bots import MOOD, PROMPTS, Talk
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text

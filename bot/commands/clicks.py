@@ -6,12 +6,12 @@ from typing import Final
 
 from bot.answer_cards import REPLY_CARD, reply_card
 from bot.chat import NOT_LATEST
-from bot.commands import channel, completing, drafting, editing, keeping, prompting, proposing, publishing
+from bot.commands import channel, completing, drafting, editing, privacy, prompting, proposing, publishing
 from bot.commands.asked import load_asked
+from bot.commands.context import Services
 from bot.commands.declaring import Act, Cards, Request, Submit, TextSource
 from bot.commands.explaining import explain
 from bot.commands.requesting import message_of, read_request
-from bot.commands.services import Services
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
 from bot.core.messages import Click, FormSubmitted, Message, Scope
@@ -29,7 +29,7 @@ NOT_ASKER: Final = "Only who asked that, or a moderator, can change the answer; 
 
 _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
     channel.SETTINGS_CARD: ("settings", channel.act_on_settings),
-    keeping.PRIVACY_CARD: ("privacy", keeping.act_on_privacy),
+    privacy.PRIVACY_CARD: ("privacy", privacy.act_on_privacy),
     drafting.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
     publishing.DELETE_CARD: ("prompt delete", publishing.act_on_delete),
 }

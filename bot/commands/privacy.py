@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
+from bot.commands.context import Services
 from bot.commands.declaring import Cards, Command, Option, Request
-from bot.commands.services import Services
 from bot.core.cards import Button, Card, Facts, Text, TextFile
 from bot.core.messages import Author, Click, Scope
 from bot.core.stopping import Stopper

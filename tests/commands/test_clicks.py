@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.commands.clicking import GONE, MOVED_ON, NOT_ASKER
+from bot.commands.clicks import GONE, MOVED_ON, NOT_ASKER
 from bot.core.cards import Card
 from bot.core.messages import now_utc
 from bot.errors import GenerationError

@@ -13,9 +13,9 @@ from bot.commands import (
     editing,
     explaining,
     inspecting,
-    keeping,
     measuring,
     moderating,
+    privacy,
     prompting,
     proposing,
     publishing,
@@ -23,11 +23,11 @@ from bot.commands import (
     versions,
 )
 from bot.commands.asked import load_asked
-from bot.commands.clicking import Clicks
+from bot.commands.clicks import Clicks
 from bot.commands.command_line import parse_command_line
+from bot.commands.context import Services
 from bot.commands.declaring import Cards, Command, Request, TextSource
 from bot.commands.requesting import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
-from bot.commands.services import Services
 from bot.commands.value_suggestions import suggest_values
 from bot.core.cards import BROKEN, Button, Card, Text, error_card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
@@ -59,7 +59,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *versions.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
-        *keeping.COMMANDS,
+        *privacy.COMMANDS,
         *moderating.COMMANDS,
     )
 }
