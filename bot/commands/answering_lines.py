@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bot.chat import asker_of
-from bot.commands.declaring import Cards, Option, Request
+from bot.commands.framework.command import Cards, Option, Request
 from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
 from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations

@@ -22,13 +22,13 @@ from bot.commands import (
     row_editing,
     versions,
 )
-from bot.commands.asked import load_asked
 from bot.commands.clicks import Clicks
-from bot.commands.command_line import parse_command_line
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Request, TextSource
-from bot.commands.requesting import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
-from bot.commands.value_suggestions import suggest_values
+from bot.commands.framework.asked import load_asked
+from bot.commands.framework.command import Cards, Command, Request, TextSource
+from bot.commands.framework.parsing import parse_command_line
+from bot.commands.framework.request import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
+from bot.commands.framework.suggestions import suggest_values
 from bot.core.cards import BROKEN, Button, Card, Text, error_card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.prompt_parts import Prompt

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Option, Request
+from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.core.cards import Block, Card, Facts, Select, SelectOption, Table, Text
 from bot.core.channel_settings import SETTING_LEVELS, ChannelSetting
 from bot.core.messages import Click, Scope, now_utc

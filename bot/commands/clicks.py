@@ -7,11 +7,11 @@ from typing import Final
 from bot.answer_cards import REPLY_CARD, reply_card
 from bot.chat import NOT_LATEST
 from bot.commands import channel, completing, drafting, editing, privacy, prompting, proposing, publishing
-from bot.commands.asked import load_asked
 from bot.commands.context import Services
-from bot.commands.declaring import Act, Cards, Request, Submit, TextSource
 from bot.commands.explaining import explain
-from bot.commands.requesting import message_of, read_request
+from bot.commands.framework.asked import load_asked
+from bot.commands.framework.command import Act, Cards, Request, Submit, TextSource
+from bot.commands.framework.request import message_of, read_request
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
 from bot.core.messages import Click, FormSubmitted, Message, Scope

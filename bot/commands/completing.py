@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bot.chat import asker_of
-from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Block, Button, Card, Choices, Text
 from bot.core.prompt import end_of_sentence
 from bot.core.prompt_parts import Prompt

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.chat import Chat
-from bot.commands.declaring import Command
+from bot.commands.framework.command import Command
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
 from bot.engine.engine import Engine

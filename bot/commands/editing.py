@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Request
 from bot.commands.drafting import (
     begin_draft,
     change_draft,
@@ -20,6 +19,7 @@ from bot.commands.drafting import (
     rebased,
     stand,
 )
+from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.publishing import own_draft, publish_from_card
 from bot.commands.scoring import measured_cards
 from bot.core.cards import Card, Form, FormField, Text

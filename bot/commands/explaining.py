@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from bot.commands.asked import asked_text
-from bot.commands.declaring import Cards, Command, Request
+from bot.commands.framework.asked import asked_text
+from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Block, Card, Facts, Text, Verbatim
 from bot.core.history import merge_turns
 from bot.core.prompt import build_prompt

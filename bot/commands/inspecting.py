@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bot.chat import asker_of
-from bot.commands.declaring import Cards, Command, Request
+from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Bars, Block, Card, Facts, Table, Text, TintedText
 from bot.core.perplexity import (
     TextFigures,

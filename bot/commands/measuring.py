@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot.chat import asker_of
-from bot.commands.declaring import Cards, Command, Request
 from bot.commands.drafting import begin_draft
+from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.scoring import Finished, measured_cards, score_blocks, score_data, score_to_keep, watched
 from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.measuring import ClassifyFigures

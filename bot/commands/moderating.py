@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bot.commands.declaring import Cards, Command, Request
+from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Block, Card, Facts, Text
 from bot.core.safe_text import clean_model_text, clean_name
 from bot.errors import RequestError

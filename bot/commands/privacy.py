@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Option, Request
+from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.core.cards import Button, Card, Facts, Text, TextFile
 from bot.core.messages import Author, Click, Scope
 from bot.core.stopping import Stopper

@@ -10,7 +10,7 @@ from bot.answer_cards import REPLY_CARD
 from bot.chat import ALWAYS_THE_SAME, asker_of
 from bot.commands.answering_lines import LINES, answer_lines, check_takes_options, is_many
 from bot.commands.completing import NOT_KEPT
-from bot.commands.declaring import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.scoring import kept_score_line
 from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
 from bot.core.classification import classify

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from bot.commands.asked import load_asked
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Option, Request, TextSource
+from bot.commands.framework.asked import load_asked
+from bot.commands.framework.command import Cards, Command, Option, Request, TextSource
 from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Text
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates

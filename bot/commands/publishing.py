@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any, Final, Literal
 
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Option, Request
 from bot.commands.drafting import (
     Standing,
     check_editor,
@@ -13,6 +12,7 @@ from bot.commands.drafting import (
     fingerprint,
     stand,
 )
+from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.commands.scoring import load_score, score_to_keep
 from bot.core.cards import Button, Card, Form, FormField, Text
 from bot.core.messages import Author, Click, FormSubmitted, Scope

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from bot.commands.declaring import Cards, Command, Request
 from bot.commands.drafting import begin_draft, change_draft, check_editor, draft_card, parsed, stand
+from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.proposing import (
     Proposal,
     find_proposal,

@@ -3,8 +3,8 @@
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.declaring import Cards, Command, Request
 from bot.commands.drafting import check_editor, check_template, parsed, published_template, when, who
+from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.publishing import checked_reason, own_draft
 from bot.commands.scoring import kept_score_line
 from bot.core.cards import Card, Table, Text, TextFile, Verbatim

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bot.commands.bot import COMMANDS
-from bot.commands.declaring import Command
+from bot.commands.framework.command import Command
 from bot.core.cards import Card, Table, Text
 from bot.core.messages import Author, Message, Scope, now_utc
 from bot.core.stopping import Stopper

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.commands import requesting
+from bot.commands.framework import request
 from bot.core.cards import Text
 from bot.core.messages import Scope
 from tests.bots import HERE, Talk
@@ -116,7 +116,7 @@ async def test_above_the_quota_there_is_one_sentence_and_later_it_works(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr(requesting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(request.time, "monotonic", lambda: now[0])
     await talk.ask("!settings quota_per_minute 3")
     bob: dict[str, Any] = {"who": "Bob", "is_moderator": False, "types_actions": False}
     for _ in range(2):

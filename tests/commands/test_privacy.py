@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.commands.requesting import UNREADABLE
+from bot.commands.framework.request import UNREADABLE
 from bot.core.messages import Author, Message
 from tests.bots import HERE, Talk
 

@@ -9,7 +9,7 @@ import pytest
 from bot.core.cards import Bars, Table, Text, Verbatim
 from bot.core.prompt_parts import Prompt
 from tests.bots import HERE, PROMPTS, Talk
-from tests.commands.test_command_line import SAY_WHICH
+from tests.commands.framework.test_parsing import SAY_WHICH
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 LABELS = ["Positive", "Negative", "Neutral"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.commands.bot import COMMANDS
-from bot.commands.command_line import parse_command_line
+from bot.commands.framework.parsing import parse_command_line
 from bot.core.prompt import build_prompt
 from bot.core.safe_text import one_line
 from bot.core.template import PromptTemplate, format_template, parse_template

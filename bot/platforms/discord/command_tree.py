@@ -13,7 +13,7 @@ import aiohttp
 import discord
 from discord import app_commands
 
-from bot.commands.declaring import Command
+from bot.commands.framework.command import Command
 from bot.core.cards import BROKEN
 from bot.core.messages import Author, Scope
 from bot.errors import FewshotError

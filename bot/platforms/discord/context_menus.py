@@ -6,7 +6,7 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bot.commands.declaring import Command
+from bot.commands.framework.command import Command
 
 # discord.py 2.7.1 refuses a sixth.
 MAX_MENUS: Final = 5

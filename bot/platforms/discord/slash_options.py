@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from discord import AppCommandOptionType
 
-from bot.commands.command_line import TEXT_PART_SEPARATOR, format_command_line
-from bot.commands.declaring import Command, Option
+from bot.commands.framework.command import Command, Option
+from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, format_command_line
 from bot.core.sampling import MAX_STOPS, RANGES
 from bot.errors import RequestError
 

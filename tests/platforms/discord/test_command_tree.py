@@ -9,7 +9,7 @@ import discord
 import pytest
 
 from bot.commands.bot import COMMANDS
-from bot.commands.declaring import Cards, Command, Request
+from bot.commands.framework.command import Cards, Command, Request
 from bot.core.messages import Author, Scope
 from bot.errors import RequestError
 from bot.platforms.discord import command_tree

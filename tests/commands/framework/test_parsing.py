@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.commands.bot import COMMANDS
-from bot.commands.command_line import format_command_line, parse_command_line
+from bot.commands.framework.parsing import format_command_line, parse_command_line
 from bot.core.sampling import SamplingParams, apply_options
 from bot.errors import RequestError
 

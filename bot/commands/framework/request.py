@@ -6,10 +6,10 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import Final
 
-from bot.commands.asked import load_asked, own_text
-from bot.commands.command_line import parse_command_line
 from bot.commands.context import Services
-from bot.commands.declaring import Request, TextSource
+from bot.commands.framework.asked import load_asked, own_text
+from bot.commands.framework.command import Request, TextSource
+from bot.commands.framework.parsing import parse_command_line
 from bot.core.history import HistoryMessage
 from bot.core.messages import Author, Message, Reach, Scope
 from bot.core.safe_text import clean_history_text, replace_lone_surrogates

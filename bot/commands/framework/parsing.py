@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bot.commands.declaring import Command, Option
+from bot.commands.framework.command import Command, Option
 from bot.core.suggesting import nearest
 from bot.errors import RequestError
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from bot.commands.command_line import CommandLine, parse_command_line
-from bot.commands.declaring import Command, TextSource
+from bot.commands.framework.command import Command, TextSource
+from bot.commands.framework.parsing import CommandLine, parse_command_line
 from bot.core.history import HistoryMessage
 from bot.core.messages import Scope
 from bot.errors import RequestError
