@@ -7,21 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Literal
 
-from bot.commands import (
-    channel,
-    completing,
-    editing,
-    explaining,
-    inspecting,
-    measuring,
-    moderating,
-    privacy,
-    prompting,
-    proposing,
-    publishing,
-    row_editing,
-    versions,
-)
+from bot.commands import channel, completing, explaining, inspecting, moderating, privacy
 from bot.commands.clicks import Clicks
 from bot.commands.context import Services
 from bot.commands.framework.asked import load_asked
@@ -29,6 +15,7 @@ from bot.commands.framework.command import Cards, Command, Request, TextSource
 from bot.commands.framework.parsing import parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
 from bot.commands.framework.suggestions import suggest_values
+from bot.commands.templates import editing, history, proposals, publishing, rows, running, testing
 from bot.core.cards import BROKEN, Button, Card, Text, error_card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.prompt_parts import Prompt
@@ -50,13 +37,13 @@ COMMANDS: Final[Mapping[str, Command]] = {
     for command in (
         *completing.COMMANDS,
         *inspecting.COMMANDS,
-        *prompting.COMMANDS,
-        *measuring.COMMANDS,
-        *proposing.COMMANDS,
+        *running.COMMANDS,
+        *testing.COMMANDS,
+        *proposals.COMMANDS,
         *editing.COMMANDS,
-        *row_editing.COMMANDS,
+        *rows.COMMANDS,
         *publishing.COMMANDS,
-        *versions.COMMANDS,
+        *history.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
         *privacy.COMMANDS,

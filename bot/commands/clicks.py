@@ -6,12 +6,13 @@ from typing import Final
 
 from bot.answer_cards import REPLY_CARD, reply_card
 from bot.chat import NOT_LATEST
-from bot.commands import channel, completing, drafting, editing, privacy, prompting, proposing, publishing
+from bot.commands import channel, completing, privacy
 from bot.commands.context import Services
 from bot.commands.explaining import explain
 from bot.commands.framework.asked import load_asked
 from bot.commands.framework.command import Act, Cards, Request, Submit, TextSource
 from bot.commands.framework.request import message_of, read_request
+from bot.commands.templates import drafts, editing, proposals, publishing, running
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
 from bot.core.messages import Click, FormSubmitted, Message, Scope
@@ -30,11 +31,11 @@ NOT_ASKER: Final = "Only who asked that, or a moderator, can change the answer; 
 _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
     channel.SETTINGS_CARD: ("settings", channel.act_on_settings),
     privacy.PRIVACY_CARD: ("privacy", privacy.act_on_privacy),
-    drafting.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
+    drafts.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
     publishing.DELETE_CARD: ("prompt delete", publishing.act_on_delete),
 }
 _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
-    proposing.EXAMPLE_FORM: ("prompt example", proposing.submit_example),
+    proposals.EXAMPLE_FORM: ("prompt example", proposals.submit_example),
     editing.DRAFT_FORM: ("prompt edit", editing.submit_draft),
     publishing.REASON_FORM: ("prompt publish", publishing.submit_reason),
 }
@@ -179,7 +180,7 @@ class Clicks:
         request = await read_request(services, message, stopper, has_buttons=True)
         if request.command.name != "prompt run":
             raise RequestError("The message that this answered is another one now, so the answer stays as it is.")
-        async with aclosing(prompting.run_template(request, replaces=reply)) as cards:
+        async with aclosing(running.run_template(request, replaces=reply)) as cards:
             async for snapshot in cards:
                 yield snapshot
 

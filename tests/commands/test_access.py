@@ -16,7 +16,7 @@ from bot.core.stopping import Stopper
 from bot.core.template import parse_template
 from bot.open_cards import COMMAND_CARD, COMPLETION_CARD
 from tests.bots import HERE, PROMPTS, Talk
-from tests.commands.drafts import seem_measured
+from tests.commands.templates.drafts import seem_measured
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 

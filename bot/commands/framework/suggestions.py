@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.row_editing import EXAMPLE_ACTIONS, TEST_ACTIONS
+from bot.commands.templates.rows import EXAMPLE_ACTIONS, TEST_ACTIONS
 from bot.core.messages import Scope
 
 MAX_SUGGESTIONS: Final = 25

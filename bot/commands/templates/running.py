@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from bot.answer_cards import REPLY_CARD
 from bot.chat import ALWAYS_THE_SAME, asker_of
-from bot.commands.answering_lines import LINES, answer_lines, check_takes_options, is_many
 from bot.commands.completing import NOT_KEPT
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
-from bot.commands.scoring import kept_score_line
+from bot.commands.templates.running_lines import LINES, answer_lines, check_takes_options, is_many
+from bot.commands.templates.score_cards import kept_score_line
 from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
 from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations

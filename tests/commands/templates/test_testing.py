@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bot.commands.answering_lines import MAX_LINES, MAX_SHOWN
+from bot.commands.templates.running_lines import MAX_LINES, MAX_SHOWN
 from bot.core.cards import Card, Progress, Table, Text, Verbatim
 from bot.core.messages import Author, Scope
 from bot.core.stopping import Stopper

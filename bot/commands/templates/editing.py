@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.drafting import (
+from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.templates.drafts import (
     begin_draft,
     change_draft,
     check_editor,
@@ -19,9 +20,8 @@ from bot.commands.drafting import (
     rebased,
     stand,
 )
-from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.publishing import own_draft, publish_from_card
-from bot.commands.scoring import measured_cards
+from bot.commands.templates.publishing import own_draft, publish_from_card
+from bot.commands.templates.score_cards import measured_cards
 from bot.core.cards import Card, Form, FormField, Text
 from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper

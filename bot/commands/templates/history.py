@@ -3,10 +3,10 @@
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.drafting import check_editor, check_template, parsed, published_template, when, who
 from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.publishing import checked_reason, own_draft
-from bot.commands.scoring import kept_score_line
+from bot.commands.templates.drafts import check_editor, check_template, parsed, published_template, when, who
+from bot.commands.templates.publishing import checked_reason, own_draft
+from bot.commands.templates.score_cards import kept_score_line
 from bot.core.cards import Card, Table, Text, TextFile, Verbatim
 from bot.core.messages import Author, Scope
 from bot.core.template import PromptTemplate

@@ -5,9 +5,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot.chat import asker_of
-from bot.commands.drafting import begin_draft
 from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.scoring import Finished, measured_cards, score_blocks, score_data, score_to_keep, watched
+from bot.commands.templates.drafts import begin_draft
+from bot.commands.templates.score_cards import (
+    Finished,
+    measured_cards,
+    score_blocks,
+    score_data,
+    score_to_keep,
+    watched,
+)
 from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.measuring import ClassifyFigures
 from bot.core.messages import now_utc

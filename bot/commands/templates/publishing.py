@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import Any, Final, Literal
 
 from bot.commands.context import Services
-from bot.commands.drafting import (
+from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.templates.drafts import (
     Standing,
     check_editor,
     check_template,
@@ -12,8 +13,7 @@ from bot.commands.drafting import (
     fingerprint,
     stand,
 )
-from bot.commands.framework.command import Cards, Command, Option, Request
-from bot.commands.scoring import load_score, score_to_keep
+from bot.commands.templates.score_cards import load_score, score_to_keep
 from bot.core.cards import Button, Card, Form, FormField, Text
 from bot.core.messages import Author, Click, FormSubmitted, Scope
 from bot.core.safe_text import one_line, replace_lone_surrogates

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
-from bot.commands.drafting import begin_draft, change_draft, check_editor, draft_card, parsed, stand
 from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.proposing import (
+from bot.commands.templates.drafts import begin_draft, change_draft, check_editor, draft_card, parsed, stand
+from bot.commands.templates.proposals import (
     Proposal,
     find_proposal,
     keep_origins,

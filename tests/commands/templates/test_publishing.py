@@ -13,7 +13,7 @@ from bot.core.cards import Table, Text, Verbatim
 from bot.core.messages import Author
 from bot.core.template import parse_template
 from tests.bots import HERE, PROMPTS, Talk, open_tiny_bot
-from tests.commands.drafts import GREETING, action_names, drafted, fill, form_of, seem_measured, values_of
+from tests.commands.templates.drafts import GREETING, action_names, drafted, fill, form_of, seem_measured, values_of
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 MOD = {"is_moderator": True}

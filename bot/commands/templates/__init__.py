@@ -1,0 +1,1 @@
+"""The commands that show, edit, test and publish prompt templates."""
