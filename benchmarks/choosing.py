@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
 from bot.engine.native.building import NativeUnavailable
 from bot.engine.native.library import open_library

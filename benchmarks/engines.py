@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.rows import percentile
 from benchmarks.workloads import Question
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
 
 _MAX_WAIT_S = 1200.0

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from benchmarks.__main__ import describe_run
 from benchmarks.bench import Machine
-from bot.core.measuring import ClassifyFigures, ClassifyOutcome, compare, measure_classify, paired_bootstrap
-from bot.core.measuring import wilson_interval as interval_of
 from bot.core.prompt import build_prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
+from bot.core.statistics import ClassifyFigures, ClassifyOutcome, compare, measure_classify, paired_bootstrap
+from bot.core.statistics import wilson_interval as interval_of
 from bot.core.template import Example, PromptTemplate, parse_template
 from bot.engine.catalog import resolve_model
 from bot.engine.engine import Engine

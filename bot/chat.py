@@ -25,7 +25,7 @@ from bot.core.prompt import (
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
 from bot.core.safe_text import clean_model_text
-from bot.core.sampling import SamplingParams, apply_options
+from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.template import PromptTemplate
 from bot.engine.engine import Engine, Generation

@@ -12,14 +12,6 @@ from typing import Final, TypeVar
 
 from bot.core.calibration import content_free_prior
 from bot.core.history import Turn
-from bot.core.measuring import (
-    ClassifyOutcome,
-    CompleteOutcome,
-    Figures,
-    RowOutcome,
-    measure_classify,
-    measure_complete,
-)
 from bot.core.prompt import (
     EXAMPLE_SPEAKER,
     build_chat_turns,
@@ -35,7 +27,15 @@ from bot.core.prompt import (
 from bot.core.prompt_parts import Prompt
 from bot.core.results import ModelInfo
 from bot.core.safe_text import one_line
-from bot.core.sampling import SamplingParams, apply_options
+from bot.core.sampling_params import SamplingParams, apply_options
+from bot.core.statistics import (
+    ClassifyOutcome,
+    CompleteOutcome,
+    Figures,
+    RowOutcome,
+    measure_classify,
+    measure_complete,
+)
 from bot.core.stopping import Stopper
 from bot.core.template import Example, PromptTemplate, format_template
 from bot.engine.engine import Engine

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bot.core.messages import Scope, now_utc
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.store.cards import OpenCard
 from bot.store.store import Store
 

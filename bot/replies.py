@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.core.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
 from bot.errors import Unavailable

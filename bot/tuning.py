@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot.core.measuring import (
+from bot.core.statistics import (
     ClassifyFigures,
     ClassifyOutcome,
     CompleteOutcome,

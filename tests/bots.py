@@ -18,7 +18,7 @@ from bot.core.messages import Author, Click, Message, Reach, Scope
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.engine.catalog import ModelChoice
 from bot.errors import Unavailable

@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.core.measuring import ClassifyFigures, CompleteFigures, Interval
 from bot.core.prompt_parts import Prompt
+from bot.core.statistics import ClassifyFigures, CompleteFigures, Interval
 from bot.core.stopping import Stopper
 from bot.core.template import Example, PromptTemplate, parse_template
 from bot.engine.work import Asker

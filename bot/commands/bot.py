@@ -20,7 +20,7 @@ from bot.core.cards import BROKEN, Button, Card, Text, error_card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import FewshotError, RequestError

@@ -10,7 +10,7 @@ from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Req
 from bot.core.cards import Block, Button, Card, Choices, Text
 from bot.core.prompt import end_of_sentence
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams, apply_options
+from bot.core.sampling_params import SamplingParams, apply_options
 from bot.engine.engine import Generation
 from bot.errors import RequestError
 from bot.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree

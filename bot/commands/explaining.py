@@ -9,7 +9,7 @@ from bot.core.cards import Block, Card, Facts, Text, Verbatim
 from bot.core.history import merge_turns
 from bot.core.prompt import build_prompt
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.core.template import parse_template
 from bot.errors import RequestError
 from bot.replies import prompt_sha256

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bot.core.sampling import PRESETS
+from bot.core.sampling_params import PRESETS
 from bot.core.suggesting import nearest
 from bot.errors import RequestError
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, Literal, cast
 
 from bot.core.cards import FormField
-from bot.core.sampling import PRESETS
+from bot.core.sampling_params import PRESETS
 from bot.core.template import Example, PromptTemplate, default_stop, format_template, parse_template
 from bot.core.template_body import CHAT_QUERY, Kind
 from bot.core.template_lines import format_rows, parse_rows

@@ -6,7 +6,7 @@ from typing import Final
 
 import torch
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.exact_choosing import make_penalties
 from bot.engine.healing import Healing
 from bot.engine.paged_cache import Row, Rows

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.beams import search_beams
 from bot.engine.choosing import Choice, TokenChooser
 from bot.engine.detokenizing import Detokenizer, StopMatcher

@@ -22,7 +22,7 @@ from bot.core.results import (
     TokenScore,
     WordProbability,
 )
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
 from bot.engine.work import Asker, Job, Priority, QuickWork, Work

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 import transformers  # its processors are loaded where they are used: few need them, and it takes two seconds
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.choices import OpenRow
 
 

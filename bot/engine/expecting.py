@@ -8,7 +8,7 @@ import torch
 
 from bot.core.prompt_parts import Prompt
 from bot.core.results import WordProbability
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import Plan, plan_generation
 from bot.engine.detokenizing import Detokenizer
 from bot.engine.loading import LoadedModel

@@ -9,7 +9,7 @@ import torch
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.chat_markup import render_turns
 from bot.engine.decoding import EndAt, GenerationResult, plan_generation, plan_job
 from bot.engine.expecting import plan_expect_tokens, plan_expect_words

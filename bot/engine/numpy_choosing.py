@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.choices import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
 from bot.engine.draws import Draws
 from bot.errors import GenerationError

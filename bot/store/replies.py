@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from bot.core.messages import Author, Message, Scope
 from bot.core.results import FinishReason, Timings
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.store.database import Transaction
 from bot.store.messages import (
     MESSAGE_COLUMNS,

@@ -12,7 +12,7 @@ from bot.commands.completing import DEFAULT_PARAMS
 from bot.core.cards import Choices
 from bot.core.messages import now_utc
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import apply_options
+from bot.core.sampling_params import apply_options
 from bot.core.stopping import Stopper
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
 

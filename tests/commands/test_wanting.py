@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.channel_settings import ANSWER_WHEN
 from bot.core.messages import Author, Message
-from bot.core.sampling import PRESETS
+from bot.core.sampling_params import PRESETS
 from tests.bots import HERE, Talk
 
 ANN = Author("ann", "Ann", is_moderator=True)

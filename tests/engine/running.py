@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.loading import LoadedModel, load_model
 from bot.engine.step_loop import StepLoop

@@ -17,7 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.choices import OpenRow
 from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
 from bot.engine.draws import DrawStream

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine, Generation
 from bot.engine.work import Asker
 from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from tests.engine.running import Pair, load_pair, run_engine, run_transformers
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.choosing import Choice, TokenChooser
 from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine, Generation

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
 from bot.engine.network import Segment
 from tests.engine.running import load_pair, run_engine, run_transformers

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.expecting import plan_expect_words
 from bot.engine.loading import LoadedModel

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.engine import Engine, Generation
 from bot.engine.network import Segment

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, TokenScore, WordProbability
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine
 from bot.engine.expecting import plan_expect_tokens, plan_expect_words

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
 from bot.engine.model_folder import SUPPORTED_MODELS
 from tests.tiny_models import make_byte_level_tokenizer

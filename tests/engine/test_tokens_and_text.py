@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.loading import LoadedModel, load_model

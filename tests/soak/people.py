@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from tests.bots import ScriptedEngine, ScriptedGeneration
 from tests.servers.discord import Discord, visible_text
 from tests.servers.discord.interactions import is_settled

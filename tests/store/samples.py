@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.core.messages import Author, Message, Scope
 from bot.core.results import Timings
-from bot.core.sampling import SamplingParams
+from bot.core.sampling_params import SamplingParams
 from bot.store.replies import MessageRead, Provenance, TemplateVersion
 
 HERE = Scope("terminal", "home", "general")

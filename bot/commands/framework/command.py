@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from bot.core.cards import Card
 from bot.core.messages import Click, FormSubmitted, Message
-from bot.core.sampling import PRESETS, RANGES, check_option, range_text
+from bot.core.sampling_params import PRESETS, RANGES, check_option, range_text
 from bot.errors import RequestError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from bot.commands.templates.score_cards import load_score, score_blocks, score_d
 from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates
-from bot.core.sampling import PRESETS
+from bot.core.sampling_params import PRESETS
 from bot.core.template import PromptTemplate, check_template_name, parse_template
 from bot.core.template_body import KINDS
 from bot.core.template_diff import diff_templates

@@ -11,7 +11,7 @@ from bot.commands.framework.command import Cards, Option, Request
 from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
 from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations
-from bot.core.sampling import SamplingParams, apply_options
+from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.template import PromptTemplate
 from bot.errors import PromptTooLong, RequestError
 

@@ -10,9 +10,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from bot.commands.context import Services
 from bot.core.cards import Block, Card, Progress, Table, Text
-from bot.core.measuring import ClassifyFigures, Comparison, CompleteFigures, Figures, compare
 from bot.core.messages import Scope
 from bot.core.safe_text import one_line
+from bot.core.statistics import ClassifyFigures, Comparison, CompleteFigures, Figures, compare
 from bot.core.stopping import Stopper
 from bot.core.template import Example, PromptTemplate
 from bot.core.template_checks import find_warnings

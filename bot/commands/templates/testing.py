@@ -16,8 +16,8 @@ from bot.commands.templates.score_cards import (
     watched,
 )
 from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
-from bot.core.measuring import ClassifyFigures
 from bot.core.messages import now_utc
+from bot.core.statistics import ClassifyFigures
 from bot.core.template import PromptTemplate, format_template, parse_template
 from bot.core.template_diff import diff_templates
 from bot.errors import RequestError

@@ -9,7 +9,7 @@ from discord import AppCommandOptionType
 
 from bot.commands.framework.command import Command, Option
 from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, format_command_line
-from bot.core.sampling import MAX_STOPS, RANGES
+from bot.core.sampling_params import MAX_STOPS, RANGES
 from bot.errors import RequestError
 
 MAX_TEXT: Final = 6000

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.parsing import format_command_line, parse_command_line
-from bot.core.sampling import SamplingParams, apply_options
+from bot.core.sampling_params import SamplingParams, apply_options
 from bot.errors import RequestError
 
 LINES = [

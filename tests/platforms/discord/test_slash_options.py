@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.commands.framework.parsing import parse_command_line
-from bot.core.sampling import RANGES
+from bot.core.sampling_params import RANGES
 from bot.errors import RequestError
 from bot.platforms.discord.slash_options import SlashOption, command_line_of, description_of, slash_options
 

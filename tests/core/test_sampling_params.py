@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.sampling import (
+from bot.core.sampling_params import (
     MAX_DRAWN_SEED,
     MAX_SEED,
     PRESETS,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.measuring import (
+from bot.core.statistics import (
     MIN_DIFFERING_ROWS,
     ClassifyFigures,
     ClassifyOutcome,
