@@ -20,7 +20,7 @@ from bot.core.prompt import build_prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.statistics import ClassifyFigures, ClassifyOutcome, compare, measure_classify, paired_bootstrap
 from bot.core.statistics import wilson_interval as interval_of
-from bot.core.template import Example, PromptTemplate, parse_template
+from bot.core.templates.template import Example, PromptTemplate, parse_template
 from bot.engine.catalog import resolve_model
 from bot.engine.engine import Engine
 from bot.engine.work import Asker

@@ -27,7 +27,7 @@ from bot.core.results import FinishReason
 from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.stopping import Stopper
-from bot.core.template import PromptTemplate
+from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
 from bot.engine.work import Asker
 from bot.errors import PromptTooLong, RequestError

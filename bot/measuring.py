@@ -37,7 +37,7 @@ from bot.core.statistics import (
     measure_complete,
 )
 from bot.core.stopping import Stopper
-from bot.core.template import Example, PromptTemplate, format_template
+from bot.core.templates.template import Example, PromptTemplate, format_template
 from bot.engine.engine import Engine
 from bot.engine.work import Asker
 from bot.errors import PromptTooLong, RequestError, Unavailable

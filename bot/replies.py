@@ -10,7 +10,7 @@ from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
 from bot.core.sampling_params import SamplingParams
-from bot.core.template import PromptTemplate
+from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
 from bot.errors import Unavailable
 from bot.store.messages import MessageKind

@@ -18,7 +18,7 @@ from bot.core.statistics import (
     paired_bootstrap,
 )
 from bot.core.stopping import Stopper
-from bot.core.template import Example, PromptTemplate
+from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.work import Asker
 from bot.errors import RequestError
 from bot.measuring import Measuring, OnProgress

@@ -9,8 +9,8 @@ from bot.core.calibration import CONTENT_FREE_INPUTS
 from bot.core.history import Turn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
-from bot.core.template import PromptTemplate
-from bot.core.template_body import fill_slots
+from bot.core.templates.body import fill_slots
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 
 Role = Literal["system", "user", "assistant"]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from bot.core.messages import Scope, now_utc
-from bot.core.template_forgetting import words_sha256
+from bot.core.templates.forgetting import words_sha256
 from bot.errors import RequestError
 from bot.store.database import Transaction
 from bot.store.records import Records, from_microseconds, to_microseconds

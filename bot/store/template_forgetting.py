@@ -5,8 +5,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Set
 
-from bot.core.template import PromptTemplate
-from bot.core.template_forgetting import find_words, forget_words, longest_word, says_words, words_sha256
+from bot.core.templates.forgetting import find_words, forget_words, longest_word, says_words, words_sha256
+from bot.core.templates.template import PromptTemplate
 from bot.errors import TemplateError
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction

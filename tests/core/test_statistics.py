@@ -19,7 +19,7 @@ from bot.core.statistics import (
     paired_bootstrap,
     wilson_interval,
 )
-from bot.core.template import Example
+from bot.core.templates.template import Example
 
 LABELS = ("Positive", "Negative", "Neutral")
 PAIRS = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=1, max_size=30)

@@ -13,8 +13,8 @@ from bot.commands.bot import COMMANDS
 from bot.commands.framework.parsing import parse_command_line
 from bot.core.prompt import build_prompt
 from bot.core.safe_text import one_line
-from bot.core.template import PromptTemplate, format_template, parse_template
-from bot.core.template_lines import parse_rows
+from bot.core.templates.lines import parse_rows
+from bot.core.templates.template import PromptTemplate, format_template, parse_template
 from bot.errors import RequestError
 
 MAX_MS: Final = 50.0

@@ -13,10 +13,10 @@ from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Tex
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates
 from bot.core.sampling_params import PRESETS
-from bot.core.template import PromptTemplate, check_template_name, parse_template
-from bot.core.template_body import KINDS
-from bot.core.template_diff import diff_templates
-from bot.core.template_forms import OWN_PRESET, apply_values, blank_template, preset_of
+from bot.core.templates.body import KINDS
+from bot.core.templates.diff import diff_templates
+from bot.core.templates.forms import OWN_PRESET, apply_values, blank_template, preset_of
+from bot.core.templates.template import PromptTemplate, check_template_name, parse_template
 from bot.errors import FewshotError, RequestError, TemplateError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard

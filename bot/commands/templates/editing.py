@@ -26,8 +26,8 @@ from bot.core.cards import Card, Form, FormField, Text
 from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
-from bot.core.template_body import KINDS
-from bot.core.template_forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
+from bot.core.templates.body import KINDS
+from bot.core.templates.forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
 from bot.engine.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.open_cards import open_card

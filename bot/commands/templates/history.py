@@ -9,8 +9,8 @@ from bot.commands.templates.publishing import checked_reason, own_draft
 from bot.commands.templates.score_cards import kept_score_line
 from bot.core.cards import Card, Table, Text, TextFile, Verbatim
 from bot.core.messages import Author, Scope
-from bot.core.template import PromptTemplate
-from bot.core.template_diff import diff_templates
+from bot.core.templates.diff import diff_templates
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 from bot.store.templates import StoredTemplate
 

@@ -11,7 +11,7 @@ from bot.commands.framework.command import Cards, Command, Option, Request, Text
 from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Text
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
-from bot.core.template import Example, PromptTemplate
+from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard

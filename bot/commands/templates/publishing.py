@@ -18,7 +18,7 @@ from bot.core.cards import Button, Card, Form, FormField, Text
 from bot.core.messages import Author, Click, FormSubmitted, Scope
 from bot.core.safe_text import one_line, replace_lone_surrogates
 from bot.core.stopping import Stopper
-from bot.core.template_diff import diff_templates
+from bot.core.templates.diff import diff_templates
 from bot.errors import RequestError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard

@@ -16,9 +16,9 @@ from bot.commands.templates.proposals import (
 )
 from bot.core.cards import Block, Card, Table, Text, TextFile
 from bot.core.suggesting import nearest
-from bot.core.template import Example, PromptTemplate
-from bot.core.template_forms import checked, with_default_stop
-from bot.core.template_lines import parse_rows
+from bot.core.templates.forms import checked, with_default_stop
+from bot.core.templates.lines import parse_rows
+from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
 
 TableName = Literal["examples", "tests"]

@@ -18,7 +18,7 @@ from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_name
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.core.template import PromptTemplate, format_template
+from bot.core.templates.template import PromptTemplate, format_template
 from bot.errors import RequestError
 from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.replies import StoredReply

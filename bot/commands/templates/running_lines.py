@@ -12,7 +12,7 @@ from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
 from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.core.template import PromptTemplate
+from bot.core.templates.template import PromptTemplate
 from bot.errors import PromptTooLong, RequestError
 
 MAX_LINES: Final = 200

@@ -14,8 +14,8 @@ from bot.core.messages import Scope
 from bot.core.safe_text import one_line
 from bot.core.statistics import ClassifyFigures, Comparison, CompleteFigures, Figures, compare
 from bot.core.stopping import Stopper
-from bot.core.template import Example, PromptTemplate
-from bot.core.template_checks import find_warnings
+from bot.core.templates.checks import find_warnings
+from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.work import Asker
 from bot.errors import RequestError
 from bot.measuring import OnProgress, TokenCost

@@ -18,8 +18,8 @@ from bot.commands.templates.score_cards import (
 from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.messages import now_utc
 from bot.core.statistics import ClassifyFigures
-from bot.core.template import PromptTemplate, format_template, parse_template
-from bot.core.template_diff import diff_templates
+from bot.core.templates.diff import diff_templates
+from bot.core.templates.template import PromptTemplate, format_template, parse_template
 from bot.errors import RequestError
 from bot.measuring import OnProgress
 from bot.store.drafts import Draft

@@ -7,7 +7,7 @@ from typing import Any
 from bot.core.cards import Card, Form
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.stopping import Stopper
-from bot.core.template import PromptTemplate
+from bot.core.templates.template import PromptTemplate
 from tests.bots import HERE, Talk
 
 GREETING = {

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bot.core.suggesting import nearest
-from bot.core.template import Example
+from bot.core.templates.template import Example
 from bot.errors import RequestError
 
 ARROW: Final = "=>"

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, cast
 
-from bot.core.front_matter import FENCE, LineIndex, parse_front_matter, split_file, toml_string
 from bot.core.sampling_params import PRESETS, RANGES, SamplingParams, apply_options, check_option, range_text
 from bot.core.suggesting import nearest
-from bot.core.template_body import KINDS, Kind, read_body
+from bot.core.templates.body import KINDS, Kind, read_body
+from bot.core.templates.front_matter import FENCE, LineIndex, parse_front_matter, split_file, toml_string
 from bot.errors import RequestError, TemplateError
 
 Markup = Literal["auto", "transcript"]

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.core.template import Example, PromptTemplate
+from bot.core.templates.template import Example, PromptTemplate
 
 MIN_TESTS: Final = 10
 MAX_IMBALANCE: Final = 2

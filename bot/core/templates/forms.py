@@ -7,9 +7,9 @@ from typing import Final, Literal, cast
 
 from bot.core.cards import FormField
 from bot.core.sampling_params import PRESETS
-from bot.core.template import Example, PromptTemplate, default_stop, format_template, parse_template
-from bot.core.template_body import CHAT_QUERY, Kind
-from bot.core.template_lines import format_rows, parse_rows
+from bot.core.templates.body import CHAT_QUERY, Kind
+from bot.core.templates.lines import format_rows, parse_rows
+from bot.core.templates.template import Example, PromptTemplate, default_stop, format_template, parse_template
 from bot.errors import RequestError, TemplateError
 
 MAX_CHARACTERS: Final = 4000

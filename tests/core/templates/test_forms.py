@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.template import PromptTemplate, parse_template
-from bot.core.template_forms import (
+from bot.core.templates.forms import (
     MAX_CHARACTERS,
     OWN_PRESET,
     SKELETON,
@@ -19,6 +18,7 @@ from bot.core.template_forms import (
     row_fields,
     text_fields,
 )
+from bot.core.templates.template import PromptTemplate, parse_template
 from bot.errors import RequestError
 from bot.templates import TemplateLibrary
 from tests.core.test_shipped_prompts import PROMPTS_DIR

@@ -1,7 +1,7 @@
 import pytest
 
-from bot.core.template import MAX_TEMPLATE_BYTES, Example, parse_template
-from bot.core.template_forgetting import find_words, forget_words, longest_word, says_words, words_key, words_sha256
+from bot.core.templates.forgetting import find_words, forget_words, longest_word, says_words, words_key, words_sha256
+from bot.core.templates.template import MAX_TEMPLATE_BYTES, Example, parse_template
 from bot.errors import TemplateError
 
 HEAD = 'description = "Answers."\n'

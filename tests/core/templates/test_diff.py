@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.template import Example, PromptTemplate
-from bot.core.template_diff import diff_templates
+from bot.core.templates.diff import diff_templates
+from bot.core.templates.template import Example, PromptTemplate
 
 BASE = PromptTemplate(
     "sentiment",

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bot.core.front_matter import toml_string
-from bot.core.template import Example, PromptTemplate
-from bot.core.template_lines import format_row
+from bot.core.templates.front_matter import toml_string
+from bot.core.templates.lines import format_row
+from bot.core.templates.template import Example, PromptTemplate
 
 # difflib's time grows with the product of the lengths and more: above this, changed lines are not aligned.
 _MAX_ALIGNED: Final = 100_000

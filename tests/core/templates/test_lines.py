@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.template import Example
-from bot.core.template_lines import fits_line, format_row, format_rows, parse_rows
+from bot.core.templates.lines import fits_line, format_row, format_rows, parse_rows
+from bot.core.templates.template import Example
 from bot.errors import RequestError
 
 # Arrows, backslashes and white space often; anything else now and then.

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.template import (
+from bot.core.templates.template import (
     MAX_TEMPLATE_BYTES,
     RESERVED_NAMES,
     Example,

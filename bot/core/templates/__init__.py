@@ -1,0 +1,1 @@
+"""Prompt templates: the data, the file format, checks, differences and forms."""
