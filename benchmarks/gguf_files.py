@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from bot.engine.model_folder import WEIGHTS_NAME
+from bot.engine.models.model_folder import WEIGHTS_NAME
 
 _GPT2_LAYER: Final = {
     "ln_1": "attn_norm",

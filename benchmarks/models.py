@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from bot.engine.model_folder import WEIGHTS_NAME
+from bot.engine.models.model_folder import WEIGHTS_NAME
 from bot.settings import Settings
 
 SMOLLM2: Final = "smollm2-135m"

@@ -21,8 +21,8 @@ from bot.core.sampling_params import SamplingParams
 from bot.core.statistics import ClassifyFigures, ClassifyOutcome, compare, measure_classify, paired_bootstrap
 from bot.core.statistics import wilson_interval as interval_of
 from bot.core.templates.template import Example, PromptTemplate, parse_template
-from bot.engine.catalog import resolve_model
 from bot.engine.engine import Engine
+from bot.engine.models.catalog import resolve_model
 from bot.engine.work import Asker
 from bot.measuring import Measuring
 from bot.settings import Settings

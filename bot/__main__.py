@@ -24,9 +24,9 @@ from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.stopping import Stopper
 from bot.delivery import Delivery
-from bot.engine.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
 from bot.engine.engine import Engine
-from bot.engine.model_folder import check_model_folder
+from bot.engine.models.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
+from bot.engine.models.model_folder import check_model_folder
 from bot.engine.precision import is_measured
 from bot.errors import FewshotError, ModelError
 from bot.measuring import Measuring
@@ -71,7 +71,7 @@ def _choose_model(settings: Settings) -> ModelChoice:
 
 
 def _pull(name: str, settings: Settings) -> ModelChoice:
-    from bot.engine.pulling import PullLimits, pull_model
+    from bot.engine.models.pulling import PullLimits, pull_model
 
     return pull_model(name, settings.models_dir, PullLimits(timeout_s=settings.pull_timeout_s))
 
@@ -83,7 +83,7 @@ def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
     """
     if not is_measured(settings.precision, check_model_folder(choice.folder).num_parameters):
         return
-    from bot.engine.loading import measure_model
+    from bot.engine.models.loading import measure_model
 
     precision = measure_model(
         choice.folder,

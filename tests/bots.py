@@ -20,7 +20,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
-from bot.engine.catalog import ModelChoice
+from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
 from bot.measuring import Measuring
 from bot.settings import Settings

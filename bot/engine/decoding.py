@@ -11,7 +11,7 @@ from bot.engine.beams import search_beams
 from bot.engine.choosing import Choice, TokenChooser
 from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.healing import Healing, back_off
-from bot.engine.loading import LoadedModel
+from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks_of_branches
 from bot.engine.prompt_lookup import PromptLookup
 from bot.engine.work import Feed, Job, Steps, WorkCancelled

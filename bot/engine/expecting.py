@@ -11,7 +11,7 @@ from bot.core.results import WordProbability
 from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import Plan, plan_generation
 from bot.engine.detokenizing import Detokenizer
-from bot.engine.loading import LoadedModel
+from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks, count_blocks_of_branches
 from bot.engine.work import Feed, Job, Steps
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.engine.loading import LoadedModel
+from bot.engine.models.loading import LoadedModel
 from bot.engine.tokenizing import EncodedPrompt
 from bot.engine.vocabulary import Vocabulary
 

@@ -13,7 +13,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.chat_markup import render_turns
 from bot.engine.decoding import EndAt, GenerationResult, plan_generation, plan_job
 from bot.engine.expecting import plan_expect_tokens, plan_expect_words
-from bot.engine.loading import LoadedModel, load_model
+from bot.engine.models.loading import LoadedModel, load_model
 from bot.engine.scoring import plan_score_continuations, plan_score_text
 from bot.engine.work import Job
 from bot.errors import RequestError

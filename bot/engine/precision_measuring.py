@@ -14,12 +14,12 @@ import torch
 from transformers import AutoTokenizer
 
 from bot.core.results import PrecisionFigures
-from bot.engine.model_folder import ModelConfigFacts
+from bot.engine.models.model_folder import ModelConfigFacts
+from bot.engine.models.pull_progress import ProgressDisplay
 from bot.engine.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.networks import list_precisions, open_network
 from bot.engine.precision import FLOAT32
 from bot.engine.precision_record import TEXT_FILE, make_key, read_figures, write_figures
-from bot.engine.pull_progress import ProgressDisplay
 from bot.errors import ModelError
 
 _CHUNK_TOKENS: Final = 128  # of a long text in one pass, as the engine reads prompts while it answers

@@ -8,8 +8,8 @@ import torch
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, TokenScore
-from bot.engine.loading import LoadedModel
 from bot.engine.log_sums import log_sums
+from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.tokenizing import EncodedText, replace_surrogates
 from bot.engine.work import Feed, Job, Steps

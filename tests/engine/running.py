@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import plan_generation, plan_job
-from bot.engine.loading import LoadedModel, load_model
+from bot.engine.models.loading import LoadedModel, load_model
 from bot.engine.step_loop import StepLoop
 from bot.engine.work import Job, Work
 

@@ -9,7 +9,7 @@ import pytest
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import PromptPart
 from bot.engine.chat_markup import render_turns
-from bot.engine.loading import LoadedModel, load_model
+from bot.engine.models.loading import LoadedModel, load_model
 from bot.errors import ModelError
 
 WITHOUT_SYSTEM = (

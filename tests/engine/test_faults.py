@@ -24,7 +24,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.choosing import Choice, TokenChooser
 from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine, Generation
-from bot.engine.loading import LoadedModel
+from bot.engine.models.loading import LoadedModel
 from bot.engine.network import Network, Segment
 from bot.engine.networks import open_network
 from bot.engine.paged_cache import PagedCache
@@ -323,8 +323,8 @@ async def engine(
         opened.append(PagedCache(network))
         return opened[-1]
 
-    monkeypatch.setattr("bot.engine.loading.open_network", open_faulty)
-    monkeypatch.setattr("bot.engine.loading.PagedCache", open_cache)
+    monkeypatch.setattr("bot.engine.models.loading.open_network", open_faulty)
+    monkeypatch.setattr("bot.engine.models.loading.PagedCache", open_cache)
     async with Engine.open(
         tiny_gpt2, name="tiny", device="cpu", precision="float32", num_threads=1, max_waiting=2000
     ) as engine:

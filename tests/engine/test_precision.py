@@ -12,8 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bot.core.results import PrecisionFigures
-from bot.engine.loading import load_model
-from bot.engine.model_folder import check_model_folder
+from bot.engine.models.loading import load_model
+from bot.engine.models.model_folder import check_model_folder
+from bot.engine.models.pull_progress import ProgressDisplay
 from bot.engine.network import Network, Segment
 from bot.engine.networks import list_precisions, open_network
 from bot.engine.precision import choose_precision
@@ -25,7 +26,6 @@ from bot.engine.precision_measuring import (
     read_text,
 )
 from bot.engine.precision_record import RECORD_NAME, make_key, read_figures, write_figures
-from bot.engine.pull_progress import ProgressDisplay
 from bot.errors import ModelError
 
 CPU = torch.device("cpu")

@@ -23,7 +23,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine
 from bot.engine.expecting import plan_expect_tokens, plan_expect_words
-from bot.engine.loading import LoadedModel
+from bot.engine.models.loading import LoadedModel
 from bot.engine.network import Network
 from bot.engine.networks import open_network
 from bot.engine.paged_cache import PagedCache
@@ -283,8 +283,8 @@ def lanes(loaded: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch) -> lis
         opened.append((cast(WatchedNetwork, network), PagedCache(network)))
         return opened[-1][1]
 
-    monkeypatch.setattr("bot.engine.loading.open_network", lambda *a, **o: WatchedNetwork(open_network(*a, **o)))
-    monkeypatch.setattr("bot.engine.loading.PagedCache", open_cache)
+    monkeypatch.setattr("bot.engine.models.loading.open_network", lambda *a, **o: WatchedNetwork(open_network(*a, **o)))
+    monkeypatch.setattr("bot.engine.models.loading.PagedCache", open_cache)
     return opened
 
 

@@ -12,7 +12,7 @@ from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.detokenizing import Detokenizer, StopMatcher
-from bot.engine.loading import LoadedModel, load_model
+from bot.engine.models.loading import LoadedModel, load_model
 from bot.engine.vocabulary import byte_of_character
 from tests.engine.running import run_job
 

@@ -10,11 +10,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from bot.engine import paged_attention
-from bot.engine.model_folder import SUPPORTED_MODELS
+from bot.engine.models.model_folder import SUPPORTED_MODELS
 from bot.engine.network import BLOCK_TOKENS, Segment
 from bot.engine.torch_network import CachelessNetwork, TorchNetwork, load_torch_network
 from bot.errors import ModelError
-from tests.engine.test_supported_models import FIGURES
+from tests.engine.models.test_supported_models import FIGURES
 
 VOCAB_SIZE = 120
 CONTEXT_LENGTH = 64

@@ -18,7 +18,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from bot.__main__ import open_bot
 from bot.commands.bot import Bot
-from bot.engine.catalog import ModelChoice
+from bot.engine.models.catalog import ModelChoice
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.interactive import run_interactive
 from bot.settings import Settings

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bot.engine.catalog import resolve_model
+from bot.engine.models.catalog import resolve_model
 from bot.errors import FewshotError
 from bot.settings import Settings
 from tests.bots import PROMPTS, write_prompts

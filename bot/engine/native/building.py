@@ -14,7 +14,7 @@ from typing import Final
 
 import platformdirs
 
-from bot.engine.pull_progress import ProgressDisplay
+from bot.engine.models.pull_progress import ProgressDisplay
 
 logger = logging.getLogger(__name__)
 

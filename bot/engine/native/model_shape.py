@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from bot.engine.model_folder import read_config
+from bot.engine.models.model_folder import read_config
 
 _LLAMA_LIKE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _GELU_TANH: Final = frozenset({"gelu_new", "gelu_pytorch_tanh"})

@@ -8,7 +8,7 @@ from typing import Any, Final
 import torch
 from safetensors import safe_open
 
-from bot.engine.model_folder import INDEX_NAME, WEIGHTS_NAME
+from bot.engine.models.model_folder import INDEX_NAME, WEIGHTS_NAME
 from bot.engine.native.model_shape import ModelShape
 
 _EMBEDDING, _OUTPUT, _QKV, _OUT, _UP, _DOWN = range(6)

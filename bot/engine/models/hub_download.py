@@ -15,11 +15,11 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import BlobLfsInfo, RepoSibling
 from huggingface_hub.utils._headers import build_hf_headers
 
-from bot.engine.catalog import hub_cache_folder, hub_id
-from bot.engine.disk_space import require_space
-from bot.engine.model_folder import INDEX_NAME, WEIGHTS_NAME, check_config, check_model_folder
-from bot.engine.pull_progress import ProgressWriter
-from bot.engine.weights_file import IncompleteModel
+from bot.engine.models.catalog import hub_cache_folder, hub_id
+from bot.engine.models.disk_space import require_space
+from bot.engine.models.model_folder import INDEX_NAME, WEIGHTS_NAME, check_config, check_model_folder
+from bot.engine.models.pull_progress import ProgressWriter
+from bot.engine.models.weights_file import IncompleteModel
 from bot.errors import ModelError
 
 # Beside the weights; nothing else of a repository is fetched, above all no pickle files and no Python code.

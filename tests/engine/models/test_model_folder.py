@@ -13,8 +13,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bot.engine.model_folder import SUPPORTED_MODELS, check_model_folder
-from bot.engine.weights_file import IncompleteModel
+from bot.engine.models.model_folder import SUPPORTED_MODELS, check_model_folder
+from bot.engine.models.weights_file import IncompleteModel
 from bot.errors import ModelError
 
 WEIGHTS = "model.safetensors"
@@ -332,8 +332,8 @@ def test_a_folder_name_that_no_disk_takes_is_one_sentence(tmp_path: Path) -> Non
 
 def test_checking_a_folder_does_not_import_torch(tiny_gpt2: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from bot.engine.catalog import resolve_model;"
-        "from bot.engine import pulling; from bot.engine.model_folder import check_model_folder;"
+        "import sys; from pathlib import Path; from bot.engine.models.catalog import resolve_model;"
+        "from bot.engine import pulling; from bot.engine.models.model_folder import check_model_folder;"
         "check_model_folder(Path(sys.argv[1])); sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert run([sys.executable, "-c", code, tiny_gpt2], check=False).returncode == 0

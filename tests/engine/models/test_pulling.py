@@ -19,10 +19,10 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors.torch import load_file, save_file
 
-from bot.engine.catalog import ModelNotPulled, hub_cache_folder, resolve_model
-from bot.engine.model_folder import check_model_folder
-from bot.engine.pull_progress import ProgressDisplay, count_bytes
-from bot.engine.pulling import PullLimits, pull_model
+from bot.engine.models.catalog import ModelNotPulled, hub_cache_folder, resolve_model
+from bot.engine.models.model_folder import check_model_folder
+from bot.engine.models.pull_progress import ProgressDisplay, count_bytes
+from bot.engine.models.pulling import PullLimits, pull_model
 from bot.errors import ModelError
 from tests.servers.hub import HubServer, serve_hub
 
@@ -262,7 +262,7 @@ class TestAuto:
 
 
 PULL_IN_A_PROGRAM = (
-    "import sys; from pathlib import Path; from bot.engine.pulling import pull_model;"
+    "import sys; from pathlib import Path; from bot.engine.models.pulling import pull_model;"
     "print(pull_model(sys.argv[1], Path(sys.argv[2])).line)"
 )
 

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from bot.engine.model_folder import WEIGHTS_NAME
-from bot.engine.pull_progress import ProgressWriter
+from bot.engine.models.model_folder import WEIGHTS_NAME
+from bot.engine.models.pull_progress import ProgressWriter
 from bot.errors import ModelError
 
 # How GGUF names what stands before the layers and after them.

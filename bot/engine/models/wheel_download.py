@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
-from bot.engine.catalog import SMOLLM2, smollm2_folder
-from bot.engine.conversion import convert_gguf
-from bot.engine.disk_space import require_space
-from bot.engine.model_folder import check_model_folder
-from bot.engine.pull_progress import ProgressWriter
+from bot.engine.models.catalog import SMOLLM2, smollm2_folder
+from bot.engine.models.conversion import convert_gguf
+from bot.engine.models.disk_space import require_space
+from bot.engine.models.model_folder import check_model_folder
+from bot.engine.models.pull_progress import ProgressWriter
 from bot.errors import ModelError
 
 _CHUNK_BYTES: Final = 1 << 20

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
-from bot.engine.catalog import (
+from bot.engine.models.catalog import (
     AUTO,
     GPT2,
     SMOLLM2,
@@ -25,7 +25,7 @@ from bot.engine.catalog import (
     record_choice,
     resolve_model,
 )
-from bot.engine.pull_progress import ProgressDisplay
+from bot.engine.models.pull_progress import ProgressDisplay
 from bot.errors import ModelError
 
 # Starting Python and importing the hub's client, on a slow and busy machine.
@@ -145,7 +145,7 @@ def _start_process(arguments: list[str], log: IO[bytes]) -> Iterator[_Events]:
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
     events: _Events = queue.SimpleQueue()
     with subprocess.Popen(
-        [sys.executable, "-m", "bot.engine.pull_process", *arguments],
+        [sys.executable, "-m", "bot.engine.models.pull_process", *arguments],
         stdin=subprocess.PIPE,  # its end tells the process that this one is gone
         stdout=subprocess.PIPE,
         stderr=log,

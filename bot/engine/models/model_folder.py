@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bot.engine.weights_file import IncompleteModel, StoredTensor, read_stored_tensors
+from bot.engine.models.weights_file import IncompleteModel, StoredTensor, read_stored_tensors
 from bot.errors import ModelError
 
 # model_type -> the class that generates with it. All have full attention; each is tested with a tiny random model.

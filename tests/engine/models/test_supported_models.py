@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
-from bot.engine.model_folder import SUPPORTED_MODELS
+from bot.engine.models.model_folder import SUPPORTED_MODELS
 from tests.tiny_models import make_byte_level_tokenizer
 
 TEXT = "The cat sat on the mat and the dog"

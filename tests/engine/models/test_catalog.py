@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from bot.engine.catalog import (
+from bot.engine.models.catalog import (
     ModelChoice,
     ModelNotPulled,
     hub_cache_folder,
