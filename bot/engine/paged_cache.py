@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from bot.engine.network import BLOCK_TOKENS, Network
+from bot.engine.networks.network import BLOCK_TOKENS, Network
 
 _ROOT: Final = 0  # the node before the first block of every text
 _Key = tuple[int, tuple[int, ...]]

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer
 from bot.core.results import PrecisionFigures
 from bot.engine.models.model_folder import ModelConfigFacts
 from bot.engine.models.pull_progress import ProgressDisplay
-from bot.engine.network import BLOCK_TOKENS, Network, Segment
-from bot.engine.networks import list_precisions, open_network
+from bot.engine.networks.choosing_network import list_precisions, open_network
+from bot.engine.networks.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.precision import FLOAT32
 from bot.engine.precision_record import TEXT_FILE, make_key, read_figures, write_figures
 from bot.errors import ModelError

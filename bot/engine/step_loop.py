@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from bot.engine.network import Segment
+from bot.engine.networks.network import Segment
 from bot.engine.passes import Fed, OpenPass, Part, Running, check_ids, read_parts, share_out
 from bot.engine.work import Feed, Job, Priority, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from bot.core.results import FinishReason
-from bot.engine.network import Network
+from bot.engine.networks.network import Network
 from bot.engine.paged_cache import PagedCache, Row
 
 if TYPE_CHECKING:  # the event loop's thread, which makes requests, has no use for torch

@@ -25,8 +25,8 @@ from bot.engine.choosing import Choice, TokenChooser
 from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine, Generation
 from bot.engine.models.loading import LoadedModel
-from bot.engine.network import Network, Segment
-from bot.engine.networks import open_network
+from bot.engine.networks.choosing_network import open_network
+from bot.engine.networks.network import Network, Segment
 from bot.engine.paged_cache import PagedCache
 from bot.engine.work import Feed, Job, QuickWork, Steps, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError

@@ -7,10 +7,10 @@ import torch
 
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
-from bot.engine.network import Segment
+from bot.engine.networks.network import Segment
+from tests.engine.networks.test_torch_network import TOLERANCE, WITH_CACHE, Bench, compare_closely, make_model
 from tests.engine.running import load_pair, run_engine, run_transformers
 from tests.engine.test_exactness import TEXT
-from tests.engine.test_torch_network import TOLERANCE, WITH_CACHE, Bench, compare_closely, make_model
 
 pytestmark = [
     pytest.mark.gpu,

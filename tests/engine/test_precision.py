@@ -15,8 +15,8 @@ from bot.core.results import PrecisionFigures
 from bot.engine.models.loading import load_model
 from bot.engine.models.model_folder import check_model_folder
 from bot.engine.models.pull_progress import ProgressDisplay
-from bot.engine.network import Network, Segment
-from bot.engine.networks import list_precisions, open_network
+from bot.engine.networks.choosing_network import list_precisions, open_network
+from bot.engine.networks.network import Network, Segment
 from bot.engine.precision import choose_precision
 from bot.engine.precision_measuring import (
     _compare,

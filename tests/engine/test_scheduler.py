@@ -15,7 +15,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.engine import Engine, Generation
-from bot.engine.network import Segment
+from bot.engine.networks.network import Segment
 from bot.engine.paged_cache import PagedCache
 from bot.engine.scheduler import Scheduler
 from bot.engine.scoring import plan_score_text

@@ -24,8 +24,8 @@ from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine
 from bot.engine.expecting import plan_expect_tokens, plan_expect_words
 from bot.engine.models.loading import LoadedModel
-from bot.engine.network import Network
-from bot.engine.networks import open_network
+from bot.engine.networks.choosing_network import open_network
+from bot.engine.networks.network import Network
 from bot.engine.paged_cache import PagedCache
 from bot.engine.scoring import plan_score_continuations, plan_score_text
 from bot.engine.work import Asker, Job

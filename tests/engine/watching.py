@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bot.engine.models.loading import LoadedModel
-from bot.engine.network import BLOCK_TOKENS, Network, Segment
+from bot.engine.networks.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.paged_cache import PagedCache
 from bot.engine.step_loop import StepLoop
 from bot.engine.work import Job, Lane, Priority

@@ -13,7 +13,7 @@ from bot.engine.native.library import StepConfig, open_library
 from bot.engine.native.model_shape import ModelShape, read_shape
 from bot.engine.native.row_chooser import use_library
 from bot.engine.native.weights import StoredWeights, WeightPacker
-from bot.engine.network import BLOCK_TOKENS, Segment
+from bot.engine.networks.network import BLOCK_TOKENS, Segment
 from bot.errors import ModelError
 
 _KINDS: Final[Mapping[str, int]] = {"float32": 0, "bfloat16": 1, "int8": 2}

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bot.engine.native.native_network import NativeNetwork, supports
-from bot.engine.network import Segment
+from bot.engine.networks.network import Segment
 from bot.errors import ModelError
 from tests.engine.models.test_supported_models import make_model
 from tests.tiny_models import make_tiny_gpt2, make_tiny_llama, make_tiny_llama2

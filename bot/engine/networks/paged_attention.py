@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
 
-from bot.engine.network import BLOCK_TOKENS, Segment
+from bot.engine.networks.network import BLOCK_TOKENS, Segment
 
 # On a processor segments up to this length read the cache where it lies; for longer ones a copy of it pays.
 _MAX_SCATTERED_TOKENS: Final = 8

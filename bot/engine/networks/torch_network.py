@@ -15,8 +15,8 @@ from transformers.activations import NewGELUActivation
 from transformers.modeling_utils import AttentionInterface
 from transformers.pytorch_utils import Conv1D
 
-from bot.engine.network import BLOCK_TOKENS, Segment
-from bot.engine.paged_attention import PagedPass, attend_paged, count_blocks
+from bot.engine.networks.network import BLOCK_TOKENS, Segment
+from bot.engine.networks.paged_attention import PagedPass, attend_paged, count_blocks
 from bot.errors import ModelError
 
 _ATTENTION: Final = "fewshot_paged"  # transformers builds no mask for a name that it knows no mask of

@@ -9,7 +9,7 @@ import torch
 from bot.engine.native.building import NativeUnavailable
 from bot.engine.native.library import open_library
 from bot.engine.native.native_network import NativeNetwork, supports
-from bot.engine.network import Network
+from bot.engine.networks.network import Network
 from bot.errors import ModelError
 
 _DTYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,7 +40,7 @@ def open_network(
             tell(f"The model runs slower than it could: {e}")
     if precision not in _DTYPES:
         raise ModelError(f"PRECISION={precision} is not to be had for this model on {device}; take auto.")
-    from bot.engine.torch_network import load_torch_network  # its imports take two seconds
+    from bot.engine.networks.torch_network import load_torch_network  # its imports take two seconds
 
     return load_torch_network(folder, device=device, dtype=_DTYPES[precision], kv_cache_bytes=kv_cache_bytes)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from bot.engine import paged_attention
 from bot.engine.models.model_folder import SUPPORTED_MODELS
-from bot.engine.network import BLOCK_TOKENS, Segment
-from bot.engine.torch_network import CachelessNetwork, TorchNetwork, load_torch_network
+from bot.engine.networks import paged_attention
+from bot.engine.networks.network import BLOCK_TOKENS, Segment
+from bot.engine.networks.torch_network import CachelessNetwork, TorchNetwork, load_torch_network
 from bot.errors import ModelError
 from tests.engine.models.test_supported_models import FIGURES
 
