@@ -18,8 +18,8 @@ from bot.engine.choices import (
 )
 from bot.engine.draws import Draws, DrawStream
 from bot.engine.exact_choosing import choose_as_transformers
-from bot.engine.native.row_chooser import RowChooser, find_row_chooser
 from bot.engine.native_choosing import can_choose_natively, choose_natively
+from bot.engine.networks.native.row_chooser import RowChooser, find_row_chooser
 from bot.engine.numpy_choosing import choose_among_candidates, choose_by_quotients
 from bot.errors import GenerationError
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bot.engine.native.row_chooser import WINDOW_WORDS, RowChooser, find_row_chooser
+from bot.engine.networks.native.row_chooser import WINDOW_WORDS, RowChooser, find_row_chooser
 
 _FRACTION_BITS: Final = (1 << 53) - 1
 _STATE_OFFSET: Final = 24  # bytes before a twister's words, eight bytes each, in the state of torch's CPU generator

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from bot.engine.native.row_chooser import RowChooser, find_row_chooser
+from bot.engine.networks.native.row_chooser import RowChooser, find_row_chooser
 
 _Reduce = Callable[[RowChooser, int, int, int, int], None]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bot.engine.choices import Chosen, OpenRow, as_error
-from bot.engine.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChooser
+from bot.engine.networks.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChooser
 from bot.errors import GenerationError
 
 

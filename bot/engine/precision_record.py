@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.core.results import PrecisionFigures
-from bot.engine.native.building import COMPILERS
+from bot.engine.networks.native.building import COMPILERS
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.engine.native import native_network
-from bot.engine.native.building import NativeUnavailable
-from bot.engine.native.library import open_library
-from bot.engine.native.row_chooser import use_library
+from bot.engine.networks.native import native_network
+from bot.engine.networks.native.building import NativeUnavailable
+from bot.engine.networks.native.library import open_library
+from bot.engine.networks.native.row_chooser import use_library
 
 
 @pytest.fixture(scope="module", params=["compiled", "numpy"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import platformdirs
 
-from bot.engine.native.building import NativeUnavailable, load_library
+from bot.engine.networks.native.building import NativeUnavailable, load_library
 
 PROJECT = Path(__file__).resolve().parents[2]
 

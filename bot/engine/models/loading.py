@@ -18,8 +18,8 @@ from transformers.utils import logging as transformers_logging
 
 from bot.core.results import ModelInfo, PrecisionFigures
 from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
-from bot.engine.native.native_network import NativeNetwork
 from bot.engine.networks.choosing_network import PRECISIONS, open_network
+from bot.engine.networks.native.native_network import NativeNetwork
 from bot.engine.paged_cache import PagedCache
 from bot.engine.precision import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
 from bot.engine.precision_measuring import find_figures

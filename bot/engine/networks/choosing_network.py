@@ -6,9 +6,9 @@ from typing import Final
 
 import torch
 
-from bot.engine.native.building import NativeUnavailable
-from bot.engine.native.library import open_library
-from bot.engine.native.native_network import NativeNetwork, supports
+from bot.engine.networks.native.building import NativeUnavailable
+from bot.engine.networks.native.library import open_library
+from bot.engine.networks.native.native_network import NativeNetwork, supports
 from bot.engine.networks.network import Network
 from bot.errors import ModelError
 

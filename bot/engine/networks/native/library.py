@@ -6,7 +6,7 @@ from ctypes import c_float, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
 
-from bot.engine.native.building import load_library
+from bot.engine.networks.native.building import load_library
 
 _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
     "native_create": (c_void_p, [c_void_p]),

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from bot.engine.models.model_folder import INDEX_NAME, WEIGHTS_NAME
-from bot.engine.native.model_shape import ModelShape
+from bot.engine.networks.native.model_shape import ModelShape
 
 _EMBEDDING, _OUTPUT, _QKV, _OUT, _UP, _DOWN = range(6)
 _POSITIONS, _FREQUENCIES, _FINAL_NORM, _FINAL_NORM_BIAS = range(4)

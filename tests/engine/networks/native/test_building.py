@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.engine.native.building import COMPILERS, NativeUnavailable, load_library
+from bot.engine.networks.native.building import COMPILERS, NativeUnavailable, load_library
 
 
 def find_compiler() -> str:
@@ -69,7 +69,7 @@ def test_two_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     put_compiler(tmp_path / "bin", f'exec {compiler} "$@" -O0', monkeypatch)  # half the time
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{path}")
     program = (
-        "import sys, pathlib; from bot.engine.native.building import load_library;"
+        "import sys, pathlib; from bot.engine.networks.native.building import load_library;"
         "load_library(pathlib.Path(sys.argv[1])).native_destroy(None)"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "cache")]

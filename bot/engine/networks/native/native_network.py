@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import torch
 
-from bot.engine.native.building import NativeUnavailable
-from bot.engine.native.library import StepConfig, open_library
-from bot.engine.native.model_shape import ModelShape, read_shape
-from bot.engine.native.row_chooser import use_library
-from bot.engine.native.weights import StoredWeights, WeightPacker
+from bot.engine.networks.native.building import NativeUnavailable
+from bot.engine.networks.native.library import StepConfig, open_library
+from bot.engine.networks.native.model_shape import ModelShape, read_shape
+from bot.engine.networks.native.row_chooser import use_library
+from bot.engine.networks.native.weights import StoredWeights, WeightPacker
 from bot.engine.networks.network import BLOCK_TOKENS, Segment
 from bot.errors import ModelError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bot.engine.native.building import NativeUnavailable, load_library
-from bot.engine.native.native_network import NativeNetwork
+from bot.engine.networks.native.building import NativeUnavailable, load_library
+from bot.engine.networks.native.native_network import NativeNetwork
 
 
 @pytest.fixture(scope="session")

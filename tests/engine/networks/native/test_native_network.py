@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from bot.engine.native.native_network import NativeNetwork, supports
+from bot.engine.networks.native.native_network import NativeNetwork, supports
 from bot.engine.networks.network import Segment
 from bot.errors import ModelError
 from tests.engine.models.test_supported_models import make_model
