@@ -27,7 +27,7 @@ from bot.delivery import Delivery
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
 from bot.engine.models.model_folder import check_model_folder
-from bot.engine.precision import is_measured
+from bot.engine.precision.choice import is_measured
 from bot.errors import FewshotError, ModelError
 from bot.measuring import Measuring
 from bot.platforms.terminal.conversation import Conversation

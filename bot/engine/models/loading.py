@@ -21,8 +21,8 @@ from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
 from bot.engine.networks.choosing_network import PRECISIONS, open_network
 from bot.engine.networks.native.native_network import NativeNetwork
 from bot.engine.paged_cache import PagedCache
-from bot.engine.precision import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
-from bot.engine.precision_measuring import find_figures
+from bot.engine.precision.choice import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
+from bot.engine.precision.measuring import find_figures
 from bot.engine.tokenizing import PromptTokenizer
 from bot.engine.vocabulary import Vocabulary
 from bot.engine.work import Lane

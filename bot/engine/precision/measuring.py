@@ -18,8 +18,8 @@ from bot.engine.models.model_folder import ModelConfigFacts
 from bot.engine.models.pull_progress import ProgressDisplay
 from bot.engine.networks.choosing_network import list_precisions, open_network
 from bot.engine.networks.network import BLOCK_TOKENS, Network, Segment
-from bot.engine.precision import FLOAT32
-from bot.engine.precision_record import TEXT_FILE, make_key, read_figures, write_figures
+from bot.engine.precision.choice import FLOAT32
+from bot.engine.precision.record import TEXT_FILE, make_key, read_figures, write_figures
 from bot.errors import ModelError
 
 _CHUNK_TOKENS: Final = 128  # of a long text in one pass, as the engine reads prompts while it answers

@@ -17,15 +17,15 @@ from bot.engine.models.model_folder import check_model_folder
 from bot.engine.models.pull_progress import ProgressDisplay
 from bot.engine.networks.choosing_network import list_precisions, open_network
 from bot.engine.networks.network import Network, Segment
-from bot.engine.precision import choose_precision
-from bot.engine.precision_measuring import (
+from bot.engine.precision.choice import choose_precision
+from bot.engine.precision.measuring import (
     _compare,
     _encode_text,
     find_figures,
     measure_precisions,
     read_text,
 )
-from bot.engine.precision_record import RECORD_NAME, make_key, read_figures, write_figures
+from bot.engine.precision.record import RECORD_NAME, make_key, read_figures, write_figures
 from bot.errors import ModelError
 
 CPU = torch.device("cpu")

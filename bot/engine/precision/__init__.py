@@ -1,0 +1,1 @@
+"""The fastest precision whose measured perplexity a model allows."""
