@@ -23,7 +23,7 @@ from bot.core.statistics import wilson_interval as interval_of
 from bot.core.templates.template import Example, PromptTemplate, parse_template
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import resolve_model
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.measuring import Measuring
 from bot.settings import Settings
 from bot.store.store import Store

@@ -29,7 +29,7 @@ from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError
 from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.store import Store

@@ -39,7 +39,7 @@ from bot.core.statistics import (
 from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, PromptTemplate, format_template
 from bot.engine.engine import Engine
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError, Unavailable
 from bot.store.row_outcomes import Outcome
 from bot.store.store import Store

@@ -19,7 +19,7 @@ from bot.core.statistics import (
 )
 from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, PromptTemplate
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.measuring import Measuring, OnProgress
 

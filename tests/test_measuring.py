@@ -17,7 +17,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.statistics import ClassifyFigures, CompleteFigures, Interval
 from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, PromptTemplate, parse_template
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.tuning import MAX_ROWS, MAX_SCORINGS, Candidate, Trial, Tuning, candidates_of, count_scorings, tune
 from tests.bots import MOOD, Talk, open_tiny_bot

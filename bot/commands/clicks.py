@@ -18,7 +18,7 @@ from bot.core.history import HistoryMessage
 from bot.core.messages import Click, FormSubmitted, Message, Scope
 from bot.core.safe_text import clean_name
 from bot.core.stopping import Stopper
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
 from bot.store.cards import OpenCard

@@ -23,14 +23,14 @@ from bot.core.results import (
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
+from bot.engine.requests.work import Asker, Job, Priority, QuickWork, Work
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
-from bot.engine.work import Asker, Job, Priority, QuickWork, Work
 from bot.errors import Unavailable
 
 if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
-    from bot.engine.decoding import GenerationResult
     from bot.engine.language_model import LanguageModel
+    from bot.engine.requests.generation import GenerationResult
 
 ResultT = TypeVar("ResultT")
 

@@ -9,7 +9,7 @@ import torch
 from bot.engine.choosing import Choice, Chosen, choose_tokens
 from bot.engine.log_sums import are_finite
 from bot.engine.networks.network import Segment
-from bot.engine.work import Answer, Feed, Job, Lane, Work
+from bot.engine.requests.work import Answer, Feed, Job, Lane, Work
 from bot.errors import GenerationError
 
 logger = logging.getLogger(__name__)

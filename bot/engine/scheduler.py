@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from bot.engine.fair_queue import PRIORITIES, FairQueue
-from bot.engine.work import Asker, Job, QuickWork, Work, WorkCancelled
+from bot.engine.requests.work import Asker, Job, QuickWork, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError, Unavailable
 
 if TYPE_CHECKING:

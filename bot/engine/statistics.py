@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from bot.core.results import EngineStats, Percentiles, Timings
-from bot.engine.work import Work
+from bot.engine.requests.work import Work
 from bot.errors import GenerationError
 
 _NUM_RECENT: Final = 200  # answers that percentiles are taken of

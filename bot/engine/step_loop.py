@@ -10,7 +10,7 @@ import torch
 
 from bot.engine.networks.network import Segment
 from bot.engine.passes import Fed, OpenPass, Part, Running, check_ids, read_parts, share_out
-from bot.engine.work import Feed, Job, Priority, Work, WorkCancelled
+from bot.engine.requests.work import Feed, Job, Priority, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError
 
 logger = logging.getLogger(__name__)

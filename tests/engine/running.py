@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.models.loading import LoadedModel, load_model
+from bot.engine.requests.generation import plan_generation, plan_job
+from bot.engine.requests.work import Job, Work
 from bot.engine.step_loop import StepLoop
-from bot.engine.work import Job, Work
 
 
 @dataclass(frozen=True)

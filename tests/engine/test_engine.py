@@ -17,7 +17,7 @@ from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine, Generation
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
 
 PROMPT = Prompt.plain("The cat sat on the")

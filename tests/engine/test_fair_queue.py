@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.engine.fair_queue import PRIORITIES, FairQueue
-from bot.engine.work import Asker, Priority
+from bot.engine.requests.work import Asker, Priority
 from tests.engine.running import PlainWork
 
 

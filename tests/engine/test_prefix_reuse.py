@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.decoding import GenerationResult, plan_generation, plan_job
-from bot.engine.expecting import plan_expect_words
 from bot.engine.models.loading import LoadedModel
 from bot.engine.networks.network import BLOCK_TOKENS, Segment
 from bot.engine.paged_cache import PagedCache, Row, count_blocks
-from bot.engine.scoring import plan_score_continuations, plan_score_text
+from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
+from bot.engine.requests.next_words import plan_expect_words
+from bot.engine.requests.scoring import plan_score_continuations, plan_score_text
 from tests.engine.running import Pair, load_pair, run_job, run_transformers
 from tests.engine.watching import WatchedNetwork, check_nothing_is_left, watch
 

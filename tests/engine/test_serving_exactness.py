@@ -20,15 +20,15 @@ from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
-from bot.engine.decoding import GenerationResult, plan_generation, plan_job
 from bot.engine.engine import Engine
-from bot.engine.expecting import plan_expect_tokens, plan_expect_words
 from bot.engine.models.loading import LoadedModel
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Network
 from bot.engine.paged_cache import PagedCache
-from bot.engine.scoring import plan_score_continuations, plan_score_text
-from bot.engine.work import Asker, Job
+from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
+from bot.engine.requests.next_words import plan_expect_tokens, plan_expect_words
+from bot.engine.requests.scoring import plan_score_continuations, plan_score_text
+from bot.engine.requests.work import Asker, Job
 from bot.errors import FewshotError
 from tests.engine.running import Pair, load_pair, run_job, run_transformers
 from tests.engine.watching import Arrival, WatchedNetwork, check_nothing_is_left, drive, watch

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
-from bot.engine.decoding import plan_generation, plan_job
 from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.models.loading import LoadedModel, load_model
+from bot.engine.requests.generation import plan_generation, plan_job
 from bot.engine.vocabulary import byte_of_character
 from tests.engine.running import run_job
 

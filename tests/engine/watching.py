@@ -10,8 +10,8 @@ import torch
 from bot.engine.models.loading import LoadedModel
 from bot.engine.networks.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.paged_cache import PagedCache
+from bot.engine.requests.work import Job, Lane, Priority
 from bot.engine.step_loop import StepLoop
-from bot.engine.work import Job, Lane, Priority
 from tests.engine.running import Ends, PlainWork
 
 

@@ -28,7 +28,7 @@ from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.core.templates.body import KINDS
 from bot.core.templates.forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.open_cards import open_card
 from bot.store.cards import OpenCard

@@ -16,7 +16,7 @@ from bot.core.statistics import ClassifyFigures, Comparison, CompleteFigures, Fi
 from bot.core.stopping import Stopper
 from bot.core.templates.checks import find_warnings
 from bot.core.templates.template import Example, PromptTemplate
-from bot.engine.work import Asker
+from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.measuring import OnProgress, TokenCost
 from bot.store.templates import StoredTemplate

@@ -23,9 +23,9 @@ from bot.engine.networks.native.native_network import NativeNetwork
 from bot.engine.paged_cache import PagedCache
 from bot.engine.precision.choice import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
 from bot.engine.precision.measuring import find_figures
+from bot.engine.requests.work import Lane
 from bot.engine.tokenizing import PromptTokenizer
 from bot.engine.vocabulary import Vocabulary
-from bot.engine.work import Lane
 from bot.errors import ModelError
 
 logger = logging.getLogger(__name__)

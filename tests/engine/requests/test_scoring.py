@@ -121,7 +121,7 @@ async def test_with_few_branches_at_once_the_figures_are_the_same(
     prompt = Prompt.plain("The cat sat on the")
     totals = await engine.score_continuations(prompt, LABELS)
     words = await engine.next_words(prompt, num=8)
-    monkeypatch.setattr("bot.engine.scoring._MAX_BRANCHES", 2)
+    monkeypatch.setattr("bot.engine.requests.scoring._MAX_BRANCHES", 2)
     monkeypatch.setattr("bot.engine.step_loop.SCORING_CHUNK_TOKENS", 5)
     assert list(await engine.score_continuations(prompt, LABELS)) == pytest.approx(list(totals), rel=1e-4)
     again = await engine.next_words(prompt, num=8)
