@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
 from bot.engine.networks.native.building import NativeUnavailable
 from bot.engine.networks.native.library import open_library
 from bot.engine.networks.native.row_chooser import use_library
+from bot.engine.sampler.sampler import Choice, Chosen, TokenChooser, choose_tokens
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from bot.engine.choosing import Choice, Chosen, choose_tokens
-from bot.engine.log_sums import are_finite
 from bot.engine.networks.network import Segment
 from bot.engine.requests.work import Answer, Feed, Job, Lane, Work
+from bot.engine.sampler.log_sums import are_finite
+from bot.engine.sampler.sampler import Choice, Chosen, choose_tokens
 from bot.errors import GenerationError
 
 logger = logging.getLogger(__name__)

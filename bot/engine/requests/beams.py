@@ -7,10 +7,10 @@ from typing import Final
 import torch
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.exact_choosing import make_penalties
 from bot.engine.paged_cache import Row, Rows
 from bot.engine.requests.healing import Healing
 from bot.engine.requests.work import Feed, Steps, WorkCancelled
+from bot.engine.sampler.exact import make_penalties
 
 # Added to the score of what must not be chosen; finite, so that a beam without any choice left is still a beam.
 _EXCLUDED: Final = -1.0e9

@@ -8,10 +8,10 @@ import torch
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, TokenScore
-from bot.engine.log_sums import log_sums
 from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.requests.work import Feed, Job, Steps
+from bot.engine.sampler.log_sums import log_sums
 from bot.engine.tokenizing import EncodedText, replace_surrogates
 from bot.errors import PromptTooLong, RequestError
 

@@ -13,7 +13,7 @@ from bot.engine.paged_cache import PagedCache, Row
 if TYPE_CHECKING:  # the event loop's thread, which makes requests, has no use for torch
     import torch
 
-    from bot.engine.choosing import Choice, Chosen
+    from bot.engine.sampler.sampler import Choice, Chosen
 
 ModelT = TypeVar("ModelT")
 ResultT = TypeVar("ResultT")

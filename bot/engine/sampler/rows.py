@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.draws import Draws, DrawStream
+from bot.engine.sampler.draws import Draws, DrawStream
 from bot.errors import FewshotError, GenerationError
 
 NO_NUMBERS: Final = "The model gave no usable numbers for this text."

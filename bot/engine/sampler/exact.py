@@ -7,7 +7,7 @@ import torch
 import transformers  # its processors are loaded where they are used: few need them, and it takes two seconds
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.choices import OpenRow
+from bot.engine.sampler.rows import OpenRow
 
 
 def choose_as_transformers(logits: torch.Tensor, row: OpenRow) -> torch.Tensor:

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bot.engine.choices import (
+from bot.engine.networks.native.row_chooser import RowChooser, find_row_chooser
+from bot.engine.sampler.compiled import can_choose_natively, choose_natively
+from bot.engine.sampler.draws import Draws, DrawStream
+from bot.engine.sampler.exact import choose_as_transformers
+from bot.engine.sampler.rows import (
     NO_NUMBERS,
     NO_TOKEN,
     Choice,
@@ -16,11 +20,7 @@ from bot.engine.choices import (
     as_error,
     check_ids,
 )
-from bot.engine.draws import Draws, DrawStream
-from bot.engine.exact_choosing import choose_as_transformers
-from bot.engine.native_choosing import can_choose_natively, choose_natively
-from bot.engine.networks.native.row_chooser import RowChooser, find_row_chooser
-from bot.engine.numpy_choosing import choose_among_candidates, choose_by_quotients
+from bot.engine.sampler.vectorized import choose_among_candidates, choose_by_quotients
 from bot.errors import GenerationError
 
 __all__ = ["Choice", "Chosen", "TokenChooser", "choose_tokens"]

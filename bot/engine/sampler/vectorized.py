@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.choices import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
-from bot.engine.draws import Draws
+from bot.engine.sampler.draws import Draws
+from bot.engine.sampler.rows import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
 from bot.errors import GenerationError
 
 _GROUP_SIZE: Final = 32  # logits of which first only the maximum is looked at

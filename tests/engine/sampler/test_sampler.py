@@ -18,13 +18,13 @@ from transformers import (
 )
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.choices import OpenRow
-from bot.engine.choosing import Choice, Chosen, TokenChooser, choose_tokens
-from bot.engine.draws import DrawStream
-from bot.engine.log_sums import are_finite, log_sums
-from bot.engine.native_choosing import choose_natively
 from bot.engine.networks.native import row_chooser
 from bot.engine.networks.native.row_chooser import find_row_chooser
+from bot.engine.sampler.compiled import choose_natively
+from bot.engine.sampler.draws import DrawStream
+from bot.engine.sampler.log_sums import are_finite, log_sums
+from bot.engine.sampler.rows import OpenRow
+from bot.engine.sampler.sampler import Choice, Chosen, TokenChooser, choose_tokens
 from bot.errors import GenerationError
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bot.engine.choices import Chosen, OpenRow, as_error
 from bot.engine.networks.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChooser
+from bot.engine.sampler.rows import Chosen, OpenRow, as_error
 from bot.errors import GenerationError
 
 
