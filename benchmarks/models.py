@@ -63,7 +63,7 @@ def _make_random_gpt2(folder: Path, *, is_tiny: bool) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    from bot.engine.vocabulary import byte_of_character
+    from bot.engine.tokens.vocabulary import byte_of_character
 
     vocab_size = 2000 if is_tiny else 50257
     tokens = list(byte_of_character())

@@ -24,8 +24,8 @@ from bot.engine.paged_cache import PagedCache
 from bot.engine.precision.choice import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
 from bot.engine.precision.measuring import find_figures
 from bot.engine.requests.work import Lane
-from bot.engine.tokenizing import PromptTokenizer
-from bot.engine.vocabulary import Vocabulary
+from bot.engine.tokens.tokenizing import PromptTokenizer
+from bot.engine.tokens.vocabulary import Vocabulary
 from bot.errors import ModelError
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
 from bot.core.sampling_params import SamplingParams
-from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks_of_branches
 from bot.engine.requests.beams import search_beams
@@ -15,6 +14,7 @@ from bot.engine.requests.healing import Healing, back_off
 from bot.engine.requests.prompt_lookup import PromptLookup
 from bot.engine.requests.work import Feed, Job, Steps, WorkCancelled
 from bot.engine.sampler.sampler import Choice, TokenChooser
+from bot.engine.tokens.detokenizing import Detokenizer, StopMatcher
 from bot.errors import PromptTooLong
 
 EndAt = Callable[[str], int | None]

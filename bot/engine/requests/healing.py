@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from bot.engine.models.loading import LoadedModel
-from bot.engine.tokenizing import EncodedPrompt
-from bot.engine.vocabulary import Vocabulary
+from bot.engine.tokens.tokenizing import EncodedPrompt
+from bot.engine.tokens.vocabulary import Vocabulary
 
 
 class Healing:

@@ -9,11 +9,11 @@ import torch
 from bot.core.prompt_parts import Prompt
 from bot.core.results import WordProbability
 from bot.core.sampling_params import SamplingParams
-from bot.engine.detokenizing import Detokenizer
 from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks, count_blocks_of_branches
 from bot.engine.requests.generation import Plan, plan_generation
 from bot.engine.requests.work import Feed, Job, Steps
+from bot.engine.tokens.detokenizing import Detokenizer
 
 _MAX_PATHS: Final = 16  # unfinished words that are looked at in one forward pass
 _MAX_LEVELS: Final = 4  # tokens that are looked at after the first one of a word

@@ -12,7 +12,7 @@ from bot.engine.models.loading import LoadedModel
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.requests.work import Feed, Job, Steps
 from bot.engine.sampler.log_sums import log_sums
-from bot.engine.tokenizing import EncodedText, replace_surrogates
+from bot.engine.tokens.tokenizing import EncodedText, replace_surrogates
 from bot.errors import PromptTooLong, RequestError
 
 _MAX_BRANCHES: Final = 16  # continuations of one prompt that are read at once

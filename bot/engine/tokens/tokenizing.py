@@ -9,7 +9,7 @@ from typing import Final
 from tokenizers import Tokenizer
 
 from bot.core.prompt_parts import Prompt, PromptPart
-from bot.engine.vocabulary import Vocabulary
+from bot.engine.tokens.vocabulary import Vocabulary
 from bot.errors import RequestError
 
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")

@@ -3,7 +3,7 @@
 import codecs
 from typing import Final
 
-from bot.engine.vocabulary import Vocabulary
+from bot.engine.tokens.vocabulary import Vocabulary
 
 # Between the words of a "word_end" vocabulary stands a space, but not on these sides of these marks (don't, it's).
 _GLUED_TO_THE_LEFT: Final = frozenset(b".,!?;:')]}%")

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
-from bot.engine.detokenizing import Detokenizer, StopMatcher
 from bot.engine.models.loading import LoadedModel, load_model
 from bot.engine.requests.generation import plan_generation, plan_job
-from bot.engine.vocabulary import byte_of_character
+from bot.engine.tokens.detokenizing import Detokenizer, StopMatcher
+from bot.engine.tokens.vocabulary import byte_of_character
 from tests.engine.running import run_job
 
 ODD_TEXTS = ("Hello there", "日本語 and 😀👍🏽", "é\u0301 \u200d x", "\n\n tabs\t", "def f(x):\n    return x")
