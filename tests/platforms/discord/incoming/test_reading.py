@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.messages import Message, Scope
 from bot.errors import RequestError
-from bot.platforms.discord.reading import read_edit, read_interaction, read_message, read_replied, read_target
+from bot.platforms.discord.incoming.reading import read_edit, read_interaction, read_message, read_replied, read_target
 from tests.platforms.discord.samples import (
     ADMINISTRATOR,
     ANA,

@@ -17,13 +17,13 @@ from bot.core.messages import Message, Scope, now_utc
 from bot.delivery import EXPIRES_AFTER_S, Delivery
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.answering import Answer, Answering, answer_with
-from bot.platforms.discord.attachments import read_text_attachment
-from bot.platforms.discord.changes import NUM_MESSAGES, find_all_changes, readable_channel
-from bot.platforms.discord.gaps import Gaps
-from bot.platforms.discord.missed import channels_with_news, start_of_gap, take_missed
-from bot.platforms.discord.reading import DIRECT_MESSAGES, PLATFORM, read_edit, read_message, read_replied
+from bot.platforms.discord.incoming.attachments import read_text_attachment
+from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
+from bot.platforms.discord.incoming.gaps import Gaps
+from bot.platforms.discord.incoming.missed import channels_with_news, start_of_gap, take_missed
+from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM, read_edit, read_message, read_replied
+from bot.platforms.discord.incoming.too_late import TooLate
 from bot.platforms.discord.streaming import Outlet
-from bot.platforms.discord.too_late import TooLate
 
 logger = logging.getLogger(__name__)
 

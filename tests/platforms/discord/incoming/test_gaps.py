@@ -3,7 +3,7 @@
 import pytest
 
 from bot.delivery import SeenUntil
-from bot.platforms.discord.gaps import Gaps
+from bot.platforms.discord.incoming.gaps import Gaps
 
 
 @pytest.fixture

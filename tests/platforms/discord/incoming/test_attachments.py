@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from bot.errors import RequestError
-from bot.platforms.discord import attachments
-from bot.platforms.discord.attachments import MAX_BYTES, is_text_file, read_text_attachment
+from bot.platforms.discord.incoming import attachments
+from bot.platforms.discord.incoming.attachments import MAX_BYTES, is_text_file, read_text_attachment
 from tests.platforms.discord.samples import Connection, attachment
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from bot.commands.bot import Bot
 from bot.delivery import Delivery
 from bot.errors import Unavailable
-from bot.platforms.discord.reading import PLATFORM
+from bot.platforms.discord.incoming.reading import PLATFORM
 
 logger = logging.getLogger(__name__)
 
