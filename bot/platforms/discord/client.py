@@ -16,16 +16,16 @@ from bot.core.messages import Author, Message, Scope
 from bot.delivery import Delivery
 from bot.errors import FewshotError, Unavailable
 from bot.platforms.discord.answering import Answering
-from bot.platforms.discord.command_tree import CommandTree, add_commands, sync_if_changed
-from bot.platforms.discord.forms import read_submission
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM
 from bot.platforms.discord.incoming.servers import Servers
 from bot.platforms.discord.incoming.too_late import TooLate
-from bot.platforms.discord.interactions import Interactions
+from bot.platforms.discord.interactions.command_tree import CommandTree, add_commands, sync_if_changed
+from bot.platforms.discord.interactions.forms import read_submission
+from bot.platforms.discord.interactions.interactions import Interactions
+from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.invalid_answers import InvalidAnswers
-from bot.platforms.discord.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.notices import render_notice
 from bot.platforms.discord.outlets import ChannelOutlet
 from bot.platforms.discord.sender import DEADLINE_S, Sender

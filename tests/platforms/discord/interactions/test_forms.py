@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.cards import Form, FormField, SelectOption
-from bot.platforms.discord.forms import modal_of, read_submission
+from bot.platforms.discord.interactions.forms import modal_of, read_submission
 from tests.platforms.discord.checks import CALLBACK, objections
 from tests.platforms.discord.samples import Connection, attachment, interaction
 

@@ -17,9 +17,9 @@ from bot.commands.framework.command import Command
 from bot.core.cards import BROKEN
 from bot.core.messages import Author, Scope
 from bot.errors import FewshotError
-from bot.platforms.discord.context_menus import context_menus
 from bot.platforms.discord.incoming.reading import read_interaction
-from bot.platforms.discord.slash_options import (
+from bot.platforms.discord.interactions.context_menus import context_menus
+from bot.platforms.discord.interactions.slash_options import (
     FILE_OPTION,
     MAX_CHOICES,
     SlashOption,

@@ -12,8 +12,8 @@ from bot.commands.bot import COMMANDS
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.messages import Author, Scope
 from bot.errors import RequestError
-from bot.platforms.discord import command_tree
-from bot.platforms.discord.command_tree import CommandTree, add_commands, sync_if_changed, tree_hash
+from bot.platforms.discord.interactions import command_tree
+from bot.platforms.discord.interactions.command_tree import CommandTree, add_commands, sync_if_changed, tree_hash
 from tests.platforms.discord.checks import COMMANDS as PATH
 from tests.platforms.discord.checks import objections
 from tests.servers.discord import Discord, pointed_at, serve_discord, visible_text

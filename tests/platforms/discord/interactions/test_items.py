@@ -8,7 +8,7 @@ import discord
 import pytest
 
 from bot.core.cards import Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
-from bot.platforms.discord.items import CardButton, CardSelect, StopButton
+from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.outlets import TokenOutlet
 from bot.platforms.discord.rendering import render
 from bot.platforms.discord.sender import DeliveryFailed, Sender

@@ -10,7 +10,7 @@ from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.commands.framework.parsing import parse_command_line
 from bot.core.sampling_params import RANGES
 from bot.errors import RequestError
-from bot.platforms.discord.slash_options import SlashOption, command_line_of, description_of, slash_options
+from bot.platforms.discord.interactions.slash_options import SlashOption, command_line_of, description_of, slash_options
 
 ATTACHMENT, TEXT = AppCommandOptionType.attachment, AppCommandOptionType.string
 
