@@ -25,13 +25,13 @@ from bot.platforms.discord.interactions.command_tree import CommandTree, add_com
 from bot.platforms.discord.interactions.forms import read_submission
 from bot.platforms.discord.interactions.interactions import Interactions
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
-from bot.platforms.discord.invalid_answers import InvalidAnswers
-from bot.platforms.discord.notices import render_notice
-from bot.platforms.discord.outlets import ChannelOutlet
-from bot.platforms.discord.sender import DEADLINE_S, Sender
+from bot.platforms.discord.outgoing.notices import render_notice
+from bot.platforms.discord.outgoing.outlets import ChannelOutlet
+from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
+from bot.platforms.discord.outgoing.sender import DEADLINE_S, Sender
+from bot.platforms.discord.outgoing.welcome import find_place, post_welcome
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.discord.unfinished import PAUSE_S, Unfinished
-from bot.platforms.discord.welcome import find_place, post_welcome
 
 logger = logging.getLogger(__name__)
 

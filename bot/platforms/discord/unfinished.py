@@ -16,9 +16,9 @@ from bot.delivery import Accepted, Delivery
 from bot.errors import Unavailable
 from bot.platforms.discord.answering import Answering, answer_with
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
-from bot.platforms.discord.outlets import ChannelOutlet, TokenOutlet
-from bot.platforms.discord.rendering import render
-from bot.platforms.discord.sender import Sender
+from bot.platforms.discord.outgoing.outlets import ChannelOutlet, TokenOutlet
+from bot.platforms.discord.outgoing.rendering import render
+from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.discord.streaming import Outlet
 
 logger = logging.getLogger(__name__)

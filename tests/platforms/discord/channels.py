@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import discord
 
-from bot.platforms.discord.invalid_answers import InvalidAnswers
-from bot.platforms.discord.sender import Sender
+from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
+from bot.platforms.discord.outgoing.sender import Sender
 from tests.servers.discord import Discord, pointed_at, serve_discord
 from tests.servers.discord.members import Member
 from tests.servers.discord.texts import visible_text

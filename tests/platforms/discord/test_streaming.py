@@ -8,9 +8,9 @@ import discord
 import pytest
 
 from bot.core.cards import Button, Card, Facts, Form, FormField, Text, TextFile, error_card
-from bot.platforms.discord.outlets import ChannelOutlet
-from bot.platforms.discord.pace import ChannelPace
-from bot.platforms.discord.rendering import Rendering, render
+from bot.platforms.discord.outgoing.outlets import ChannelOutlet
+from bot.platforms.discord.outgoing.pace import ChannelPace
+from bot.platforms.discord.outgoing.rendering import Rendering, render
 from bot.platforms.discord.streaming import Delivered, Timings, deliver
 from tests.platforms.discord.channels import Place, open_place
 from tests.servers.discord.faults import Fault

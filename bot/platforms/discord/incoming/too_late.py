@@ -8,8 +8,8 @@ import discord
 
 from bot.core.cards import Card, Text
 from bot.errors import FewshotError
-from bot.platforms.discord.rendering import render
-from bot.platforms.discord.sender import Sender
+from bot.platforms.discord.outgoing.rendering import render
+from bot.platforms.discord.outgoing.sender import Sender
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import pytest
 
 from bot.core.cards import Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
-from bot.platforms.discord.outlets import TokenOutlet
-from bot.platforms.discord.rendering import render
-from bot.platforms.discord.sender import DeliveryFailed, Sender
+from bot.platforms.discord.outgoing.outlets import TokenOutlet
+from bot.platforms.discord.outgoing.rendering import render
+from bot.platforms.discord.outgoing.sender import DeliveryFailed, Sender
 from tests.servers.discord import Discord, serve_discord
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.members import Member

@@ -12,9 +12,9 @@ import discord
 
 from bot.core.cards import Block, Card, Choices, Text, TextFile, TintedText
 from bot.core.splitting import split_text
-from bot.platforms.discord.blocks import GAP, plain_block, show_block, show_text_whole
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
-from bot.platforms.discord.safe_markdown import escape_line, escape_text, utf16_length
+from bot.platforms.discord.outgoing.blocks import GAP, plain_block, show_block, show_text_whole
+from bot.platforms.discord.outgoing.safe_markdown import escape_line, escape_text, utf16_length
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import Final
 
 import discord
 
+from bot.platforms.discord.outgoing.rendering import Rendering
+from bot.platforms.discord.outgoing.sender import MessageGone, Sender
 from bot.platforms.discord.refusals import MARK
-from bot.platforms.discord.rendering import Rendering
-from bot.platforms.discord.sender import MessageGone, Sender
 from bot.platforms.discord.streaming import Outlet
 
 # A snapshot is out of date soon: the next one makes up for it.

@@ -8,11 +8,11 @@ import discord
 import pytest
 
 from bot.core.cards import Card, Facts, Text, Verbatim, error_card
-from bot.platforms.discord.invalid_answers import WINDOW_S as REFUSALS_S
-from bot.platforms.discord.invalid_answers import InvalidAnswers
-from bot.platforms.discord.pace import WINDOW_S, ChannelPace
-from bot.platforms.discord.rendering import Rendering, render
-from bot.platforms.discord.sender import (
+from bot.platforms.discord.outgoing.pace import WINDOW_S, ChannelPace
+from bot.platforms.discord.outgoing.rendering import Rendering, render
+from bot.platforms.discord.outgoing.request_limit import WINDOW_S as REFUSALS_S
+from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
+from bot.platforms.discord.outgoing.sender import (
     DeliveryFailed,
     MessageGone,
     MissingPermission,

@@ -6,7 +6,7 @@ import discord
 
 from bot.core.cards import Card
 from bot.core.messages import Message
-from bot.platforms.discord.rendering import Rendering, render
+from bot.platforms.discord.outgoing.rendering import Rendering, render
 
 _ADDRESS: Final = "https://discord.com/channels"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.core.safe_text import clean_model_text
 from bot.core.splitting import split_text
-from bot.platforms.discord.safe_markdown import (
+from bot.platforms.discord.outgoing.safe_markdown import (
     bold,
     code_block,
     code_span,

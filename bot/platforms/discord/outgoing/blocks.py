@@ -9,7 +9,7 @@ from typing import Final
 from bot.core.cards import Bars, Block, Choices, Facts, Progress, Table, Text, TintedText, Verbatim
 from bot.core.safe_text import clean_model_text, cut_text
 from bot.core.splitting import split_text
-from bot.platforms.discord.safe_markdown import (
+from bot.platforms.discord.outgoing.safe_markdown import (
     bold,
     code_block,
     code_span,

@@ -14,10 +14,10 @@ from discord.http import handle_message_parameters
 from discord.webhook.async_ import async_context
 
 from bot.errors import FewshotError, Unavailable
-from bot.platforms.discord.bodies import ReplyTo, create_body, edit_body, reference_to
-from bot.platforms.discord.invalid_answers import InvalidAnswers
-from bot.platforms.discord.pace import ChannelPace
-from bot.platforms.discord.rendering import Rendering
+from bot.platforms.discord.outgoing.bodies import ReplyTo, create_body, edit_body, reference_to
+from bot.platforms.discord.outgoing.pace import ChannelPace
+from bot.platforms.discord.outgoing.rendering import Rendering
+from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import discord
 
-from bot.platforms.discord.rendering import Rendering
+from bot.platforms.discord.outgoing.rendering import Rendering
 
 _NO_PINGS: Final = discord.AllowedMentions.none()
 
