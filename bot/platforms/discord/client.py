@@ -15,7 +15,6 @@ from bot.core.cards import Card
 from bot.core.messages import Author, Message, Scope
 from bot.delivery import Delivery
 from bot.errors import FewshotError, Unavailable
-from bot.platforms.discord.answering import Answering
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM
@@ -31,7 +30,8 @@ from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
 from bot.platforms.discord.outgoing.sender import DEADLINE_S, Sender
 from bot.platforms.discord.outgoing.welcome import find_place, post_welcome
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
-from bot.platforms.discord.unfinished import PAUSE_S, Unfinished
+from bot.platforms.shared.answering import Answering
+from bot.platforms.shared.unfinished import PAUSE_S, Unfinished
 
 logger = logging.getLogger(__name__)
 

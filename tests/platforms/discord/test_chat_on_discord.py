@@ -218,7 +218,7 @@ async def test_a_flood_of_wrong_messages_gets_signs_not_sentences(evening: Eveni
 
 
 async def test_a_flood_of_questions_is_refused_beyond_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("bot.platforms.discord.answering.MAX_RUNNING", 5)
+    monkeypatch.setattr("bot.platforms.shared.answering.MAX_RUNNING", 5)
     async with scripted(tmp_path, "One moment. " + LONG, pause_s=0.05) as evening:
         people = [evening.discord.add_member(evening.guild, f"Person {number}") for number in range(12)]
         asked = [person.says(evening.general, "Tell me", mention_bot=True) for person in people]

@@ -16,14 +16,14 @@ from bot.core.cards import error_card
 from bot.core.messages import Message, Scope, now_utc
 from bot.delivery import EXPIRES_AFTER_S, Delivery
 from bot.errors import RequestError, Unavailable
-from bot.platforms.discord.answering import Answer, Answering, answer_with
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
 from bot.platforms.discord.incoming.gaps import Gaps
 from bot.platforms.discord.incoming.missed import channels_with_news, start_of_gap, take_missed
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM, read_edit, read_message, read_replied
 from bot.platforms.discord.incoming.too_late import TooLate
-from bot.platforms.discord.streaming import Outlet
+from bot.platforms.shared.answering import Answer, Answering, answer_with
+from bot.platforms.shared.streaming import Outlet
 
 logger = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.stopping import Stopper
 from bot.delivery import Delivery
 from bot.errors import RequestError, Unavailable
-from bot.platforms.discord.answering import Answer, Answering, Cards, answer_with
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.reading import read_interaction, read_target
 from bot.platforms.discord.interactions.forms import Submission
 from bot.platforms.discord.outgoing.interaction_outlet import InteractionOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
+from bot.platforms.shared.answering import Answer, Answering, Cards, answer_with
 
 logger = logging.getLogger(__name__)
 

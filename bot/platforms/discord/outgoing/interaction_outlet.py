@@ -12,7 +12,7 @@ from bot.errors import RequestError
 from bot.platforms.discord.interactions.forms import modal_of
 from bot.platforms.discord.outgoing.rendering import Rendering
 from bot.platforms.discord.outgoing.sender import MessageGone, Sender
-from bot.platforms.discord.streaming import Outlet
+from bot.platforms.shared.streaming import Outlet
 
 logger = logging.getLogger(__name__)
 

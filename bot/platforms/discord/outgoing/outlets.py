@@ -7,8 +7,8 @@ import discord
 
 from bot.platforms.discord.outgoing.rendering import Rendering
 from bot.platforms.discord.outgoing.sender import MessageGone, Sender
-from bot.platforms.discord.refusals import MARK
-from bot.platforms.discord.streaming import Outlet
+from bot.platforms.shared.refusals import MARK
+from bot.platforms.shared.streaming import Outlet
 
 # A snapshot is out of date soon: the next one makes up for it.
 SNAPSHOT_DEADLINE_S: Final = 8.0

@@ -15,8 +15,8 @@ from bot.delivery import Delivery, Outcome
 from bot.errors import FewshotError
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
 from bot.platforms.discord.outgoing.sender import DeliveryFailed
-from bot.platforms.discord.refusals import RefusalBudget
-from bot.platforms.discord.streaming import Outlet, deliver
+from bot.platforms.shared.refusals import RefusalBudget
+from bot.platforms.shared.streaming import Outlet, deliver
 
 logger = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from bot.core.messages import Message
 from bot.core.safe_text import one_line
 from bot.delivery import Accepted, Delivery
 from bot.errors import Unavailable
-from bot.platforms.discord.answering import Answering, answer_with
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
 from bot.platforms.discord.outgoing.outlets import ChannelOutlet, TokenOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
-from bot.platforms.discord.streaming import Outlet
+from bot.platforms.shared.answering import Answering, answer_with
+from bot.platforms.shared.streaming import Outlet
 
 logger = logging.getLogger(__name__)
 

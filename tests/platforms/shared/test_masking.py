@@ -8,7 +8,7 @@ import aiohttp
 import discord
 import pytest
 
-from bot.platforms.discord.masking import MASK, mask_secrets
+from bot.platforms.shared.masking import MASK, mask_secrets
 from tests.platforms.discord.connecting import TOKEN
 
 

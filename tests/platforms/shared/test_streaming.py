@@ -11,7 +11,7 @@ from bot.core.cards import Button, Card, Facts, Form, FormField, Text, TextFile,
 from bot.platforms.discord.outgoing.outlets import ChannelOutlet
 from bot.platforms.discord.outgoing.pace import ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering, render
-from bot.platforms.discord.streaming import Delivered, Timings, deliver
+from bot.platforms.shared.streaming import Delivered, Timings, deliver
 from tests.platforms.discord.channels import Place, open_place
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.permissions import Permission

@@ -1,0 +1,1 @@
+"""What every chat platform needs: answering, streaming, refusals, unfinished work, masked logs."""
