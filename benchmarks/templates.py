@@ -24,7 +24,7 @@ from bot.core.templates.template import Example, PromptTemplate, parse_template
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import resolve_model
 from bot.engine.requests.work import Asker
-from bot.measuring import Measuring
+from bot.services.measuring import Measuring
 from bot.settings import Settings
 from bot.store.store import Store
 

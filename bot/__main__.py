@@ -18,24 +18,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from bot.chat import Chat
 from bot.commands.bot import COMMANDS, Bot
 from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.stopping import Stopper
-from bot.delivery import Delivery
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
 from bot.engine.models.model_folder import check_model_folder
 from bot.engine.precision.choice import is_measured
 from bot.errors import FewshotError, ModelError
-from bot.measuring import Measuring
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_piped
+from bot.services.chat import Chat
+from bot.services.ledger import Delivery
+from bot.services.measuring import Measuring
+from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
 from bot.store.preparation import hold_platform
 from bot.store.store import Store
-from bot.templates import TemplateLibrary, Templates
 
 if TYPE_CHECKING:
     from bot.platforms.discord.starting import Application

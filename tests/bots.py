@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bot.__main__ import open_bot
-from bot.chat import Chat
 from bot.commands.bot import COMMANDS, Bot
 from bot.commands.context import Services
 from bot.core.cards import Card
@@ -22,11 +21,12 @@ from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
-from bot.measuring import Measuring
+from bot.services.chat import Chat
+from bot.services.measuring import Measuring
+from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
 from bot.store.database import Transaction
 from bot.store.store import Store
-from bot.templates import TemplateLibrary, Templates
 
 HERE = Scope("terminal", "home", "general")
 

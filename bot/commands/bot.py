@@ -24,7 +24,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import FewshotError, RequestError
-from bot.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
+from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
 from bot.store.messages import MessageKind
 from bot.store.store import Store
 

@@ -13,7 +13,7 @@ from bot.core.results import Percentiles
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import RequestError
-from bot.open_cards import open_card
+from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 from bot.store.channel_settings import SettingLevel
 from bot.store.retention import StoreStats

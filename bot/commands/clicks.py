@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
-from bot.answer_cards import REPLY_CARD, reply_card
-from bot.chat import NOT_LATEST
 from bot.commands import channel, completing, privacy
 from bot.commands.context import Services
 from bot.commands.explaining import explain
@@ -20,7 +18,9 @@ from bot.core.safe_text import clean_name
 from bot.core.stopping import Stopper
 from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
-from bot.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
+from bot.services.answer_cards import REPLY_CARD, reply_card
+from bot.services.chat import NOT_LATEST
+from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
 from bot.store.cards import OpenCard
 from bot.store.replies import StoredReply
 

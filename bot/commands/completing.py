@@ -5,7 +5,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bot.chat import asker_of
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Block, Button, Card, Choices, Text
 from bot.core.prompt import end_of_sentence
@@ -13,10 +12,11 @@ from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.engine.engine import Generation
 from bot.errors import RequestError
-from bot.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree
-from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply
+from bot.services.chat import asker_of
+from bot.services.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree
+from bot.services.queueing import deltas_or_waiting, waiting_card
+from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply
 from bot.store.cards import OpenCard
-from bot.waiting import deltas_or_waiting, waiting_card
 
 DEFAULT_PARAMS: Final = SamplingParams(n=3)
 NOT_KEPT: Final = "You asked not to be read, so nothing of this is stored: it has no buttons, and why can't explain it."

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from bot.chat import Chat
 from bot.commands.framework.command import Command
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
 from bot.engine.engine import Engine
-from bot.measuring import Measuring
+from bot.services.chat import Chat
+from bot.services.measuring import Measuring
+from bot.services.templates import Templates
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
-from bot.templates import Templates
 
 
 @dataclass(frozen=True, slots=True)

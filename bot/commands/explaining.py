@@ -12,7 +12,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import parse_template
 from bot.errors import RequestError
-from bot.replies import prompt_sha256
+from bot.services.replies import prompt_sha256
 from bot.store.replies import StoredReply
 
 if TYPE_CHECKING:

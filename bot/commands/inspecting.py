@@ -5,7 +5,6 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bot.chat import asker_of
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Bars, Block, Card, Facts, Table, Text, TintedText
 from bot.core.perplexity import (
@@ -20,6 +19,7 @@ from bot.core.perplexity import (
 from bot.core.prompt_parts import Prompt
 from bot.core.results import TokenScore
 from bot.errors import RequestError
+from bot.services.chat import asker_of
 
 FEW_TOKENS: Final = 8
 _NUM_SURPRISING: Final = 3

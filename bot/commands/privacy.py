@@ -11,7 +11,7 @@ from bot.core.cards import Button, Card, Facts, Text, TextFile
 from bot.core.messages import Author, Click, Scope
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
-from bot.open_cards import open_card
+from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 
 PRIVACY_CARD: Final = "privacy"

@@ -18,7 +18,7 @@ from bot.core.templates.diff import diff_templates
 from bot.core.templates.forms import OWN_PRESET, apply_values, blank_template, preset_of
 from bot.core.templates.template import PromptTemplate, check_template_name, parse_template
 from bot.errors import FewshotError, RequestError, TemplateError
-from bot.open_cards import open_card
+from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 from bot.store.drafts import MAX_DRAFTS, Draft
 from bot.store.templates import StoredTemplate

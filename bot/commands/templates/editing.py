@@ -30,7 +30,7 @@ from bot.core.templates.body import KINDS
 from bot.core.templates.forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
 from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
-from bot.open_cards import open_card
+from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 from bot.store.drafts import Draft
 

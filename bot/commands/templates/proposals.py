@@ -13,7 +13,7 @@ from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
 from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
-from bot.open_cards import open_card
+from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 
 EXAMPLE_FORM: Final = "example_form"

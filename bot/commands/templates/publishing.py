@@ -20,7 +20,7 @@ from bot.core.safe_text import one_line, replace_lone_surrogates
 from bot.core.stopping import Stopper
 from bot.core.templates.diff import diff_templates
 from bot.errors import RequestError
-from bot.open_cards import open_card
+from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 from bot.store.drafts import Draft
 

@@ -6,8 +6,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from bot.answer_cards import REPLY_CARD
-from bot.chat import ALWAYS_THE_SAME, asker_of
 from bot.commands.completing import NOT_KEPT
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.templates.running_lines import LINES, answer_lines, check_takes_options, is_many
@@ -20,9 +18,11 @@ from bot.core.safe_text import clean_name
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.template import PromptTemplate, format_template
 from bot.errors import RequestError
-from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.services.answer_cards import REPLY_CARD
+from bot.services.chat import ALWAYS_THE_SAME, asker_of
+from bot.services.queueing import deltas_or_waiting, waiting_card
+from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.replies import StoredReply
-from bot.waiting import deltas_or_waiting, waiting_card
 
 _WHY: Final = Button("why", "Why")
 _MAX_TESTS_SHOWN: Final = 12

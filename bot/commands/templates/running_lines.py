@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bot.chat import asker_of
 from bot.commands.framework.command import Cards, Option, Request
 from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
 from bot.core.classification import classify
@@ -14,6 +13,7 @@ from bot.core.prompt import build_prompt, label_continuations
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.template import PromptTemplate
 from bot.errors import PromptTooLong, RequestError
+from bot.services.chat import asker_of
 
 MAX_LINES: Final = 200
 # More than these stand in a file; the card shows the first of them.

@@ -18,7 +18,7 @@ from bot.core.templates.checks import find_warnings
 from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
-from bot.measuring import OnProgress, TokenCost
+from bot.services.measuring import OnProgress, TokenCost
 from bot.store.templates import StoredTemplate
 
 ResultT = TypeVar("ResultT")

@@ -4,7 +4,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from bot.chat import asker_of
 from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.templates.drafts import begin_draft
 from bot.commands.templates.score_cards import (
@@ -21,9 +20,10 @@ from bot.core.statistics import ClassifyFigures
 from bot.core.templates.diff import diff_templates
 from bot.core.templates.template import PromptTemplate, format_template, parse_template
 from bot.errors import RequestError
-from bot.measuring import OnProgress
+from bot.services.chat import asker_of
+from bot.services.measuring import OnProgress
+from bot.services.tuning import MAX_SCORINGS, Trial, Tuning, count_scorings, tune
 from bot.store.drafts import Draft
-from bot.tuning import MAX_SCORINGS, Trial, Tuning, count_scorings, tune
 
 _NUM_SHOWN: Final = 6
 _KEPT: Final = "What was measured is kept: the same command goes on from there."

@@ -13,7 +13,6 @@ from yarl import URL
 from bot.commands.bot import COMMANDS, Bot
 from bot.core.cards import Card
 from bot.core.messages import Author, Message, Scope
-from bot.delivery import Delivery
 from bot.errors import FewshotError, Unavailable
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
@@ -32,6 +31,7 @@ from bot.platforms.discord.outgoing.welcome import find_place, post_welcome
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.shared.answering import Answering
 from bot.platforms.shared.unfinished import PAUSE_S, Unfinished
+from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from bot.commands.bot import Bot
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
-from bot.delivery import Delivery, Outcome
 from bot.errors import FewshotError
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
 from bot.platforms.discord.outgoing.sender import DeliveryFailed
 from bot.platforms.shared.refusals import RefusalBudget
 from bot.platforms.shared.streaming import Outlet, deliver
+from bot.services.ledger import Delivery, Outcome
 
 logger = logging.getLogger(__name__)
 

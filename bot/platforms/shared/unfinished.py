@@ -12,7 +12,6 @@ from bot.commands.bot import Bot
 from bot.core.cards import Card, Text, error_card
 from bot.core.messages import Message
 from bot.core.safe_text import one_line
-from bot.delivery import Accepted, Delivery
 from bot.errors import Unavailable
 from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
 from bot.platforms.discord.outgoing.outlets import ChannelOutlet, TokenOutlet
@@ -20,6 +19,7 @@ from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.shared.answering import Answering, answer_with
 from bot.platforms.shared.streaming import Outlet
+from bot.services.ledger import Accepted, Delivery
 
 logger = logging.getLogger(__name__)
 

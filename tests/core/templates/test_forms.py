@@ -20,7 +20,7 @@ from bot.core.templates.forms import (
 )
 from bot.core.templates.template import PromptTemplate, parse_template
 from bot.errors import RequestError
-from bot.templates import TemplateLibrary
+from bot.services.templates import TemplateLibrary
 from tests.core.test_shipped_prompts import PROMPTS_DIR
 
 SHIPPED = list(TemplateLibrary.read(PROMPTS_DIR))

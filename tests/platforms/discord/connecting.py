@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bot.delivery import Delivery
 from bot.platforms.discord.client import FewshotClient
 from bot.platforms.discord.starting import look_up_application
+from bot.services.ledger import Delivery
 from tests.bots import Talk
 from tests.servers.discord import Discord, pointed_at
 

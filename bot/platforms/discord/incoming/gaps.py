@@ -1,6 +1,6 @@
 """What a shard may have missed: from a lost connection until all that was said meanwhile has been taken."""
 
-from bot.delivery import SeenUntil
+from bot.services.ledger import SeenUntil
 
 
 class Gaps:

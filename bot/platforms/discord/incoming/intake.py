@@ -14,7 +14,6 @@ import discord
 from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import Message, Scope, now_utc
-from bot.delivery import EXPIRES_AFTER_S, Delivery
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
@@ -24,6 +23,7 @@ from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM, re
 from bot.platforms.discord.incoming.too_late import TooLate
 from bot.platforms.shared.answering import Answer, Answering, answer_with
 from bot.platforms.shared.streaming import Outlet
+from bot.services.ledger import EXPIRES_AFTER_S, Delivery
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ import aiohttp
 import discord
 
 from bot.core.messages import now_utc
-from bot.delivery import EXPIRES_AFTER_S
 from bot.errors import Unavailable
+from bot.services.ledger import EXPIRES_AFTER_S
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Collection
 
 from bot.commands.bot import Bot
-from bot.delivery import Delivery
 from bot.errors import Unavailable
 from bot.platforms.discord.incoming.reading import PLATFORM
+from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.stopping import Stopper
-from bot.delivery import Delivery
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.reading import read_interaction, read_target
@@ -21,6 +20,7 @@ from bot.platforms.discord.outgoing.interaction_outlet import InteractionOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.shared.answering import Answer, Answering, Cards, answer_with
+from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.delivery import Delivery
 from bot.platforms.discord.client import FewshotClient
 from bot.platforms.discord.starting import Application
+from bot.services.ledger import Delivery
 from tests.bots import ScriptedEngine, open_scripted_bot
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.delivery import SeenUntil
 from bot.platforms.discord.incoming.gaps import Gaps
+from bot.services.ledger import SeenUntil
 
 
 @pytest.fixture

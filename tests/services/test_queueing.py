@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bot import waiting
 from bot.core.cards import Card, Text
 from bot.core.results import Completion, Delta
-from bot.waiting import Line, deltas_or_waiting
+from bot.services import queueing
+from bot.services.queueing import Line, deltas_or_waiting
 from tests.bots import HERE, ScriptedEngine, ScriptedGeneration, Talk, open_scripted_bot
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -19,7 +19,7 @@ OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 
 @pytest.fixture(autouse=True)
 def quick_news(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_NEWS_S", 0.02)
+    monkeypatch.setattr(queueing, "_NEWS_S", 0.02)
 
 
 def told(cards: list[Card]) -> list[str]:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.core.messages import Scope
-from bot.delivery import Accepted, Delivery, SeenUntil, Watermark
 from bot.errors import Unavailable
+from bot.services.ledger import Accepted, Delivery, SeenUntil, Watermark
 from bot.store.database import Transaction
 from bot.store.store import Store
 from tests.store.samples import HERE, ME, bytes_on_disk, provenance, said
@@ -144,7 +144,7 @@ async def test_a_request_is_answered_anew_after_its_answer_was_discarded(store: 
 FILL_THE_DISK = """
 import asyncio, json, resource, sys
 from pathlib import Path
-from bot.delivery import Delivery
+from bot.services.ledger import Delivery
 from bot.errors import Unavailable
 from bot.store.store import Store
 from tests.store.samples import said

@@ -19,7 +19,7 @@ from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, PromptTemplate, parse_template
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
-from bot.tuning import MAX_ROWS, MAX_SCORINGS, Candidate, Trial, Tuning, candidates_of, count_scorings, tune
+from bot.services.tuning import MAX_ROWS, MAX_SCORINGS, Candidate, Trial, Tuning, candidates_of, count_scorings, tune
 from tests.bots import MOOD, Talk, open_tiny_bot
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]

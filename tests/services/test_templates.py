@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import FewshotError, RequestError, SetupError, TemplateError
+from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
-from bot.templates import TemplateLibrary
 from tests.bots import PROMPTS, write_prompts
 
 GOOD = PROMPTS["story"]

@@ -21,7 +21,7 @@ from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
-from bot.measuring import Measuring, OnProgress
+from bot.services.measuring import Measuring, OnProgress
 
 MAX_SCORINGS: Final = 2_000  # questions to the model in one search
 MIN_EXAMPLES: Final = 3

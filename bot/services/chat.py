@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from bot.answer_cards import answer_card, reply_card
 from bot.core.cards import Card, Text
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
@@ -31,10 +30,11 @@ from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
 from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError
-from bot.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.services.answer_cards import answer_card, reply_card
+from bot.services.queueing import Line, deltas_or_waiting, waiting_card
+from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.services.templates import Templates
 from bot.store.store import Store
-from bot.templates import Templates
-from bot.waiting import Line, deltas_or_waiting, waiting_card
 
 logger = logging.getLogger(__name__)
 

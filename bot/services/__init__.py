@@ -1,0 +1,1 @@
+"""What the bot does on any platform: chat, replies, the ledger of requests, templates, measurements."""
