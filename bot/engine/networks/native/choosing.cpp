@@ -3,7 +3,7 @@
 // transformers takes the largest quotient of probability and draw among the tokens that top_k and top_p keep. The sum
 // below all probabilities doesn't change which is largest, so only two things need proof: that no other quotient is as
 // near as rounding could bring it, and that the winner itself is kept, however rounding falls. What is not proven is
-// left to Python (-1). numpy_choosing.py says how far rounding goes.
+// left to Python (-1). sampler/vectorized.py says how far rounding goes.
 #include "choosing.h"
 
 #include <algorithm>
