@@ -20,7 +20,8 @@ from bot.core.prompt import build_prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.statistics import ClassifyFigures, ClassifyOutcome, compare, measure_classify, paired_bootstrap
 from bot.core.statistics import wilson_interval as interval_of
-from bot.core.templates.template import Example, PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import resolve_model
 from bot.engine.requests.work import Asker

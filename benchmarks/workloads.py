@@ -9,7 +9,8 @@ from typing import Final
 from tokenizers import Tokenizer
 
 from bot.core.prompt import build_prompt
-from bot.core.templates.template import PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
 
 PROMPTS_DIR: Final = Path(__file__).resolve().parent.parent / "prompts"
 PREFIX_TOKENS: Final = 512

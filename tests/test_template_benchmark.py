@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.templates import TEMPLATES, label_in, measure, moved_on, shuffled
-from bot.core.templates.template import PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
 
 PROMPTS = Path(__file__).resolve().parent.parent / "prompts"
 FACTS = {"machine": "A machine", "date": "2026-01-01", "commit": "abc"}

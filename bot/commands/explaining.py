@@ -10,7 +10,7 @@ from bot.core.history import merge_turns
 from bot.core.prompt import build_prompt
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.core.templates.template import parse_template
+from bot.core.templates.parsing import parse_template
 from bot.errors import RequestError
 from bot.services.replies import prompt_sha256
 from bot.store.replies import StoredReply

@@ -37,7 +37,8 @@ from bot.core.statistics import (
     measure_complete,
 )
 from bot.core.stopping import Stopper
-from bot.core.templates.template import Example, PromptTemplate, format_template
+from bot.core.templates.parsing import format_template
+from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.engine import Engine
 from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError, Unavailable

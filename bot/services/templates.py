@@ -9,7 +9,8 @@ from typing import Final
 
 from bot.core.messages import Scope
 from bot.core.suggesting import nearest
-from bot.core.templates.template import PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError, SetupError, TemplateError
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from bot.core.messages import Author, Scope, now_utc
-from bot.core.templates.template import MAX_TEMPLATE_BYTES
+from bot.core.templates.parsing import MAX_TEMPLATE_BYTES
 from bot.errors import RequestError
 from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction

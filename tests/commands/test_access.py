@@ -13,7 +13,7 @@ from bot.commands.clicks import _ACTS, _SUBMITS
 from bot.core.cards import Card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
-from bot.core.templates.template import parse_template
+from bot.core.templates.parsing import parse_template
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD
 from tests.bots import HERE, PROMPTS, Talk
 from tests.commands.templates.drafts import seem_measured

@@ -19,7 +19,8 @@ from bot.core.prompt import (
     speakers_of,
     stops_of,
 )
-from bot.core.templates.template import PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 
 ROWS = '[[examples]]\ninput = "hot\\n$input"\noutput = "cold"\n[[examples]]\ninput = "up"\noutput = "down"\n'

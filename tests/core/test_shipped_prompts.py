@@ -10,7 +10,8 @@ import pytest
 from bot.core.history import Turn
 from bot.core.prompt import build_prompt, build_transcript, stops_of
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.core.templates.template import PromptTemplate, format_template, parse_template
+from bot.core.templates.parsing import format_template, parse_template
+from bot.core.templates.template import PromptTemplate
 
 PROMPTS_DIR = Path(__file__).parents[2] / "prompts"
 PROMPTS = sorted(PROMPTS_DIR.glob("*.prompt"))

@@ -14,7 +14,8 @@ from bot.commands.framework.parsing import parse_command_line
 from bot.core.prompt import build_prompt
 from bot.core.safe_text import one_line
 from bot.core.templates.lines import parse_rows
-from bot.core.templates.template import PromptTemplate, format_template, parse_template
+from bot.core.templates.parsing import format_template, parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 
 MAX_MS: Final = 50.0

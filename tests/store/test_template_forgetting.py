@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bot.core.messages import Scope
-from bot.core.templates.template import PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.store.drafts import Draft
 from bot.store.replies import TemplateVersion
 from bot.store.store import Store

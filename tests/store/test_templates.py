@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from bot.core.messages import Author, Scope
-from bot.core.templates.template import MAX_TEMPLATE_BYTES, PromptTemplate, parse_template
+from bot.core.templates.parsing import MAX_TEMPLATE_BYTES, parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 from bot.store.drafts import Draft
 from bot.store.schema import migrate, read_migrations

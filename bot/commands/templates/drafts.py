@@ -16,7 +16,8 @@ from bot.core.sampling_params import PRESETS
 from bot.core.templates.body import KINDS
 from bot.core.templates.diff import diff_templates
 from bot.core.templates.forms import OWN_PRESET, apply_values, blank_template, preset_of
-from bot.core.templates.template import PromptTemplate, check_template_name, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate, check_template_name
 from bot.errors import FewshotError, RequestError, TemplateError
 from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard

@@ -16,7 +16,8 @@ from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_name
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.core.templates.template import PromptTemplate, format_template
+from bot.core.templates.parsing import format_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 from bot.services.answer_cards import REPLY_CARD
 from bot.services.chat import ALWAYS_THE_SAME, asker_of

@@ -18,7 +18,8 @@ from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.messages import now_utc
 from bot.core.statistics import ClassifyFigures
 from bot.core.templates.diff import diff_templates
-from bot.core.templates.template import PromptTemplate, format_template, parse_template
+from bot.core.templates.parsing import format_template, parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 from bot.services.chat import asker_of
 from bot.services.measuring import OnProgress

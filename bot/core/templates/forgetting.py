@@ -6,7 +6,8 @@ from collections.abc import Collection, Set
 from dataclasses import replace
 from typing import Final
 
-from bot.core.templates.template import MAX_TEMPLATE_BYTES, Example, PromptTemplate, format_template, parse_template
+from bot.core.templates.parsing import MAX_TEMPLATE_BYTES, format_template, parse_template
+from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import TemplateError
 
 # Shorter words than this may stand outside of rows by chance.

@@ -9,7 +9,8 @@ from bot.core.cards import FormField
 from bot.core.sampling_params import PRESETS
 from bot.core.templates.body import CHAT_QUERY, Kind
 from bot.core.templates.lines import format_rows, parse_rows
-from bot.core.templates.template import Example, PromptTemplate, default_stop, format_template, parse_template
+from bot.core.templates.parsing import format_template, parse_template
+from bot.core.templates.template import Example, PromptTemplate, default_stop
 from bot.errors import RequestError, TemplateError
 
 MAX_CHARACTERS: Final = 4000

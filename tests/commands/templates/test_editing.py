@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.cards import Text
 from bot.core.messages import Scope
-from bot.core.templates.template import parse_template
+from bot.core.templates.parsing import parse_template
 from tests.bots import HERE, PROMPTS, Talk
 from tests.commands.templates.drafts import GREETING, action_names, drafted, fill, form_of, values_of
 

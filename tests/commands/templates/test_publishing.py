@@ -11,7 +11,7 @@ import pytest
 
 from bot.core.cards import Table, Text, Verbatim
 from bot.core.messages import Author
-from bot.core.templates.template import parse_template
+from bot.core.templates.parsing import parse_template
 from tests.bots import HERE, PROMPTS, Talk, open_tiny_bot
 from tests.commands.templates.drafts import GREETING, action_names, drafted, fill, form_of, seem_measured, values_of
 

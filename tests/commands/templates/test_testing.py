@@ -13,7 +13,8 @@ from bot.commands.templates.running_lines import MAX_LINES, MAX_SHOWN
 from bot.core.cards import Card, Progress, Table, Text, Verbatim
 from bot.core.messages import Author, Scope
 from bot.core.stopping import Stopper
-from bot.core.templates.template import Example, PromptTemplate, format_template, parse_template
+from bot.core.templates.parsing import format_template, parse_template
+from bot.core.templates.template import Example, PromptTemplate
 from bot.store.drafts import Draft
 from tests.bots import HERE, MOOD, PROMPTS, Talk
 

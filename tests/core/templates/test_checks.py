@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bot.core.templates.body import Kind
 from bot.core.templates.checks import MIN_TESTS, NEAR_PERCENT, compared_tokens, find_warnings
-from bot.core.templates.template import Example, PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import Example, PromptTemplate
 
 LABELS = ("Positive", "Negative")
 # Enough different, balanced tests and examples that nothing is wrong with them.

@@ -1,7 +1,8 @@
 import pytest
 
 from bot.core.templates.forgetting import find_words, forget_words, longest_word, says_words, words_key, words_sha256
-from bot.core.templates.template import MAX_TEMPLATE_BYTES, Example, parse_template
+from bot.core.templates.parsing import MAX_TEMPLATE_BYTES, parse_template
+from bot.core.templates.template import Example
 from bot.errors import TemplateError
 
 HEAD = 'description = "Answers."\n'

@@ -18,7 +18,8 @@ from bot.core.templates.forms import (
     row_fields,
     text_fields,
 )
-from bot.core.templates.template import PromptTemplate, parse_template
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 from bot.services.templates import TemplateLibrary
 from tests.core.test_shipped_prompts import PROMPTS_DIR

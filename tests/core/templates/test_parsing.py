@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.templates.template import (
-    MAX_TEMPLATE_BYTES,
-    RESERVED_NAMES,
-    Example,
-    PromptTemplate,
-    format_template,
-    parse_template,
-)
+from bot.core.templates.parsing import MAX_TEMPLATE_BYTES, format_template, parse_template
+from bot.core.templates.template import RESERVED_NAMES, Example, PromptTemplate
 from bot.errors import TemplateError
 
 SENTIMENT = """\

@@ -1,0 +1,314 @@
+"""The prompt file: read with every mistake named by file, line and nearest name, and written in its canonical form."""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from bot.core.sampling_params import PRESETS, RANGES, SamplingParams, apply_options, check_option, range_text
+from bot.core.suggesting import nearest
+from bot.core.templates.body import KINDS, Kind, read_body
+from bot.core.templates.front_matter import FENCE, LineIndex, parse_front_matter, split_file, toml_string
+from bot.core.templates.template import (
+    MARKUPS,
+    Example,
+    Markup,
+    PromptTemplate,
+    check_template_name,
+    default_stop,
+    quoted,
+)
+from bot.errors import RequestError, TemplateError
+
+MAX_TEMPLATE_BYTES: Final = 64 * 1024
+MAX_LABELS: Final = 50
+MAX_STOPS: Final = 16
+MAX_STOP_CHARACTERS: Final = 200
+
+_CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+# Which keys each kind takes, in the order in which they are written.
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "description": KINDS,
+    "kind": KINDS,
+    "labels": ("classify",),
+    "separator": ("complete", "classify"),
+    "example_separator": ("complete", "classify"),
+    "multiline": ("complete", "classify"),
+    "markup": ("chat",),
+    "stop": ("complete", "chat"),
+    "sampling": ("complete", "chat"),
+    "examples": KINDS,
+    "tests": KINDS,
+}
+_SAMPLING_KEYS: Final = ("preset", *RANGES)
+
+
+def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
+    """Read a prompt file. `source` is how errors call it.
+
+    Raises TemplateError, one sentence with source, line and nearest valid name, for the first rule broken.
+    """
+    check_template_name(name, source=source)
+    text = _normalise(text, source=source)
+    halves = split_file(text, source=source)
+    values = parse_front_matter(halves.front_matter, source=source)
+    reader = _Reader(values, LineIndex(halves.front_matter), source)
+    kind = reader.kind()
+    labels = reader.labels() if kind == "classify" else ()
+    body = read_body(halves.body, halves.body_line, kind, source)
+    examples, tests = reader.rows("examples", labels), reader.rows("tests", labels)
+    if examples and not body.has_examples_slot:
+        raise reader.error("There are [[examples]], but no line of the text says $examples.", "examples")
+    separator = reader.text("separator", default=" ")
+    example_separator = reader.text("example_separator", default="\n")
+    if not example_separator:
+        raise reader.error("example_separator can't be empty.", "example_separator")
+    stop = reader.stop(default=default_stop(kind, examples, example_separator))
+    if kind == "complete" and any(text in separator for text in stop):
+        problem = "The separator holds a stop text, so every answer would end before it began; set stop to another."
+        raise reader.error(problem, "stop" if "stop" in values else "separator")
+    return PromptTemplate(
+        name=name,
+        kind=kind,
+        description=reader.description(),
+        instruction=body.instruction,
+        query=body.query,
+        has_examples_slot=body.has_examples_slot,
+        examples=examples,
+        tests=tests,
+        labels=labels,
+        separator=separator,
+        example_separator=example_separator,
+        is_multiline=reader.flag("multiline", default=kind == "complete"),
+        markup=cast(Markup, reader.choice("markup", MARKUPS, default="auto")),
+        stop=stop,
+        sampling=reader.sampling(),
+        source=source,
+        source_text=text,
+        version=hashlib.sha256(text.encode()).hexdigest()[:12],
+    )
+
+
+def format_template(template: PromptTemplate) -> str:
+    """Return the canonical prompt file of `template`; it parses back to an equal template."""
+    lines = [FENCE, f"description = {toml_string(template.description)}", f"kind = {toml_string(template.kind)}"]
+    if template.labels:
+        lines.append(f"labels = {_toml_list(template.labels)}")
+    if template.separator != " ":
+        lines.append(f"separator = {toml_string(template.separator)}")
+    if template.example_separator != "\n":
+        lines.append(f"example_separator = {toml_string(template.example_separator)}")
+    if template.is_multiline != (template.kind == "complete"):
+        lines.append(f"multiline = {str(template.is_multiline).lower()}")
+    if template.markup != "auto":
+        lines.append(f"markup = {toml_string(template.markup)}")
+    if template.stop != default_stop(template.kind, template.examples, template.example_separator):
+        lines.append(f"stop = {_toml_list(template.stop)}")
+    if template.sampling:
+        lines.append("[sampling]")
+        for name, value in template.sampling.items():
+            lines.append(f"{name} = {toml_string(value) if isinstance(value, str) else repr(value)}")
+    for table, rows in (("examples", template.examples), ("tests", template.tests)):
+        for row in rows:
+            lines += [f"[[{table}]]", f"input = {toml_string(row.input)}", f"output = {toml_string(row.output)}"]
+    slot = "$examples\n" if template.has_examples_slot else ""
+    return "\n".join(lines) + f"\n{FENCE}\n{template.instruction}{slot}{template.query}\n"
+
+
+class _Reader:
+    """Takes typed values out of the front matter; each mistake is one sentence with its line."""
+
+    def __init__(self, values: Mapping[str, Any], lines: LineIndex, source: str) -> None:
+        self._values = values
+        self._lines = lines
+        self._source = source
+
+    def error(self, problem: str, *path: str | int) -> TemplateError:
+        """Return the error about what stands at `path`; the front matter's first line where nothing does."""
+        return TemplateError(problem, source=self._source, line=self._lines.line_of(*path) or 1)
+
+    def kind(self) -> Kind:
+        """Return the kind, once every key is known to be one that this kind takes."""
+        for key in self._values:
+            if key not in _KEYS:
+                raise self.error(f"There is no key {quoted(key)}; {_hint(key, tuple(_KEYS))}", key)
+        kind = cast(Kind, self.choice("kind", KINDS, default="complete"))
+        for key in self._values:
+            if kind not in _KEYS[key]:
+                problem = f"{key} is not for kind {kind}, only for {_listed(_KEYS[key])}."
+                if key == "sampling":
+                    problem = f"Kind {kind} never samples, so it takes no [sampling]."
+                raise self.error(problem, key)
+        return kind
+
+    def description(self) -> str:
+        """Return the description, which is required."""
+        text = self.text("description", default="").strip()
+        if not text:
+            raise self.error("A description is missing: say in one line what the template is for.", "description")
+        if "\n" in text:
+            raise self.error("The description must be one line.", "description")
+        return text
+
+    def text(self, key: str, *, default: str) -> str:
+        """Return the text at `key`."""
+        value = self._values.get(key, default)
+        if not isinstance(value, str):
+            raise self.error(f"{key} takes a text in quotes, not {_type_of(value)}.", key)
+        return value
+
+    def flag(self, key: str, *, default: bool) -> bool:
+        """Return the truth value at `key`."""
+        value = self._values.get(key, default)
+        if not isinstance(value, bool):
+            raise self.error(f"{key} takes true or false, not {_type_of(value)}.", key)
+        return value
+
+    def choice(self, key: str, choices: Sequence[str], *, default: str) -> str:
+        """Return the one of `choices` at `key`."""
+        value = self.text(key, default=default)
+        if value not in choices:
+            raise self.error(f"There is no {key} {quoted(value)}; {_hint(value, choices)}", key)
+        return value
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels of a classify template, all different."""
+        labels = self._texts("labels")
+        if not 2 <= len(labels) <= MAX_LABELS:
+            problem = f"Kind classify needs labels, a list of 2 to {MAX_LABELS} texts."
+            raise self.error(problem, "labels" if labels else "kind")
+        for i, label in enumerate(labels):
+            if not label or label != label.strip():
+                problem = f"The label {quoted(label)} must be a text without white space at its ends."
+                raise self.error(problem, "labels")
+            if label in labels[:i]:
+                raise self.error(f"The label {quoted(label)} stands twice in labels.", "labels")
+        return labels
+
+    def stop(self, *, default: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the texts that end an answer."""
+        if "stop" not in self._values:
+            return default
+        stops = self._texts("stop")
+        if len(stops) > MAX_STOPS or not all(1 <= len(stop) <= MAX_STOP_CHARACTERS for stop in stops):
+            problem = f"stop takes at most {MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters."
+            raise self.error(problem, "stop")
+        return stops
+
+    def _texts(self, key: str) -> tuple[str, ...]:
+        values = self._values.get(key, [])
+        if not isinstance(values, list):
+            raise self.error(f"{key} takes a list of texts, not {_type_of(values)}.", key)
+        for value in values:
+            if not isinstance(value, str):
+                raise self.error(f"{key} takes a list of texts; one of them is {_type_of(value)}.", key)
+        return tuple(values)
+
+    def rows(self, table: str, labels: Sequence[str]) -> tuple[Example, ...]:
+        """Return the rows under `[[table]]`; with `labels`, each output is one of them."""
+        rows = self._values.get(table, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise self.error(f"{table} takes rows, each under a line [[{table}]].", table)
+        return tuple(self._row(table, i, row, labels) for i, row in enumerate(rows))
+
+    def _row(self, table: str, i: int, row: Mapping[str, Any], labels: Sequence[str]) -> Example:
+        names = ("input", "output")
+        for key in row:
+            if key in _KEYS:
+                raise self.error(f"{key} must stand above the first line in brackets.", table, i, key)
+            if key not in names:
+                problem = f"There is no key {quoted(key)} in [[{table}]]; {_hint(key, names)}"
+                raise self.error(problem, table, i, key)
+        for key in names:
+            value = row.get(key)
+            if value is None:
+                raise self.error(f"This row of [[{table}]] has no {key}.", table, i)
+            if not isinstance(value, str):
+                raise self.error(f"{key} takes a text in quotes, not {_type_of(value)}.", table, i, key)
+            if not value.strip():
+                raise self.error(f"The {key} is empty.", table, i, key)
+        output = row["output"]
+        if output != output.strip():
+            raise self.error("An output must have no white space at its ends.", table, i, "output")
+        if labels and output not in labels:
+            problem = f"The output {quoted(output)} is none of the labels; {_hint(output, labels)}"
+            raise self.error(problem, table, i, "output")
+        return Example(row["input"], output)
+
+    def sampling(self) -> dict[str, Any]:
+        """Return the options under `[sampling]`, each within its range and none against another."""
+        options = self._values.get("sampling", {})
+        if not isinstance(options, dict):
+            raise self.error("sampling takes options, each on a line under [sampling].", "sampling")
+        for name, value in options.items():
+            if name in _KEYS:
+                raise self.error(f"{name} must stand above the first line in brackets.", "sampling", name)
+            if name not in _SAMPLING_KEYS:
+                problem = f"There is no sampling option {quoted(name)}; {_hint(name, _SAMPLING_KEYS)}"
+                raise self.error(problem, "sampling", name)
+            if name == "preset":
+                if not isinstance(value, str) or value not in PRESETS:
+                    raise self.error(f"preset takes {_listed(tuple(PRESETS), last='or')}.", "sampling", name)
+                continue
+            if not isinstance(value, int | float):
+                raise self.error(f"{name} takes {range_text(name)}, not {_type_of(value)}.", "sampling", name)
+            self._check(name, {name: value})
+        self._check(None, options)
+        return {name: value if name == "preset" else check_option(name, value) for name, value in options.items()}
+
+    def _check(self, name: str | None, options: Mapping[str, Any]) -> None:
+        try:
+            apply_options(SamplingParams(), options)
+        except RequestError as e:
+            raise self.error(str(e), "sampling", *([name] if name else [])) from e
+
+
+def _normalise(text: str, *, source: str) -> str:
+    """Return `text` without a byte order mark and with LF. Raises TemplateError for what no prompt file may hold."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_TEMPLATE_BYTES:
+        raise TemplateError(
+            f"A template has at most {MAX_TEMPLATE_BYTES:,} bytes; this one has {size:,}.", source=source
+        )
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    for pattern, what in (
+        (_LONE_SURROGATE, "half a character (a lone surrogate)"),
+        (_CONTROL, "the control character"),
+    ):
+        if found := pattern.search(text):
+            problem = f"This line holds {what}, U+{ord(found[0]):04X}."
+            raise TemplateError(problem, source=source, line=text.count("\n", 0, found.start()) + 1)
+    return text
+
+
+def _toml_list(texts: Iterable[str]) -> str:
+    return f"[{', '.join(toml_string(text) for text in texts)}]"
+
+
+def _hint(name: str, names: Sequence[str]) -> str:
+    """Return how to go on after a name that does not exist."""
+    suggestion = nearest(name, names)
+    return f"did you mean {suggestion}?" if suggestion else f"there are {_listed(names)}."
+
+
+def _listed(names: Sequence[str], last: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def _type_of(value: object) -> str:
+    """Return what a TOML value is, as a person calls it."""
+    match value:
+        case bool():
+            return "true or false"
+        case int():
+            return "a whole number"
+        case float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+    return "a date or time"
