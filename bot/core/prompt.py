@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bot.core.calibration import CONTENT_FREE_INPUTS
+from bot.core.classification import CONTENT_FREE_INPUTS
 from bot.core.history import Turn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
@@ -40,7 +40,7 @@ def build_prompt(template: PromptTemplate, input: str) -> Prompt:
 
 
 def build_content_free_prompts(template: PromptTemplate) -> tuple[Prompt, ...]:
-    """Return the prompts that ask `template` about inputs which say nothing (bot.core.calibration).
+    """Return the prompts that ask `template` about inputs which say nothing (bot.core.classification).
 
     The empty input is left out where the query ends with it, since no prompt ends in white space.
     """

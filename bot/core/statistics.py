@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from bot.core.calibration import calibrate_logprobs, normalise_logprobs
+from bot.core.classification import calibrate_logprobs, normalise_logprobs
 from bot.core.templates.template import Example
 
 Verdict = Literal["better", "no clear difference", "worse"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bot.core.calibration import content_free_prior
+from bot.core.classification import content_free_prior
 from bot.core.history import Turn
 from bot.core.prompt import (
     EXAMPLE_SPEAKER,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bot.core.messages import Scope, now_utc
+from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.records import Records, conversation_id, from_microseconds, scope_values, to_microseconds
 
@@ -96,6 +97,22 @@ class OpenCards(Records):
             return bool(rows)
 
         return await self._database.write(delete)
+
+    async def list_open_cards(self, scope: Scope, kind: str, *, limit: int) -> list[OpenCard]:
+        """Return the newest cards of `kind` on the server of `scope`, in direct messages of this one conversation."""
+        rows = await self._database.read(
+            "SELECT o.*, c.channel, c.thread FROM open_cards o JOIN conversations c ON c.id = o.conversation_id"
+            " WHERE c.platform = ? AND c.server = ? AND (c.server <> ? OR c.channel = ?) AND o.kind = ?"
+            " AND o.expires_at_utc > ? ORDER BY o.created_at_utc DESC, o.rowid DESC LIMIT ?",
+            scope.platform,
+            scope.server,
+            DIRECT_MESSAGES,
+            scope.channel,
+            kind,
+            to_microseconds(now_utc()),
+            max(limit, 0),
+        )
+        return [_to_open_card(row, Scope(scope.platform, scope.server, row["channel"], row["thread"])) for row in rows]
 
     async def _load_card(self, scope: Scope, which: str, value: str) -> OpenCard | None:
         rows = await self._database.read(

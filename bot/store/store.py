@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bot.store.card_lists import CardLists
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
@@ -27,7 +26,6 @@ class Store(
     Rewriting,
     ChannelSettings,
     OpenCards,
-    CardLists,
     Inbox,
     Watermarks,
     Notes,

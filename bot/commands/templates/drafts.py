@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bot.commands.context import Services
-from bot.commands.templates.score_cards import load_score, score_blocks, score_data
+from bot.commands.templates.score_cards import score_blocks, score_data
+from bot.commands.templates.scoring import load_score
 from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates

@@ -21,7 +21,7 @@ from bot.commands.templates.drafts import (
     stand,
 )
 from bot.commands.templates.publishing import own_draft, publish_from_card
-from bot.commands.templates.score_cards import measured_cards
+from bot.commands.templates.scoring import measured_cards
 from bot.core.cards import Card, Form, FormField, Text
 from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper

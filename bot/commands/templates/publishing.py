@@ -13,7 +13,7 @@ from bot.commands.templates.drafts import (
     fingerprint,
     stand,
 )
-from bot.commands.templates.score_cards import load_score, score_to_keep
+from bot.commands.templates.scoring import load_score, score_to_keep
 from bot.core.cards import Button, Card, Form, FormField, Text
 from bot.core.messages import Author, Click, FormSubmitted, Scope
 from bot.core.safe_text import one_line, replace_lone_surrogates

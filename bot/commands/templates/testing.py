@@ -5,15 +5,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.progress import Finished, watched
 from bot.commands.templates.drafts import begin_draft
-from bot.commands.templates.score_cards import (
-    Finished,
-    measured_cards,
-    score_blocks,
-    score_data,
-    score_to_keep,
-    watched,
-)
+from bot.commands.templates.score_cards import score_blocks, score_data
+from bot.commands.templates.scoring import measured_cards, score_to_keep
 from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.messages import now_utc
 from bot.core.statistics import ClassifyFigures

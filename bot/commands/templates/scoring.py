@@ -1,0 +1,184 @@
+"""How good a template is on its tests, beside the published version: looked up, or measured with progress."""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.commands.context import Services
+from bot.commands.framework.progress import Finished, watched
+from bot.core.cards import Card
+from bot.core.messages import Scope
+from bot.core.statistics import ClassifyFigures, Comparison, Figures, compare
+from bot.core.stopping import Stopper
+from bot.core.templates.template import PromptTemplate
+from bot.engine.requests.work import Asker
+from bot.errors import RequestError
+from bot.services.measuring import OnProgress, TokenCost
+from bot.store.templates import StoredTemplate
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateScore:
+    """What is known of a template on its tests, and of the published version on the same ones.
+
+    `template` is the draft, or where `is_draft` is False the published version itself; `published` is what members use
+    (None: nothing) as version `number`, 0 for one that comes with the bot, which is not `stored`. Figures are None
+    where nothing was measured, those of the published version also where they can't stand beside the template's.
+    """
+
+    template: PromptTemplate
+    is_draft: bool
+    published: PromptTemplate | None
+    number: int
+    stored: StoredTemplate | None
+    model: str
+    cost: TokenCost
+    published_cost: TokenCost | None = None
+    figures: Figures | None = None
+    published_figures: Figures | None = None
+    comparison: Comparison | None = None
+
+    @property
+    def is_comparable(self) -> bool:
+        """Say whether the published version can be measured beside the draft: same sort of figures, and it has room."""
+        if self.published is None or self.published_cost is None:
+            return False
+        return (self.published.kind == "classify") == (self.template.kind == "classify")
+
+    @property
+    def is_stale(self) -> bool:
+        """Say whether the score kept with the published version is another model's."""
+        return self.stored is not None and self.stored.score is not None and self.stored.score_model != self.model
+
+
+async def load_score(services: Services, scope: Scope, name: str, draft: PromptTemplate | None) -> TemplateScore:
+    """Return what is known of `draft`, or where it is None of the published template `name`; never asks the model.
+
+    Raises RequestError where there is no such template, and for one that leaves no room for a message.
+    """
+    score = await _unmeasured(services, scope, name, draft)
+    rows = score.template.tests
+    figures = await services.measuring.cached(score.template, rows)
+    published_figures = None
+    if score.is_draft and score.is_comparable:
+        assert score.published is not None
+        published_figures = await services.measuring.cached(score.published, rows)
+    return await _compared(score, figures, published_figures)
+
+
+async def measure_score(
+    services: Services,
+    scope: Scope,
+    name: str,
+    draft: PromptTemplate | None,
+    *,
+    asker: Asker,
+    stopper: Stopper,
+    on_progress: OnProgress,
+) -> TemplateScore | None:
+    """Measure what `load_score` would return, on the template's own tests; None when stopped.
+
+    The published version's figures are kept with it where they are of its own tests.
+    """
+    score = await _unmeasured(services, scope, name, draft)
+    rows = score.template.tests
+    if not rows:
+        prefix = services.command_prefix
+        raise RequestError(
+            f"{name} has no tests to be measured on; add some that no example repeats, with {prefix}prompt tests {name}"
+            " add INPUT => OUTPUT."
+        )
+    sides = [score.template]
+    if score.is_draft and score.published is not None and score.is_comparable:
+        sides.insert(0, score.published)
+    found: list[Figures] = []
+    for i, side in enumerate(sides):
+
+        def on_row(num_done: int, num_rows: int, num_before: int = i * len(rows)) -> None:
+            on_progress(num_before + num_done, num_rows * len(sides))
+
+        figures = await services.measuring.measure(side, rows, asker=asker, on_progress=on_row, stopper=stopper)
+        if figures is None:
+            return None
+        found.append(figures)
+    score = await _compared(score, found[-1], found[0] if len(sides) == 2 else None)
+    await _keep_score(services, scope, score, found[0])
+    return replace(score, stored=(await services.templates.of(scope)).own(name))
+
+
+async def _unmeasured(services: Services, scope: Scope, name: str, draft: PromptTemplate | None) -> TemplateScore:
+    library = await services.templates.of(scope)
+    published = library.get(name) if draft is None or name in library.names else None
+    template = draft if draft is not None else published
+    assert template is not None  # library.get has raised
+    cost = await services.measuring.count_tokens(template)
+    published_cost = None
+    if draft is not None and published is not None:
+        # A version may have been published with a model that reads more.
+        with contextlib.suppress(RequestError):
+            published_cost = await services.measuring.count_tokens(published)
+    return TemplateScore(
+        template=template,
+        is_draft=draft is not None,
+        published=published,
+        number=library.number(name),
+        stored=library.own(name),
+        model=services.measuring.fingerprint,
+        cost=cost,
+        published_cost=published_cost,
+    )
+
+
+async def _compared(score: TemplateScore, figures: Figures | None, published: Figures | None) -> TemplateScore:
+    comparison = None
+    if figures is not None and published is not None:
+        # The bootstrap takes a while for many rows.
+        comparison = await asyncio.to_thread(compare, figures, published)
+    return replace(score, figures=figures, published_figures=published, comparison=comparison)
+
+
+async def _keep_score(services: Services, scope: Scope, score: TemplateScore, figures: Figures) -> None:
+    """Keep the figures with the published version, where they are of it and of its own tests."""
+    published = score.published
+    is_its_own = published is not None and score.stored is not None and published.tests == score.template.tests
+    if published is None or not is_its_own or (score.is_draft and score.published_figures is None):
+        return
+    kept = score_to_keep(figures)
+    if score.stored is not None and (score.stored.score != kept or score.is_stale):
+        await services.store.set_score(
+            scope, published.name, score.number, version=published.version, score=kept, model=score.model
+        )
+
+
+def score_to_keep(figures: Figures) -> dict[str, Any]:
+    """Return the figures as they are kept with a version."""
+    if isinstance(figures, ClassifyFigures):
+        bits = figures.mean_bits
+        return {
+            "num_rows": figures.num_rows,
+            "num_right": sum(figures.is_right),
+            "accuracy": figures.accuracy,
+            "mean_bits": bits if math.isfinite(bits) else None,
+        }
+    return {
+        "num_rows": figures.num_rows,
+        "bits_per_byte": figures.bits_per_byte,
+        "num_exact": figures.num_exact if figures.exact_share is not None else None,
+    }
+
+
+async def measured_cards(
+    services: Services, scope: Scope, name: str, draft: PromptTemplate | None, *, asker: Asker, stopper: Stopper
+) -> AsyncGenerator[Card | Finished[TemplateScore | None]]:
+    """Measure as `measure_score` does, with a card for each step; the last thing is the score, None when stopped."""
+
+    async def start(on_progress: OnProgress) -> TemplateScore | None:
+        return await measure_score(services, scope, name, draft, asker=asker, stopper=stopper, on_progress=on_progress)
+
+    async with aclosing(watched("row", start)) as steps:
+        async for step in steps:
+            yield step
