@@ -83,7 +83,7 @@ def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
     """
     if not is_measured(settings.precision, check_model_folder(choice.folder).num_parameters):
         return
-    from bot.engine.models.loading import measure_model
+    from bot.engine.loading import measure_model
 
     precision = measure_model(
         choice.folder,

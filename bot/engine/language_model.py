@@ -10,7 +10,8 @@ from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
-from bot.engine.models.loading import LoadedModel, load_model
+from bot.engine.loaded_model import LoadedModel
+from bot.engine.loading import load_model
 from bot.engine.requests.generation import EndAt, GenerationResult, plan_generation, plan_job
 from bot.engine.requests.next_words import plan_expect_tokens, plan_expect_words
 from bot.engine.requests.scoring import plan_score_continuations, plan_score_text

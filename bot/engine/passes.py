@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
+from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
-from bot.engine.requests.work import Answer, Feed, Job, Lane, Work
+from bot.engine.requests.work import Answer, Feed, Job, Work
 from bot.engine.sampler.log_sums import are_finite
 from bot.engine.sampler.sampler import Choice, Chosen, choose_tokens
 from bot.errors import GenerationError

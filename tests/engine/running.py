@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.models.loading import LoadedModel, load_model
+from bot.engine.loaded_model import LoadedModel
+from bot.engine.loading import load_model
 from bot.engine.requests.generation import plan_generation, plan_job
 from bot.engine.requests.work import Job, Work
 from bot.engine.step_loop import StepLoop

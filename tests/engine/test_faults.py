@@ -22,7 +22,7 @@ import torch
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine, Generation
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Network, Segment
 from bot.engine.paged_cache import PagedCache
@@ -323,8 +323,8 @@ async def engine(
         opened.append(PagedCache(network))
         return opened[-1]
 
-    monkeypatch.setattr("bot.engine.models.loading.open_network", open_faulty)
-    monkeypatch.setattr("bot.engine.models.loading.PagedCache", open_cache)
+    monkeypatch.setattr("bot.engine.loading.open_network", open_faulty)
+    monkeypatch.setattr("bot.engine.loading.PagedCache", open_cache)
     async with Engine.open(
         tiny_gpt2, name="tiny", device="cpu", precision="float32", num_threads=1, max_waiting=2000
     ) as engine:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.network import BLOCK_TOKENS, Segment
 from bot.engine.paged_cache import PagedCache, Row, count_blocks
 from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job

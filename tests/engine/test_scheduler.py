@@ -14,11 +14,12 @@ import torch
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine, Generation
+from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
 from bot.engine.paged_cache import PagedCache
 from bot.engine.requests.generation import plan_generation, plan_job
 from bot.engine.requests.scoring import plan_score_text
-from bot.engine.requests.work import Asker, Feed, Job, Lane, QuickWork, Steps, Work, WorkCancelled
+from bot.engine.requests.work import Asker, Feed, Job, QuickWork, Steps, Work, WorkCancelled
 from bot.engine.scheduler import Scheduler
 from bot.engine.step_loop import SCORING_CHUNK_TOKENS
 from bot.errors import GenerationError, ModelError, RequestError, Unavailable

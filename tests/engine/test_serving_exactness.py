@@ -21,7 +21,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Network
 from bot.engine.paged_cache import PagedCache
@@ -283,8 +283,8 @@ def lanes(loaded: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch) -> lis
         opened.append((cast(WatchedNetwork, network), PagedCache(network)))
         return opened[-1][1]
 
-    monkeypatch.setattr("bot.engine.models.loading.open_network", lambda *a, **o: WatchedNetwork(open_network(*a, **o)))
-    monkeypatch.setattr("bot.engine.models.loading.PagedCache", open_cache)
+    monkeypatch.setattr("bot.engine.loading.open_network", lambda *a, **o: WatchedNetwork(open_network(*a, **o)))
+    monkeypatch.setattr("bot.engine.loading.PagedCache", open_cache)
     return opened
 
 

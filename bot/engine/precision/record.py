@@ -131,10 +131,10 @@ def _describe_processor() -> str:
 @cache
 def _describe_kernels() -> str:
     """Return a digest of the code that computes, with the compiler that makes it fast; none makes other kernels."""
-    here = Path(__file__).parent
-    native = (path for path in (here / "native").iterdir() if path.suffix in _KERNEL_SUFFIXES)
+    networks = Path(__file__).parent.parent / "networks"
+    native = (path for path in (networks / "native").iterdir() if path.suffix in _KERNEL_SUFFIXES)
     digest = hashlib.sha256()
-    for path in sorted([*native, *here.glob("*network*.py"), *here.glob("*attention*.py")]):
+    for path in sorted([*native, *networks.glob("*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), "no compiler")
     return f"{digest.hexdigest()[:16]} {compiler}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
 from bot.core.sampling_params import SamplingParams
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks_of_branches
 from bot.engine.requests.beams import search_beams
 from bot.engine.requests.healing import Healing, back_off

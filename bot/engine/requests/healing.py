@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.tokens.tokenizing import EncodedPrompt
 from bot.engine.tokens.vocabulary import Vocabulary
 

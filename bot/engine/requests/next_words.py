@@ -9,7 +9,7 @@ import torch
 from bot.core.prompt_parts import Prompt
 from bot.core.results import WordProbability
 from bot.core.sampling_params import SamplingParams
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks, count_blocks_of_branches
 from bot.engine.requests.generation import Plan, plan_generation
 from bot.engine.requests.work import Feed, Job, Steps

@@ -8,7 +8,7 @@ import torch
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, TokenScore
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.requests.work import Feed, Job, Steps
 from bot.engine.sampler.log_sums import log_sums

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from bot.core.results import FinishReason
-from bot.engine.networks.network import Network
-from bot.engine.paged_cache import PagedCache, Row
+from bot.engine.loaded_model import Lane
+from bot.engine.paged_cache import Row
 
 if TYPE_CHECKING:  # the event loop's thread, which makes requests, has no use for torch
     import torch
@@ -53,14 +53,6 @@ class Feed:
 
 Answer: TypeAlias = "list[Chosen] | torch.Tensor | None"
 Steps = Generator[list[Feed], list[Any], ResultT]
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """One network with its cache: requests of a lane share passes."""
-
-    network: Network
-    cache: PagedCache
 
 
 @dataclass(frozen=True, slots=True)

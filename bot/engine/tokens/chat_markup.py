@@ -8,7 +8,7 @@ from jinja2 import TemplateError
 
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
-from bot.engine.models.loading import LoadedModel
+from bot.engine.loaded_model import LoadedModel
 from bot.errors import ModelError
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bot.core.results import PrecisionFigures
-from bot.engine.models.loading import load_model
+from bot.engine.loading import load_model
 from bot.engine.models.model_folder import check_model_folder
 from bot.engine.models.pull_progress import ProgressDisplay
 from bot.engine.networks.choosing_network import list_precisions, open_network

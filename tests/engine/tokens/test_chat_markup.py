@@ -8,7 +8,8 @@ import pytest
 
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import PromptPart
-from bot.engine.models.loading import LoadedModel, load_model
+from bot.engine.loaded_model import LoadedModel
+from bot.engine.loading import load_model
 from bot.engine.tokens.chat_markup import render_turns
 from bot.errors import ModelError
 

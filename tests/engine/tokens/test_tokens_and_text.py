@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
-from bot.engine.models.loading import LoadedModel, load_model
+from bot.engine.loaded_model import LoadedModel
+from bot.engine.loading import load_model
 from bot.engine.requests.generation import plan_generation, plan_job
 from bot.engine.tokens.detokenizing import Detokenizer, StopMatcher
 from bot.engine.tokens.vocabulary import byte_of_character

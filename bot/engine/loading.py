@@ -4,7 +4,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,13 +16,13 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from bot.core.results import ModelInfo, PrecisionFigures
+from bot.engine.loaded_model import Lane, LoadedModel
 from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
 from bot.engine.networks.choosing_network import PRECISIONS, open_network
 from bot.engine.networks.native.native_network import NativeNetwork
 from bot.engine.paged_cache import PagedCache
 from bot.engine.precision.choice import AUTO, FLOAT32, PrecisionChoice, choose_precision, is_measured
 from bot.engine.precision.measuring import find_figures
-from bot.engine.requests.work import Lane
 from bot.engine.tokens.tokenizing import PromptTokenizer
 from bot.engine.tokens.vocabulary import Vocabulary
 from bot.errors import ModelError
@@ -31,31 +30,6 @@ from bot.errors import ModelError
 logger = logging.getLogger(__name__)
 
 _NUM_THREADS: Final = torch.get_num_threads()  # as torch would have it, before anything here changed it
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model ready to run, with its tokenizer.
-
-    `writing` holds the weights in the precision that was asked for, `scoring` in float32: figures are exact. They are
-    the same weights where float32 was asked for. `chat_tokenizer` is the transformers tokenizer (for its chat template
-    only). `eos_ids` end a text when drawn; there may be none.
-    """
-
-    writing: Lane
-    scoring: Lane
-    chat_tokenizer: Any
-    tokenizer: PromptTokenizer
-    vocabulary: Vocabulary
-    device: torch.device
-    eos_ids: tuple[int, ...]
-    info: ModelInfo
-
-    def close(self) -> None:
-        """Give the memory of the weights and caches back."""
-        networks = {id(lane.network): lane.network for lane in (self.scoring, self.writing)}  # it may be one
-        for network in networks.values():
-            network.close()
 
 
 def load_model(
