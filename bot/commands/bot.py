@@ -14,7 +14,7 @@ from bot.commands.framework.asked import load_asked
 from bot.commands.framework.command import Cards, Command, Request, TextSource
 from bot.commands.framework.parsing import parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, Quotas, check_message, is_command_line, read_request
-from bot.commands.framework.suggestions import suggest_values
+from bot.commands.suggestions import suggest_values
 from bot.commands.templates import editing, history, proposals, publishing, rows, running, testing
 from bot.core.cards import BROKEN, Button, Card, Text, error_card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
