@@ -1,0 +1,62 @@
+"""A command is named as its reader calls it: typed behind the prefix, or as a slash command."""
+
+import pytest
+
+from bot.commands.bot import COMMANDS
+from bot.commands.framework.spelling import Spelling
+from bot.core.cards import Button, Card, Table, Text, Verbatim, error_card
+from bot.core.mentions import mention
+
+TYPED = Spelling(COMMANDS, "!")
+SLASH = Spelling(COMMANDS, "!", is_slash=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "typed", "slash"),
+    [
+        ("help", "!help", "/help"),
+        ("help COMMAND", "!help COMMAND", "/help command:COMMAND"),
+        ("prompt list", "!prompt list", "/prompt list"),
+        ("prompt edit sentiment", "!prompt edit sentiment", "/prompt-edit edit name:sentiment"),
+        ("privacy --read off", "!privacy --read off", "/privacy read:off"),
+        ("settings report_channel", "!settings report_channel", "/settings name:report_channel"),
+        ("settings history_length 20", "!settings history_length 20", "/settings name:history_length value:20"),
+        ("prompt publish greeting because it is new", "!prompt publish greeting because it is new", None),
+        ("next Once upon a", "!next Once upon a", "/next text:Once upon a"),
+        ("nonsense", "!nonsense", "/nonsense"),
+    ],
+)
+def test_a_command_line_is_spelled_for_who_types_and_for_who_uses_slash_commands(
+    line: str, typed: str, slash: str | None
+) -> None:
+    assert TYPED.line(line) == typed
+    if slash is not None:
+        assert SLASH.line(line) == slash
+
+
+def test_every_example_of_help_has_a_slash_form_that_names_only_declared_options() -> None:
+    for command in COMMANDS.values():
+        for example in command.examples:
+            spelled = SLASH.line(example)
+            assert spelled.startswith(f"/{command.slash_name}"), spelled
+            assert "--" not in spelled, spelled
+
+
+def test_every_part_of_a_card_is_spelled_but_what_people_and_the_model_wrote() -> None:
+    marked = f"see {mention('prompt list')}."
+    card = Card(
+        blocks=(Text(marked), Table(("a",), ((marked,),)), Text(marked, is_model_text=True), Verbatim(marked)),
+        data={"hint": marked},
+        buttons=(Button("go", "Go"),),
+    )
+    spelled = SLASH.card(card)
+    assert spelled.blocks[0] == Text("see /prompt list.")
+    assert spelled.blocks[1] == Table(("a",), (("see /prompt list.",),))
+    assert spelled.blocks[2:] == card.blocks[2:]
+    assert spelled.data == {"hint": "see /prompt list."}
+    assert SLASH.card(error_card(marked)).error == "see /prompt list."
+
+
+def test_a_card_without_a_mention_is_the_same_object() -> None:
+    card = Card(blocks=(Text("nothing"),), data={"a": ["b"], "c": 1})
+    assert TYPED.card(card) is card
