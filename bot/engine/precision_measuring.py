@@ -14,6 +14,7 @@ import torch
 from transformers import AutoTokenizer
 
 from bot.core.results import PrecisionFigures
+from bot.engine.log_sums import log_sums
 from bot.engine.model_folder import ModelConfigFacts
 from bot.engine.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.networks import list_precisions, open_network
@@ -227,7 +228,7 @@ class _Reader:
         took_s = time.perf_counter() - started
         places = [at for s in segments for at in range(s.stop - s.num_logits, s.stop)]
         wanted = torch.tensor([self._tokens[at + 1] for at in places], device=logits.device)
-        nats = logits.logsumexp(dim=-1) - logits.gather(1, wanted[:, None])[:, 0]
+        nats = log_sums(logits) - logits.gather(1, wanted[:, None])[:, 0]
         self._advance()
         return list(zip(places, nats.tolist(), strict=True)), took_s
 
