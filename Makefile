@@ -1,4 +1,4 @@
-.PHONY: chat test test-gpu lint check oracle bench bench-quick bench-gpu measure-templates soak format clean
+.PHONY: chat test test-avx2 test-gpu lint check oracle bench bench-quick bench-gpu measure-templates soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -7,9 +7,16 @@ chat: $(READY)
 	@$(BIN)/python -m bot terminal
 
 # On all processors, a file of tests at a time; the long ones begin first (tests/conftest.py).
+RUN_TESTS = $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+	-m "not oracle and not real_model"
+
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-		-m "not oracle and not real_model" $(ARGS)
+	@$(RUN_TESTS) $(ARGS)
+
+# The same tests with torch's kernels for AVX2 and the model's step compiled for it, as on a processor without AVX-512.
+# What is skipped is named with its reason; a machine that can't do this fails.
+test-avx2: $(READY)
+	@ATEN_CPU_CAPABILITY=avx2 COMPILE_FOR=avx2 $(RUN_TESTS) -rs $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -25,6 +25,7 @@ from bot.core.stopping import Stopper
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
 from bot.engine.models.model_folder import check_model_folder
+from bot.engine.networks.native.building import compile_for
 from bot.engine.precision.choice import is_measured
 from bot.errors import FewshotError, ModelError
 from bot.platforms.terminal.conversation import Conversation
@@ -358,6 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.from_env()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        compile_for(settings.compile_for)
         return int(arguments.run(settings, arguments))
     except FewshotError as e:
         _say(str(e))

@@ -25,6 +25,7 @@ class Settings:
     device: str = "auto"
     precision: str = "auto"
     num_threads: int = 0
+    compile_for: str = "native"
     kv_cache_mb: int = 512
     database: Path = _DATA_FOLDER / "fewshot.db"
     prompts_dir: Path = _SHIPPED_PROMPTS
@@ -127,6 +128,13 @@ def _precision(name: str, value: str) -> str:
     return value.lower()
 
 
+def _target(name: str, value: str) -> str:
+    targets = ("native", "avx2")
+    if value.lower() not in targets:
+        raise SetupError(f"{name} takes one of {', '.join(targets)}, not {value!r}.")
+    return value.lower()
+
+
 def _log_level(name: str, value: str) -> str:
     # DEBUG is not offered: libraries write message texts and tokens at that level.
     levels = ("INFO", "WARNING", "ERROR")
@@ -154,6 +162,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "device": _text,
     "precision": _precision,
     "num_threads": _whole(0, 1024),
+    "compile_for": _target,
     "kv_cache_mb": _whole(64, 1_000_000),
     "database": _path,
     "prompts_dir": _path,

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from bot.engine.networks.native.building import compile_for
+from bot.settings import Settings
+
 # A busy machine is no error of the code, and a run on every change tries the same examples each time.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+# As the programs that tests start take it from the environment by themselves.
+compile_for(Settings.from_env({"COMPILE_FOR": os.environ.get("COMPILE_FOR", "")}, Path("no-such-file.env")).compile_for)
 
 if TYPE_CHECKING:
     from tests.bots import Talk

@@ -41,6 +41,7 @@ def test_the_environment_beats_the_file_and_an_empty_value_is_the_default(tmp_pa
         ("KV_CACHE_MB", "63", "KV_CACHE_MB takes a whole number from 64 to 1,000,000, not '63'."),
         ("MAX_RUNNING_PER_PERSON", "33", "MAX_RUNNING_PER_PERSON takes a whole number from 1 to 32, not '33'."),
         ("PRECISION", "int3", "PRECISION takes one of auto, float32, bfloat16, float16, int8, not 'int3'."),
+        ("COMPILE_FOR", "avx", "COMPILE_FOR takes one of native, avx2, not 'avx'."),
         ("REQUEST_TIMEOUT_S", "nan", "REQUEST_TIMEOUT_S takes seconds from 1 to 600, not 'nan'."),
         (
             "COMMAND_PREFIX",

@@ -8,6 +8,7 @@ import torch
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
 from bot.engine.networks.network import Segment
+from bot.engine.sampler.log_sums import log_sums
 from tests.engine.networks.test_torch_network import TOLERANCE, WITH_CACHE, Bench, compare_closely, make_model
 from tests.engine.running import load_pair, run_engine, run_transformers
 from tests.engine.test_exactness import TEXT
@@ -38,6 +39,16 @@ async def test_scores_are_those_of_the_processor(tiny_llama: Path) -> None:
         async with Engine.open(tiny_llama, name="tiny", device=device) as engine:
             figures.append([score.logprob for score in await engine.score(TEXT * 10)])
     assert figures[0] == pytest.approx(figures[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("vocab_size", [7, 1000, 2003, 50_257])
+def test_a_rows_log_sum_is_the_same_bits_beside_any_rows(vocab_size: int) -> None:
+    logits = torch.randn(33, vocab_size, generator=torch.Generator().manual_seed(1)).cuda() * 3
+    wanted = log_sums(logits)
+    torch.testing.assert_close(wanted.double(), logits.double().logsumexp(dim=-1), rtol=2e-6, atol=2e-6)
+    assert torch.equal(torch.cat([log_sums(logits[at : at + 1]) for at in range(33)]), wanted)
+    assert torch.equal(log_sums(torch.cat([torch.full_like(logits[:5], float("nan")), logits]))[5:], wanted)
+    assert torch.equal(log_sums(logits.repeat_interleave(2, dim=0)[::2]), wanted)
 
 
 @pytest.mark.parametrize("model_type", WITH_CACHE)

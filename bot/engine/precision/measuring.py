@@ -20,6 +20,7 @@ from bot.engine.networks.choosing_network import list_precisions, open_network
 from bot.engine.networks.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.precision.choice import FLOAT32
 from bot.engine.precision.record import TEXT_FILE, make_key, read_figures, write_figures
+from bot.engine.sampler.log_sums import log_sums
 from bot.errors import ModelError
 
 _CHUNK_TOKENS: Final = 128  # of a long text in one pass, as the engine reads prompts while it answers
@@ -227,7 +228,7 @@ class _Reader:
         took_s = time.perf_counter() - started
         places = [at for s in segments for at in range(s.stop - s.num_logits, s.stop)]
         wanted = torch.tensor([self._tokens[at + 1] for at in places], device=logits.device)
-        nats = logits.logsumexp(dim=-1) - logits.gather(1, wanted[:, None])[:, 0]
+        nats = log_sums(logits) - logits.gather(1, wanted[:, None])[:, 0]
         self._advance()
         return list(zip(places, nats.tolist(), strict=True)), took_s
 

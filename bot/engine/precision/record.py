@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.core.results import PrecisionFigures
-from bot.engine.networks.native.building import COMPILERS
+from bot.engine.networks.native.building import COMPILERS, compile_target
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def make_key(folder: Path, *, device: str, num_threads: int) -> _Key:
         "weights": sorted(
             [path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in folder.glob("*.safetensors")
         ),
-        "kernels": _describe_kernels(),
+        "kernels": _describe_kernels(compile_target()),
         "measuring": [_MEASURING_VERSION, _digest(TEXT_FILE.read_bytes())],
     }
 
@@ -129,15 +129,18 @@ def _describe_processor() -> str:
 
 
 @cache
-def _describe_kernels() -> str:
-    """Return a digest of the code that computes, with the compiler that makes it fast; none makes other kernels."""
+def _describe_kernels(target: str) -> str:
+    """Return a digest of the code that computes, with the compiler that makes it fast; none makes other kernels.
+
+    `target` is what the code is compiled for, see `compile_for`.
+    """
     networks = Path(__file__).parent.parent / "networks"
     native = (path for path in (networks / "native").iterdir() if path.suffix in _KERNEL_SUFFIXES)
     digest = hashlib.sha256()
     for path in sorted([*native, *networks.glob("*.py")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), "no compiler")
-    return f"{digest.hexdigest()[:16]} {compiler}"
+    return f"{digest.hexdigest()[:16]} {compiler} {target}"
 
 
 def _digest(content: bytes) -> str:

@@ -11,6 +11,7 @@ from bot.engine.paged_cache import Row, Rows
 from bot.engine.requests.healing import Healing
 from bot.engine.requests.work import Feed, Steps, WorkCancelled
 from bot.engine.sampler.exact import make_penalties
+from bot.engine.sampler.log_sums import log_sums
 
 # Added to the score of what must not be chosen; finite, so that a beam without any choice left is still a beam.
 _EXCLUDED: Final = -1.0e9
@@ -40,17 +41,18 @@ class _Search:
         self._num_candidates = max(2, 1 + len(eos_ids)) * num_beams
         self._can_improve = True
 
-    def advance(self, log_probs: torch.Tensor, own_logprobs: torch.Tensor) -> torch.Tensor | None:
+    def advance(self, log_probs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
         """Extend the beams by one token each; return which beam each new one grew from, None at the search's end.
 
-        `log_probs` (num_beams, vocab) decide, `own_logprobs` are the same before any penalty.
+        `log_probs` (num_beams, vocab) decide; `logits` (num_beams, vocab) are the model's own.
         """
         vocab_size = log_probs.shape[1]
         totals = (log_probs + self.scores[:, None]).reshape(-1)
         best, places = torch.topk(totals, k=min(self._num_candidates, totals.shape[0]))
         parents, tokens = places // vocab_size, places % vocab_size
         grown_tokens = torch.cat([self.tokens[parents], tokens[:, None]], dim=1)
-        grown_logprobs = torch.cat([self.logprobs[parents], own_logprobs[parents, tokens][:, None]], dim=1)
+        own_logprobs = logits[parents, tokens] - log_sums(logits)[parents]
+        grown_logprobs = torch.cat([self.logprobs[parents], own_logprobs[:, None]], dim=1)
         num_new = grown_tokens.shape[1]
         has_ended = torch.isin(tokens, self._eos_ids) | (num_new >= self._max_new_tokens)
         self._keep_ended(best / num_new, has_ended, grown_tokens, grown_logprobs)
@@ -112,9 +114,9 @@ def search_beams(
     all_logits = logits.expand(num_beams, -1)
     try:
         while True:
-            own_logprobs = all_logits.log_softmax(dim=-1)
-            log_probs = _apply(penalties, healing, search, ids, own_logprobs)
-            parents = search.advance(log_probs, own_logprobs)
+            # transformers decides by these, to the last bit; what is told of a token is as in every other way to it.
+            log_probs = _apply(penalties, healing, search, ids, all_logits.log_softmax(dim=-1))
+            parents = search.advance(log_probs, all_logits)
             if parents is None:
                 return search.best(), None
             tokens = search.tokens[:, -1]

@@ -112,8 +112,8 @@ def _score_tails(
     with model.scoring.cache.rows() as rows:
         prompt = rows.open(prompt_ids)
         logits = (yield [Feed(prompt)])[0]
-        first = logits.log_softmax(dim=-1)
-        totals = [float(first[tail[0]]) for tail in tails]
+        firsts = logits[torch.tensor([tail[0] for tail in tails], device=logits.device)] - log_sums(logits[None])
+        totals = firsts.tolist()
         longer = [at for at, tail in enumerate(tails) if len(tail) > 1]
         for start in range(0, len(longer), _MAX_BRANCHES):
             feeds = []
@@ -124,7 +124,9 @@ def _score_tails(
                 def take(first: int, logits: torch.Tensor, at: int = at, tail: Sequence[int] = tail) -> None:
                     targets = torch.tensor(tail[first + 1 : first + 1 + logits.shape[0]], device=logits.device)
                     found = logits.gather(1, targets[:, None])[:, 0] - log_sums(logits)
-                    totals[at] += float(found.sum())
+                    # One after another, so that the sum doesn't depend on where passes end.
+                    for logprob in found.tolist():
+                        totals[at] += logprob
 
                 feeds.append(Feed(branch, take=take, num_logits=len(tail) - 1))
             yield feeds

@@ -10,11 +10,11 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.sampler.rows import OpenRow
 
 
-def choose_as_transformers(logits: torch.Tensor, row: OpenRow) -> torch.Tensor:
+def choose_as_transformers(logits: torch.Tensor, row: OpenRow, log_sum: torch.Tensor) -> torch.Tensor:
     """Choose for one row as transformers does, step by step, without waiting for the device.
 
-    Returns, in one tensor (4,), the token's id, its logit, log(sum(exp(logits))), and a number that is finite if
-    there was a token to choose.
+    `log_sum` () is that of `logits` (vocab,). Returns, in one tensor (4,), the token's id, its logit, `log_sum`, and a
+    number that is finite if there was a token to choose.
     """
     scores = make_penalties(row.params)(_as_row(row.choice.ids, logits), logits[None])
     if row.choice.allowed is not None:
@@ -26,7 +26,7 @@ def choose_as_transformers(logits: torch.Tensor, row: OpenRow) -> torch.Tensor:
     if row.draws is not None:
         best = best / row.draws.row(row.choice.index)
     token_id = best.argmax(dim=-1)[0]
-    return torch.stack([token_id.float(), logits[token_id], logits.logsumexp(dim=-1), reason])
+    return torch.stack([token_id.float(), logits[token_id], log_sum, reason])
 
 
 def _as_row(ids: Sequence[int], logits: torch.Tensor) -> torch.Tensor:

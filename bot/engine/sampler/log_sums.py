@@ -1,6 +1,7 @@
-"""What is worked out of whole rows of logits: in C++ where that is to be had, so that torch's threads sleep on."""
+"""What is computed of whole rows of logits: in C++ where it is available, so that torch's threads sleep on."""
 
 from collections.abc import Callable
+from typing import Final
 
 import torch
 
@@ -8,14 +9,24 @@ from bot.engine.networks.native.row_chooser import RowChooser, find_row_chooser
 
 _Reduce = Callable[[RowChooser, int, int, int, int], None]
 
+_ROWS_AT_ONCE: Final = 4
+_ALIGNMENT: Final = 64  # values
+
 
 def log_sums(logits: torch.Tensor) -> torch.Tensor:
     """Return log(sum(exp(logits))) of each row of `logits` (k, vocab) float32, (k,).
 
-    It is not finite where a logit is NaN or infinity, or all are minus infinity. Raises MemoryError.
+    A row's log-sum is the same to the bit whatever rows are beside it, however they lie in memory and whatever the
+    number of threads. All log-probabilities are a logit less this, so they don't depend on the way to them either. C++
+    and torch agree up to rounding only: which of them sums is fixed by `find_row_chooser`, never by the rows.
+
+    It is not finite where a logit is NaN or infinity, or all are minus infinity. Raises MemoryError,
+    torch.OutOfMemoryError.
     """
     found = _reduce_natively(RowChooser.find_log_sums, logits)
-    return logits.logsumexp(dim=-1) if found is None else found
+    if found is not None:
+        return found
+    return _sum_few_at_once(logits) if logits.is_cpu else _sum_on_device(logits)
 
 
 def are_finite(logits: torch.Tensor) -> bool:
@@ -29,11 +40,33 @@ def are_finite(logits: torch.Tensor) -> bool:
 
 
 def _reduce_natively(reduce: _Reduce, logits: torch.Tensor) -> torch.Tensor | None:
-    """Return one number for each row; None where C++ can't work it out."""
+    """Return one number for each row; None where C++ can't compute it."""
     native = find_row_chooser()
-    if native is None or not logits.is_cpu or logits.dtype != torch.float32 or not logits.is_contiguous():
+    if native is None or not logits.is_cpu or logits.dtype != torch.float32:
         return None
+    logits = logits.contiguous()
     num_rows, vocab_size = logits.shape
     out = torch.empty(num_rows, dtype=torch.float32)
     reduce(native, logits.data_ptr(), num_rows, vocab_size, out.data_ptr())
     return out
+
+
+# Not torch.logsumexp: it shares a row alone out among threads, and how it adds depends on the shape of all rows.
+# log_softmax sums each row by itself. At the largest logit it is minus the log-sum of the distances from that logit.
+def _sum_few_at_once(logits: torch.Tensor) -> torch.Tensor:
+    best, shares = torch.empty(len(logits)), torch.empty(len(logits))
+    # A few rows at a time stay in the cache, and their buffer is not paid for in page faults.
+    buffer = torch.empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
+    for first in range(0, len(logits), _ROWS_AT_ONCE):
+        part = slice(first, min(first + _ROWS_AT_ONCE, len(logits)))
+        rows, out = logits[part].contiguous(), buffer[: part.stop - first]
+        torch._log_softmax(rows, -1, False, out=out)
+        torch.amax(rows, 1, out=best[part])
+        torch.amax(out, 1, out=shares[part])
+    return best - shares
+
+
+def _sum_on_device(logits: torch.Tensor) -> torch.Tensor:
+    # Kernels add a row that begins between two vectors in another order, so all rows begin at a multiple.
+    padded = torch.nn.functional.pad(logits, (0, -logits.shape[1] % _ALIGNMENT), value=float("-inf"))
+    return logits.amax(dim=-1) - padded.log_softmax(dim=-1).amax(dim=-1)

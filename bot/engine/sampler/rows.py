@@ -91,6 +91,14 @@ class Chosen:
     token_id: int
     logprob: float
 
+    @classmethod
+    def from_logit(cls, token_id: int, logit: float, log_sum: float) -> "Chosen":
+        """Return the token with its log-probability, from its logit and its row's log-sum.
+
+        The difference is rounded to float32, as in C++ and in scoring, so all ways to a token give the same bits.
+        """
+        return cls(token_id, float(np.float32(logit) - np.float32(log_sum)))
+
 
 class RowMemory:
     """What one row has said, as the penalties need it: kept from step to step, a new token costs no second look."""

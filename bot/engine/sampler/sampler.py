@@ -10,6 +10,7 @@ from bot.engine.networks.native.row_chooser import RowChooser, find_row_chooser
 from bot.engine.sampler.compiled import can_choose_natively, choose_natively
 from bot.engine.sampler.draws import Draws, DrawStream
 from bot.engine.sampler.exact import choose_as_transformers
+from bot.engine.sampler.log_sums import log_sums
 from bot.engine.sampler.rows import (
     NO_NUMBERS,
     NO_TOKEN,
@@ -28,13 +29,15 @@ __all__ = ["Choice", "Chosen", "TokenChooser", "choose_tokens"]
 _log = logging.getLogger(__name__)
 
 Results = dict[int, Chosen | GenerationError]
+_Left = tuple[list[OpenRow], torch.Tensor]  # rows without a result yet; log-sums of all rows of the logits
 
 
 def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
     """Choose the next token of each row of `logits` (len(choices), vocab) float32, which stay as they are.
 
     Rows of one chooser in one call share one step of its draws. What goes wrong with a row is its own result: the
-    others' don't change.
+    others' don't change, not in the last bit of a log-probability. With a compiled library the tokens are the same as
+    without it, the log-probabilities up to rounding.
     """
     results: Results = {}
     rows = []
@@ -45,11 +48,11 @@ def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chose
             results[at] = as_error(e)
     native = find_row_chooser()
     if native is not None and can_choose_natively(native, logits, rows):
-        left = _choose_natively(native, logits, rows, results)
+        left, sums = _choose_natively(native, logits, rows, results)
     else:
-        left = _choose_in_numpy(logits, rows, results)
+        left, sums = _choose_in_numpy(logits, rows, results)
     if left:
-        _choose_alone(logits, left, results)
+        _choose_alone(logits, left, sums, results)
     return [results[at] for at in range(len(choices))]
 
 
@@ -62,9 +65,7 @@ def _open_row(at: int, choice: Choice, vocab_size: int) -> OpenRow:
     return OpenRow(at, choice, choice.chooser.remember(choice.index, choice.ids, vocab_size))
 
 
-def _choose_natively(
-    native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow], results: Results
-) -> list[OpenRow]:
+def _choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> _Left:
     """Choose in C++ for the rows where that proves the result; return the others, with their draws."""
     try:
         found = choose_natively(native, logits, rows)
@@ -78,25 +79,44 @@ def _choose_natively(
         else:
             row.draws = None if row.stream is None else row.stream.see_draws(logits.shape[1])
             left.append(row)
-    return left
+    return _sum_up(logits, left, results)
 
 
-def _choose_in_numpy(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> list[OpenRow]:
+def _choose_in_numpy(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> _Left:
     """Choose for the rows where a part of the work proves the result; return the others, with their draws."""
-    rows = _take_draws(logits.shape[1], rows, results)
+    rows, sums = _sum_up(logits, _take_draws(logits.shape[1], rows, results), results)
     try:
-        results |= choose_among_candidates(logits, rows)
+        results |= choose_among_candidates(logits, rows, sums)
     except Exception:
         _log.exception("Choosing for %d rows at once failed; each gets a try of its own", len(rows))
     if logits.device.type == "cpu":
         for row in rows:
             try:
-                chosen = choose_by_quotients(logits[row.at], row) if row.at not in results else None
+                if row.at in results:
+                    continue
+                chosen = choose_by_quotients(logits[row.at], row, float(sums[row.at]))
                 if chosen is not None:
                     results[row.at] = chosen
             except Exception as e:
                 results[row.at] = as_error(e)
-    return [row for row in rows if row.at not in results]
+    return [row for row in rows if row.at not in results], sums
+
+
+def _sum_up(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> _Left:
+    """Return the rows whose log-sums are known, with these."""
+    if not rows:
+        return [], torch.empty(0)
+    try:
+        return list(rows), log_sums(logits)
+    except Exception:
+        _log.exception("Summing up %d rows at once failed; each gets a try of its own", len(rows))
+    sums = torch.empty(len(logits), device=logits.device)
+    for row in rows:
+        try:
+            sums[row.at] = log_sums(logits[row.at : row.at + 1])[0]
+        except Exception as e:
+            results[row.at] = as_error(e)
+    return [row for row in rows if row.at not in results], sums
 
 
 def _take_draws(vocab_size: int, rows: Sequence[OpenRow], results: Results) -> list[OpenRow]:
@@ -115,12 +135,12 @@ def _take_draws(vocab_size: int, rows: Sequence[OpenRow], results: Results) -> l
     return ready
 
 
-def _choose_alone(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> None:
+def _choose_alone(logits: torch.Tensor, rows: Sequence[OpenRow], sums: torch.Tensor, results: Results) -> None:
     """Choose for each row by itself, step by step; one round trip to the device for all of them."""
     launched: list[tuple[int, torch.Tensor]] = []
     for row in rows:
         try:
-            launched.append((row.at, choose_as_transformers(logits[row.at], row)))
+            launched.append((row.at, choose_as_transformers(logits[row.at], row, sums[row.at])))
         except Exception as e:
             results[row.at] = as_error(e)
     if not launched:
@@ -132,4 +152,4 @@ def _choose_alone(logits: torch.Tensor, rows: Sequence[OpenRow], results: Result
         elif not np.isfinite(best):
             results[at] = GenerationError(NO_TOKEN)
         else:
-            results[at] = Chosen(int(token_id), logit - log_sum)
+            results[at] = Chosen.from_logit(int(token_id), logit, log_sum)

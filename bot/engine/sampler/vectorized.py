@@ -15,7 +15,6 @@ from bot.errors import GenerationError
 
 _GROUP_SIZE: Final = 32  # logits of which first only the maximum is looked at
 _MAX_TOP_K: Final = 200  # above it a row is worked out on the whole vocabulary
-_ROWS_AT_ONCE: Final = 4
 _SPARE: Final = 14  # candidates beyond top_k: room for penalties that push tokens down and for ties
 # How far float32 rounding in transformers' long sums and in exp() may move a cumulated probability, and how far it may
 # move the quotient of one probability and its draw, before a proof is wrong. Over 400 random rows of 32,000 to 151,936
@@ -25,19 +24,22 @@ _MASS_MARGIN: Final = 1e-3
 _QUOTIENT_MARGIN: Final = 1e-4
 
 
-def choose_among_candidates(logits: torch.Tensor, rows: Sequence[OpenRow]) -> dict[int, Chosen | GenerationError]:
+def choose_among_candidates(
+    logits: torch.Tensor, rows: Sequence[OpenRow], log_sums: torch.Tensor
+) -> dict[int, Chosen | GenerationError]:
     """Choose for the rows where a few of the largest logits prove what the whole vocabulary would give.
 
     The rest is left out of the result. Penalties (of 1 and more) and n-grams only push tokens down, so what is not
     among the largest logits is at most as large as the smallest of them, before and after dividing by a temperature.
+    `log_sums` (num_rows,) are those of all `logits` (num_rows, vocab), on their device.
     """
     if not rows:
         return {}
     narrow = [row for row in rows if _is_narrow(row)]
     num_wanted = max((row.params.top_k if row.draws is not None else 1 for row in narrow), default=1) + _SPARE
-    values, ids, log_sums, draws = _gather(logits, narrow, num_wanted)
+    values, ids, sums, draws = _gather(logits, narrow, num_wanted, log_sums)
     results: dict[int, Chosen | GenerationError] = {
-        row.at: GenerationError(NO_NUMBERS) for row in rows if not np.isfinite(log_sums[row.at])
+        row.at: GenerationError(NO_NUMBERS) for row in rows if not np.isfinite(sums[row.at])
     }
     narrow = [row for row in narrow if row.at not in results]
     if not narrow:
@@ -57,8 +59,7 @@ def choose_among_candidates(logits: torch.Tensor, rows: Sequence[OpenRow]) -> di
         columns[sampled] = _pick_drawn(scores[sampled], draws[sampled], bounds[sampled], warp, is_whole=is_whole)
     for i, row in enumerate(narrow):
         if columns[i] >= 0:
-            logprob = float(values[i, columns[i]] - log_sums[row.at])
-            results[row.at] = Chosen(int(ids[i, columns[i]]), logprob)
+            results[row.at] = Chosen.from_logit(int(ids[i, columns[i]]), values[i, columns[i]], sums[row.at])
     return results
 
 
@@ -70,7 +71,7 @@ def _is_narrow(row: OpenRow) -> bool:
 
 
 def _gather(
-    logits: torch.Tensor, rows: Sequence[OpenRow], count: int
+    logits: torch.Tensor, rows: Sequence[OpenRow], count: int, log_sums: torch.Tensor
 ) -> tuple[Floats, Ids, Floats, NDArray[np.floating[Any]]]:
     """Return the `count` largest values of each row of `logits` in any order, their ids, the log-sums, and the draws.
 
@@ -78,7 +79,6 @@ def _gather(
     in one transfer.
     """
     values, ids = _find_largest(logits, count)
-    log_sums = _log_sums(logits, values, ids)
     draws = np.ones(values.shape)
     if logits.device.type == "cpu":
         found = values.numpy(), ids.numpy(), log_sums.numpy()
@@ -115,26 +115,6 @@ def _find_largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch
         ids = torch.cat([ids, rest.expand(len(ids), -1)], dim=1)
     values, at = values.topk(count, sorted=False)
     return values, ids.gather(1, at)
-
-
-def _log_sums(logits: torch.Tensor, values: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Return log(sum(exp(logits))) of each row, (num_rows,); not finite where a logit is NaN or +inf, or all are -inf.
-
-    `values` and `ids` (num_rows, k) hold each row's largest logit.
-    """
-    if logits.device.type != "cpu":
-        return logits.logsumexp(dim=-1)
-    best, at = values.max(dim=1, keepdim=True)
-    best_ids = ids.gather(1, at)
-    sums = torch.empty(len(logits), 1)
-    # A few rows at a time stay in the cache, and their buffer is not paid for in page faults.
-    buffer = torch.empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
-    for first in range(0, len(logits), _ROWS_AT_ONCE):
-        part = slice(first, min(first + _ROWS_AT_ONCE, len(logits)))
-        out = buffer[: part.stop - first]
-        torch._log_softmax(logits[part], -1, False, out=out)
-        torch.gather(out, 1, best_ids[part], out=sums[part])
-    return (best - sums)[:, 0]
 
 
 def _penalise(values: Floats, ids: Ids, rows: Sequence[OpenRow], device: torch.device) -> Floats:
@@ -248,9 +228,11 @@ def _judge_mass(
     return is_kept, is_removed
 
 
-def choose_by_quotients(logits: torch.Tensor, row: OpenRow) -> Chosen | None:
-    """Choose for one row on the CPU without sorting it; None where the result is not proven, see `_pick_drawn`."""
-    log_sum = float(logits.logsumexp(dim=-1))
+def choose_by_quotients(logits: torch.Tensor, row: OpenRow, log_sum: float) -> Chosen | None:
+    """Choose for one row on the CPU without sorting it; None where the result is not proven, see `_pick_drawn`.
+
+    `log_sum` is that of `logits` (vocab,). Raises GenerationError where it is not finite.
+    """
     if not np.isfinite(log_sum):
         raise GenerationError(NO_NUMBERS)
     values, params = logits.numpy(), row.params
@@ -267,7 +249,7 @@ def choose_by_quotients(logits: torch.Tensor, row: OpenRow) -> Chosen | None:
         column = int(_pick_drawn(scores[None], draws, scores[:1], warp, is_whole=True)[0])
     else:
         column = _pick_drawn_of_all(scores, row.draws, row)
-    return Chosen(int(ids[column]), float(values[column]) - log_sum) if column >= 0 else None
+    return Chosen.from_logit(int(ids[column]), values[column], log_sum) if column >= 0 else None
 
 
 def _penalise_all(values: Floats, row: OpenRow) -> Floats:

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from bot.core.prompt_parts import Prompt
 from bot.engine.engine import Engine
+from bot.engine.networks.native.building import NativeUnavailable, load_library
 from bot.errors import PromptTooLong, RequestError
 
 MODELS = ("gpt2", "llama", "llama2", "openai_gpt")
@@ -113,6 +114,26 @@ async def test_more_continuations_than_fit_into_one_pass(engine: Engine) -> None
     together = await engine.score_continuations(prompt, labels)
     alone = [(await engine.score_continuations(prompt, [label]))[0] for label in labels]
     assert list(together) == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama2"])
+async def test_natively_a_continuations_score_is_the_same_bits_in_any_company_and_any_pieces(
+    name: str, tiny_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try:
+        load_library()
+    except NativeUnavailable as e:
+        if "No C++ compiler" not in str(e):
+            raise
+        pytest.skip(str(e))
+    prompt = Prompt.plain("The cat sat on the")
+    labels = (*LABELS, *(f" mat and looked at {animal} other cats for a long time" for animal in ("the", "all", "no")))
+    async with Engine.open(tiny_model(name), name=name, device="cpu", num_threads=1) as engine:
+        together = await engine.score_continuations(prompt, labels)
+        alone = [(await engine.score_continuations(prompt, [label]))[0] for label in labels]
+        assert list(together) == alone
+        monkeypatch.setattr("bot.engine.step_loop.SCORING_CHUNK_TOKENS", 5)
+        assert await engine.score_continuations(prompt, labels) == together
 
 
 async def test_with_few_branches_at_once_the_figures_are_the_same(

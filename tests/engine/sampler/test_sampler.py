@@ -1,7 +1,9 @@
 """Tokens chosen for many rows at once are those of transformers' processors and torch.multinomial, row by row."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -20,6 +22,8 @@ from transformers import (
 from bot.core.sampling_params import SamplingParams
 from bot.engine.networks.native import row_chooser
 from bot.engine.networks.native.row_chooser import find_row_chooser
+from bot.engine.requests.beams import search_beams
+from bot.engine.sampler import sampler
 from bot.engine.sampler.compiled import choose_natively
 from bot.engine.sampler.draws import DrawStream
 from bot.engine.sampler.log_sums import are_finite, log_sums
@@ -181,7 +185,149 @@ def test_a_row_beside_others_gets_what_it_gets_alone() -> None:
     together = choose_tokens(logits, [Choice(make_chooser(**options), 0, ids, None) for options in VARIED])
     for at, options in enumerate(VARIED):
         alone = choose_tokens(logits[at : at + 1], [Choice(make_chooser(**options), 0, ids, None)])
-        assert token_ids(alone) == token_ids(together[at : at + 1])
+        assert alone == together[at : at + 1]
+
+
+Choose = Callable[[torch.Tensor, Sequence[Choice]], list[Chosen | GenerationError]]
+
+
+def choose_each_alone(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    return [choose_tokens(logits[at : at + 1], [choice])[0] for at, choice in enumerate(choices)]
+
+
+def choose_in_another_order(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    return choose_tokens(logits.flip(0), choices[::-1])[::-1]
+
+
+def choose_beside_a_row_of_no_numbers(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Any]:
+    bad = torch.full_like(logits[:1], float("nan"))
+    return choose_tokens(torch.cat([bad, logits]), [Choice(make_chooser(), 0, [1]), *choices])[1:]
+
+
+def choose_beside_a_row_of_no_options(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Any]:
+    unfit = make_chooser(temperature=1)
+    object.__setattr__(unfit.params, "repetition_penalty", "x")
+    return choose_tokens(torch.cat([logits[:1], logits]), [Choice(unfit, 0, [1]), *choices])[1:]
+
+
+def choose_from_a_wider_table(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    wide = torch.cat([torch.zeros(len(logits), 3), logits, torch.zeros(len(logits), 2)], dim=1)
+    return choose_tokens(wide[:, 3:-2], choices)
+
+
+def choose_from_every_other_row(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    return choose_tokens(logits.repeat_interleave(2, dim=0)[::2], choices)
+
+
+def choose_from_columns(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    return choose_tokens(logits.T.contiguous().T, choices)
+
+
+def choose_with_threads(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        return choose_tokens(logits, choices)
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def failing(*names: str) -> Iterator[None]:
+    """Let functions that `choosing` calls fail for all rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(sampler, name, raise_memory_error)
+        yield
+
+
+def choose_without_memory_for_cpp(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    with failing("choose_natively"):
+        return choose_tokens(logits, choices)
+
+
+def choose_one_after_the_other(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    with failing("choose_natively", "choose_among_candidates"):
+        return choose_tokens(logits, choices)
+
+
+def choose_step_by_step(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
+    with failing("choose_natively", "choose_among_candidates"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler, "choose_by_quotients", lambda *_: None)
+        return choose_tokens(logits, choices)
+
+
+def choose_where_only_one_row_has_room(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Any]:
+    def sum_one(rows: torch.Tensor) -> torch.Tensor:
+        return log_sums(rows) if len(rows) == 1 else raise_memory_error()
+
+    with failing("choose_natively"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler, "log_sums", sum_one)
+        return choose_tokens(logits, choices)
+
+
+WAYS: Sequence[Choose] = (
+    choose_tokens,
+    choose_each_alone,
+    choose_in_another_order,
+    choose_beside_a_row_of_no_numbers,
+    choose_beside_a_row_of_no_options,
+    choose_from_a_wider_table,
+    choose_from_every_other_row,
+    choose_from_columns,
+    choose_with_threads,
+    choose_without_memory_for_cpp,
+    choose_one_after_the_other,
+    choose_step_by_step,
+    choose_where_only_one_row_has_room,
+)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.one_of(params_strategy, greedy_strategy), min_size=1, max_size=6),
+    st.integers(0, 10**6),
+    st.sampled_from([7, 40, 2003, 8000, 40_000]),
+    shapes,
+)
+def test_every_way_to_a_token_gives_its_log_probability_to_the_last_bit(
+    requests: list[SamplingParams], seed: int, vocab_size: int, shape: str
+) -> None:
+    logits = random_logits(seed, len(requests), vocab_size, shape)
+    sums = log_sums(logits)
+    ids = [seed % 7, 5, seed % 7]
+    wanted = choose_tokens(logits, [Choice(TokenChooser(params, CPU), 0, ids, None) for params in requests])
+    for row, one in enumerate(wanted):
+        if isinstance(one, Chosen):
+            assert one.logprob == float(logits[row, one.token_id] - sums[row])
+    for choose in WAYS:
+        results = choose(logits, [Choice(TokenChooser(params, CPU), 0, ids, None) for params in requests])
+        assert [one if isinstance(one, Chosen) else str(one) for one in results] == [
+            one if isinstance(one, Chosen) else str(one) for one in wanted
+        ], choose
+
+
+def test_a_beams_log_probabilities_are_to_the_last_bit_those_of_chosen_tokens() -> None:
+    logits = random_logits(3, 1, 40_000, "flat")
+    params = SamplingParams(num_beams=4, n=4, repetition_penalty=1.0)
+    steps = search_beams(
+        None,  # type: ignore[arg-type]
+        SimpleNamespace(ids=(1, 2)),  # type: ignore[arg-type]
+        logits[0],
+        params=params,
+        max_new_tokens=1,  # so nothing is read
+        eos_ids=(0,),
+        healing=SimpleNamespace(typed=b""),  # type: ignore[arg-type]
+    )
+    with pytest.raises(StopIteration) as stopped:
+        next(steps)
+    beams, _ = stopped.value.value
+    assert len(beams) == 4
+    for beam in beams:
+        [allowed] = beam.token_ids
+        assert choose_tokens(logits, [Choice(make_chooser(temperature=0), 0, [1], [allowed])]) == [
+            Chosen(allowed, beam.logprobs[0])
+        ]
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf", "all -inf", "allowed outside", "ids of no number", "negative id"])
@@ -254,10 +400,10 @@ def test_where_cpp_has_no_memory_numpy_chooses_the_same(monkeypatch: pytest.Monk
             if step % 2:
                 patch.setattr(native, "choose", raise_memory_error)
             results = choose_tokens(logits, [Choice(chooser, 0, ids, None) for chooser in choosers])
-        assert token_ids(results) == token_ids(wanted)
+        assert results == wanted
 
 
-def raise_memory_error(*_: Any) -> None:
+def raise_memory_error(*_: Any) -> NoReturn:
     raise MemoryError
 
 
@@ -293,10 +439,36 @@ def test_a_number_that_is_none_shows_in_its_rows_sum_only(bad: float, at: int) -
     assert log_sums(logits).isfinite().tolist() == [True, False, True]
 
 
-def test_rows_that_do_not_lie_one_after_the_other_are_summed_up_too() -> None:
-    logits = random_logits(9, 6, 2003, "flat")
-    np.testing.assert_allclose(log_sums(logits[::2]), logits[::2].logsumexp(dim=-1), rtol=1e-6)
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("vocab_size", [1, 7, 2003, 50_257])
+def test_a_rows_log_sum_is_the_same_bits_wherever_the_row_lies(vocab_size: int, num_threads: int) -> None:
+    logits = random_logits(9, 11, vocab_size, "flat")
+    wanted = log_sums(logits)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        for found in (
+            log_sums(logits),
+            torch.cat([log_sums(logits[at : at + 1]) for at in range(11)]),
+            torch.cat([log_sums(logits[:3]), log_sums(logits[3:])]),
+            log_sums(torch.cat([torch.full_like(logits, float("nan")), logits]))[11:],
+            log_sums(torch.cat([logits[:, :1], logits], dim=1)[:, 1:]),
+            log_sums(logits.repeat_interleave(2, dim=0)[::2]),
+            log_sums(logits.T.contiguous().T),
+            torch.stack([log_sums(row.expand(5, -1))[4] for row in logits]),
+        ):
+            assert torch.equal(found, wanted)
+    finally:
+        torch.set_num_threads(before)
     assert are_finite(logits[:, ::2])
+
+
+@pytest.mark.parametrize("shape", ["flat", "peaked", "shifted"])
+def test_without_the_library_a_log_sum_is_another_by_rounding_only(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = random_logits(5, 8, 50_257, shape)
+    wanted = log_sums(logits)
+    monkeypatch.setattr(row_chooser, "_row_chooser", None)
+    np.testing.assert_allclose(log_sums(logits), wanted, rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("temperature", [0, 1])

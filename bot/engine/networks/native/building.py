@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,31 @@ COMPILERS: Final = ("c++", "g++", "clang++")
 _SOURCES: Final = ("step.cpp", "abi.cpp", "choosing.cpp")
 # One output is to be the same sum in every kernel, so nothing that lets the compiler reorder sums.
 _FLAGS: Final = ("-O3", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
+# What the library can be compiled for beside the processor at hand.
+_FLAGS_FOR: Final[Mapping[str, Sequence[str]]] = {"avx2": ("-mavx2", "-mfma", "-mf16c")}
+_NATIVE: Final = "native"
 _COMPILE_TIMEOUT_S: Final = 120.0
 _QUESTION_TIMEOUT_S: Final = 10.0
 
 
 class NativeUnavailable(Exception):
     """The native step can't be had on this machine; the message says why, in one sentence."""
+
+
+def compile_for(target: str) -> None:
+    """Choose what libraries are compiled for from now on: "native", the processor at hand, or "avx2", any with AVX2.
+
+    Raises ValueError for another target.
+    """
+    global _target  # noqa: PLW0603
+    if target != _NATIVE and target not in _FLAGS_FOR:
+        raise ValueError(f"There is no such target: {target!r}.")
+    _target = target
+
+
+def compile_target() -> str:
+    """Return what libraries are compiled for, see `compile_for`."""
+    return _target
 
 
 def load_library(cache_folder: Path | None = None) -> ctypes.CDLL:
@@ -78,8 +98,13 @@ def _ask(command: list[str]) -> str:
     return answer.stdout + answer.stderr
 
 
-def _processor_flags() -> list[str]:
-    return ["-mcpu=native"] if platform.machine().lower() in ("arm64", "aarch64") else ["-march=native"]
+def _processor_flags() -> Sequence[str]:
+    machine = platform.machine().lower()
+    if _target == _NATIVE:
+        return ["-mcpu=native"] if machine in ("arm64", "aarch64") else ["-march=native"]
+    if machine not in ("x86_64", "amd64"):
+        raise NativeUnavailable(f"The native step can't be compiled for {_target} on this processor ({machine}).")
+    return _FLAGS_FOR[_target]
 
 
 def _read_processor() -> str:
@@ -129,3 +154,6 @@ def _first_error(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     chosen = next((line for line in lines if "error" in line), lines[0] if lines else "no reason given")
     return f"{chosen[:200].rstrip('.')}."
+
+
+_target = _NATIVE

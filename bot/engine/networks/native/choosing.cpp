@@ -70,7 +70,8 @@ float find_maximum(const float* values, int count) {
 }
 
 // Return log(sum(exp(values))); not finite where one is not a number or infinite, or all are minus infinity.
-float find_log_sum(const float* values, int count) {
+// One copy of it in the program, as another one might be compiled to other roundings: whoever asks gets the same bits.
+__attribute__((noinline)) float find_log_sum(const float* values, int count) {
     F32 best = splat(-kInf);
     for_chunks(values, count, [&](const float* chunk) {
         for (int i = 0; i < kChunk; i += kLanes) best = larger(load<F32>(chunk + i), best);
@@ -312,9 +313,9 @@ void choose_row(ChoiceRow& row, const float* logits, int vocab_size, Scratch& s)
         if (row.moves_on)
             std::memcpy(row.window + kWindow, &s.words[2 * (size_t)vocab_size], sizeof(uint32_t) * kWindow);
     }
-    copy_logits(logits, vocab_size, s);
-    const float log_sum = find_log_sum(s.scores.data(), pad(vocab_size));
+    const float log_sum = find_log_sum(logits, vocab_size);
     if (!std::isfinite(log_sum)) return;
+    copy_logits(logits, vocab_size, s);
     apply_options(row, logits, vocab_size, s);
     const int padded = pad(vocab_size);
     const float largest = scale(row.temperature > 0 ? row.temperature : 1.0f, padded, s);
@@ -351,7 +352,8 @@ void Chooser::choose(int num_streams, const ChoiceStream* streams, int num_rows,
     logits_ = logits;
     vocab_size_ = vocab_size;
     if (num_rows > 1) {
-        pool_.run({num_streams, num_rows, 0});
+        num_pieces_ = {num_streams, num_rows, 0};
+        pool_.run(num_pieces_);
         return;
     }
     // A row alone is done before another thread has woken up.
@@ -365,8 +367,10 @@ void Chooser::reduce(Reduction reduction, const float* logits, int num_rows, int
     logits_ = logits;
     vocab_size_ = vocab_size;
     reduced_ = out;
-    if (num_rows > 1) pool_.run({0, 0, num_rows});
-    else if (num_rows == 1) work(0, 2, 0);
+    if (num_rows > 1) {
+        num_pieces_ = {0, 0, num_rows};
+        pool_.run(num_pieces_);
+    } else if (num_rows == 1) work(0, 2, 0);
 }
 
 void Chooser::work(int thread, int phase, int piece) {
@@ -386,16 +390,6 @@ void Chooser::work(int thread, int phase, int piece) {
     for (int64_t row = 0; row < stream.num_rows; row++)
         move_on(stream.windows + row * kWindow, stream.windows + (row + 1) * kWindow, 2 * (int64_t)vocab_size_,
                 s.words.data());
-}
-
-static int reduce_rows(void* chooser, Reduction reduction, const float* logits, int num_rows, int vocab_size,
-                       float* out) {
-    try {
-        ((Chooser*)chooser)->reduce(reduction, logits, num_rows, vocab_size, out);
-        return 0;
-    } catch (const std::bad_alloc&) {
-        return 1;
-    }
 }
 
 extern "C" {
@@ -423,17 +417,18 @@ int native_choose(void* chooser, int num_streams, const ChoiceStream* streams, i
 }
 
 // Write log(sum(exp(logits))) of each row to `out`; not finite where a logit is not a number or infinite, or all are
-// minus infinity. Returns as above.
-int native_log_sums(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
-    return reduce_rows(chooser, find_log_sum, logits, num_rows, vocab_size, out);
+// minus infinity. Takes no memory.
+void native_log_sums(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
+    ((Chooser*)chooser)->reduce(find_log_sum, logits, num_rows, vocab_size, out);
 }
 
-// Write the largest logit of each row to `out`; not a number where a logit is none. Returns as above.
-int native_maxima(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
-    return reduce_rows(chooser, find_maximum, logits, num_rows, vocab_size, out);
+// Write the largest logit of each row to `out`; not a number where a logit is none. Takes no memory.
+void native_maxima(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
+    ((Chooser*)chooser)->reduce(find_maximum, logits, num_rows, vocab_size, out);
 }
 
-// Write the `count` numbers of 64 bits that follow a window, and the window behind them. Returns as above.
+// Write the `count` numbers of 64 bits that follow a window, and the window behind them. Returns 0, or 1 where memory is
+// missing.
 int native_draw_words(const uint32_t* window, uint32_t* window_behind, uint64_t* out, int64_t count) {
     try {
         std::vector<uint32_t> words(kWindow + 2 * count + kLanes);

@@ -57,7 +57,7 @@ public:
     // Raises std::bad_alloc before any row has changed.
     void choose(int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows, const float* logits,
                 int vocab_size);
-    // Write one number for each row to `out`.
+    // Write one number for each row to `out`. Takes no memory, so what numpy falls back to has the same sums.
     void reduce(Reduction reduction, const float* logits, int num_rows, int vocab_size, float* out);
 
 private:
@@ -69,6 +69,7 @@ private:
     ChoiceRow* const* rows_ = nullptr;
     Reduction reduction_ = nullptr;
     float* reduced_ = nullptr;
+    std::vector<int> num_pieces_ = {0, 0, 0};
     const float* logits_ = nullptr;
     int vocab_size_ = 0;
     Pool pool_;  // last: its threads use what is above

@@ -14,8 +14,8 @@ MAX_TOP_K: Final = 2**31 - 1  # ctypes would cut a larger number short, to any o
 _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "native_create_chooser": (c_void_p, [c_int]),
     "native_choose": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p, c_int]),
-    "native_log_sums": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p]),
-    "native_maxima": (c_int, [c_void_p, c_void_p, c_int, c_int, c_void_p]),
+    "native_log_sums": (None, [c_void_p, c_void_p, c_int, c_int, c_void_p]),
+    "native_maxima": (None, [c_void_p, c_void_p, c_int, c_int, c_void_p]),
     "native_draw_words": (c_int, [c_void_p, c_void_p, c_void_p, c_int64]),
 }
 
@@ -70,17 +70,16 @@ class RowChooser:
             raise MemoryError
 
     def find_log_sums(self, logits: int, num_rows: int, vocab_size: int, out: int) -> None:
-        """Write log(sum(exp(logits))) of each row to `out`; both are addresses of float32. Raises MemoryError.
+        """Write log(sum(exp(logits))) of each row to `out`; both are addresses of float32.
 
-        It is not finite where a logit is NaN or infinity, or all are minus infinity.
+        It is not finite where a logit is NaN or infinity, or all are minus infinity. A row's sum is the same to the
+        bit whatever rows are beside it, and the one that `choose` subtracts from a logit.
         """
-        if self._library.native_log_sums(self._chooser, logits, num_rows, vocab_size, out):
-            raise MemoryError
+        self._library.native_log_sums(self._chooser, logits, num_rows, vocab_size, out)
 
     def find_maxima(self, logits: int, num_rows: int, vocab_size: int, out: int) -> None:
         """Write the largest logit of each row to `out`, NaN where any is: as `find_log_sums`."""
-        if self._library.native_maxima(self._chooser, logits, num_rows, vocab_size, out):
-            raise MemoryError
+        self._library.native_maxima(self._chooser, logits, num_rows, vocab_size, out)
 
     def open_windows(self, key: NDArray[np.uint32], num_rows: int) -> Windows:
         """Return the windows (num_rows + 1, WINDOW_WORDS) of a freshly seeded twister's state `key` (WINDOW_WORDS,)."""

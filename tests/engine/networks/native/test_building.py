@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from bot.engine.networks.native.building import COMPILERS, NativeUnavailable, load_library
+from bot.engine.networks.native import building
+from bot.engine.networks.native.building import COMPILERS, NativeUnavailable, compile_for, compile_target, load_library
 
 
 def find_compiler() -> str:
@@ -34,6 +36,44 @@ def test_a_library_that_was_built_before_is_not_built_again(library_folder: Path
     load_library(library_folder)
     assert [path.name for path in library_folder.iterdir()] == [built.name]
     assert built.stat().st_mtime_ns == before
+
+
+def test_a_run_for_another_processor_is_one() -> None:
+    asked = os.environ.get("ATEN_CPU_CAPABILITY")
+    assert not asked or torch.backends.cpu.get_cpu_capability() == asked.upper()
+    asked = os.environ.get("COMPILE_FOR")
+    assert not asked or compile_target() == asked
+    if asked:
+        load_library()  # without it other tests would be skipped
+
+
+def test_each_target_has_a_library_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "_target", compile_target())  # what it is now comes back in the end
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    script = 'for last; do :; done; case "$1" in --version) ;; *) echo "$*" > "$last";; esac'
+    put_compiler(tmp_path / "bin", script, monkeypatch)
+    commands = []
+    for target in ("native", "avx2"):
+        compile_for(target)
+        with pytest.raises(NativeUnavailable, match="can't be loaded"):
+            load_library(tmp_path / target)
+        [built] = (tmp_path / target).iterdir()
+        commands.append((built.name, built.read_text()))
+    (native, for_native), (avx2, for_avx2) = commands
+    assert native != avx2
+    assert "-march=native" in for_native
+    assert "-mavx2" in for_avx2
+    assert "-march=native" not in for_avx2
+
+
+def test_a_target_of_another_make_of_processor_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_compiler()
+    monkeypatch.setattr(building, "_target", "avx2")
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(NativeUnavailable, match=r"^The native step can't be compiled for avx2 on this processor"):
+        load_library(tmp_path)
+    with pytest.raises(ValueError, match="no such target"):
+        compile_for("avx3")
 
 
 def test_without_a_compiler_the_native_step_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
