@@ -11,7 +11,6 @@ from bot.engine.engine import Engine
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.templates import Templates
-from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
 
 
@@ -44,7 +43,7 @@ class Services:
 
         That is: the platform says so, a direct message, being an operator, or one of the roles that the server names.
         """
-        is_moderator = author.is_moderator or scope.server == DIRECT_MESSAGES or author.id in self.owner_ids
+        is_moderator = author.is_moderator or scope.is_direct or author.id in self.owner_ids
         if not is_moderator and author.roles:
             roles = (await self.settings_in(scope))["moderator_roles"].split()
             is_moderator = not set(roles).isdisjoint(author.roles)

@@ -16,7 +16,7 @@ from bot.core.messages import Author, Message, Scope
 from bot.errors import FewshotError, Unavailable
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM
+from bot.platforms.discord.incoming.reading import PLATFORM
 from bot.platforms.discord.incoming.servers import Servers
 from bot.platforms.discord.incoming.too_late import TooLate
 from bot.platforms.discord.interactions.command_tree import CommandTree, add_commands, sync_if_changed
@@ -364,4 +364,4 @@ def _guarded(name: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _guild_id(scope: Scope) -> int | None:
-    return None if scope.server == DIRECT_MESSAGES else int(scope.server)
+    return None if scope.is_direct else int(scope.server)

@@ -11,9 +11,7 @@ from bot.commands.bot import Bot
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
-from bot.errors import FewshotError
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
-from bot.platforms.discord.outgoing.sender import DeliveryFailed
+from bot.errors import DeliveryFailed, FewshotError
 from bot.platforms.shared.refusals import RefusalBudget
 from bot.platforms.shared.streaming import Outlet, deliver
 from bot.services.ledger import Delivery, Outcome
@@ -244,7 +242,7 @@ class Answering:
         scope, author = running.message.scope, running.message.author
         async with aclosing(cards):
             async for card in cards:
-                if card.error is not None and scope.server != DIRECT_MESSAGES and running.message.reach == "public":
+                if card.error is not None and not scope.is_direct and running.message.reach == "public":
                     is_shown = self._budget.take(scope.thread or scope.channel, author.id)
                     # In a flood even signs would be too much.
                     if not is_shown and (card is _CROWDED or await running.outlet.mark_refused()):

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.core.cards import Card, Form, Text, error_card
-from bot.errors import RequestError
+from bot.errors import DeliveryFailed, MessageGone, MissingPermission, RequestError, SendRefused
 from bot.platforms.discord.outgoing.rendering import Rendering, prepare, render
-from bot.platforms.discord.outgoing.sender import DeliveryFailed, MessageGone, MissingPermission, SendRefused
 
 logger = logging.getLogger(__name__)
 

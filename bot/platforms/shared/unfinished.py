@@ -13,7 +13,6 @@ from bot.core.cards import Card, Text, error_card
 from bot.core.messages import Message
 from bot.core.safe_text import one_line
 from bot.errors import Unavailable
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
 from bot.platforms.discord.outgoing.outlets import ChannelOutlet, TokenOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
@@ -125,7 +124,7 @@ class Unfinished:
     def _channel(self, message: Message) -> discord.PartialMessageable:
         scope = message.scope
         place = int(scope.thread or scope.channel)
-        if scope.server == DIRECT_MESSAGES:
+        if scope.is_direct:
             return self._client.get_partial_messageable(place, type=discord.ChannelType.private)
         return self._client.get_partial_messageable(place, guild_id=int(scope.server))
 

@@ -13,13 +13,13 @@ import discord
 
 from bot.commands.bot import Bot
 from bot.core.cards import error_card
-from bot.core.messages import Message, Scope, now_utc
+from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
 from bot.platforms.discord.incoming.gaps import Gaps
 from bot.platforms.discord.incoming.missed import channels_with_news, start_of_gap, take_missed
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM, read_edit, read_message, read_replied
+from bot.platforms.discord.incoming.reading import PLATFORM, read_edit, read_message, read_replied
 from bot.platforms.discord.incoming.too_late import TooLate
 from bot.platforms.shared.answering import Answer, Answering, answer_with
 from bot.platforms.shared.streaming import Outlet
@@ -172,7 +172,7 @@ class Intake:
         direct_of = {str(channel.id): channel for channel in direct}
 
         def find_channel(scope: Scope) -> discord.abc.Messageable | None:
-            if scope.server == DIRECT_MESSAGES:
+            if scope.is_direct:
                 return direct_of.get(scope.channel)
             return readable_channel(guild_of[scope.server], scope)
 

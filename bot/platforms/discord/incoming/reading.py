@@ -7,12 +7,11 @@ from typing import Any, Final
 
 import discord
 
-from bot.core.messages import Author, Message, Scope
+from bot.core.messages import DIRECT_MESSAGES, Author, Message, Scope
 from bot.core.safe_text import clean_name
 from bot.errors import RequestError
 
 PLATFORM: Final = "discord"
-DIRECT_MESSAGES: Final = "@me"
 
 _SAID: Final = (discord.MessageType.default, discord.MessageType.reply)
 

@@ -8,10 +8,10 @@ import aiohttp
 import discord
 
 from bot.core.cards import Form
-from bot.errors import RequestError
+from bot.errors import MessageGone, RequestError
 from bot.platforms.discord.interactions.forms import modal_of
 from bot.platforms.discord.outgoing.rendering import Rendering
-from bot.platforms.discord.outgoing.sender import MessageGone, Sender
+from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.shared.streaming import Outlet
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,9 @@ from typing import Final
 
 import discord
 
+from bot.errors import MessageGone
 from bot.platforms.discord.outgoing.rendering import Rendering
-from bot.platforms.discord.outgoing.sender import MessageGone, Sender
+from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.shared.refusals import MARK
 from bot.platforms.shared.streaming import Outlet
 

@@ -13,7 +13,7 @@ import discord
 from discord.http import handle_message_parameters
 from discord.webhook.async_ import async_context
 
-from bot.errors import FewshotError, Unavailable
+from bot.errors import DeliveryFailed, FewshotError, MessageGone, MissingPermission, SendRefused
 from bot.platforms.discord.outgoing.bodies import ReplyTo, create_body, edit_body, reference_to
 from bot.platforms.discord.outgoing.pace import ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering
@@ -36,26 +36,6 @@ _MAX_TOLD: Final = 1000
 
 MissingPermissionCallback = Callable[[int], Awaitable[None]]
 Editable = discord.Message | discord.PartialMessage
-
-
-class DeliveryFailed(Unavailable):
-    """Discord could not be reached in time; what was sent last may have arrived all the same."""
-
-
-class MissingPermission(FewshotError):
-    """The bot may not do this in the channel (403)."""
-
-
-class MessageGone(FewshotError):
-    """The message, the channel or the interaction is no longer there (404, or a token that ran out)."""
-
-
-class SendRefused(FewshotError):
-    """Discord takes the message for wrong (400 and the like): sent again it would be refused again."""
-
-    def __init__(self, status: int, code: int) -> None:
-        self.code = code
-        super().__init__(f"Discord refused the message ({status}, {code}).")
 
 
 @dataclass(slots=True)
@@ -351,7 +331,7 @@ class Sender:
             return MissingPermission("The bot may not do that in this channel.")
         if error.status == 404 or error.code in _GONE_CODES:
             return MessageGone("That is no longer there.")
-        return SendRefused(error.status, error.code)
+        return SendRefused(f"Discord refused the message ({error.status}, {error.code}).")
 
     async def _tell_missing(self, channel_id: int) -> None:
         if self._on_missing_permission is None or channel_id in self._told:

@@ -8,10 +8,11 @@ import discord
 import pytest
 
 from bot.core.cards import Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
+from bot.errors import DeliveryFailed
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.outgoing.outlets import TokenOutlet
 from bot.platforms.discord.outgoing.rendering import render
-from bot.platforms.discord.outgoing.sender import DeliveryFailed, Sender
+from bot.platforms.discord.outgoing.sender import Sender
 from tests.servers.discord import Discord, serve_discord
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.members import Member

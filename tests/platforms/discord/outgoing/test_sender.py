@@ -8,18 +8,12 @@ import discord
 import pytest
 
 from bot.core.cards import Card, Facts, Text, Verbatim, error_card
+from bot.errors import DeliveryFailed, MessageGone, MissingPermission, SendRefused
 from bot.platforms.discord.outgoing.pace import WINDOW_S, ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering, render
 from bot.platforms.discord.outgoing.request_limit import WINDOW_S as REFUSALS_S
 from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
-from bot.platforms.discord.outgoing.sender import (
-    DeliveryFailed,
-    MessageGone,
-    MissingPermission,
-    Sender,
-    SendRefused,
-    nonce_of,
-)
+from bot.platforms.discord.outgoing.sender import Sender, nonce_of
 from tests.platforms.discord.channels import Place, open_place
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.permissions import Permission
