@@ -25,8 +25,9 @@ from bot.platforms.discord.interactions.interactions import Interactions
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.outgoing.notices import render_notice
 from bot.platforms.discord.outgoing.outlets import ChannelOutlet
-from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
-from bot.platforms.discord.outgoing.sender import DEADLINE_S, Sender
+from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.retries import DEADLINE_S
+from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.discord.outgoing.welcome import find_place, post_welcome
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.shared.answering import Answering
@@ -74,7 +75,7 @@ class FewshotClient(commands.AutoShardedBot):
         deadline_s: float = DEADLINE_S,
         retry_pause_s: float = PAUSE_S,
     ) -> None:
-        invalid_answers = InvalidAnswers()
+        invalid_requests = InvalidRequests()
         super().__init__(
             command_prefix=commands.when_mentioned,  # never asked: on_message is our own
             tree_cls=CommandTree,
@@ -85,7 +86,7 @@ class FewshotClient(commands.AutoShardedBot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
             activity=discord.CustomActivity(bot.model_line),
-            http_trace=invalid_answers.trace(),
+            http_trace=invalid_requests.trace(),
         )
         # discord.py lets an event that it can't read end the connection, and with it the program.
         for name, parse in self._connection.parsers.items():
@@ -102,7 +103,7 @@ class FewshotClient(commands.AutoShardedBot):
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
         self._is_started = False
         self.sender = Sender(
-            on_missing_permission=self._missing_permission, invalid_answers=invalid_answers, deadline_s=deadline_s
+            on_missing_permission=self._missing_permission, invalid_requests=invalid_requests, deadline_s=deadline_s
         )
         self.answering = Answering(bot, delivery, self._after)
         self._session: aiohttp.ClientSession | None = None

@@ -18,7 +18,6 @@ from bot.core.cards import BROKEN
 from bot.core.messages import Author, Scope
 from bot.errors import FewshotError
 from bot.platforms.discord.incoming.reading import read_interaction
-from bot.platforms.discord.interactions.context_menus import context_menus
 from bot.platforms.discord.interactions.slash_options import (
     FILE_OPTION,
     MAX_CHOICES,
@@ -33,12 +32,17 @@ logger = logging.getLogger(__name__)
 MAX_CHOICE: Final = 100
 # Discord waits 3 s for suggestions, the way there and back included.
 SUGGESTING_S: Final = 2.0
+# discord.py 2.7.1 refuses a sixth entry in a message's menu.
+_MAX_MENUS: Final = 5
 
 _STALE: Final = "This command has changed since Discord showed it to you; reload Discord and try again."
 
 # First words of commands about what is stored of a conversation: where a person brought the bot along for themselves,
 # nothing is. Moderators' commands belong to a server that has the bot as well.
 _OF_A_CONVERSATION: Final = frozenset({"context", "fresh", "purge", "report", "story", "why"})
+
+
+InvokedOn = Callable[[discord.Interaction[Any], str, discord.Message], Awaitable[None]]
 
 
 class CommandClient(Protocol):
@@ -111,7 +115,7 @@ def add_commands(
             )
             tree.add_command(groups[name])
         groups[name].add_command(built)
-    for command, menu in context_menus(commands.values(), client.invoked_on):
+    for command, menu in _context_menus(commands.values(), client.invoked_on):
         menu.allowed_contexts, menu.allowed_installs = _contexts(command), _installs(command)
         menu.default_permissions = _permissions(command)
         tree.add_command(menu)
@@ -170,6 +174,26 @@ def _slash_command(
     )
     built.default_permissions = _permissions(command)
     return built
+
+
+def _context_menus(
+    commands: Iterable[Command], invoked_on: InvokedOn
+) -> list[tuple[Command, app_commands.ContextMenu]]:
+    """Return each command that declares a menu entry, and the entry; it calls `invoked_on` with the command's name.
+
+    Raises ValueError for more than five.
+    """
+    menus = [(command, _context_menu(command.menu, command.name, invoked_on)) for command in commands if command.menu]
+    if len(menus) > _MAX_MENUS:
+        raise ValueError(f"{len(menus)} menu entries are declared, and Discord shows {_MAX_MENUS}")
+    return menus
+
+
+def _context_menu(title: str, command_name: str, invoked_on: InvokedOn) -> app_commands.ContextMenu:
+    async def callback(interaction: discord.Interaction[Any], message: discord.Message) -> None:
+        await invoked_on(interaction, command_name, message)
+
+    return app_commands.ContextMenu(name=title, callback=callback)
 
 
 def _value_of(option: SlashOption, command: Command, client: CommandClient, owner_ids: Collection[str]) -> Any:
