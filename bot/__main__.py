@@ -214,10 +214,11 @@ def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
     gc.disable()
     # Nothing is accepted until the bot is connected. A container's first process would not even hear of the signal.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from bot.platforms.discord.log_rules import LOG_RULES
     from bot.platforms.discord.starting import look_up_application, use_api
     from bot.platforms.shared.masking import mask_secrets
 
-    mask_secrets(settings.discord_token)
+    mask_secrets(settings.discord_token, LOG_RULES)
     use_api(settings.discord_api_base)
     # Asked before the model is loaded: a wrong token is told at once.
     application = asyncio.run(look_up_application(settings.discord_token))

@@ -3,8 +3,8 @@
 No object waits for a form: its id is in the modal's custom_id and its state in the store, so one that was open while
 the bot restarted is read like any other. `modal_of` gives a modal that discord.py does not keep (`send_modal` stores
 unfinished ones only); when the form is sent in, discord.py finds no modal of that name, says so at DEBUG level, and
-dispatches `on_interaction` as it does for everything that comes in. There the client asks `read_submission`, which
-answers None for whatever is not one of these forms.
+dispatches `on_interaction` as it does for everything that comes in. `read_submission` answers None for whatever is not
+one of these forms.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

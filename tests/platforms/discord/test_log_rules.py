@@ -8,6 +8,7 @@ import aiohttp
 import discord
 import pytest
 
+from bot.platforms.discord.log_rules import LOG_RULES
 from bot.platforms.shared.masking import MASK, mask_secrets
 from tests.platforms.discord.connecting import TOKEN
 
@@ -21,7 +22,7 @@ def written() -> Iterator[io.StringIO]:
     text = io.StringIO()
     root.addHandler(logging.StreamHandler(text))
     root.setLevel(logging.DEBUG)
-    mask_secrets(TOKEN)
+    mask_secrets(TOKEN, LOG_RULES)
     yield text
     root.handlers = handlers
     for name, level in levels.items():
