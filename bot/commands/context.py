@@ -7,6 +7,7 @@ from datetime import datetime
 from bot.commands.framework.command import Command
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
+from bot.core.platform_traits import PlatformTraits
 from bot.engine.engine import Engine
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
@@ -16,7 +17,10 @@ from bot.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the running bot. `owner_ids` are the operators', who are moderators everywhere."""
+    """The parts of the running bot. `traits` are its platform's.
+
+    `owner_ids` are the operators', who are moderators everywhere.
+    """
 
     engine: Engine
     store: Store
@@ -25,6 +29,7 @@ class Services:
     channel_settings: Mapping[str, ChannelSetting]
     commands: Mapping[str, Command]
     measuring: Measuring
+    traits: PlatformTraits
     command_prefix: str = "!"
     request_timeout_s: float = 60.0
     started_at_utc: datetime = field(default_factory=now_utc)

@@ -45,7 +45,7 @@ async def answer_report(request: Request) -> Cards:
     if message.reply_to is not None:
         reply = await services.store.get_reply(scope, message.reply_to)
     elif message.reach == "form":
-        # A slash command can't be a reply.
+        # A command that the platform itself offers can't be a reply.
         reply = await services.store.last_reply(scope)
     else:
         raise RequestError("Say report in reply to the answer that you mean.")

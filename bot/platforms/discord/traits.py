@@ -8,7 +8,6 @@ from bot.core.platform_traits import PlatformTraits
 ANSWERABLE_S: Final = 900.0
 MAX_OPTIONS: Final = 25
 MAX_FORM_CHARACTERS: Final = 4000
-MAX_ALT_CHARACTERS: Final = 1024
 
 DISCORD: Final = PlatformTraits(
     key="discord",
@@ -19,5 +18,4 @@ DISCORD: Final = PlatformTraits(
     mention_pattern=r"<(?:@&|#)(\w{1,32})>",
     max_options=MAX_OPTIONS,
     max_form_characters=MAX_FORM_CHARACTERS,
-    max_alt_characters=MAX_ALT_CHARACTERS,
 )

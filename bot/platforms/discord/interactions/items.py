@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 import discord
 
 from bot.core.cards import Button, Select
+from bot.platforms.discord.traits import MAX_OPTIONS
 
 if TYPE_CHECKING:
     _ClientT = TypeVar("_ClientT", bound=discord.Client)
 
 MAX_CUSTOM_ID: Final = 100
 MAX_LABEL: Final = 80
-MAX_OPTIONS: Final = 25
 MAX_OPTION_TEXT: Final = 100
 MAX_PLACEHOLDER: Final = 150
 STOP_ID_PREFIX: Final = "fewshot-stop:"
