@@ -1,4 +1,4 @@
-"""Answers shown while they are written: how often, in which order, and what remains when something goes wrong."""
+"""Answers shown on Discord while they are written: how often, in which form, and what remains of a failure."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

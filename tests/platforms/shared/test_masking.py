@@ -1,0 +1,47 @@
+"""Logs without secrets, whatever the platform's library is: the platform says what its tokens and errors look like."""
+
+import io
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from bot.platforms.shared.masking import MASK, LogRules, mask_secrets
+
+RULES = LogRules(
+    token=re.compile(r"(ticket=)\w+"), library="chatlib", ordinary_errors=(ConnectionError,), libraries=("chatlib",)
+)
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    root, library = logging.getLogger(), logging.getLogger("chatlib")
+    handlers, root.handlers, level = root.handlers, [], root.level
+    text = io.StringIO()
+    root.addHandler(logging.StreamHandler(text))
+    root.setLevel(logging.DEBUG)
+    mask_secrets("s3cret", RULES)
+    yield text
+    root.handlers = handlers
+    root.setLevel(level)
+    library.setLevel(logging.NOTSET)
+
+
+def test_secrets_and_tokens_of_the_platform_are_masked(written: io.StringIO) -> None:
+    logging.getLogger("somebody").info("%s and ticket=abc", "s3cret")
+    assert written.getvalue() == f"{MASK} and ticket={MASK}\n"
+
+
+def test_only_an_ordinary_error_of_the_library_is_one_line(written: io.StringIO) -> None:
+    logging.getLogger("chatlib.socket").error("again", exc_info=ConnectionError("gone"))
+    assert written.getvalue() == "again (ConnectionError)\n"
+    logging.getLogger("chatlib.socket").error("again", exc_info=KeyError("gone"))
+    logging.getLogger("somebody").error("again", exc_info=ConnectionError("gone"))
+    assert "KeyError" in written.getvalue()
+    assert "ConnectionError: gone" in written.getvalue()
+
+
+def test_what_the_library_writes_at_debug_is_left_out(written: io.StringIO) -> None:
+    logging.getLogger("chatlib").debug("payload")
+    assert written.getvalue() == ""
