@@ -27,10 +27,10 @@ from bot.engine.models.catalog import ModelChoice, ModelNotPulled, list_models, 
 from bot.engine.models.model_folder import check_model_folder
 from bot.engine.precision.choice import is_measured
 from bot.errors import FewshotError, ModelError
-from bot.platforms.shared.background import run_in_background
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_piped
 from bot.platforms.terminal.traits import TERMINAL
+from bot.services.background import run_in_background
 from bot.services.chat import Chat
 from bot.services.ledger import Delivery
 from bot.services.measuring import Measuring

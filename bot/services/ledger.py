@@ -12,6 +12,7 @@ from typing import Final
 from bot.core.messages import Message, Scope
 from bot.core.platform_traits import PlatformTraits
 from bot.errors import Unavailable
+from bot.services.background import run_in_background
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
 
@@ -209,7 +210,7 @@ class Watermark:
     ) -> AsyncIterator["Watermark"]:
         """Load a watermark and keep it saved while the block runs. Raises Unavailable."""
         watermark = cls(store, platform, key, await store.get_watermark(platform, key))
-        saving = asyncio.create_task(watermark._save_for_ever(pause_s))
+        saving = run_in_background(watermark._save_for_ever(pause_s), f"saving the watermark {key or platform}")
         try:
             yield watermark
         finally:

@@ -25,8 +25,8 @@ from bot.platforms.discord.outgoing.welcome import find_place
 from bot.platforms.discord.platform import DiscordPlatform
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.shared.answering import Answering
-from bot.platforms.shared.background import run_in_background
 from bot.platforms.shared.unfinished import PAUSE_S, Unfinished
+from bot.services.background import run_in_background
 from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from bot.core.cards import BROKEN, Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from bot.errors import DeliveryFailed, FewshotError
-from bot.platforms.shared.background import run_in_background
 from bot.platforms.shared.platform import Platform
 from bot.platforms.shared.refusals import RefusalBudget
 from bot.platforms.shared.streaming import Outlet, deliver
+from bot.services.background import run_in_background
 from bot.services.ledger import Delivery, Outcome
 
 logger = logging.getLogger(__name__)

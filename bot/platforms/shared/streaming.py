@@ -10,7 +10,7 @@ from typing import Any, Final
 from bot.core.cards import Card, Form, Text, error_card
 from bot.core.platform_traits import PlatformTraits
 from bot.errors import DeliveryFailed, MessageGone, MissingPermission, RequestError, SendRefused
-from bot.platforms.shared.background import run_in_background
+from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 

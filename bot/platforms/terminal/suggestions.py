@@ -12,8 +12,8 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from bot.commands.bot import Bot
 from bot.errors import FewshotError
-from bot.platforms.shared.background import run_in_background
 from bot.platforms.terminal.rendering import QUIET_STYLE
+from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 

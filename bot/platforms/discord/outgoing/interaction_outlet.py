@@ -13,7 +13,7 @@ from bot.platforms.discord.interactions.forms import modal_of
 from bot.platforms.discord.outgoing.outlets import DiscordOutlet
 from bot.platforms.discord.outgoing.rendering import Rendering
 from bot.platforms.discord.outgoing.sender import Sender
-from bot.platforms.shared.background import run_in_background
+from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
