@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import aiohttp
@@ -30,12 +31,12 @@ Editable = discord.Message | discord.PartialMessage
 ReplyTo = discord.Message | discord.PartialMessage | discord.MessageReference
 
 
-def nonce_of(request_id: str, suffix: str) -> str:
+def nonce_of(request_id: str, chunk: int) -> str:
     """Return the nonce by which Discord knows a message that is sent again: at most 25 characters."""
-    nonce = f"{request_id}.{suffix}"
-    if len(nonce) <= _MAX_NONCE:
-        return nonce
-    return hashlib.sha256(request_id.encode()).hexdigest()[: _MAX_NONCE - 1 - len(suffix)] + f".{suffix}"
+    suffix = f".{chunk}"
+    if len(request_id) + len(suffix) <= _MAX_NONCE:
+        return request_id + suffix
+    return hashlib.sha256(request_id.encode()).hexdigest()[: _MAX_NONCE - len(suffix)] + suffix
 
 
 class Sender:
@@ -69,34 +70,19 @@ class Sender:
         request_id: str,
         reply_to: ReplyTo | None = None,
         first_chunk: int = 0,
-        is_failure: bool = False,
         deadline_s: float | None = None,
         on_sent: Callable[[discord.Message, int], Awaitable[None]] | None = None,
     ) -> list[discord.Message]:
         """Send the messages of `rendering` from `first_chunk` on and return them; sent twice they appear once.
 
-        The first one answers `reply_to`, if that is still there. `is_failure` marks a notice that an answer failed,
-        which is not to be taken for the answer itself. `on_sent` is told of each message as soon as it is there.
+        The first one answers `reply_to`, if that is still there. `on_sent` is told of each message as soon as it is
+        there.
         """
         messages = []
         for chunk in range(first_chunk, rendering.num_messages):
-            suffix = "f" if is_failure else str(chunk)
-
-            async def create(chunk: int = chunk, suffix: str = suffix) -> discord.Message:
-                nonce = nonce_of(request_id, suffix)
-                if chunk == 0 and reply_to is not None and self._may_reply(channel):
-                    try:
-                        body = create_body(rendering, chunk)
-                        return await channel.send(
-                            **body, nonce=nonce, reference=_reference_to(reply_to), mention_author=False
-                        )
-                    except discord.HTTPException as e:
-                        if e.code != _MAY_NOT_REPLY:
-                            raise
-                        self._retries.count_refusal(e)
-                        self._no_replies[_channel_id(channel)] = asyncio.get_running_loop().time()
-                return await channel.send(**create_body(rendering, chunk), nonce=nonce, mention_author=False)
-
+            create = partial(
+                self._create, channel, rendering, chunk, nonce_of(request_id, chunk), None if chunk else reply_to
+            )
             message = await self._retries.run(
                 create, place=channel, channel_id=_channel_id(channel), deadline_s=deadline_s
             )
@@ -105,6 +91,27 @@ class Sender:
             if on_sent:
                 await on_sent(message, chunk)
         return messages
+
+    async def _create(
+        self,
+        channel: discord.abc.Messageable,
+        rendering: Rendering,
+        chunk: int,
+        nonce: str,
+        reply_to: ReplyTo | None,
+    ) -> discord.Message:
+        """Send one message once, as a reply where that may be done."""
+        if reply_to is not None and self._may_reply(channel):
+            reference = _reference_to(reply_to)
+            try:
+                body = create_body(rendering, chunk)
+                return await channel.send(**body, nonce=nonce, reference=reference, mention_author=False)
+            except discord.HTTPException as e:
+                if e.code != _MAY_NOT_REPLY:
+                    raise
+                self._retries.count_refusal(e)
+                self._no_replies[_channel_id(channel)] = asyncio.get_running_loop().time()
+        return await channel.send(**create_body(rendering, chunk), nonce=nonce, mention_author=False)
 
     async def edit(
         self, message: Editable, rendering: Rendering, *, chunk: int = 0, deadline_s: float | None = None

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
-from bot.core.cards import Card, Facts, Text, Verbatim, error_card
+from bot.core.cards import Card, Facts, Text, Verbatim
 from bot.errors import DeliveryFailed, MessageGone, MissingPermission, SendRefused
 from bot.platforms.discord.outgoing.pace import WINDOW_S, ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering, render
@@ -191,12 +191,6 @@ async def test_what_discord_refuses_is_not_sent_again():
         assert place.sender.figures.num_retried == 0
 
 
-async def test_a_failure_notice_is_no_copy_of_the_answer(place: Place):
-    await place.sender.send(place.channel, WORDS, request_id="1")
-    await place.sender.send(place.channel, render(error_card("No.")), request_id="1", is_failure=True)
-    assert [message.nonce for message in place.said] == ["1.0", "1.f"]
-
-
 async def test_reactions_and_typing_are_shown(place: Place):
     asked = place.ada.says(place.general, "hi")
     assert await place.sender.react(place.partial(asked), "🐢")
@@ -240,8 +234,8 @@ def test_refusals_are_forgotten_after_ten_minutes_and_shared_limits_are_not_coun
 
 
 def test_a_nonce_is_at_most_25_characters_and_another_for_each_request():
-    assert nonce_of("1234567890123456789", "0") == "1234567890123456789.0"
-    long = [nonce_of("reply-" + "a" * 32 + end, "1") for end in "xy"]
+    assert nonce_of("1234567890123456789", 0) == "1234567890123456789.0"
+    long = [nonce_of("reply-" + "a" * 32 + end, 1) for end in "xy"]
     assert all(len(nonce) <= 25 for nonce in long)
     assert len(set(long)) == 2
 
