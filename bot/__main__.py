@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import getpass
 import json
@@ -21,6 +20,7 @@ import platformdirs
 from bot.commands.bot import COMMANDS, Bot
 from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
+from bot.core.platform_traits import PlatformTraits
 from bot.core.stopping import Stopper
 from bot.engine.engine import Engine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, list_models, resolve_model
@@ -30,6 +30,8 @@ from bot.engine.precision.choice import is_measured
 from bot.errors import FewshotError, ModelError
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_piped
+from bot.platforms.terminal.traits import TERMINAL
+from bot.services.background import run_in_background
 from bot.services.chat import Chat
 from bot.services.ledger import Delivery
 from bot.services.measuring import Measuring
@@ -100,11 +102,13 @@ def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
 
 
 @asynccontextmanager
-async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot]:
-    """Build the bot: store, templates, engine, commands; all closed again at the end."""
+async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTraits) -> AsyncIterator[Bot]:
+    """Build the bot of one platform: store, templates, engine, commands; all closed again at the end."""
     shipped = TemplateLibrary.read(settings.prompts_dir)
     chat_templates = [template.name for template in shipped if template.kind == "chat"]
-    channel_settings = declare_settings(chat_templates, retention_days=settings.retention_days)
+    channel_settings = declare_settings(
+        chat_templates, retention_days=settings.retention_days, mention_pattern=traits.mention_pattern
+    )
     async with (
         Store.open(settings.database) as store,
         Engine.open(
@@ -124,7 +128,7 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
         if not logger.isEnabledFor(logging.WARNING):  # else they stand in the log already
             for notice in engine.info.notices:
                 _say(notice)
-        forgetting = asyncio.create_task(_forget_expired(store, settings.retention_days))
+        forgetting = run_in_background(_forget_expired(store, settings.retention_days), "erasing what has expired")
         try:
             templates = Templates(shipped, store)
             chat = Chat(
@@ -144,6 +148,7 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
                     channel_settings=channel_settings,
                     commands=COMMANDS,
                     measuring=Measuring(engine, store, bot_name=settings.bot_name),
+                    traits=traits,
                     command_prefix=settings.command_prefix,
                     request_timeout_s=settings.request_timeout_s,
                     owner_ids=frozenset(settings.owner_ids),
@@ -151,12 +156,11 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
             )
         finally:
             forgetting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await forgetting
+            await asyncio.wait([forgetting])
 
 
 async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argparse.Namespace) -> int:
-    async with open_bot(settings, choice) as bot:
+    async with open_bot(settings, choice, TERMINAL) as bot:
         # What was imported stays for good: from here on the collector need not look at it.
         gc.freeze()
         gc.enable()
@@ -192,15 +196,16 @@ def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _run_discord(settings: Settings, choice: ModelChoice, application: "Application", *, syncs: bool) -> int:
     from bot.platforms.discord.client import FewshotClient
     from bot.platforms.discord.running import run_discord
+    from bot.platforms.discord.traits import DISCORD
 
-    async with open_bot(settings, choice) as bot:
+    async with open_bot(settings, choice, DISCORD) as bot:
         gc.freeze()
         gc.enable()
 
         def client_of(application: "Application") -> FewshotClient:
             return FewshotClient(
                 bot,
-                Delivery(bot.store, "discord"),
+                Delivery(bot.store, DISCORD),
                 application,
                 owner_ids=frozenset(settings.owner_ids),
                 api_base=settings.discord_api_base,
@@ -215,10 +220,12 @@ def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
     gc.disable()
     # Nothing is accepted until the bot is connected. A container's first process would not even hear of the signal.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from bot.platforms.discord.log_rules import LOG_RULES
     from bot.platforms.discord.starting import look_up_application, use_api
+    from bot.platforms.discord.traits import DISCORD
     from bot.platforms.shared.masking import mask_secrets
 
-    mask_secrets(settings.discord_token)
+    mask_secrets(settings.discord_token, LOG_RULES)
     use_api(settings.discord_api_base)
     # Asked before the model is loaded: a wrong token is told at once.
     application = asyncio.run(look_up_application(settings.discord_token))
@@ -226,7 +233,7 @@ def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{application.invite_url}\n")
         return 0
     TemplateLibrary.read(settings.prompts_dir)
-    with hold_platform(settings.database, "Discord"):
+    with hold_platform(settings.database, DISCORD.name):
         choice = _choose_model(settings)
         _say(choice.line)
         _prepare_model(settings, choice)

@@ -5,10 +5,10 @@ FewshotError
 │   ├── TemplateError       a prompt file or template text is wrong (carries source and line)
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
 ├── Unavailable             nobody did anything wrong, later it may work: queue full, disk full, shutting down
-│   └── DeliveryFailed      Discord could not be reached in time (platforms/discord/sender.py, like the next three)
+│   └── DeliveryFailed      the platform could not be reached in time
 ├── MissingPermission       the bot may not do this in the channel
 ├── MessageGone             the message, channel or interaction is no longer there
-├── SendRefused             Discord takes the message for wrong
+├── SendRefused             the platform rejects the message: sent again it would be rejected again
 ├── GenerationError         this request broke inside the model: non-finite logits, a failure in one step
 └── SetupError              the operator can mend it: settings, model, database; the process ends with status 2
     ├── ModelError          a model is missing, broken or unsupported
@@ -48,6 +48,22 @@ class PromptTooLong(RequestError):
 
 class Unavailable(FewshotError):
     """Not now: the queue or the disk is full, or the bot is shutting down; the message says when to try again."""
+
+
+class DeliveryFailed(Unavailable):
+    """The platform could not be reached in time; what was sent last may have arrived all the same."""
+
+
+class MissingPermission(FewshotError):
+    """The bot may not do this in the channel."""
+
+
+class MessageGone(FewshotError):
+    """The message, the channel or the interaction is no longer there."""
+
+
+class SendRefused(FewshotError):
+    """The platform rejects the message: sent again it would be rejected again."""
 
 
 class GenerationError(FewshotError):

@@ -21,6 +21,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
+from bot.platforms.discord.traits import DISCORD
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.templates import TemplateLibrary, Templates
@@ -191,7 +192,7 @@ async def open_tiny_bot(
         num_threads=1,
         **settings,
     )
-    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it")) as bot:
+    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), DISCORD) as bot:
         yield Talk(bot, bot._services)
 
 
@@ -301,9 +302,9 @@ class ScriptedEngine:
 async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterator[Talk]:
     """Open the bot on `engine`: everything else is real."""
     shipped = TemplateLibrary.read(write_prompts(folder / "prompts"))
-    settings = declare_settings(["chat", "pirate"], retention_days=30)
+    settings = declare_settings(["chat", "pirate"], retention_days=30, mention_pattern=DISCORD.mention_pattern)
     async with Store.open(folder / "fewshot.db") as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
-        services = Services(engine, store, templates, chat, settings, COMMANDS, Measuring(engine, store))
+        services = Services(engine, store, templates, chat, settings, COMMANDS, Measuring(engine, store), DISCORD)
         yield Talk(Bot(services), services)

@@ -167,7 +167,7 @@ class Bot:
     async def suggest_values(
         self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
-        """Return at most 25 values for an option that is being typed, the likeliest first; never asks the model."""
+        """Return values for an option that is being typed, the likeliest first; never asks the model."""
         return await suggest_values(self._services, scope, command_name, option_name, typed)
 
     def answers_of(self, line: str) -> Literal["public", "private", "form"]:
@@ -235,9 +235,10 @@ class Bot:
         if not _needs_opening(request):
             return request.command.answer(request)
         if not request.is_kept:
+            way = ", or as a slash command" if self._services.traits.slash_prefix else ""
             raise RequestError(
                 f"You asked not to be read, so no button can wait for you here; say {request.command.name} in a direct"
-                " message, or as a slash command."
+                f" message{way}."
             )
         return self._offer(request)
 

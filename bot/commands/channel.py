@@ -23,7 +23,6 @@ SETTINGS_CARD: Final = "settings"
 _LIFETIME: Final = timedelta(days=365)
 # Those that are chosen on the card itself; the others are written.
 _SELECTED: Final = ("chat_template", "preset", "answer_when")
-_MAX_CHOICES: Final = 25
 
 
 async def answer_settings(request: Request) -> Cards:
@@ -69,7 +68,7 @@ async def _settings_card(services: Services, scope: Scope, card: OpenCard | None
 
 def _select(setting: ChannelSetting, value: str) -> Select:
     options = (SelectOption(choice, choice, is_chosen=choice == value) for choice in setting.choices)
-    return Select(setting.name, setting.help, tuple(options)[:_MAX_CHOICES])
+    return Select(setting.name, setting.help, tuple(options))
 
 
 async def _change_setting(request: Request, name: str, value: str) -> None:
@@ -221,10 +220,11 @@ async def answer_help(request: Request) -> Cards:
     commands = request.services.commands
     # Who asked with a slash may be where messages are not read.
     is_slash = request.message.reach == "form"
-    prefix = "/" if is_slash else request.services.command_prefix
+    prefix = request.services.traits.slash_prefix if is_slash else request.services.command_prefix
+    is_grouped = is_slash and request.services.traits.has_slash_groups
     if not name:
         rows = tuple(
-            (_shown_usage(c, prefix, is_slash=is_slash).replace("[--option value …] ", ""), c.summary)
+            (_shown_usage(c, prefix, is_grouped=is_grouped).replace("[--option value …] ", ""), c.summary)
             for c in commands.values()
         )
         yield Card(
@@ -243,20 +243,20 @@ async def answer_help(request: Request) -> Cards:
         raise RequestError(f"There is no command {name[:32]!r}; {hint}")
     blocks: list[Block] = []
     for command in found:
-        blocks.append(Text(f"{_shown_usage(command, prefix, is_slash=is_slash)}\n  {command.summary}"))
+        blocks.append(Text(f"{_shown_usage(command, prefix, is_grouped=is_grouped)}\n  {command.summary}"))
         if command.details:
             blocks.append(Text(command.details))
         if command.options:
             blocks.append(Table(("option", "takes", ""), tuple(_option_row(option) for option in command.options)))
         if not is_slash:
             blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]
-    usage = [_shown_usage(command, prefix, is_slash=is_slash) for command in found]
+    usage = [_shown_usage(command, prefix, is_grouped=is_grouped) for command in found]
     yield Card(blocks=tuple(blocks), data={"usage": usage}, answers="private")
 
 
-def _shown_usage(command: Command, prefix: str, *, is_slash: bool) -> str:
+def _shown_usage(command: Command, prefix: str, *, is_grouped: bool) -> str:
     """Return how the command is written, in the form that begins with `prefix`."""
-    name = command.slash_name if is_slash else command.name
+    name = command.slash_name if is_grouped else command.name
     return f"{prefix}{name}{command.usage.removeprefix(command.name)}"
 
 

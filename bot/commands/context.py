@@ -7,17 +7,20 @@ from datetime import datetime
 from bot.commands.framework.command import Command
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
+from bot.core.platform_traits import PlatformTraits
 from bot.engine.engine import Engine
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.templates import Templates
-from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the running bot. `owner_ids` are the operators', who are moderators everywhere."""
+    """The parts of the running bot. `traits` are its platform's.
+
+    `owner_ids` are the operators', who are moderators everywhere.
+    """
 
     engine: Engine
     store: Store
@@ -26,6 +29,7 @@ class Services:
     channel_settings: Mapping[str, ChannelSetting]
     commands: Mapping[str, Command]
     measuring: Measuring
+    traits: PlatformTraits
     command_prefix: str = "!"
     request_timeout_s: float = 60.0
     started_at_utc: datetime = field(default_factory=now_utc)
@@ -44,7 +48,7 @@ class Services:
 
         That is: the platform says so, a direct message, being an operator, or one of the roles that the server names.
         """
-        is_moderator = author.is_moderator or scope.server == DIRECT_MESSAGES or author.id in self.owner_ids
+        is_moderator = author.is_moderator or scope.is_direct or author.id in self.owner_ids
         if not is_moderator and author.roles:
             roles = (await self.settings_in(scope))["moderator_roles"].split()
             is_moderator = not set(roles).isdisjoint(author.roles)

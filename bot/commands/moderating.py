@@ -6,7 +6,6 @@ from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Block, Card, Facts, Text
 from bot.core.safe_text import clean_model_text, clean_name
 from bot.errors import RequestError
-from bot.store.channel_settings import DIRECT_MESSAGES
 
 MAX_PURGED: Final = 50
 
@@ -38,7 +37,7 @@ async def answer_report(request: Request) -> Cards:
     """Send an answer of the bot to the moderators' channel."""
     services, message = request.services, request.message
     scope = message.scope
-    if scope.server == DIRECT_MESSAGES:
+    if scope.is_direct:
         raise RequestError("A direct message has no moderators; forget erases an answer here.")
     channel = (await services.settings_in(scope))["report_channel"]
     if not channel:
@@ -46,7 +45,7 @@ async def answer_report(request: Request) -> Cards:
     if message.reply_to is not None:
         reply = await services.store.get_reply(scope, message.reply_to)
     elif message.reach == "form":
-        # A slash command can't be a reply.
+        # A command that the platform itself offers can't be a reply.
         reply = await services.store.last_reply(scope)
     else:
         raise RequestError("Say report in reply to the answer that you mean.")

@@ -8,15 +8,18 @@ from bot.commands.context import Services
 from bot.commands.templates.rows import EXAMPLE_ACTIONS, TEST_ACTIONS
 from bot.core.messages import Scope
 
-MAX_SUGGESTIONS: Final = 25
 _ACTIONS: Final = {"prompt examples": EXAMPLE_ACTIONS, "prompt tests": TEST_ACTIONS}
 
 
 async def suggest_values(
     services: Services, scope: Scope, command_name: str, option_name: str, typed: str
 ) -> tuple[str, ...]:
-    """Return at most 25 values for the option or leading word `option_name` of the command, the likeliest first."""
-    return ranked(typed, await _values(services, scope, command_name, option_name.casefold()))
+    """Return values for the option or leading word `option_name` of the command, the likeliest first.
+
+    They are as many as the platform takes at most.
+    """
+    values = ranked(typed, await _values(services, scope, command_name, option_name.casefold()))
+    return values[: services.traits.max_options]
 
 
 async def _values(services: Services, scope: Scope, command_name: str, name: str) -> Sequence[str]:
@@ -49,5 +52,5 @@ def ranked(typed: str, values: Iterable[str]) -> tuple[str, ...]:
     found = [value for value in folded if value.startswith(typed)]
     if typed:
         found += [value for value in folded if typed in value]
-        found += difflib.get_close_matches(typed, folded, n=MAX_SUGGESTIONS, cutoff=0.5)
-    return tuple(folded[value] for value in dict.fromkeys(found))[:MAX_SUGGESTIONS]
+        found += difflib.get_close_matches(typed, folded, n=max(1, len(folded)), cutoff=0.5)
+    return tuple(folded[value] for value in dict.fromkeys(found))

@@ -94,7 +94,10 @@ class SelectOption:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A choice of one among up to 25 options; the click carries `action` and the option's value."""
+    """A choice of one among as many options as the platform has room for.
+
+    The click carries `action` and the option's value.
+    """
 
     action: str
     label: str
@@ -113,7 +116,7 @@ class TextFile:
 class FormField:
     """One thing to fill in: a line, a paragraph, one of `options`, or a text file whose text becomes the value.
 
-    `value` is what stands there already; `max_characters` at most 4,000.
+    `value` is what stands there already. `max_characters` is None where only the platform's own limit holds.
     """
 
     name: str
@@ -122,7 +125,7 @@ class FormField:
     help: str = ""
     value: str = ""
     is_required: bool = True
-    max_characters: int = 4000
+    max_characters: int | None = None
     options: tuple[SelectOption, ...] = ()
 
 

@@ -41,18 +41,17 @@ def _whole(name: str, help: str, default: int, low: int, high: int, *, is_server
     return ChannelSetting(name, help, str(default), takes, read, is_server_only)
 
 
-_ID: Final = re.compile(r"(?:<(?:@&|#)(\w{1,32})>|(\w{1,32}))")
-
-
-def _ids(name: str, help: str, takes: str, *, at_most: int) -> ChannelSetting:
+def _ids(name: str, help: str, takes: str, *, at_most: int, mention_pattern: str) -> ChannelSetting:
     """Declare a setting of ids, bare or as the platform writes a mention; stored bare, with spaces between."""
+    bare = r"(\w{1,32})"
+    pattern = re.compile(f"(?:{mention_pattern}|{bare})" if mention_pattern else bare)
 
     def read(name: str, value: str) -> str:
         words = value.replace(",", " ").split()
-        found = [_ID.fullmatch(word) for word in words]
+        found = [pattern.fullmatch(word) for word in words]
         if len(words) > at_most or not all(found):
             raise RequestError(f"{name} takes {takes}, not {value[:64]!r}.")
-        return " ".join(dict.fromkeys(match[1] or match[2] for match in found if match))
+        return " ".join(dict.fromkeys(str(match[match.lastindex or 1]) for match in found if match))
 
     return ChannelSetting(name, help, "", takes, read, is_server_only=True)
 
@@ -87,11 +86,16 @@ def _chat_template(chat_templates: Sequence[str]) -> ChannelSetting:
     return _choice("chat_template", "template of the conversation", default, chat_templates)
 
 
-def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> Mapping[str, ChannelSetting]:
+def declare_settings(
+    chat_templates: Sequence[str], *, retention_days: int, mention_pattern: str = ""
+) -> Mapping[str, ChannelSetting]:
     """Return all settings by name; the operator's `retention_days` is the default and the most that is taken.
 
-    `chat_templates` are the names of all templates for chat, at least one.
+    `chat_templates` are the names of all templates for chat, at least one. `mention_pattern` is the platform's: see
+    PlatformTraits.
     """
+    form = "{} or mention{}" if mention_pattern else "{}"
+    roles, channel = form.format("ids", "s"), form.format("an id", "")
     settings = (
         _chat_template(chat_templates),
         _choice("preset", "sampling of chat answers", "normal", tuple(PRESETS)),
@@ -103,8 +107,20 @@ def declare_settings(chat_templates: Sequence[str], *, retention_days: int) -> M
             ANSWER_WHEN,
         ),
         _whole("retention_days", "days that messages are kept", retention_days, 1, retention_days, is_server_only=True),
-        _ids("moderator_roles", "roles whose members are moderators", "1 to 25 roles, as ids or mentions", at_most=25),
-        _ids("report_channel", "the channel that reports go to", "one channel, as an id or mention", at_most=1),
+        _ids(
+            "moderator_roles",
+            "roles whose members are moderators",
+            f"1 to 25 roles, as {roles}",
+            at_most=25,
+            mention_pattern=mention_pattern,
+        ),
+        _ids(
+            "report_channel",
+            "the channel that reports go to",
+            f"one channel, as {channel}",
+            at_most=1,
+            mention_pattern=mention_pattern,
+        ),
         _whole("quota_per_minute", "requests of one member in a minute", 20, 1, 600, is_server_only=True),
     )
     return {setting.name: setting for setting in settings}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 
 def now_utc() -> datetime:
@@ -11,17 +11,26 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
+# Everyone's direct messages share this server, so there each channel is on its own.
+DIRECT_MESSAGES: Final = "@me"
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Where something happens. Every stored thing belongs to one, and no query reads across `server`.
 
-    `thread` is "" outside of threads. `server` is "@me" for direct messages.
+    `thread` is "" outside of threads. `server` is DIRECT_MESSAGES for those.
     """
 
     platform: str
     server: str
     channel: str
     thread: str = ""
+
+    @property
+    def is_direct(self) -> bool:
+        """Say whether it is a conversation with one person alone."""
+        return self.server == DIRECT_MESSAGES
 
 
 @dataclass(frozen=True, slots=True)

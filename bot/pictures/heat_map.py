@@ -17,7 +17,6 @@ from bot.pictures.tints import INK, MAX_BITS, NUM_TINTS, tint_of
 # What a phone shows 360 points wide, three pixels a point: the text is then as large as that of the chat.
 WIDTH: Final = 1080
 MAX_HEIGHT: Final = 3000
-MAX_ALT_CHARACTERS: Final = 1024
 
 _MARGIN: Final = 42
 _FONT_SIZE: Final = 39
@@ -53,8 +52,11 @@ def draw_heat_map(pieces: Sequence[tuple[str, float | None]]) -> bytes:
         return _draw(layout).png()
 
 
-def heat_map_alt_text(pieces: Sequence[tuple[str, float | None]]) -> str:
-    """Return what someone who can't see the picture should know: what it shows and the most surprising words."""
+def heat_map_alt_text(pieces: Sequence[tuple[str, float | None]], *, max_characters: int) -> str:
+    """Return what someone who can't see the picture should know: what it shows and the most surprising words.
+
+    It has at most `max_characters` (from 150), counted in UTF-16 code units, of which there are never fewer.
+    """
     scored = [(bits, piece) for piece, bits in pieces if bits is not None and not math.isnan(bits) and piece.strip()]
     scored.sort(key=lambda item: -item[0])
     text = "Heat map of the text: each word on a tint that is darker the more it surprised the model."
@@ -63,8 +65,8 @@ def heat_map_alt_text(pieces: Sequence[tuple[str, float | None]]) -> str:
     start = " Most surprising: "
     for bits, piece in scored[:_MAX_NAMED]:
         named = f"{start}“{_named(piece)}” {bits:.1f} bits"
-        # Discord may count UTF-16 units; one is kept for the full stop.
-        if len((text + named).encode("utf-16-le", "replace")) // 2 >= MAX_ALT_CHARACTERS:
+        # One is kept for the full stop.
+        if len((text + named).encode("utf-16-le", "replace")) // 2 >= max_characters:
             break
         text += named
         start = ", "

@@ -10,16 +10,16 @@ from dataclasses import replace
 from typing import Final
 
 from bot.core.messages import Message, Scope
+from bot.core.platform_traits import PlatformTraits
 from bot.errors import Unavailable
+from bot.services.background import run_in_background
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
 
-__all__ = ["EXPIRES_AFTER_S", "Accepted", "Delivery", "Outcome", "SeenUntil", "Watermark"]
+__all__ = ["Accepted", "Delivery", "Outcome", "SeenUntil", "Watermark"]
 
 logger = logging.getLogger(__name__)
 
-# Discord's interactions can be answered for 15 minutes.
-EXPIRES_AFTER_S: Final = 900.0
 _SAVING_PAUSE_S: Final = 2.0
 
 
@@ -31,10 +31,10 @@ class Delivery:
     restart tells by its state, its sent messages and its stored answer how far that came.
     """
 
-    def __init__(self, store: Store, platform: str, *, expires_after_s: float = EXPIRES_AFTER_S) -> None:
+    def __init__(self, store: Store, traits: PlatformTraits) -> None:
         self._store = store
-        self._platform = platform
-        self._expires_after_s = expires_after_s
+        self._platform = traits.key
+        self._answerable_s = traits.answerable_s
 
     async def accept(self, message: Message, *, token: str = "") -> bool:
         """Write a request down; return False when its id was accepted before, whatever became of it.
@@ -59,7 +59,7 @@ class Delivery:
 
     async def unfinished(self) -> tuple[Accepted, ...]:
         """Return the requests that have not ended, in the order in which they were said."""
-        return await self._store.unfinished_requests(self._platform, expires_after_s=self._expires_after_s)
+        return await self._store.unfinished_requests(self._platform, answerable_s=self._answerable_s)
 
     async def withdraw(self, message_id: str) -> bool:
         """Erase a message that its author deleted, and cancel the request that it was.
@@ -210,7 +210,7 @@ class Watermark:
     ) -> AsyncIterator["Watermark"]:
         """Load a watermark and keep it saved while the block runs. Raises Unavailable."""
         watermark = cls(store, platform, key, await store.get_watermark(platform, key))
-        saving = asyncio.create_task(watermark._save_for_ever(pause_s))
+        saving = run_in_background(watermark._save_for_ever(pause_s), f"saving the watermark {key or platform}")
         try:
             yield watermark
         finally:

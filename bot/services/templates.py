@@ -12,7 +12,6 @@ from bot.core.suggesting import nearest
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError, SetupError, TemplateError
-from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.store import Store
 from bot.store.templates import StoredTemplate
 
@@ -138,7 +137,7 @@ class Templates:
 
     async def of(self, scope: Scope) -> ServerLibrary:
         """Return the templates of the server of `scope`, in direct messages of its channel. Raises Unavailable."""
-        key = (scope.platform, scope.server, scope.channel if scope.server == DIRECT_MESSAGES else "")
+        key = (scope.platform, scope.server, scope.channel if scope.is_direct else "")
         change = await self._store.latest_template_change(scope)
         kept = self._kept.get(key)
         if kept is not None and kept[0] == change:

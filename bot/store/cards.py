@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.core.messages import Scope, now_utc
-from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
 from bot.store.database import Transaction
 from bot.store.records import Records, conversation_id, from_microseconds, scope_values, to_microseconds
 

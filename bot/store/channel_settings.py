@@ -1,16 +1,13 @@
 """The settings of servers and channels, as names and texts; what they mean is the caller's to check."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Literal
 
 from bot.core.messages import Scope
 from bot.store.database import Transaction
 from bot.store.records import Records
 
 SettingLevel = Literal["server", "channel"]
-
-# Everyone's direct messages share this server, so there each channel is on its own.
-DIRECT_MESSAGES: Final = "@me"
 
 
 class ChannelSettings(Records):
@@ -32,7 +29,7 @@ class ChannelSettings(Records):
 
         In direct messages the server's level is the channel's.
         """
-        channel = "" if level == "server" and scope.server != DIRECT_MESSAGES else scope.channel
+        channel = "" if level == "server" and not scope.is_direct else scope.channel
 
         async def change(transaction: Transaction) -> None:
             key = (scope.platform, scope.server, channel, name)

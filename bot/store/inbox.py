@@ -111,8 +111,11 @@ class Inbox(Records):
 
         return await self._database.write(withdraw)
 
-    async def unfinished_requests(self, platform: str, *, expires_after_s: float) -> tuple[Accepted, ...]:
-        """Return the requests that have not ended, in the order in which they were said."""
+    async def unfinished_requests(self, platform: str, *, answerable_s: float | None) -> tuple[Accepted, ...]:
+        """Return the requests that have not ended, in the order in which they were said.
+
+        `answerable_s` is for how many seconds a request can be answered, None: for ever.
+        """
         rows = await self._database.read(
             f"""SELECT s.*, c.server, c.channel, c.thread, (SELECT m.text {_REPLY}) AS reply_text,
                   (SELECT json_group_array(sent_id) FROM (
@@ -122,7 +125,7 @@ class Inbox(Records):
                 WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY s.created_at_utc, s.id""",
             platform,
         )
-        expired_before = now_utc() - timedelta(seconds=expires_after_s)
+        expired_before = None if answerable_s is None else now_utc() - timedelta(seconds=answerable_s)
         return tuple(_to_accepted(row, expired_before) for row in rows)
 
     async def note_sent(self, platform: str, message_id: str, sent_id: str, position: int) -> None:
@@ -275,7 +278,7 @@ async def _reply_ids(transaction: Transaction, platform: str, message_id: str) -
     return [row["message_id"] for row in rows]
 
 
-def _to_accepted(row: sqlite3.Row, expired_before: datetime) -> Accepted:
+def _to_accepted(row: sqlite3.Row, expired_before: datetime | None) -> Accepted:
     message = Message(
         id=row["message_id"],
         scope=Scope(row["platform"], row["server"], row["channel"], row["thread"]),
@@ -298,6 +301,6 @@ def _to_accepted(row: sqlite3.Row, expired_before: datetime) -> Accepted:
         row["state"],
         sent_ids=tuple(json.loads(row["sent_ids"])),
         reply_text=row["reply_text"],
-        is_expired=from_microseconds(row["accepted_at_utc"]) < expired_before,
+        is_expired=expired_before is not None and from_microseconds(row["accepted_at_utc"]) < expired_before,
         is_erased=row["text"] is None,
     )

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from bot.core.history import HistoryMessage
-from bot.core.messages import Message, Scope, now_utc
-from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.store.database import Transaction
 from bot.store.records import (
     IN_SCOPE,

@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from bot.core.messages import Scope, now_utc
-from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
 from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS
 from bot.store.records import Records, from_microseconds, scope_values, to_microseconds

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.core.messages import now_utc
-from bot.store.channel_settings import DIRECT_MESSAGES
+from bot.core.messages import DIRECT_MESSAGES, now_utc
 from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS
 from bot.store.records import Records, to_microseconds

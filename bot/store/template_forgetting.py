@@ -5,10 +5,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Set
 
+from bot.core.messages import DIRECT_MESSAGES
 from bot.core.templates.forgetting import find_words, forget_words, longest_word, says_words, words_sha256
 from bot.core.templates.template import PromptTemplate
 from bot.errors import TemplateError
-from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.templates import OF_OWNER, insert_version, next_change
 from bot.store.used_templates import forget_unused_templates, used_template_id

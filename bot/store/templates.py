@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.templates.parsing import MAX_TEMPLATE_BYTES
 from bot.errors import RequestError
-from bot.store.channel_settings import DIRECT_MESSAGES
 from bot.store.database import Transaction
 from bot.store.records import Records, from_microseconds, to_microseconds
 
@@ -173,7 +172,7 @@ class ServerTemplates(Records):
 
 def owner_values(scope: Scope) -> tuple[str, str, str]:
     """Return the values for OF_OWNER."""
-    return scope.platform, scope.server, scope.channel if scope.server == DIRECT_MESSAGES else ""
+    return scope.platform, scope.server, scope.channel if scope.is_direct else ""
 
 
 def check_size(text: str, what: str, *, max_bytes: int = MAX_TEMPLATE_BYTES) -> None:

@@ -43,3 +43,14 @@ def test_a_wrong_value_gets_one_sentence(name: str, value: str, sentence: str) -
     with pytest.raises(RequestError) as caught:
         SETTINGS[name].read(name, value)
     assert str(caught.value) == sentence
+
+
+def test_ids_are_typed_bare_or_as_the_platform_writes_a_mention() -> None:
+    pattern = r"<!subteam\^(\w+)>"
+    settings = declare_settings(["chat"], retention_days=30, mention_pattern=pattern)
+    assert settings["moderator_roles"].read("moderator_roles", "<!subteam^S1>, S2 S1") == "S1 S2"
+    assert SETTINGS["moderator_roles"].read("moderator_roles", "S1, S2") == "S1 S2"
+    with pytest.raises(RequestError, match=r"takes 1 to 25 roles, as ids, not '<!subteam\^S1>'"):
+        SETTINGS["moderator_roles"].read("moderator_roles", "<!subteam^S1>")
+    with pytest.raises(RequestError, match="takes one channel, as an id or mention, not"):
+        settings["report_channel"].read("report_channel", "<#C1>")

@@ -11,7 +11,7 @@ from PIL import Image, ImageFont
 
 from bot.pictures.canvas import QUIET_INK
 from bot.pictures.fonts import Fonts
-from bot.pictures.heat_map import MAX_ALT_CHARACTERS, MAX_HEIGHT, WIDTH, draw_heat_map, heat_map_alt_text
+from bot.pictures.heat_map import MAX_HEIGHT, WIDTH, draw_heat_map, heat_map_alt_text
 from bot.pictures.layout import Word, lay_out
 from bot.pictures.tints import NUM_INKS, NUM_TINTS, PALETTE, Color, tint_of
 
@@ -177,11 +177,13 @@ def test_any_text_can_be_drawn_and_described(pieces: list[tuple[str, float | Non
     picture = picture_of(*pieces)
     assert picture.width == WIDTH
     assert picture.height <= MAX_HEIGHT
-    assert len(heat_map_alt_text(pieces)) <= MAX_ALT_CHARACTERS
+    assert len(heat_map_alt_text(pieces, max_characters=150)) <= 150
 
 
 def test_the_alt_text_names_the_most_surprising_words_first() -> None:
-    text = heat_map_alt_text([("Can", None), (" ", None), ("it", 2.0), (" ", None), ("does\n", 14.26), ("what?", 9.0)])
+    text = heat_map_alt_text(
+        [("Can", None), (" ", None), ("it", 2.0), (" ", None), ("does\n", 14.26), ("what?", 9.0)], max_characters=1024
+    )
     assert text == (
         "Heat map of the text: each word on a tint that is darker the more it surprised the model. "
         "Most surprising: “does” 14.3 bits, “what?” 9.0 bits, “it” 2.0 bits."
@@ -189,7 +191,7 @@ def test_the_alt_text_names_the_most_surprising_words_first() -> None:
 
 
 def test_the_alt_text_stays_short_and_says_when_nothing_was_scored() -> None:
-    text = heat_map_alt_text([("🦊" * 300, float(bits)) for bits in range(50)])
-    assert len(text.encode("utf-16-le")) // 2 <= MAX_ALT_CHARACTERS
+    text = heat_map_alt_text([("🦊" * 300, float(bits)) for bits in range(50)], max_characters=1024)
+    assert len(text.encode("utf-16-le")) // 2 <= 1024
     assert text.endswith("bits.")
-    assert heat_map_alt_text([("Hi", None)]).endswith("No word was scored.")
+    assert heat_map_alt_text([("Hi", None)], max_characters=1024).endswith("No word was scored.")

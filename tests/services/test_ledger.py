@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from bot.core.messages import Scope
 from bot.errors import Unavailable
+from bot.platforms.discord.traits import DISCORD
+from bot.platforms.terminal.traits import TERMINAL
 from bot.services.ledger import Accepted, Delivery, SeenUntil, Watermark
 from bot.store.database import Transaction
 from bot.store.store import Store
@@ -32,7 +35,7 @@ async def store(path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def delivery(store: Store) -> Delivery:
-    return Delivery(store, "terminal")
+    return Delivery(store, TERMINAL)
 
 
 async def test_a_request_goes_from_accepted_to_answered(store: Store, delivery: Delivery) -> None:
@@ -55,7 +58,7 @@ async def test_a_request_goes_from_accepted_to_answered(store: Store, delivery: 
 
 
 async def test_requests_of_another_platform_are_not_touched(store: Store, delivery: Delivery) -> None:
-    other = Delivery(store, "discord")
+    other = Delivery(store, DISCORD)
     await delivery.accept(said(1))
     assert await other.unfinished() == ()
     assert not await other.finish("1", "answered")
@@ -65,7 +68,7 @@ async def test_requests_of_another_platform_are_not_touched(store: Store, delive
 
 async def test_a_message_of_another_platform_is_a_mistake(store: Store) -> None:
     with pytest.raises(ValueError, match="a message of terminal"):
-        await Delivery(store, "discord").accept(said(1))
+        await Delivery(store, DISCORD).accept(said(1))
 
 
 async def test_notes_are_known_after_a_restart(delivery: Delivery, path: Path) -> None:
@@ -73,8 +76,8 @@ async def test_notes_are_known_after_a_restart(delivery: Delivery, path: Path) -
     await delivery.remember("hash", "a")
     await delivery.remember("hash", "b")
     async with Store.open(path) as again:
-        assert await Delivery(again, "terminal").recall("hash") == "b"
-        assert await Delivery(again, "discord").recall("hash") is None
+        assert await Delivery(again, TERMINAL).recall("hash") == "b"
+        assert await Delivery(again, DISCORD).recall("hash") is None
 
 
 async def test_the_latest_direct_messages_are_known(store: Store, delivery: Delivery) -> None:
@@ -87,9 +90,9 @@ async def test_the_latest_direct_messages_are_known(store: Store, delivery: Deli
 
 
 async def test_a_request_expires(store: Store) -> None:
-    await Delivery(store, "terminal").accept(said(1))
-    for expires_after_s, is_expired in [(900.0, False), (-1.0, True)]:
-        (request,) = await Delivery(store, "terminal", expires_after_s=expires_after_s).unfinished()
+    await Delivery(store, TERMINAL).accept(said(1))
+    for answerable_s, is_expired in [(900.0, False), (-1.0, True), (None, False)]:
+        (request,) = await Delivery(store, replace(TERMINAL, answerable_s=answerable_s)).unfinished()
         assert request.is_expired is is_expired
 
 
@@ -146,12 +149,13 @@ import asyncio, json, resource, sys
 from pathlib import Path
 from bot.services.ledger import Delivery
 from bot.errors import Unavailable
+from bot.platforms.terminal.traits import TERMINAL
 from bot.store.store import Store
 from tests.store.samples import said
 
 async def main(path):
     async with Store.open(Path(path)) as store:
-        delivery = Delivery(store, "terminal")
+        delivery = Delivery(store, TERMINAL)
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
         accepted, refused = [], []
@@ -187,16 +191,16 @@ async def test_on_a_full_disk_nothing_is_accepted_that_is_not_stored(path: Path)
     assert told == accepted
     assert again == refused
     async with Store.open(path) as store:
-        assert len(await Delivery(store, "terminal").unfinished()) == 60
+        assert len(await Delivery(store, TERMINAL).unfinished()) == 60
 
 
 async def test_what_can_not_be_stored_is_not_accepted(path: Path) -> None:
     async with Store.open(path) as closed:
-        delivery = Delivery(closed, "terminal")
+        delivery = Delivery(closed, TERMINAL)
     with pytest.raises(Unavailable):
         await delivery.accept(said(1))
     async with Store.open(path) as store:
-        assert await Delivery(store, "terminal").accept(said(1))
+        assert await Delivery(store, TERMINAL).accept(said(1))
 
 
 async def test_accepting_that_is_cancelled_accepts_wholly_or_not_at_all(store: Store, delivery: Delivery) -> None:
@@ -334,7 +338,7 @@ async def test_a_watermark_is_stored_now_and_then_and_at_the_end(store: Store) -
         assert await num_writes(store, watermark, 40) < 12
         assert await store.get_watermark("discord", "") is not None
     assert await store.get_watermark("discord", "") == "1039"
-    async with Delivery(store, "discord").watermark() as again:
+    async with Delivery(store, DISCORD).watermark() as again:
         assert again.seen.value == "1039"
         again.seen.done("1040")
         assert await store.get_watermark("discord", "") == "1039"

@@ -23,7 +23,7 @@ THREAD = Scope("terminal", "home", "general", "thread")
 
 
 async def unfinished(store: Store, platform: str = "terminal") -> tuple[Accepted, ...]:
-    return await store.unfinished_requests(platform, expires_after_s=900)
+    return await store.unfinished_requests(platform, answerable_s=900)
 
 
 def inbox_row(path: Path, message_id: str) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from bot.core.messages import Author, Message, Reach, Scope
 from bot.core.safe_text import clean_history_text, replace_lone_surrogates
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
-from bot.store.channel_settings import DIRECT_MESSAGES
 
 MAX_TEXT_BYTES: Final = 256 * 1024
 UNREADABLE: Final = (
@@ -97,7 +96,7 @@ class Quotas:
 
     async def count(self, services: Services, scope: Scope, author: Author) -> None:
         """Count a request. Raises RequestError above what the server allows one person; moderators are not counted."""
-        if author.is_moderator and scope.server != DIRECT_MESSAGES:
+        if author.is_moderator and not scope.is_direct:
             return
         now = time.monotonic()
         asked = self._asked.setdefault((scope.platform, scope.server, author.id), deque())

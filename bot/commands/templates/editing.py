@@ -86,13 +86,17 @@ async def _form(services: Services, scope: Scope, draft: Draft, part: str, *, ov
     `over` is the published version that the author has seen in the meantime: the draft goes on from there.
     """
     standing = await stand(services, scope, draft)
-    fields = (text_fields if part == "texts" else row_fields)(standing.start, draft.form_values)
+    fields_of = text_fields if part == "texts" else row_fields
+    fields = fields_of(standing.start, draft.form_values, max_characters=services.traits.max_form_characters)
     title = f"Template {draft.name}" if part == "texts" else f"Examples and tests of {draft.name}"
     return await _open_form(services, scope, draft, title, fields, over=over)
 
 
 async def _file_form(services: Services, scope: Scope, draft: Draft) -> Card:
-    """Return the form that a terminal fills in with an editor: the whole file, the problem with it as the hint."""
+    """Return the form that is filled in with an editor, where there are no buttons.
+
+    It is the whole file, with the problem as the hint.
+    """
     standing = await stand(services, scope, draft)
     typed = draft.form_values or {}
     source = standing.template or standing.base

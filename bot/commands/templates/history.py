@@ -171,7 +171,7 @@ async def answer_export(request: Request) -> Cards:
     else:
         template = await services.templates.get(scope, name)
     text = template.source_text if template.source_text.endswith("\n") else f"{template.source_text}\n"
-    # Without buttons it is a terminal, where the file's text is all that is to come out.
+    # Without buttons, as in a terminal, the file's text is all that is to come out.
     blocks = (Text(f"{name} as a file; prompt import takes it on any server."),) if request.has_buttons else ()
     yield Card(
         blocks=blocks,

@@ -18,11 +18,11 @@ from bot.store.cards import OpenCard
 
 EXAMPLE_FORM: Final = "example_form"
 PROPOSAL_CARD: Final = "example_proposal"
+# A row of a template, not a book: moderators read it in a list.
 MAX_CHARACTERS: Final = 4000
 _FORM_LIFETIME: Final = timedelta(days=1)
 _PROPOSAL_LIFETIME: Final = timedelta(days=365)
 _NUM_LISTED: Final = 25
-_MAX_CHOICES: Final = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,14 @@ async def answer_example(request: Request) -> Cards:
         lives=_FORM_LIFETIME,
     )
     hint = f"It answered: {one_line(request.text)[:80]}" if answered and source_id != message.reply_to else ""
-    options = tuple(SelectOption(name, name, is_chosen=name == template) for name in names[:_MAX_CHOICES])
+    options = tuple(SelectOption(name, name, is_chosen=name == template) for name in names)
     yield Card(
         form=Form(
             card.id,
             "Use as example",
             (
                 FormField("template", "Template", "choice", options=options),
-                FormField("input", "Input", "paragraph", value=input[:MAX_CHARACTERS]),
+                FormField("input", "Input", "paragraph", value=input[: services.traits.max_form_characters]),
                 FormField("output", "What it should answer", "paragraph", help=hint, value=output),
             ),
         ),

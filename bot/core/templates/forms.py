@@ -13,7 +13,6 @@ from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import Example, PromptTemplate, default_stop
 from bot.errors import RequestError, TemplateError
 
-MAX_CHARACTERS: Final = 4000
 FIELD_NAMES: Final = frozenset(
     ["description", "instruction", "query", "labels", "file", "examples", "tests", "more_examples", "more_tests"]
 )
@@ -56,8 +55,13 @@ def preset_of(template: PromptTemplate) -> str:
     return OWN_PRESET if has_own else "normal"
 
 
-def text_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None) -> tuple[FormField, ...]:
-    """Return the form of everything but rows; `typed` is what was filled in before and was not valid."""
+def text_fields(
+    template: PromptTemplate, typed: Mapping[str, str] | None = None, *, max_characters: int | None = None
+) -> tuple[FormField, ...]:
+    """Return the form of everything but rows; `typed` is what was filled in before and was not valid.
+
+    `max_characters` is what one field of a form takes; a field whose value is longer is left out, not cut.
+    """
     typed = typed or {}
     kind = typed.get("kind", template.kind)
     fields = [
@@ -78,11 +82,14 @@ def text_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None
         fields.append(_field("labels", "Labels", format_labels(template.labels), typed, hint))
     hint = "Takes the place of all the fields above; a file may be longer."
     fields.append(FormField("file", "Or a .prompt file", "file", help=hint, is_required=False))
-    return tuple(field for field in fields if field is not None)
+    # A form would cut what is too long.
+    return tuple(field for field in fields if field.kind == "file" or _fits(field.value, max_characters))
 
 
-def row_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None) -> tuple[FormField, ...]:
-    """Return the form of examples and tests, as lines; rows that don't fit can only be added to."""
+def row_fields(
+    template: PromptTemplate, typed: Mapping[str, str] | None = None, *, max_characters: int | None = None
+) -> tuple[FormField, ...]:
+    """Return the form of examples and tests, as lines; rows above `max_characters` can only be added to."""
     typed = typed or {}
     fields = []
     hints = {
@@ -95,7 +102,7 @@ def row_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None)
                 value = typed.get(name, format_rows(rows))
             except RequestError:
                 value = None
-            if value is not None and len(value) <= MAX_CHARACTERS:
+            if value is not None and _fits(value, max_characters):
                 label = name.capitalize()
                 fields.append(FormField(name, label, "paragraph", help=hints[name], value=value, is_required=False))
                 continue
@@ -105,14 +112,16 @@ def row_fields(template: PromptTemplate, typed: Mapping[str, str] | None = None)
     return tuple(fields)
 
 
-def _field(name: str, label: str, value: str, typed: Mapping[str, str], hint: str) -> FormField | None:
-    """Return a field with what stands there; None where that is too long, since a form would cut it.
+def _fits(value: str, max_characters: int | None) -> bool:
+    return max_characters is None or len(value) <= max_characters
+
+
+def _field(name: str, label: str, value: str, typed: Mapping[str, str], hint: str) -> FormField:
+    """Return a field with what stands there, or was typed there.
 
     None is required: a file may be given instead, and what is missing is told with nothing lost.
     """
     value = typed.get(name, value)
-    if len(value) > MAX_CHARACTERS:
-        return None
     kind: Literal["line", "paragraph"] = "line" if name == "description" else "paragraph"
     return FormField(name, label, kind, help=hint, value=value, is_required=False)
 

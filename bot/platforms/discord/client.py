@@ -1,4 +1,4 @@
-"""The client that Discord's events come to: it knows who deals with each, and nothing else."""
+"""The connection to Discord: each event goes to the one object that deals with it."""
 
 import asyncio
 import logging
@@ -11,26 +11,22 @@ from discord.ext import commands
 from yarl import URL
 
 from bot.commands.bot import COMMANDS, Bot
-from bot.core.cards import Card
-from bot.core.messages import Author, Message, Scope
-from bot.errors import FewshotError, Unavailable
+from bot.errors import Unavailable
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM
 from bot.platforms.discord.incoming.servers import Servers
-from bot.platforms.discord.incoming.too_late import TooLate
 from bot.platforms.discord.interactions.command_tree import CommandTree, add_commands, sync_if_changed
-from bot.platforms.discord.interactions.forms import read_submission
 from bot.platforms.discord.interactions.interactions import Interactions
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
-from bot.platforms.discord.outgoing.notices import render_notice
-from bot.platforms.discord.outgoing.outlets import ChannelOutlet
-from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
-from bot.platforms.discord.outgoing.sender import DEADLINE_S, Sender
-from bot.platforms.discord.outgoing.welcome import find_place, post_welcome
+from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.retries import DEADLINE_S
+from bot.platforms.discord.outgoing.sender import Sender
+from bot.platforms.discord.outgoing.welcome import find_place
+from bot.platforms.discord.platform import DiscordPlatform
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.shared.answering import Answering
 from bot.platforms.shared.unfinished import PAUSE_S, Unfinished
+from bot.services.background import run_in_background
 from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
@@ -38,10 +34,6 @@ logger = logging.getLogger(__name__)
 _TREE_HASH: Final = "discord_command_tree"
 # Discord takes one IDENTIFY in five seconds.
 IDENTIFY_PAUSE_S: Final = 5.0
-_NO_NOTICE: Final = (
-    "The moderators can't be shown that: I can't write in their channel; one of them chooses another with"
-    " /settings report_channel."
-)
 
 
 def _intents(application: Application) -> discord.Intents:
@@ -74,7 +66,7 @@ class FewshotClient(commands.AutoShardedBot):
         deadline_s: float = DEADLINE_S,
         retry_pause_s: float = PAUSE_S,
     ) -> None:
-        invalid_answers = InvalidAnswers()
+        invalid_requests = InvalidRequests()
         super().__init__(
             command_prefix=commands.when_mentioned,  # never asked: on_message is our own
             tree_cls=CommandTree,
@@ -85,7 +77,7 @@ class FewshotClient(commands.AutoShardedBot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
             activity=discord.CustomActivity(bot.model_line),
-            http_trace=invalid_answers.trace(),
+            http_trace=invalid_requests.trace(),
         )
         # discord.py lets an event that it can't read end the connection, and with it the program.
         for name, parse in self._connection.parsers.items():
@@ -102,12 +94,13 @@ class FewshotClient(commands.AutoShardedBot):
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
         self._is_started = False
         self.sender = Sender(
-            on_missing_permission=self._missing_permission, invalid_answers=invalid_answers, deadline_s=deadline_s
+            on_missing_permission=self._missing_permission, invalid_requests=invalid_requests, deadline_s=deadline_s
         )
-        self.answering = Answering(bot, delivery, self._after)
+        platform = DiscordPlatform(self, self.sender)
+        self.answering = Answering(bot, delivery, platform)
         self._session: aiohttp.ClientSession | None = None
-        self._unfinished = Unfinished(self, bot, delivery, self.answering, self.sender, pause_s=retry_pause_s)
-        self._servers = Servers(bot, delivery, application.id)
+        self._unfinished = Unfinished(delivery, self.answering, platform, pause_s=retry_pause_s)
+        self._servers = Servers(bot, delivery, self.answering, self.sender, application)
         self._going_on: asyncio.Task[None] | None = None
         self._intake: Intake | None = None
         self._interactions: Interactions | None = None
@@ -117,20 +110,38 @@ class FewshotClient(commands.AutoShardedBot):
         if self._api_base:
             await use_gateway_of_api(self)
         self.add_dynamic_items(CardButton, CardSelect, StopButton)
-        add_commands(self.tree, COMMANDS, self, command_prefix=self._bot.command_prefix, owner_ids=self._bot_owner_ids)
         self._session = aiohttp.ClientSession()
-        known: Any = {
-            "me": self.user,
-            "session": self._session,
-            "owner_ids": self._bot_owner_ids,
-            "file_origins": self._file_origins,
-        }
-        self._intake = Intake(self._bot, self._delivery, self.answering, self._outlet_of, TooLate(self.sender), **known)
-        self._interactions = Interactions(self._bot, self._delivery, self.answering, self.sender, **known)
+        self._start_taking(self._session)
+        add_commands(self.tree, COMMANDS, self.interactions, command_prefix=self._bot.command_prefix)
         await self._unfinished.load()
         await self._send_commands()
         if not self._has_content:
             self._tell(NO_CONTENT_NOTICE)
+
+    def _start_taking(self, session: aiohttp.ClientSession) -> None:
+        me = self.user
+        if me is None:
+            raise RuntimeError("the client has not logged in")
+        self._intake = Intake(
+            self._bot,
+            self._delivery,
+            self.answering,
+            self.sender,
+            me=me,
+            session=session,
+            owner_ids=self._bot_owner_ids,
+            file_origins=self._file_origins,
+        )
+        self._interactions = Interactions(
+            self._bot,
+            self._delivery,
+            self.answering,
+            self.sender,
+            me=me,
+            session=session,
+            owner_ids=self._bot_owner_ids,
+            file_origins=self._file_origins,
+        )
 
     @property
     def intake(self) -> Intake:
@@ -192,7 +203,7 @@ class FewshotClient(commands.AutoShardedBot):
                 if not guild.unavailable and find_place(guild) is None:
                     self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
             await self._unfinished.answer_all()
-            self._going_on = asyncio.create_task(self._unfinished.answer_undelivered())
+            self._going_on = run_in_background(self._unfinished.answer_undelivered(), "answering what was not shown")
         guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
         ids = await self._delivery.direct_channels() if shard_id == 0 else ()
         direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
@@ -220,7 +231,7 @@ class FewshotClient(commands.AutoShardedBot):
             await self._session.close()
         await super().close()
 
-    # ---- messages
+    # ---- events
 
     async def on_message(self, message: discord.Message, /) -> None:
         """Take a message."""
@@ -239,9 +250,8 @@ class FewshotClient(commands.AutoShardedBot):
         await self.intake.deleted(sorted(event.message_ids))
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """Post the card about the bot."""
-        await post_welcome(guild, self._bot, self.sender, has_content=self._has_content)
-        await self._servers.remember([guild.id for guild in self.guilds])
+        """Greet a server."""
+        await self._servers.joined(guild, [guild.id for guild in self.guilds])
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """Read back a server that came later than its shard."""
@@ -249,95 +259,19 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
         """Forget a server that the bot was taken out of."""
-        await self.answering.end_in(str(guild.id))
-        await self._bot.left(PLATFORM, str(guild.id))
+        await self._servers.left(guild)
 
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
-        """Forget a channel with its threads: Discord tells of none of their messages."""
-        await self._forget_channel(Scope(PLATFORM, str(channel.guild.id), str(channel.id)))
+        """Forget a channel."""
+        await self._servers.channel_gone(channel.guild.id, channel.id)
 
     async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
         """Forget a thread."""
-        await self._forget_channel(Scope(PLATFORM, str(event.guild_id), str(event.parent_id), str(event.thread_id)))
-
-    async def _forget_channel(self, scope: Scope) -> None:
-        await self.answering.end_in(scope.server, scope.channel, scope.thread)
-        await self._bot.channel_gone(scope)
-
-    def _outlet_of(self, message: discord.Message, read: Message) -> ChannelOutlet:
-        return ChannelOutlet(self.sender, message.channel, request_id=read.id, reply_to=message)
-
-    # ---- interactions
+        await self._servers.channel_gone(event.guild_id, event.parent_id, event.thread_id)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
         """Take a form that was sent in; commands and buttons come by discord.py's own ways."""
-        submission = read_submission(interaction)
-        if submission is not None:
-            await self.interactions.submitted(interaction, submission)
-
-    async def invoked(
-        self, interaction: discord.Interaction[Any], line: str, attachment: discord.Attachment | None
-    ) -> None:
-        """Answer a slash command, given as the line that means the same."""
-        await self.interactions.invoked(interaction, line, attachment)
-
-    async def invoked_on(
-        self, interaction: discord.Interaction[Any], command_name: str, message: discord.Message
-    ) -> None:
-        """Answer a command chosen in a message's menu."""
-        await self.interactions.invoked_on(interaction, command_name, message)
-
-    async def clicked(
-        self, interaction: discord.Interaction[Any], card_id: str, revision: int, action: str, value: str
-    ) -> None:
-        """Act on a card's button or select."""
-        await self.interactions.clicked(interaction, card_id, revision, action, value)
-
-    async def stop_clicked(self, interaction: discord.Interaction[Any], message_id: str) -> None:
-        """Stop an answer that is being written."""
-        await self.interactions.stop_clicked(interaction, message_id)
-
-    async def suggest_values(
-        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
-    ) -> tuple[str, ...]:
-        """Return values for an option that begin as `typed`."""
-        return await self._bot.suggest_values(scope, author, command_name, option_name, typed)
-
-    # ---- after an answer
-
-    async def _after(self, message: Message, card: Card) -> str | None:
-        """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away.
-
-        Return what the asker must know of that: a notice that is not there.
-        """
-        scope = message.scope
-        problem = None
-        for number, (channel_id, notice) in enumerate(card.notices):
-            channel = self._channel_of_server(scope, channel_id)
-            if channel is None:
-                problem = _NO_NOTICE
-                continue
-            try:
-                await self.sender.send(channel, render_notice(notice, message), request_id=f"{message.id}.n{number}")
-            except FewshotError as e:
-                logger.warning("a notice could not be sent to channel %s: %s", channel_id, e)
-                problem = _NO_NOTICE
-        if card.removed_ids:
-            place = self.get_partial_messageable(int(scope.thread or scope.channel), guild_id=_guild_id(scope))
-            for sent_id in card.removed_ids:
-                try:
-                    await self.sender.delete(place.get_partial_message(int(sent_id)))
-                except FewshotError as e:
-                    logger.warning("a message in channel %s could not be taken away: %s", scope.channel, e)
-        return problem
-
-    def _channel_of_server(self, scope: Scope, channel_id: str) -> discord.TextChannel | discord.Thread | None:
-        """Return a channel that somebody named, if it is one of the server's own: nothing leaves a server."""
-        guild = self.get_guild(_guild_id(scope) or 0)
-        if guild is None or not (channel_id.isascii() and channel_id.isdigit()):
-            return None
-        channel = guild.get_channel_or_thread(int(channel_id))
-        return channel if isinstance(channel, discord.TextChannel | discord.Thread) else None
+        await self.interactions.take(interaction)
 
     async def _missing_permission(self, channel_id: int) -> None:
         channel = self.get_channel(channel_id)
@@ -361,7 +295,3 @@ def _guarded(name: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
             logger.error("an event %s could not be read: %s", name, type(e).__name__)
 
     return guarded
-
-
-def _guild_id(scope: Scope) -> int | None:
-    return None if scope.server == DIRECT_MESSAGES else int(scope.server)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -11,11 +11,11 @@ from bot.commands.bot import Bot
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
-from bot.errors import FewshotError
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES
-from bot.platforms.discord.outgoing.sender import DeliveryFailed
+from bot.errors import DeliveryFailed, FewshotError
+from bot.platforms.shared.platform import Platform
 from bot.platforms.shared.refusals import RefusalBudget
 from bot.platforms.shared.streaming import Outlet, deliver
+from bot.services.background import run_in_background
 from bot.services.ledger import Delivery, Outcome
 
 logger = logging.getLogger(__name__)
@@ -25,11 +25,15 @@ _MENDABLE: Final = 256
 # More than the engine lets wait, since conversations wait for themselves; beyond, a flood would only fill the memory.
 MAX_RUNNING: Final = 256
 _BROKEN: Final = error_card(BROKEN)
+_NO_NOTICE: Final = (
+    "The moderators can't be shown that: I can't write in their channel; one of them chooses another with"
+    " {prefix}settings report_channel."
+)
 _CROWDED: Final = error_card("Too many people are asking at once; ask again in a minute.")
 
 Cards = AsyncGenerator[Card]
-Answer = Callable[[Message, Stopper], Cards]
-After = Callable[[Message, Card], Awaitable[str | None]]
+# What answers a request.
+Responder = Callable[[Message, Stopper], Cards]
 
 
 @dataclass(slots=True)
@@ -43,7 +47,7 @@ class _Running:
     task: "asyncio.Task[None] | None" = None
 
 
-def answer_with(card: Card) -> Answer:
+def answer_with(card: Card) -> Responder:
     """Return an answer that is this one card."""
 
     async def answer(message: Message, stopper: Stopper) -> Cards:
@@ -53,15 +57,12 @@ def answer_with(card: Card) -> Answer:
 
 
 class Answering:
-    """All requests being answered, by the id of the message that asked.
+    """All requests being answered, by the id of the message that asked."""
 
-    `after` gets each final card, to do what is beyond showing it, and returns a sentence where that can't be done.
-    """
-
-    def __init__(self, bot: Bot, delivery: Delivery, after: After) -> None:
+    def __init__(self, bot: Bot, delivery: Delivery, platform: Platform) -> None:
         self._bot = bot
         self._delivery = delivery
-        self._after = after
+        self._platform = platform
         self._running: dict[str, _Running] = {}
         self._undelivered: set[str] = set()
         self._refused: dict[str, Outlet] = {}
@@ -78,7 +79,7 @@ class Answering:
         outlet: Outlet,
         *,
         is_kept: bool = True,
-        answer: Answer | None = None,
+        answer: Responder | None = None,
         outcome: Outcome | None = None,
     ) -> None:
         """Answer `message` in the background; `is_kept` says that the delivery knows it as accepted.
@@ -89,7 +90,7 @@ class Answering:
         if len(self._running) >= MAX_RUNNING:
             answer = answer_with(_CROWDED)
         self._running[message.id] = running
-        running.task = asyncio.create_task(self._run(running, answer or self._bot.answer), name=f"answer {message.id}")
+        running.task = run_in_background(self._run(running, answer or self._bot.answer), f"answer {message.id}")
 
     def is_running(self, message_id: str) -> bool:
         """Say whether a request is being answered."""
@@ -100,7 +101,7 @@ class Answering:
         return message_id in self._running or message_id in self._refused
 
     def leave(self, message_id: str) -> None:
-        """Keep a request for `take_undelivered`: it could not be answered while Discord was away."""
+        """Keep a request for `take_undelivered`: it could not be answered while the platform was away."""
         self._undelivered.add(message_id)
 
     def take_undelivered(self) -> set[str]:
@@ -173,7 +174,7 @@ class Answering:
             running.task.cancel()
             await asyncio.gather(running.task, return_exceptions=True)
 
-    async def _run(self, running: _Running, answer: Answer) -> None:
+    async def _run(self, running: _Running, answer: Responder) -> None:
         message = running.message
         try:
             outcome = await self._deliver(running, answer)
@@ -203,7 +204,7 @@ class Answering:
         except Exception:
             logger.exception("telling so in channel %s failed", message.scope.channel)
 
-    async def _deliver(self, running: _Running, answer: Answer) -> Outcome:
+    async def _deliver(self, running: _Running, answer: Responder) -> Outcome:
         message = running.message
         if running.is_kept:
             await self._delivery.begin(message.id)
@@ -223,7 +224,7 @@ class Answering:
             self._keep_mendable(running)
             return "refused"
         running.is_shown = True
-        problem = await self._after(message, card)
+        problem = await self._carry_out(running, card)
         if problem is not None:
             card = error_card(problem)
             await deliver(answer_with(card)(message, running.stopper), running.outlet)
@@ -233,6 +234,27 @@ class Answering:
             return "cancelled" if running.stopper.is_stopped else "answered"
         self._keep_mendable(running)
         return "refused"
+
+    async def _carry_out(self, running: _Running, card: Card) -> str | None:
+        """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away.
+
+        Return what the asker must know of that: a notice that is not there.
+        """
+        message, platform = running.message, self._platform
+        problem = None
+        for number, (channel_id, notice) in enumerate(card.notices):
+            try:
+                await platform.post_notice(channel_id, notice, message, f"{message.id}.n{number}")
+            except FewshotError as e:
+                logger.warning("a notice could not be sent to channel %s: %s", channel_id, e)
+                prefix = running.outlet.traits.slash_prefix or self._bot.command_prefix
+                problem = _NO_NOTICE.format(prefix=prefix)
+        for sent_id in card.removed_ids:
+            try:
+                await platform.delete(message.scope, sent_id)
+            except FewshotError as e:
+                logger.warning("a message in channel %s could not be taken away: %s", message.scope.channel, e)
+        return problem
 
     def _keep_mendable(self, running: _Running) -> None:
         self._refused[running.message.id] = running.outlet
@@ -244,7 +266,7 @@ class Answering:
         scope, author = running.message.scope, running.message.author
         async with aclosing(cards):
             async for card in cards:
-                if card.error is not None and scope.server != DIRECT_MESSAGES and running.message.reach == "public":
+                if card.error is not None and not scope.is_direct and running.message.reach == "public":
                     is_shown = self._budget.take(scope.thread or scope.channel, author.id)
                     # In a flood even signs would be too much.
                     if not is_shown and (card is _CROWDED or await running.outlet.mark_refused()):

@@ -3,30 +3,29 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bot.core.cards import Card, Form, Text, error_card
-from bot.errors import RequestError
-from bot.platforms.discord.outgoing.rendering import Rendering, prepare, render
-from bot.platforms.discord.outgoing.sender import DeliveryFailed, MessageGone, MissingPermission, SendRefused
+from bot.core.platform_traits import PlatformTraits
+from bot.errors import DeliveryFailed, MessageGone, MissingPermission, RequestError, SendRefused
+from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
 WAITING: Final = Card(blocks=(Text("Thinking …", is_quiet=True),), is_final=False)
-_REFUSED: Final = error_card("Discord would not take the answer; ask again in other words.")
 
 
 class Outlet(ABC):
     """The place where one answer is shown; the same for as long as the answer lives.
 
-    `is_layout` says that it shows components V2 by now, which never become plain text again. `is_one_message` says that
-    a second message can't be sent safely. `shows_waiting` asks for a line where there is nothing to show yet.
+    It renders cards as its platform shows them, within the platform's limits: what does not fit becomes a file, what
+    may not be sent is left out and said to be. `shows_waiting` asks for a line where there is nothing to show yet. Both
+    ways to show raise DeliveryFailed, MissingPermission, MessageGone or SendRefused.
     """
 
-    is_layout: bool = False
-    is_one_message: bool = True
+    traits: PlatformTraits
     shows_waiting: bool = False
 
     @property
@@ -35,8 +34,15 @@ class Outlet(ABC):
         return ()
 
     @abstractmethod
-    async def show(self, rendering: Rendering, *, is_final: bool) -> object:
-        """Show it in place of what is shown. A snapshot that is not final is worth a short try only."""
+    async def show_snapshot(self, card: Card, *, stop_id: str | None) -> None:
+        """Show an answer that is not finished in place of what is shown, with a Stop button for `stop_id`.
+
+        It is worth a short try only, and none where a person would see no difference.
+        """
+
+    @abstractmethod
+    async def show_whole(self, card: Card) -> None:
+        """Show the finished answer in place of what is shown."""
 
     @abstractmethod
     async def remove(self) -> None:
@@ -44,7 +50,8 @@ class Outlet(ABC):
 
     async def open_form(self, form: Form) -> None:
         """Open a form instead. Raises RequestError where that can't be done here."""
-        raise RequestError("A form can't be opened here; use the slash command.")
+        way = "; use the slash command." if self.traits.slash_prefix else "."
+        raise RequestError(f"A form can't be opened here{way}")
 
     async def mark_refused(self) -> bool:
         """Show without words that the request was refused; return whether that could be done."""
@@ -89,7 +96,7 @@ async def deliver(
     """Show the snapshots in `outlet`, the last one for certain; return what became of it.
 
     `stop_id` is the id behind the Stop button. `on_sent` is told each message's id and its place, as soon as it is
-    there. Raises DeliveryFailed where Discord can't be reached; whatever `cards` raises.
+    there. Raises DeliveryFailed where the platform can't be reached; whatever `cards` raises.
     """
     stream = _Stream(outlet, stop_id, on_sent, timings or Timings())
     last: Card | None = None
@@ -121,12 +128,14 @@ class _Stream:
         self._has_news = asyncio.Event()
         # Held while something is being shown: what is on its way arrives before what follows.
         self._showing = asyncio.Lock()
-        self._shown: Rendering | None = None
         self._noted: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._edit()), asyncio.create_task(self._type())]
+        self._tasks = [
+            run_in_background(self._edit(), "showing an answer while it is written"),
+            run_in_background(self._type(), "showing that an answer is being written"),
+        ]
 
     def offer(self, card: Card) -> None:
         """Take a snapshot in place of the last one."""
@@ -149,39 +158,24 @@ class _Stream:
                 card = error_card(str(e))
             except MessageGone:
                 return False
-        pictures = await prepare(card)
         try:
             try:
-                await self._show_whole(card, pictures)
+                await self._show(self._outlet.show_whole(card))
             except SendRefused as e:
                 logger.error("an answer could not be shown: %s", e)
-                await self._show_whole(_REFUSED)
+                name = self._outlet.traits.name
+                refused = error_card(f"{name} would not take the answer; ask again in other words.")
+                await self._show(self._outlet.show_whole(refused))
         except (MissingPermission, MessageGone, SendRefused) as e:
             logger.info("an answer could not be shown: %s", type(e).__name__)
             return False
         return True
 
-    async def _show_whole(self, card: Card, pictures: Sequence[bytes] = ()) -> None:
-        outlet = self._outlet
-        rendering = render(card, pictures=pictures, as_layout=outlet.is_layout, is_one_message=outlet.is_one_message)
-        try:
-            await self._show(rendering, is_final=True)
-        except MissingPermission:
-            if not rendering.files:
-                raise
-            # Most often it is files that the bot may not send there.
-            rendering = render(
-                card, as_layout=outlet.is_layout, is_one_message=outlet.is_one_message, allows_files=False
-            )
-            await self._show(rendering, is_final=True)
-
     async def end(self) -> None:
         """End both tasks."""
         for task in self._tasks:
             task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
-            if isinstance(result, Exception):
-                logger.error("showing an answer while it is written failed", exc_info=result)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _edit(self) -> None:
         await asyncio.sleep(self._timings.visible_after_s)
@@ -199,16 +193,8 @@ class _Stream:
         """Show the newest snapshot; return whether further ones should be shown."""
         if self._newest is None:
             return True
-        rendering = render(
-            self._newest,
-            stop_id=self._stop_id,
-            as_layout=self._outlet.is_layout,
-            is_one_message=self._outlet.is_one_message,
-        )
-        if rendering.looks_like(self._shown):
-            return True
         try:
-            await self._show(rendering, is_final=False)
+            await self._show(self._outlet.show_snapshot(self._newest, stop_id=self._stop_id))
         except DeliveryFailed as e:
             # The next snapshot, or the whole answer, makes up for it.
             logger.info("a snapshot was not shown: %s", type(e).__name__)
@@ -217,10 +203,9 @@ class _Stream:
             return False
         return True
 
-    async def _show(self, rendering: Rendering, *, is_final: bool) -> None:
+    async def _show(self, showing: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._outlet.show(rendering, is_final=is_final)
-            self._shown = rendering
+            await showing
         finally:
             await self._note_sent()
 

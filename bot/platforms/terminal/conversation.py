@@ -12,8 +12,8 @@ from bot.core.cards import Card, Form, error_card
 from bot.core.messages import Author, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
+from bot.platforms.terminal.traits import TERMINAL
 
-PLATFORM = "terminal"
 # A file in the place of a command's text: `prompt import tale --file tale.prompt`, `perplexity --file "a text.txt"`.
 _FILE: Final = re.compile(
     r"""(?P<command>(?:prompt\s+(?:(?:run|import)\s+)?[^\s-]\S*|\w+))\s+--file(?:=|\s+)(?P<path>"[^"]+"|'[^']+'|\S+)\s*\Z"""
@@ -32,7 +32,7 @@ class Conversation:
     def of(cls, bot: Bot, *, server: str, channel: str, name: str, is_moderator: bool) -> "Conversation":
         """Return the conversation of the person `name` in `channel` of `server`."""
         author = Author(id=name, name=name, is_moderator=is_moderator)
-        return cls(bot, Scope(PLATFORM, server, channel), author)
+        return cls(bot, Scope(TERMINAL.key, server, channel), author)
 
     def say(self, text: str, stopper: Stopper) -> AsyncIterator[Card]:
         """Send `text` and return the snapshots of the answer."""

@@ -13,6 +13,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from bot.commands.bot import Bot
 from bot.errors import FewshotError
 from bot.platforms.terminal.rendering import QUIET_STYLE
+from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Suggestions:
             self.clear()
         self._text = text
         self._notice = "writing …"
-        self._task = asyncio.ensure_future(self._fetch(text))
+        self._task = run_in_background(self._fetch(text), "continuing a typed line")
 
     def _complete_command(self, buffer: Buffer) -> None:
         prefix = self._bot.command_prefix

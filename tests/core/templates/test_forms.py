@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.templates.forms import (
-    MAX_CHARACTERS,
     OWN_PRESET,
     SKELETON,
     apply_values,
@@ -108,8 +107,8 @@ def test_another_kind_drops_what_it_does_not_know(kind: str) -> None:
 
 def test_fields_that_a_form_would_cut_are_left_out() -> None:
     template = next(one for one in SHIPPED if one.kind == "classify")
-    long = replace(template, instruction="x" * (MAX_CHARACTERS + 1) + "\n")
-    assert "instruction" not in {field.name for field in text_fields(long)}
+    long = replace(template, instruction="x" * 4001 + "\n")
+    assert "instruction" not in {field.name for field in text_fields(long, max_characters=4000)}
     assert apply_values(long, {"description": "Other."}).instruction == long.instruction
     broken = apply_values(template, {"file": ""})
     rows = (replace(broken.examples[0], input="two\nlines"), *broken.examples[1:])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import discord
 
-from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
+from bot.platforms.discord.outgoing.request_limit import InvalidRequests
 from bot.platforms.discord.outgoing.sender import Sender
 from tests.servers.discord import Discord, pointed_at, serve_discord
 from tests.servers.discord.members import Member
@@ -54,7 +54,7 @@ async def open_place(*, deadline_s: float = 30.0, max_invalid: int = 10_000) -> 
         async def tell(channel_id: int) -> None:
             told.append(channel_id)
 
-        invalid = InvalidAnswers(max_invalid=max_invalid)
+        invalid = InvalidRequests(max_requests=max_invalid)
         client = discord.Client(
             intents=discord.Intents.none(),
             allowed_mentions=discord.AllowedMentions.none(),
@@ -63,5 +63,5 @@ async def open_place(*, deadline_s: float = 30.0, max_invalid: int = 10_000) -> 
         with pointed_at(stand_in):
             async with client:
                 await client.login(stand_in.token)
-                sender = Sender(on_missing_permission=tell, invalid_answers=invalid, deadline_s=deadline_s)
+                sender = Sender(on_missing_permission=tell, invalid_requests=invalid, deadline_s=deadline_s)
                 yield Place(stand_in, client, sender, guild, guild.channel("general"), ada, told)

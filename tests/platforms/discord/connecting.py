@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.platforms.discord.client import FewshotClient
 from bot.platforms.discord.starting import look_up_application
+from bot.platforms.discord.traits import DISCORD
 from bot.services.ledger import Delivery
 from tests.bots import Talk
 from tests.servers.discord import Discord, pointed_at
@@ -22,7 +23,7 @@ async def on_discord(
     with pointed_at(discord):
         application = await look_up_application(TOKEN)
         client = FewshotClient(
-            talk.bot, Delivery(talk.store, "discord"), application, api_base=discord.api_base, tell=tell, **how
+            talk.bot, Delivery(talk.store, DISCORD), application, api_base=discord.api_base, tell=tell, **how
         )
         client._connection.guild_ready_timeout = 0.1
         connecting = None

@@ -21,6 +21,7 @@ from bot.commands.bot import Bot
 from bot.engine.models.catalog import ModelChoice
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.interactive import run_interactive
+from bot.platforms.terminal.traits import TERMINAL
 from bot.settings import Settings
 from tests import tiny_models
 from tests.bots import empty_disk, fill_disk
@@ -90,7 +91,7 @@ class Person:
 @asynccontextmanager
 async def open_conversation(folder: Path, model: Path) -> AsyncIterator[Conversation]:
     settings = Settings(database=folder / "fewshot.db", num_threads=1)
-    async with open_bot(settings, ModelChoice("tiny", model, "a test")) as bot:
+    async with open_bot(settings, ModelChoice("tiny", model, "a test"), TERMINAL) as bot:
         yield Conversation.of(bot, server="local", channel="here", name="ada", is_moderator=True)
 
 

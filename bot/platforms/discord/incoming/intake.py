@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,17 +13,19 @@ import discord
 
 from bot.commands.bot import Bot
 from bot.core.cards import error_card
-from bot.core.messages import Message, Scope, now_utc
+from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
 from bot.platforms.discord.incoming.gaps import Gaps
 from bot.platforms.discord.incoming.missed import channels_with_news, start_of_gap, take_missed
-from bot.platforms.discord.incoming.reading import DIRECT_MESSAGES, PLATFORM, read_edit, read_message, read_replied
+from bot.platforms.discord.incoming.reading import read_edit, read_message, read_replied
 from bot.platforms.discord.incoming.too_late import TooLate
-from bot.platforms.shared.answering import Answer, Answering, answer_with
-from bot.platforms.shared.streaming import Outlet
-from bot.services.ledger import EXPIRES_AFTER_S, Delivery
+from bot.platforms.discord.outgoing.outlets import ChannelOutlet
+from bot.platforms.discord.outgoing.sender import Sender
+from bot.platforms.discord.traits import ANSWERABLE_S, DISCORD
+from bot.platforms.shared.answering import Answering, Responder, answer_with
+from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +35,11 @@ _MAX_PAUSE_S: Final = 30.0
 # After a gap each of these costs one request.
 _MAX_COMPARED_CHANNELS: Final = 50
 
-OutletOf = Callable[[discord.Message, Message], Outlet]
-
 
 class Intake:
     """Takes what the gateway and REST deliver. One watermark a shard says up to where everything was dealt with.
 
-    `me` is the bot's user, `outlet_of` makes the place where a message is answered.
+    `me` is the bot's user.
     """
 
     def __init__(
@@ -47,8 +47,7 @@ class Intake:
         bot: Bot,
         delivery: Delivery,
         answering: Answering,
-        outlet_of: OutletOf,
-        too_late: TooLate,
+        sender: Sender,
         *,
         me: discord.abc.User,
         session: aiohttp.ClientSession,
@@ -59,7 +58,7 @@ class Intake:
         self._delivery = delivery
         self._answering = answering
         self._session = session
-        self._outlet_of = outlet_of
+        self._sender = sender
         self._owner_ids = owner_ids
         self._file_origins = file_origins
         self._gaps: dict[int, Gaps] = {}
@@ -67,7 +66,7 @@ class Intake:
         self._late_guilds: dict[int, int] = {}
         self._is_closing = False
         self._me = me
-        self._too_late = too_late
+        self._too_late = TooLate(sender)
 
     async def expect(self, shard_id: int, num_shards: int) -> None:
         """Get ready for a session of a shard that begins anew: what was sent before it has to be read back."""
@@ -140,7 +139,7 @@ class Intake:
         ids = [str(message_id) for message_id in message_ids]
         for message_id in ids:
             await self._answering.withdrawn(message_id)
-        await self._bot.deleted(PLATFORM, ids)
+        await self._bot.deleted(DISCORD.key, ids)
 
     async def read_back(
         self, shard_id: int, guilds: Sequence[discord.Guild], direct: Sequence[discord.PartialMessageable]
@@ -172,7 +171,7 @@ class Intake:
         direct_of = {str(channel.id): channel for channel in direct}
 
         def find_channel(scope: Scope) -> discord.abc.Messageable | None:
-            if scope.server == DIRECT_MESSAGES:
+            if scope.is_direct:
                 return direct_of.get(scope.channel)
             return readable_channel(guild_of[scope.server], scope)
 
@@ -211,17 +210,17 @@ class Intake:
         await self.take(message)
 
     def _may_be_wanted(self, message: discord.Message) -> bool:
-        return not message.author.bot and now_utc() - message.created_at < timedelta(seconds=EXPIRES_AFTER_S)
+        return not message.author.bot and now_utc() - message.created_at < timedelta(seconds=ANSWERABLE_S)
 
     async def _accept(self, message: discord.Message) -> None:
         read = self._read(message)
         if read is None or not await self._bot.is_wanted(read):
             return
-        if now_utc() - read.created_at_utc > timedelta(seconds=EXPIRES_AFTER_S):
+        if now_utc() - read.created_at_utc > timedelta(seconds=ANSWERABLE_S):
             if not await self._delivery.is_known(read.id):
                 self._too_late.note(message)
             return
-        answer: Answer | None = None
+        answer: Responder | None = None
         try:
             attachment = await read_text_attachment(
                 message.attachments, self._session, allowed_origins=self._file_origins
@@ -229,7 +228,7 @@ class Intake:
             read = replace(read, attachment=attachment)
         except RequestError as e:
             answer = answer_with(error_card(str(e)))
-        outlet = self._outlet_of(message, read)
+        outlet = ChannelOutlet(self._sender, message.channel, request_id=read.id, reply_to=message)
         try:
             replied = read_replied(message, self._me, command_prefix=self._bot.command_prefix)
             if replied is not None:

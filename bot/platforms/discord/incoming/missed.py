@@ -11,7 +11,7 @@ import discord
 
 from bot.core.messages import now_utc
 from bot.errors import Unavailable
-from bot.services.ledger import EXPIRES_AFTER_S
+from bot.platforms.discord.traits import ANSWERABLE_S
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ async def take_missed(
     holds nothing to be answered.
     """
     places = asyncio.Semaphore(_NUM_AT_ONCE)
-    answerable = discord.utils.time_snowflake(now_utc() - timedelta(seconds=EXPIRES_AFTER_S))
+    answerable = discord.utils.time_snowflake(now_utc() - timedelta(seconds=ANSWERABLE_S))
     recent, start = discord.Object(max(after, answerable)), discord.Object(after)
 
     async def read(channel: History) -> bool:

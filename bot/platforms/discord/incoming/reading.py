@@ -7,12 +7,10 @@ from typing import Any, Final
 
 import discord
 
-from bot.core.messages import Author, Message, Scope
+from bot.core.messages import DIRECT_MESSAGES, Author, Message, Scope
 from bot.core.safe_text import clean_name
 from bot.errors import RequestError
-
-PLATFORM: Final = "discord"
-DIRECT_MESSAGES: Final = "@me"
+from bot.platforms.discord.traits import DISCORD
 
 _SAID: Final = (discord.MessageType.default, discord.MessageType.reply)
 
@@ -117,10 +115,10 @@ def _server_id(message: discord.Message) -> int | None:
 
 def _scope(server_id: int | None, channel: Any) -> Scope:
     if server_id is None:
-        return Scope(PLATFORM, DIRECT_MESSAGES, str(channel.id))
+        return Scope(DISCORD.key, DIRECT_MESSAGES, str(channel.id))
     if isinstance(channel, discord.Thread):
-        return Scope(PLATFORM, str(server_id), str(channel.parent_id), str(channel.id))
-    return Scope(PLATFORM, str(server_id), str(channel.id))
+        return Scope(DISCORD.key, str(server_id), str(channel.parent_id), str(channel.id))
+    return Scope(DISCORD.key, str(server_id), str(channel.id))
 
 
 def _is_automatic(message: discord.Message) -> bool:

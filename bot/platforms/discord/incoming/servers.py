@@ -1,12 +1,19 @@
-"""The servers that the bot is on, from one run to the next: what it was taken out of while away is forgotten."""
+"""The servers that the bot is on, from one run to the next: greeted when it joins, forgotten when it is taken out."""
 
 import json
 import logging
 from collections.abc import Collection
 
+import discord
+
 from bot.commands.bot import Bot
+from bot.core.messages import Scope
 from bot.errors import Unavailable
-from bot.platforms.discord.incoming.reading import PLATFORM
+from bot.platforms.discord.outgoing.sender import Sender
+from bot.platforms.discord.outgoing.welcome import post_welcome
+from bot.platforms.discord.starting import Application
+from bot.platforms.discord.traits import DISCORD
+from bot.platforms.shared.answering import Answering
 from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
@@ -15,10 +22,31 @@ logger = logging.getLogger(__name__)
 class Servers:
     """Remembers the servers of one application: another one with the same database has others."""
 
-    def __init__(self, bot: Bot, delivery: Delivery, application_id: int) -> None:
+    def __init__(
+        self, bot: Bot, delivery: Delivery, answering: Answering, sender: Sender, application: Application
+    ) -> None:
         self._bot = bot
         self._delivery = delivery
-        self._note = f"servers_{application_id}"
+        self._answering = answering
+        self._sender = sender
+        self._has_content = application.has_message_content
+        self._note = f"servers_{application.id}"
+
+    async def joined(self, guild: discord.Guild, present_ids: Collection[int]) -> None:
+        """Post the card about the bot."""
+        await post_welcome(guild, self._bot, self._sender, has_content=self._has_content)
+        await self._remember(present_ids)
+
+    async def left(self, guild: discord.Guild) -> None:
+        """Forget a server that the bot was taken out of, and end the answers being written there."""
+        await self._answering.end_in(str(guild.id))
+        await self._bot.left(DISCORD.key, str(guild.id))
+
+    async def channel_gone(self, server_id: int, channel_id: int, thread_id: int | None = None) -> None:
+        """Forget a channel with its threads, or a thread: Discord tells of none of their messages."""
+        scope = Scope(DISCORD.key, str(server_id), str(channel_id), str(thread_id or ""))
+        await self._answering.end_in(scope.server, scope.channel, scope.thread)
+        await self._bot.channel_gone(scope)
 
     async def forget_left(self, present_ids: Collection[int]) -> None:
         """Forget the servers that the bot was on last and is on no more."""
@@ -26,14 +54,14 @@ class Servers:
         try:
             for server in json.loads(await self._delivery.recall(self._note) or "[]"):
                 if server not in present:
-                    await self._bot.left(PLATFORM, server)
+                    await self._bot.left(DISCORD.key, server)
         except Unavailable as e:
             # They stay in the note, so the next start forgets them.
             logger.warning("servers that were left can't be forgotten now: %s", e)
         else:
-            await self.remember(present_ids)
+            await self._remember(present_ids)
 
-    async def remember(self, present_ids: Collection[int]) -> None:
+    async def _remember(self, present_ids: Collection[int]) -> None:
         """Note on which servers the bot is."""
         try:
             await self._delivery.remember(self._note, json.dumps(sorted(map(str, present_ids))))

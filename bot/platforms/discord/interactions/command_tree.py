@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -15,10 +15,7 @@ from discord import app_commands
 
 from bot.commands.framework.command import Command
 from bot.core.cards import BROKEN
-from bot.core.messages import Author, Scope
 from bot.errors import FewshotError
-from bot.platforms.discord.incoming.reading import read_interaction
-from bot.platforms.discord.interactions.context_menus import context_menus
 from bot.platforms.discord.interactions.slash_options import (
     FILE_OPTION,
     MAX_CHOICES,
@@ -33,6 +30,8 @@ logger = logging.getLogger(__name__)
 MAX_CHOICE: Final = 100
 # Discord waits 3 s for suggestions, the way there and back included.
 SUGGESTING_S: Final = 2.0
+# discord.py 2.7.1 refuses a sixth entry in a message's menu.
+_MAX_MENUS: Final = 5
 
 _STALE: Final = "This command has changed since Discord showed it to you; reload Discord and try again."
 
@@ -41,8 +40,11 @@ _STALE: Final = "This command has changed since Discord showed it to you; reload
 _OF_A_CONVERSATION: Final = frozenset({"context", "fresh", "purge", "report", "story", "why"})
 
 
-class CommandClient(Protocol):
-    """What the commands call: the client, or a test's."""
+InvokedOn = Callable[[discord.Interaction[Any], str, discord.Message], Awaitable[None]]
+
+
+class Invocable(Protocol):
+    """What the commands call."""
 
     async def invoked(
         self, interaction: discord.Interaction[Any], line: str, attachment: discord.Attachment | None
@@ -55,7 +57,7 @@ class CommandClient(Protocol):
         """Answer a command chosen in the menu of `message`."""
 
     async def suggest_values(
-        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
+        self, interaction: discord.Interaction[Any], command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
         """Return values that begin as `typed`, or are near it."""
 
@@ -83,10 +85,9 @@ class CommandTree(app_commands.CommandTree[Any]):
 def add_commands(
     tree: app_commands.CommandTree[Any],
     commands: Mapping[str, Command],
-    client: CommandClient,
+    interactions: Invocable,
     *,
     command_prefix: str = "!",
-    owner_ids: Collection[str] = (),
 ) -> None:
     """Add a slash command for each of `commands`, and the menu entries.
 
@@ -96,7 +97,7 @@ def add_commands(
     groups: dict[str, app_commands.Group] = {}
     for command in commands.values():
         first, _, second = command.name.partition(" ")
-        built = _slash_command(command, second or first, client, command_prefix, owner_ids)
+        built = _slash_command(command, second or first, interactions, command_prefix)
         if not second:
             tree.add_command(built)
             continue
@@ -111,7 +112,7 @@ def add_commands(
             )
             tree.add_command(groups[name])
         groups[name].add_command(built)
-    for command, menu in context_menus(commands.values(), client.invoked_on):
+    for command, menu in _context_menus(commands.values(), interactions.invoked_on):
         menu.allowed_contexts, menu.allowed_installs = _contexts(command), _installs(command)
         menu.default_permissions = _permissions(command)
         tree.add_command(menu)
@@ -144,18 +145,18 @@ async def sync_if_changed(
 
 
 def _slash_command(
-    command: Command, name: str, client: CommandClient, command_prefix: str, owner_ids: Collection[str]
+    command: Command, name: str, interactions: Invocable, command_prefix: str
 ) -> app_commands.Command[Any, ..., Any]:
     async def callback(interaction: discord.Interaction[Any], **given: Any) -> None:
         line = command_line_of(command, given, command_prefix)
-        await client.invoked(interaction, line, given.get(FILE_OPTION))
+        await interactions.invoked(interaction, line, given.get(FILE_OPTION))
 
     # discord.py reads a command's options off its function's signature.
     parameters = [inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     options = slash_options(command)
     for option in options:
         default = inspect.Parameter.empty if option.is_required else None
-        value = _value_of(option, command, client, owner_ids)
+        value = _value_of(option, command, interactions)
         parameters.append(
             inspect.Parameter(option.name, inspect.Parameter.KEYWORD_ONLY, annotation=value, default=default)
         )
@@ -172,15 +173,34 @@ def _slash_command(
     return built
 
 
-def _value_of(option: SlashOption, command: Command, client: CommandClient, owner_ids: Collection[str]) -> Any:
+def _context_menus(
+    commands: Iterable[Command], invoked_on: InvokedOn
+) -> list[tuple[Command, app_commands.ContextMenu]]:
+    """Return each command that declares a menu entry, and the entry; it calls `invoked_on` with the command's name.
+
+    Raises ValueError for more than five.
+    """
+    menus = [(command, _context_menu(command.menu, command.name, invoked_on)) for command in commands if command.menu]
+    if len(menus) > _MAX_MENUS:
+        raise ValueError(f"{len(menus)} menu entries are declared, and Discord shows {_MAX_MENUS}")
+    return menus
+
+
+def _context_menu(title: str, command_name: str, invoked_on: InvokedOn) -> app_commands.ContextMenu:
+    async def callback(interaction: discord.Interaction[Any], message: discord.Message) -> None:
+        await invoked_on(interaction, command_name, message)
+
+    return app_commands.ContextMenu(name=title, callback=callback)
+
+
+def _value_of(option: SlashOption, command: Command, interactions: Invocable) -> Any:
     if option.kind is discord.AppCommandOptionType.attachment:
         return discord.Attachment
     if not option.is_suggested:
         return _Value(option)
 
     async def suggest(interaction: discord.Interaction[Any], typed: str) -> tuple[str, ...]:
-        scope, author = read_interaction(interaction, owner_ids=owner_ids)
-        return await client.suggest_values(scope, author, command.name, option.declared_name, typed)
+        return await interactions.suggest_values(interaction, command.name, option.declared_name, typed)
 
     return _SuggestedValue(option, suggest)
 

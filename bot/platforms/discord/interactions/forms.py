@@ -3,8 +3,8 @@
 No object waits for a form: its id is in the modal's custom_id and its state in the store, so one that was open while
 the bot restarted is read like any other. `modal_of` gives a modal that discord.py does not keep (`send_modal` stores
 unfinished ones only); when the form is sent in, discord.py finds no modal of that name, says so at DEBUG level, and
-dispatches `on_interaction` as it does for everything that comes in. There the client asks `read_submission`, which
-answers None for whatever is not one of these forms.
+dispatches `on_interaction` as it does for everything that comes in. `read_submission` answers None for whatever is not
+one of these forms.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +15,13 @@ import discord
 
 from bot.core.cards import Form, FormField
 from bot.core.safe_text import cut_text
+from bot.platforms.discord.traits import MAX_FORM_CHARACTERS, MAX_OPTIONS
 
 FORM_ID_PREFIX: Final = "fewshot-form:"
 MAX_FIELDS: Final = 5
 MAX_TITLE: Final = 45
 MAX_LABEL: Final = 45
 MAX_HELP: Final = 100
-MAX_CHARACTERS: Final = 4000
-MAX_OPTIONS: Final = 25
 
 _ACTION_ROW: Final = discord.ComponentType.action_row.value
 _LABEL: Final = discord.ComponentType.label.value
@@ -84,7 +83,7 @@ def _inputs(components: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, An
 
 def _label_of(field: FormField) -> discord.ui.Label[Any]:
     help_text = field.help
-    limit = min(field.max_characters, MAX_CHARACTERS)
+    limit = min(field.max_characters or MAX_FORM_CHARACTERS, MAX_FORM_CHARACTERS)
     item: discord.ui.Item[Any]
     if field.kind == "choice":
         item = _select_of(field)

@@ -15,11 +15,11 @@ from bot.core.stopping import Stopper
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.reading import read_interaction, read_target
-from bot.platforms.discord.interactions.forms import Submission
+from bot.platforms.discord.interactions.forms import Submission, read_submission
 from bot.platforms.discord.outgoing.interaction_outlet import InteractionOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
-from bot.platforms.shared.answering import Answer, Answering, Cards, answer_with
+from bot.platforms.shared.answering import Answering, Cards, Responder, answer_with
 from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
@@ -105,8 +105,20 @@ class Interactions:
         # Nothing new is shown by this: the answer itself ends.
         await interaction.response.defer()
 
-    async def submitted(self, interaction: "discord.Interaction[Any]", submission: Submission) -> None:
-        """Take a form that was filled in."""
+    async def suggest_values(
+        self, interaction: "discord.Interaction[Any]", command_name: str, option_name: str, typed: str
+    ) -> tuple[str, ...]:
+        """Return values for an option that begin as `typed`, or are near it."""
+        scope, author = read_interaction(interaction, owner_ids=self._owner_ids)
+        return await self._bot.suggest_values(scope, author, command_name, option_name, typed)
+
+    async def take(self, interaction: "discord.Interaction[Any]") -> None:
+        """Take a form that was filled in; what else comes is left to discord.py, which calls the methods above."""
+        submission = read_submission(interaction)
+        if submission is not None:
+            await self._submitted(interaction, submission)
+
+    async def _submitted(self, interaction: "discord.Interaction[Any]", submission: Submission) -> None:
         message = self._read(interaction, "")
         if isinstance(message, str):
             await self._refuse(interaction, message)
@@ -144,7 +156,7 @@ class Interactions:
             return
         answers = self._bot.answers_of(line)
         outlet = InteractionOutlet(self._sender, interaction, is_private=answers != "public")
-        answer: Answer | None = None
+        answer: Responder | None = None
         try:
             if target is not None:
                 read = read_target(target, self._me, message.scope)

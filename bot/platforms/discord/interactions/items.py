@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 import discord
 
 from bot.core.cards import Button, Select
+from bot.platforms.discord.traits import MAX_OPTIONS
 
 if TYPE_CHECKING:
     _ClientT = TypeVar("_ClientT", bound=discord.Client)
 
 MAX_CUSTOM_ID: Final = 100
 MAX_LABEL: Final = 80
-MAX_OPTIONS: Final = 25
 MAX_OPTION_TEXT: Final = 100
 MAX_PLACEHOLDER: Final = 150
+STOP_ID_PREFIX: Final = "fewshot-stop:"
 _CARD_ID: Final = r"fewshot:(?P<card_id>[^:]+):(?P<revision>\d{1,9}):(?P<action>.+)"
 _STYLES: Final = {
     "plain": discord.ButtonStyle.secondary,
@@ -24,7 +25,7 @@ _STYLES: Final = {
 
 
 class Clickable(Protocol):
-    """What the client does when something on a card is pressed."""
+    """What acts when something on a card is pressed."""
 
     async def clicked(
         self, interaction: "discord.Interaction[Any]", card_id: str, revision: int, action: str, value: str
@@ -33,6 +34,14 @@ class Clickable(Protocol):
 
     async def stop_clicked(self, interaction: "discord.Interaction[Any]", message_id: str) -> None:
         """Stop the answer to the message that asked."""
+
+
+class HasInteractions(Protocol):
+    """The client, which is all that discord.py gives to a button."""
+
+    @property
+    def interactions(self) -> Clickable:
+        """Return what acts on clicks."""
 
 
 def clip_label(text: str, limit: int) -> str:
@@ -48,8 +57,8 @@ def _custom_id(card_id: str, revision: int, action: str, *, kind: str = "fewshot
     return custom_id
 
 
-def _client(interaction: "discord.Interaction[Any]") -> Clickable:
-    return cast(Clickable, interaction.client)
+def _interactions(interaction: "discord.Interaction[Any]") -> Clickable:
+    return cast(HasInteractions, interaction.client).interactions
 
 
 class CardButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.compile(_CARD_ID)):
@@ -82,8 +91,8 @@ class CardButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.com
         return cls(button, match["card_id"], int(match["revision"]), match["action"])
 
     async def callback(self, interaction: "discord.Interaction[Any]") -> None:
-        """Hand the click to the client."""
-        await _client(interaction).clicked(interaction, self._card_id, self._revision, self._action, "")
+        """Act on the click."""
+        await _interactions(interaction).clicked(interaction, self._card_id, self._revision, self._action, "")
 
 
 class CardSelect(
@@ -127,13 +136,13 @@ class CardSelect(
         return cls(select, match["card_id"], int(match["revision"]), match["action"])
 
     async def callback(self, interaction: "discord.Interaction[Any]") -> None:
-        """Hand the choice to the client."""
+        """Act on the choice."""
         value = self.item.values[0] if self.item.values else ""
-        await _client(interaction).clicked(interaction, self._card_id, self._revision, self._action, value)
+        await _interactions(interaction).clicked(interaction, self._card_id, self._revision, self._action, value)
 
 
 class StopButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.compile(r"fewshot-stop:(?P<message_id>.+)")
+    discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.compile(rf"{STOP_ID_PREFIX}(?P<message_id>.+)")
 ):
     """The button that ends an answer while it is written."""
 
@@ -144,7 +153,7 @@ class StopButton(
     @classmethod
     def of(cls, message_id: str) -> Self:
         """Return the button for the answer to the message `message_id`."""
-        item: discord.ui.Button[Any] = discord.ui.Button(label="Stop", custom_id=f"fewshot-stop:{message_id}")
+        item: discord.ui.Button[Any] = discord.ui.Button(label="Stop", custom_id=f"{STOP_ID_PREFIX}{message_id}")
         return cls(item, message_id)
 
     @classmethod
@@ -155,5 +164,5 @@ class StopButton(
         return cls(cast("discord.ui.Button[Any]", item), match["message_id"])
 
     async def callback(self, interaction: "discord.Interaction[Any]") -> None:
-        """Hand the click to the client."""
-        await _client(interaction).stop_clicked(interaction, self._message_id)
+        """Act on the click."""
+        await _interactions(interaction).stop_clicked(interaction, self._message_id)

@@ -8,11 +8,12 @@ import aiohttp
 import discord
 
 from bot.core.cards import Form
-from bot.errors import RequestError
+from bot.errors import MessageGone, RequestError
 from bot.platforms.discord.interactions.forms import modal_of
+from bot.platforms.discord.outgoing.outlets import DiscordOutlet
 from bot.platforms.discord.outgoing.rendering import Rendering
-from bot.platforms.discord.outgoing.sender import MessageGone, Sender
-from bot.platforms.shared.streaming import Outlet
+from bot.platforms.discord.outgoing.sender import Sender
+from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ _TOO_LATE: Final = "That took too long to open; press it once more."
 Promise = Literal["none", "public", "private", "update", "form"]
 
 
-class InteractionOutlet(Outlet):
+class InteractionOutlet(DiscordOutlet):
     """The answer to a slash command, a click or a form.
 
     A click's public answer takes the clicked message's place (`updates`). `is_private` is what the command declares;
@@ -54,7 +55,7 @@ class InteractionOutlet(Outlet):
         self._message_id: str | None = None
         # Discord takes no wish to leave out previews of links here, and components V2 have none.
         self.is_layout = not updates or (interaction.message is not None and interaction.message.flags.components_v2)
-        self._acknowledging = asyncio.create_task(self._acknowledge_later())
+        run_in_background(self._acknowledge_later(), "acknowledging an interaction")
 
     @property
     def sent_ids(self) -> tuple[str, ...]:

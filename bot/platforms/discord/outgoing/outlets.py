@@ -1,12 +1,16 @@
 """Where answers to messages appear: replies in the channel, and what is left of an interaction after a restart."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Final
 
 import discord
 
-from bot.platforms.discord.outgoing.rendering import Rendering
-from bot.platforms.discord.outgoing.sender import MessageGone, Sender
+from bot.core.cards import Card
+from bot.errors import MessageGone, MissingPermission
+from bot.platforms.discord.outgoing.rendering import Rendering, prepare, render
+from bot.platforms.discord.outgoing.sender import Sender
+from bot.platforms.discord.traits import DISCORD
 from bot.platforms.shared.refusals import MARK
 from bot.platforms.shared.streaming import Outlet
 
@@ -14,7 +18,59 @@ from bot.platforms.shared.streaming import Outlet
 SNAPSHOT_DEADLINE_S: Final = 8.0
 
 
-class ChannelOutlet(Outlet):
+class DiscordOutlet(Outlet):
+    """A place on Discord: cards are rendered for what it shows by now.
+
+    `is_layout` says that it shows components V2 by now, which never become plain text again. `is_one_message` says that
+    a second message can't be sent safely.
+    """
+
+    traits = DISCORD
+    is_layout: bool = False
+    is_one_message: bool = True
+    _shown: Rendering | None = None
+
+    @abstractmethod
+    async def show(self, rendering: Rendering, *, is_final: bool) -> None:
+        """Show it in place of what is shown. Raises what the sender raises."""
+
+    async def show_snapshot(self, card: Card, *, stop_id: str | None) -> None:
+        """Show an answer that is not finished, unless that would change nothing."""
+        rendering = self._render(card, stop_id=stop_id)
+        if not rendering.looks_like(self._shown):
+            await self._show(rendering, is_final=False)
+
+    async def show_whole(self, card: Card) -> None:
+        """Show the finished answer; without its files where the bot may not send those."""
+        rendering = self._render(card, pictures=await prepare(card))
+        try:
+            await self._show(rendering, is_final=True)
+        except MissingPermission:
+            if not rendering.files:
+                raise
+            # Most often it is files that the bot may not send there.
+            await self._show(self._render(card, allows_files=False), is_final=True)
+
+    def _render(
+        self, card: Card, *, pictures: Sequence[bytes] = (), stop_id: str | None = None, allows_files: bool = True
+    ) -> Rendering:
+        return render(
+            card,
+            pictures=pictures,
+            stop_id=stop_id,
+            as_layout=self.is_layout,
+            is_one_message=self.is_one_message,
+            allows_files=allows_files,
+        )
+
+    async def _show(self, rendering: Rendering, *, is_final: bool) -> None:
+        # After a failure nobody knows what is shown.
+        self._shown = None
+        await self.show(rendering, is_final=is_final)
+        self._shown = rendering
+
+
+class ChannelOutlet(DiscordOutlet):
     """The bot's reply to a message: one to three messages in its channel.
 
     `request_id` makes sure that none is sent twice. `sent` are those that an earlier run of the program sent.
@@ -112,7 +168,7 @@ class ChannelOutlet(Outlet):
         self._is_gone = True
 
 
-class TokenOutlet(Outlet):
+class TokenOutlet(DiscordOutlet):
     """The answer to an interaction of an earlier run, of which the token alone is left; valid for 15 minutes."""
 
     # What stands there is not known: a layout may take the place of both a layout and a text.

@@ -345,8 +345,7 @@ def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
 def _picture(made: _Layout, block: Block, picture: bytes, number: int) -> discord.ui.Item[Any]:
     from bot.pictures.heat_map import heat_map_alt_text
 
-    alt = heat_map_alt_text(block.pieces) if isinstance(block, TintedText) else ""
-    alt = alt if len(alt) <= MAX_ALT_TEXT else alt[: MAX_ALT_TEXT - 1] + "…"
+    alt = heat_map_alt_text(block.pieces, max_characters=MAX_ALT_TEXT) if isinstance(block, TintedText) else ""
     name = f"heat-map-{number}.png"
     made.files.append(Attached(name, picture, alt or None))
     return discord.ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{name}", description=alt or None))

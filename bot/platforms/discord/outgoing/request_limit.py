@@ -1,4 +1,4 @@
-"""How many of Discord's answers were refusals lately: too many of them, and the address is banned for everybody."""
+"""Discord's invalid request limit: too many answers of 401, 403 and 429 in ten minutes, and the address is banned."""
 
 import time
 from collections import deque
@@ -9,17 +9,17 @@ from typing import Final
 import aiohttp
 
 # What Discord allows in ten minutes before it bans an address.
-MAX_INVALID: Final = 10_000
+MAX_REQUESTS: Final = 10_000
 WINDOW_S: Final = 600.0
 _NEAR: Final = 0.8
-_STATUSES: Final = frozenset({401, 403, 429})
+_INVALID: Final = frozenset({401, 403, 429})
 
 
-class InvalidAnswers:
-    """Counts answers of 401, 403 and 429 within the last ten minutes."""
+class InvalidRequests:
+    """Counts requests that were answered with 401, 403 or 429 within the last ten minutes."""
 
-    def __init__(self, *, max_invalid: int = MAX_INVALID, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limit = int(max_invalid * _NEAR)
+    def __init__(self, *, max_requests: int = MAX_REQUESTS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = int(max_requests * _NEAR)
         self._clock = clock
         self._times: deque[float] = deque()
 
@@ -35,19 +35,19 @@ class InvalidAnswers:
         return self.num_recent >= self._limit
 
     def note(self, status: int, *, scope: str = "") -> None:
-        """Count an answer; a limit shared with other bots is not held against this one."""
-        if status in _STATUSES and scope != "shared":
+        """Count a request by its answer; a rate limit shared with other bots is not held against this one."""
+        if status in _INVALID and scope != "shared":
             self._times.append(self._clock())
             self._forget()
 
     def trace(self) -> aiohttp.TraceConfig:
         """Return what makes an HTTP session tell of every answer, those to discord.py's own retries too."""
 
-        async def note_answer(_: object, __: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
+        async def note_end(_: object, __: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
             self.note(end.response.status, scope=end.response.headers.get("X-RateLimit-Scope", ""))
 
         trace = aiohttp.TraceConfig()
-        trace.on_request_end.append(note_answer)
+        trace.on_request_end.append(note_end)
         return trace
 
     def _forget(self) -> None:

@@ -3,85 +3,47 @@
 import asyncio
 import hashlib
 import logging
-import random
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, cast
 
 import aiohttp
 import discord
 from discord.http import handle_message_parameters
 from discord.webhook.async_ import async_context
 
-from bot.errors import FewshotError, Unavailable
-from bot.platforms.discord.outgoing.bodies import ReplyTo, create_body, edit_body, reference_to
+from bot.errors import FewshotError, MessageGone
 from bot.platforms.discord.outgoing.pace import ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering
-from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
+from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.retries import DEADLINE_S, MissingPermissionCallback, Retries
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-DEADLINE_S: Final = 30.0
-# One try: with a nonce it is safe to begin anew rather than wait for a server that went silent.
-_TRY_S: Final = 15.0
 _TYPING_S: Final = 5.0
 _MAX_NONCE: Final = 25
-_BACKOFF_S: Final = 0.5
-_MAX_BACKOFF_S: Final = 8.0
-_MIN_WAIT_S: Final = 0.05
-_GATE_S: Final = 1.0
-_MAX_TOLD: Final = 1000
+# Without Read Message History a message may be sent, but not as a reply.
+_MAY_NOT_REPLY: Final = 160002
+_NO_REPLIES_S: Final = 600.0
+_NO_PINGS: Final = discord.AllowedMentions.none()
 
-MissingPermissionCallback = Callable[[int], Awaitable[None]]
 Editable = discord.Message | discord.PartialMessage
+ReplyTo = discord.Message | discord.PartialMessage | discord.MessageReference
 
 
-class DeliveryFailed(Unavailable):
-    """Discord could not be reached in time; what was sent last may have arrived all the same."""
-
-
-class MissingPermission(FewshotError):
-    """The bot may not do this in the channel (403)."""
-
-
-class MessageGone(FewshotError):
-    """The message, the channel or the interaction is no longer there (404, or a token that ran out)."""
-
-
-class SendRefused(FewshotError):
-    """Discord takes the message for wrong (400 and the like): sent again it would be refused again."""
-
-    def __init__(self, status: int, code: int) -> None:
-        self.code = code
-        super().__init__(f"Discord refused the message ({status}, {code}).")
-
-
-@dataclass(slots=True)
-class SenderFigures:
-    """What the sender did since the start; `num_skipped` counts things left out because of too many refusals."""
-
-    num_sent: int = 0
-    num_edited: int = 0
-    num_retried: int = 0
-    num_failed: int = 0
-    num_skipped: int = 0
-
-
-def nonce_of(request_id: str, suffix: str) -> str:
+def nonce_of(request_id: str, chunk: int) -> str:
     """Return the nonce by which Discord knows a message that is sent again: at most 25 characters."""
-    nonce = f"{request_id}.{suffix}"
-    if len(nonce) <= _MAX_NONCE:
-        return nonce
-    return hashlib.sha256(request_id.encode()).hexdigest()[: _MAX_NONCE - 1 - len(suffix)] + f".{suffix}"
+    suffix = f".{chunk}"
+    if len(request_id) + len(suffix) <= _MAX_NONCE:
+        return request_id + suffix
+    return hashlib.sha256(request_id.encode()).hexdigest()[: _MAX_NONCE - len(suffix)] + suffix
 
 
 class Sender:
     """Sends, edits, deletes and reacts; tries again what may be tried again.
 
     `pace` spaces the edits of all streams. `on_missing_permission` is told a channel's id once, at its first 403. Give
-    `invalid_answers.trace()` to the client as `http_trace`, so that the refusals of all requests are counted.
+    `invalid_requests.trace()` to the client as `http_trace`, so that the refusals of all requests are counted.
     Every method raises DeliveryFailed, MissingPermission, MessageGone or SendRefused.
     """
 
@@ -89,18 +51,16 @@ class Sender:
         self,
         *,
         on_missing_permission: MissingPermissionCallback | None = None,
-        invalid_answers: InvalidAnswers | None = None,
+        invalid_requests: InvalidRequests | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        self.invalid_answers = invalid_answers or InvalidAnswers()
-        self.figures = SenderFigures()
+        self._retries = Retries(
+            on_missing_permission=on_missing_permission, invalid_requests=invalid_requests, deadline_s=deadline_s
+        )
+        self.figures = self._retries.figures
+        self.invalid_requests = self._retries.invalid_requests
         self.pace = ChannelPace()
-        self._counts_itself = invalid_answers is None
-        self._on_missing_permission = on_missing_permission
-        self._deadline_s = deadline_s
-        self._told: dict[int, None] = {}
         self._no_replies: dict[int, float] = {}
-        self._left: set[asyncio.Task[Any]] = set()
 
     async def send(
         self,
@@ -110,40 +70,48 @@ class Sender:
         request_id: str,
         reply_to: ReplyTo | None = None,
         first_chunk: int = 0,
-        is_failure: bool = False,
         deadline_s: float | None = None,
         on_sent: Callable[[discord.Message, int], Awaitable[None]] | None = None,
     ) -> list[discord.Message]:
         """Send the messages of `rendering` from `first_chunk` on and return them; sent twice they appear once.
 
-        The first one answers `reply_to`, if that is still there. `is_failure` marks a notice that an answer failed,
-        which is not to be taken for the answer itself. `on_sent` is told of each message as soon as it is there.
+        The first one answers `reply_to`, if that is still there. `on_sent` is told of each message as soon as it is
+        there.
         """
         messages = []
         for chunk in range(first_chunk, rendering.num_messages):
-            suffix = "f" if is_failure else str(chunk)
-
-            async def create(chunk: int = chunk, suffix: str = suffix) -> discord.Message:
-                nonce = nonce_of(request_id, suffix)
-                if chunk == 0 and reply_to is not None and self._may_reply(channel):
-                    try:
-                        body = create_body(rendering, chunk)
-                        return await channel.send(
-                            **body, nonce=nonce, reference=reference_to(reply_to), mention_author=False
-                        )
-                    except discord.HTTPException as e:
-                        if e.code != _MAY_NOT_REPLY:
-                            raise
-                        self._count_refusal(e)
-                        self._no_replies[_channel_id(channel)] = asyncio.get_running_loop().time()
-                return await channel.send(**create_body(rendering, chunk), nonce=nonce, mention_author=False)
-
-            message = await self._retried(create, place=channel, channel_id=_channel_id(channel), deadline_s=deadline_s)
+            create = partial(
+                self._create, channel, rendering, chunk, nonce_of(request_id, chunk), None if chunk else reply_to
+            )
+            message = await self._retries.run(
+                create, place=channel, channel_id=_channel_id(channel), deadline_s=deadline_s
+            )
             self.figures.num_sent += 1
             messages.append(message)
             if on_sent:
                 await on_sent(message, chunk)
         return messages
+
+    async def _create(
+        self,
+        channel: discord.abc.Messageable,
+        rendering: Rendering,
+        chunk: int,
+        nonce: str,
+        reply_to: ReplyTo | None,
+    ) -> discord.Message:
+        """Send one message once, as a reply where that may be done."""
+        if reply_to is not None and self._may_reply(channel):
+            reference = _reference_to(reply_to)
+            try:
+                body = create_body(rendering, chunk)
+                return await channel.send(**body, nonce=nonce, reference=reference, mention_author=False)
+            except discord.HTTPException as e:
+                if e.code != _MAY_NOT_REPLY:
+                    raise
+                self._retries.count_refusal(e)
+                self._no_replies[_channel_id(channel)] = asyncio.get_running_loop().time()
+        return await channel.send(**create_body(rendering, chunk), nonce=nonce, mention_author=False)
 
     async def edit(
         self, message: Editable, rendering: Rendering, *, chunk: int = 0, deadline_s: float | None = None
@@ -157,7 +125,7 @@ class Sender:
             # A partial message leaves the flags as they are; Message.edit would bring previews of links back.
             message = discord.PartialMessage(channel=cast(Any, message.channel), id=message.id)
         target = message
-        edited = await self._retried(
+        edited = await self._retries.run(
             lambda: target.edit(**edit_body(rendering, chunk)),
             place=target,
             channel_id=channel_id,
@@ -174,7 +142,7 @@ class Sender:
         To a click that was deferred as an update, that is the clicked message.
         """
         # An edit of the one answer there is: tried again it does no harm, so there is nothing to read back.
-        message = await self._retried(
+        message = await self._retries.run(
             lambda: interaction.edit_original_response(**edit_body(rendering, 0)),
             channel_id=interaction.channel_id or 0,
             deadline_s=deadline_s,
@@ -198,13 +166,13 @@ class Sender:
                     files=parameters.files,
                 )
 
-        await self._retried(edit, channel_id=0, deadline_s=deadline_s)
+        await self._retries.run(edit, channel_id=0, deadline_s=deadline_s)
         self.figures.num_edited += 1
 
     async def drop_response(self, interaction: "discord.Interaction[Any]") -> None:
         """Take away the answer to an interaction; one that is gone already is as good."""
         try:
-            await self._retried(interaction.delete_original_response, channel_id=interaction.channel_id or 0)
+            await self._retries.run(interaction.delete_original_response, channel_id=interaction.channel_id or 0)
         except MessageGone:
             logger.debug("an answer to take away is gone already")
 
@@ -219,14 +187,14 @@ class Sender:
         async def create() -> discord.WebhookMessage:
             return await webhook.send(**create_body(rendering, 0), ephemeral=is_ephemeral, wait=True)
 
-        message = await self._retried(create, channel_id=0, is_repeatable=False)
+        message = await self._retries.run(create, channel_id=0, is_repeatable=False)
         self.figures.num_sent += 1
         return message
 
     async def delete(self, message: Editable) -> None:
         """Delete the bot's own message; one that is gone already is as good."""
         try:
-            await self._retried(message.delete, place=message, channel_id=message.channel.id)
+            await self._retries.run(message.delete, place=message, channel_id=message.channel.id)
         except MessageGone:
             logger.debug("a message to delete is gone already")
 
@@ -235,7 +203,7 @@ class Sender:
         if self._skips():
             return False
         try:
-            await self._retried(lambda: message.add_reaction(emoji), place=message, channel_id=message.channel.id)
+            await self._retries.run(lambda: message.add_reaction(emoji), place=message, channel_id=message.channel.id)
         except FewshotError as e:
             logger.info("no reaction: %s", type(e).__name__)
             return False
@@ -246,9 +214,9 @@ class Sender:
         if self._skips():
             return
         try:
-            await self._within(channel.typing().wrapped_typer(), _TYPING_S, channel)
+            await self._retries.run_once(channel.typing().wrapped_typer(), _TYPING_S, channel)
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
-            self._count_refusal(e)
+            self._retries.count_refusal(e)
             logger.info("the typing indicator can't be shown: %s", type(e).__name__)
 
     def skips_edits(self) -> bool:
@@ -261,143 +229,47 @@ class Sender:
         self._no_replies = {kept: at for kept, at in self._no_replies.items() if at > oldest}
         return _channel_id(channel) not in self._no_replies
 
-    # ---- tries
-
     def _skips(self) -> bool:
-        is_near = self.invalid_answers.is_near_limit
+        is_near = self.invalid_requests.is_near_limit
         self.figures.num_skipped += is_near
         return is_near
 
-    async def _retried(
-        self,
-        make: Callable[[], Coroutine[Any, Any, T]],
-        *,
-        channel_id: int,
-        place: object = None,
-        is_repeatable: bool = True,
-        deadline_s: float | None = None,
-    ) -> T:
-        """Do it until it is done, refused for good, or the deadline has passed.
 
-        `place` is the channel or message through which it goes.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
-        num_tries = 0
-        while True:
-            left = deadline - loop.time()
-            try:
-                return await self._within(make(), min(left, _TRY_S) if is_repeatable else left, place)
-            except discord.HTTPException as e:
-                self._count_refusal(e)
-                if not _is_temporary(e) or (not is_repeatable and e.status != 429):
-                    raise await self._translated(e, channel_id) from e
-                failure: Exception = e
-            except (aiohttp.ClientError, OSError, TimeoutError, discord.RateLimited) as e:
-                if not is_repeatable and not isinstance(e, aiohttp.ClientConnectorError | discord.RateLimited):
-                    self.figures.num_failed += 1
-                    raise DeliveryFailed("Discord did not answer in time.") from e
-                failure = e
-            except RuntimeError as e:
-                if "closed" not in str(e):
-                    raise
-                raise DeliveryFailed("The connection to Discord is closed.") from e
-            wait = _wait_s(failure, num_tries)
-            if loop.time() + wait >= deadline:
-                self.figures.num_failed += 1
-                raise DeliveryFailed("Discord did not answer in time.") from failure
-            num_tries += 1
-            self.figures.num_retried += 1
-            logger.info("Discord is asked again in %.1f s after %s", wait, type(failure).__name__)
-            await asyncio.sleep(wait)
-
-    async def _within(self, work: Coroutine[Any, Any, T], limit_s: float, place: object) -> T:
-        """Return what `work` gives; raise TimeoutError at the limit, even where it does not end when cancelled.
-
-        discord.py sleeps out a rate limit on leaving a request, cancelled or not.
-        """
-        task = asyncio.create_task(work)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=max(0.0, limit_s))
-        except asyncio.CancelledError:
-            self._leave(task, place)
-            raise
-        if not done:
-            self._leave(task, place)
-            raise TimeoutError
-        return task.result()
-
-    def _leave(self, task: "asyncio.Task[Any]", place: object) -> None:
-        """Cancel a request and let it end by itself."""
-
-        def end(task: "asyncio.Task[Any]") -> None:
-            self._left.discard(task)
-            if not task.cancelled() and (error := task.exception()):
-                logger.info("a request that was given up ended in %s", type(error).__name__)
-            _open_global_limit(place)
-
-        task.cancel()
-        self._left.add(task)
-        task.add_done_callback(end)
-
-    def _count_refusal(self, error: Exception) -> None:
-        if self._counts_itself and isinstance(error, discord.HTTPException):
-            self.invalid_answers.note(error.status)
-
-    async def _translated(self, error: discord.HTTPException, channel_id: int) -> FewshotError:
-        self.figures.num_failed += 1
-        if error.status == 403:
-            await self._tell_missing(channel_id)
-            return MissingPermission("The bot may not do that in this channel.")
-        if error.status == 404 or error.code in _GONE_CODES:
-            return MessageGone("That is no longer there.")
-        return SendRefused(error.status, error.code)
-
-    async def _tell_missing(self, channel_id: int) -> None:
-        if self._on_missing_permission is None or channel_id in self._told:
-            return
-        self._told[channel_id] = None
-        while len(self._told) > _MAX_TOLD:
-            del self._told[next(iter(self._told))]
-        try:
-            await self._on_missing_permission(channel_id)
-        except Exception:
-            logger.exception("telling of a missing permission in channel %s failed", channel_id)
+def _reference_to(target: ReplyTo) -> discord.MessageReference:
+    """Return a reply that is sent even where the message replied to is gone."""
+    if isinstance(target, discord.MessageReference):
+        reference = target
+    else:
+        reference = discord.MessageReference(message_id=target.id, channel_id=target.channel.id)
+    reference.fail_if_not_exists = False
+    return reference
 
 
-# Without Read Message History a message may be sent, but not as a reply.
-_MAY_NOT_REPLY: Final = 160002
-_NO_REPLIES_S: Final = 600.0
-# Unknown or expired: message, channel, interaction, webhook; a token that ran out.
-_GONE_CODES: Final = frozenset({10003, 10008, 10015, 10062, 50027})
+def create_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
+    """Return what a new message is made of; the files are fresh, for one try."""
+    body: dict[str, Any] = {"allowed_mentions": _NO_PINGS}
+    if rendering.layout is not None:
+        body["view"] = rendering.layout
+    else:
+        body.update(content=rendering.content[chunk], suppress_embeds=True)
+    if rendering.is_last(chunk):
+        if rendering.view is not None:
+            body["view"] = rendering.view
+        if rendering.files:
+            body["files"] = rendering.build_files()
+    return body
 
 
-def _open_global_limit(place: object) -> None:
-    """Let requests go on after one was cancelled while it slept out a limit that holds for all of them.
-
-    discord.py has that one request open the gate again: without it, none would ever be sent.
-    """
-    http = getattr(getattr(place, "_state", None), "http", None)
-    gate = getattr(http, "_global_over", None)
-    if isinstance(gate, asyncio.Event) and not gate.is_set():
-        asyncio.get_running_loop().call_later(_GATE_S, gate.set)
-
-
-def _is_temporary(error: discord.HTTPException) -> bool:
-    return error.status == 429 or error.status >= 500
-
-
-def _wait_s(failure: Exception, num_tries: int) -> float:
-    """Return how long to wait: as long as Discord says, else longer each time, never all at the same moment."""
-    if isinstance(failure, discord.RateLimited):
-        return failure.retry_after
-    backoff = min(_MAX_BACKOFF_S, _BACKOFF_S * 2.0**num_tries) * random.uniform(0.5, 1.0)
-    if isinstance(failure, discord.HTTPException):
-        try:
-            return max(float(failure.response.headers.get("Retry-After", "")), _MIN_WAIT_S)
-        except ValueError:
-            return backoff
-    return backoff
+def edit_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
+    """Return what an existing message becomes: nothing that it had before stays."""
+    is_last = rendering.is_last(chunk)
+    return {
+        # A message that becomes a layout must lose its text.
+        "content": None if rendering.layout is not None else rendering.content[chunk],
+        "view": rendering.layout if rendering.layout is not None else rendering.view if is_last else None,
+        "attachments": rendering.build_files() if is_last else [],
+        "allowed_mentions": _NO_PINGS,
+    }
 
 
 def _channel_id(channel: discord.abc.Messageable) -> int:

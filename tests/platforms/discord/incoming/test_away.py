@@ -7,6 +7,7 @@ import pytest
 
 from bot.platforms.discord.client import FewshotClient
 from bot.platforms.discord.starting import Application
+from bot.platforms.discord.traits import DISCORD
 from bot.services.ledger import Delivery
 from tests.bots import ScriptedEngine, open_scripted_bot
 from tests.platforms.discord.evenings import Evening, an_evening
@@ -137,7 +138,7 @@ async def test_with_another_number_of_shards_nothing_is_skipped(evening: Evening
 async def test_a_client_that_never_logged_in_is_drained_and_closed(evening: Evening) -> None:
     application = Application(1, "Fewshot", has_message_content=True)
     async with evening.open_talk() as talk:
-        client = FewshotClient(talk.bot, Delivery(talk.store, "discord"), application)
+        client = FewshotClient(talk.bot, Delivery(talk.store, DISCORD), application)
         async with client:
             await client.drain(1)
         assert client.is_closed()

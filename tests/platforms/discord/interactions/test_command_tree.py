@@ -12,6 +12,7 @@ from bot.commands.bot import COMMANDS
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.messages import Author, Scope
 from bot.errors import RequestError
+from bot.platforms.discord.incoming.reading import read_interaction
 from bot.platforms.discord.interactions import command_tree
 from bot.platforms.discord.interactions.command_tree import CommandTree, add_commands, sync_if_changed, tree_hash
 from tests.platforms.discord.checks import COMMANDS as PATH
@@ -51,9 +52,9 @@ class Recorder:
         await self._answer(interaction)
 
     async def suggest_values(
-        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
+        self, interaction: discord.Interaction[Any], command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
-        self.typed.append((scope, author, command_name, option_name, typed))
+        self.typed.append((*read_interaction(interaction), command_name, option_name, typed))
         await asyncio.sleep(self.waits_s)
         if self.error:
             raise self.error

@@ -8,10 +8,11 @@ import discord
 import pytest
 
 from bot.core.cards import Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
+from bot.errors import DeliveryFailed
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
 from bot.platforms.discord.outgoing.outlets import TokenOutlet
 from bot.platforms.discord.outgoing.rendering import render
-from bot.platforms.discord.outgoing.sender import DeliveryFailed, Sender
+from bot.platforms.discord.outgoing.sender import Sender
 from tests.servers.discord import Discord, serve_discord
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.members import Member
@@ -35,6 +36,7 @@ class ClickedBot(PlainBot):
     def __init__(self) -> None:
         super().__init__(discord.Intents(guilds=True, messages=True))
         self.clicks: list[tuple[Any, ...]] = []
+        self.interactions = self
         self.sender = Sender()
         self.respond: Callable[[discord.Interaction[Any]], Awaitable[object]] = lambda i: i.response.defer()
 
@@ -179,7 +181,7 @@ async def test_an_interaction_of_an_earlier_run_is_answered_by_its_token(scene: 
     outlet = TokenOutlet(scene.bot.sender, scene.bot, result.token)
     await outlet.wait_turn()
     card = Card(blocks=(Text("Here."),), file=TextFile("a.txt", "text"))
-    await outlet.show(render(card, as_layout=outlet.is_layout), is_final=True)
+    await outlet.show_whole(card)
     await result.finished()
     assert result.message is not None
     assert visible_text(result.message) == "Here."

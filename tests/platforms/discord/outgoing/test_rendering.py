@@ -29,9 +29,9 @@ from bot.core.cards import (
     Verbatim,
     error_card,
 )
-from bot.platforms.discord.outgoing.bodies import create_body
 from bot.platforms.discord.outgoing.rendering import MAX_CONTENT, MAX_LAYOUT_TEXT, Rendering, prepare, render
 from bot.platforms.discord.outgoing.safe_markdown import utf16_length
+from bot.platforms.discord.outgoing.sender import create_body
 from tests.bots import Talk
 from tests.servers.discord.checking import check_body
 from tests.servers.discord.texts import walk

@@ -7,19 +7,13 @@ from collections.abc import AsyncIterator
 import discord
 import pytest
 
-from bot.core.cards import Card, Facts, Text, Verbatim, error_card
+from bot.core.cards import Card, Facts, Text, Verbatim
+from bot.errors import DeliveryFailed, MessageGone, MissingPermission, SendRefused
 from bot.platforms.discord.outgoing.pace import WINDOW_S, ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering, render
 from bot.platforms.discord.outgoing.request_limit import WINDOW_S as REFUSALS_S
-from bot.platforms.discord.outgoing.request_limit import InvalidAnswers
-from bot.platforms.discord.outgoing.sender import (
-    DeliveryFailed,
-    MessageGone,
-    MissingPermission,
-    Sender,
-    SendRefused,
-    nonce_of,
-)
+from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.sender import Sender, nonce_of
 from tests.platforms.discord.channels import Place, open_place
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.permissions import Permission
@@ -69,7 +63,7 @@ async def test_where_it_may_not_reply_it_answers_without(place: Place):
     await place.sender.send(place.channel, LAYOUT, request_id="123", reply_to=place.partial(asked))
     await place.sender.send(place.channel, WORDS, request_id="124", reply_to=place.partial(asked))
     assert [message.replies_to for message in place.said] == [None, None]
-    assert place.sender.invalid_answers.num_recent == 1
+    assert place.sender.invalid_requests.num_recent == 1
 
 
 async def test_a_long_answer_is_several_messages_in_order(place: Place):
@@ -177,7 +171,7 @@ async def test_a_missing_permission_is_told_once_a_channel(place: Place):
         with pytest.raises(MissingPermission):
             await place.sender.send(place.channel, WORDS, request_id=str(number))
     assert place.told == [place.general.id]
-    assert place.sender.invalid_answers.num_recent == 3
+    assert place.sender.invalid_requests.num_recent == 3
 
 
 async def test_what_is_gone_is_said_to_be_gone(place: Place):
@@ -195,12 +189,6 @@ async def test_what_discord_refuses_is_not_sent_again():
         with pytest.raises(SendRefused):
             await place.sender.send(place.channel, Rendering(content=("",)), request_id="1")
         assert place.sender.figures.num_retried == 0
-
-
-async def test_a_failure_notice_is_no_copy_of_the_answer(place: Place):
-    await place.sender.send(place.channel, WORDS, request_id="1")
-    await place.sender.send(place.channel, render(error_card("No.")), request_id="1", is_failure=True)
-    assert [message.nonce for message in place.said] == ["1.0", "1.f"]
 
 
 async def test_reactions_and_typing_are_shown(place: Place):
@@ -221,7 +209,7 @@ async def test_typing_that_fails_disturbs_nothing(place: Place):
 async def test_near_discord_s_limit_on_refusals_only_answers_are_sent():
     async with open_place(max_invalid=5) as place:
         for _ in range(4):
-            place.sender.invalid_answers.note(403)
+            place.sender.invalid_requests.note(403)
         assert place.sender.skips_edits()
         await place.sender.show_typing(place.channel)
         asked = place.ada.says(place.general, "hi")
@@ -234,7 +222,7 @@ async def test_near_discord_s_limit_on_refusals_only_answers_are_sent():
 
 def test_refusals_are_forgotten_after_ten_minutes_and_shared_limits_are_not_counted():
     now = 0.0
-    invalid = InvalidAnswers(max_invalid=10, clock=lambda: now)
+    invalid = InvalidRequests(max_requests=10, clock=lambda: now)
     for _ in range(8):
         invalid.note(429)
     invalid.note(200)
@@ -246,8 +234,8 @@ def test_refusals_are_forgotten_after_ten_minutes_and_shared_limits_are_not_coun
 
 
 def test_a_nonce_is_at_most_25_characters_and_another_for_each_request():
-    assert nonce_of("1234567890123456789", "0") == "1234567890123456789.0"
-    long = [nonce_of("reply-" + "a" * 32 + end, "1") for end in "xy"]
+    assert nonce_of("1234567890123456789", 0) == "1234567890123456789.0"
+    long = [nonce_of("reply-" + "a" * 32 + end, 1) for end in "xy"]
     assert all(len(nonce) <= 25 for nonce in long)
     assert len(set(long)) == 2
 

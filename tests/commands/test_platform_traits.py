@@ -1,0 +1,53 @@
+"""What a platform states of itself reaches what people read and what they fill in."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bot.commands.bot import Bot
+from bot.core.messages import Author
+from bot.core.platform_traits import PlatformTraits
+from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
+
+WITH_SLASH = PlatformTraits(key="terminal", name="Chat", slash_prefix="/bot ", max_options=3, max_form_characters=10)
+ANN = Author("ann", "Ann")
+TYPED_ONLY = PlatformTraits(key="terminal", name="Chat")
+
+
+def on(talk: Talk, traits: PlatformTraits) -> Talk:
+    """Return the same bot as another platform would have it built."""
+    services = replace(talk.services, traits=traits)
+    return Talk(Bot(services), services)
+
+
+async def test_help_calls_commands_as_the_platform_does(tmp_path: Path) -> None:
+    async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
+        edit = "!help prompt edit"
+        assert (await on(talk, WITH_SLASH).ask(edit, reach="form"))["usage"] == ["/bot prompt edit NAME"]
+        grouped = replace(WITH_SLASH, has_slash_groups=True)
+        assert (await on(talk, grouped).ask(edit, reach="form"))["usage"] == ["/bot prompt-edit edit NAME"]
+        assert (await on(talk, WITH_SLASH).ask(edit))["usage"] == ["!prompt edit NAME"]
+
+
+async def test_a_slash_command_is_named_only_where_there_are_some(tmp_path: Path) -> None:
+    async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
+        await talk.ask("!privacy --read off")
+        how: dict[str, Any] = {"types_actions": False, "reach": "public"}
+        with_slash = await on(talk, WITH_SLASH).refusal("!privacy", **how)
+        assert with_slash.endswith("in a direct message, or as a slash command.")
+        assert (await on(talk, TYPED_ONLY).refusal("!privacy", **how)).endswith("in a direct message.")
+
+
+async def test_no_more_values_are_suggested_than_the_platform_takes(tmp_path: Path) -> None:
+    async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
+        for traits, is_limited in [(WITH_SLASH, True), (TYPED_ONLY, False)]:
+            found = await on(talk, traits).bot.suggest_values(HERE, ANN, "help", "command", "")
+            assert (len(found) == 3) is is_limited
+
+
+async def test_a_text_that_no_field_of_the_platform_takes_is_left_out_of_the_form(tmp_path: Path) -> None:
+    async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
+        for traits, is_there in [(WITH_SLASH, False), (TYPED_ONLY, True)]:
+            card = await on(talk, traits).card("!prompt edit exact", types_actions=False, reach="form")
+            assert card.form is not None
+            assert ("description" in {field.name for field in card.form.fields}) is is_there

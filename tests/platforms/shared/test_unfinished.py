@@ -1,0 +1,130 @@
+"""What the last run left: answered now, exactly once and in the same place, or told to have expired."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bot.errors import DeliveryFailed
+from bot.platforms.shared.answering import Answering
+from bot.platforms.shared.unfinished import Unfinished
+from bot.services.ledger import Delivery
+from tests.bots import ScriptedEngine, Talk, open_scripted_bot
+from tests.platforms.shared.board import TRAITS, Board, BoardOutlet, BoardPlatform, said
+
+EXPIRED = "I was away when you asked this, and it is too long ago to answer now; ask again."
+
+
+@dataclass
+class Run:
+    """A run of the bot that goes on with what is on the board."""
+
+    talk: Talk
+    board: Board
+    delivery: Delivery
+    answering: Answering
+    unfinished: Unfinished
+
+    async def go_on(self) -> None:
+        """Answer what is left, and wait for the answers."""
+        await self.unfinished.load()
+        await self.unfinished.answer_all()
+        await self.answering.drain(10)
+
+    async def outcome_of(self, message_id: str) -> str | None:
+        rows = await self.talk.store._database.read("SELECT state FROM inbox WHERE message_id = ?", message_id)
+        return rows[0]["state"] if rows else None
+
+
+@asynccontextmanager
+async def a_run(
+    folder: Path, board: Board, text: str = "Hello there.", *, answerable_s: float = 900.0
+) -> AsyncIterator[Run]:
+    async with open_scripted_bot(ScriptedEngine([text]), folder) as talk:
+        delivery = Delivery(talk.store, replace(TRAITS, answerable_s=answerable_s))
+        platform = BoardPlatform(board)
+        answering = Answering(talk.bot, delivery, platform)
+        yield Run(talk, board, delivery, answering, Unfinished(delivery, answering, platform, pause_s=0.02))
+
+
+async def test_a_request_that_nobody_began_is_answered_once(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board()) as run:
+        await run.delivery.accept(said("1"))
+        await run.go_on()
+        await run.go_on()
+        assert run.board.texts == ["Hello there."]
+        assert await run.outcome_of("1") == "answered"
+
+
+async def test_an_answer_that_arrived_all_the_same_is_left_as_it_was(tmp_path: Path) -> None:
+    def break_off() -> None:
+        raise DeliveryFailed("the connection broke right after it")
+
+    board = Board()
+    async with a_run(tmp_path, board) as first:
+        await first.delivery.accept(said("1"))
+        first.answering.begin(said("1"), BoardOutlet(board, "1", after_showing=break_off))
+        await first.answering.drain(10)
+        assert board.texts == ["Hello there."]
+        assert await first.outcome_of("1") == "responding"
+    async with a_run(tmp_path, board, "Another answer.") as second:
+        await second.go_on()
+        assert board.versions == {"1.0": ["Hello there."]}
+        assert await second.outcome_of("1") == "answered"
+        assert await second.delivery.sent_of("1") == ("1.0",)
+
+
+async def test_a_partial_answer_becomes_the_whole_in_its_place(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board({"1.0": ["Hel"]})) as run:
+        await run.delivery.accept(said("1"))
+        await run.delivery.begin("1")
+        await run.go_on()
+        assert run.board.versions == {"1.0": ["Hel", "Hello there."]}
+
+
+async def test_a_request_of_too_long_ago_is_told_to_have_expired(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board(), answerable_s=-1.0) as run:
+        await run.delivery.accept(said("1"))
+        await run.go_on()
+        assert run.board.texts == [EXPIRED]
+        assert await run.outcome_of("1") == "expired"
+
+
+async def test_where_the_token_ran_out_with_the_request_nothing_is_shown(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board(), answerable_s=-1.0) as run:
+        await run.delivery.accept(said("1"), token="t")
+        await run.go_on()
+        assert run.board.texts == []
+        assert await run.outcome_of("1") == "expired"
+
+
+async def test_a_request_whose_words_were_deleted_is_not_answered(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board()) as run:
+        await run.delivery.accept(said("1"))
+        await run.delivery.withdraw("1")
+        await run.go_on()
+        assert run.board.texts == []
+
+
+async def test_while_the_platform_is_away_a_request_waits_for_it(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board(failures=[DeliveryFailed("away")])) as run:
+        await run.delivery.accept(said("1"))
+        await run.go_on()
+        assert run.board.texts == []
+        going_on = asyncio.create_task(run.unfinished.answer_undelivered())
+        for _ in range(1000):
+            if await run.outcome_of("1") == "answered":
+                break
+            await asyncio.sleep(0.01)
+        going_on.cancel()
+        await asyncio.wait([going_on])
+        assert run.board.texts == ["Hello there."]
+
+
+async def test_the_oldest_request_is_answered_first(tmp_path: Path) -> None:
+    async with a_run(tmp_path, Board()) as run:
+        for number in range(5):
+            await run.delivery.accept(said(str(number)))
+        await run.go_on()
+        assert list(run.board.versions) == [f"{number}.0" for number in range(5)]
