@@ -1,6 +1,6 @@
 """What was said in a conversation, as turns, and which of them still fit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,17 +82,18 @@ def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def select_turns(token_counts: Sequence[int], budget: int) -> int:
-    """Return the index of the first turn kept when turns costing `token_counts` tokens share `budget` tokens.
+def select_turns(num: int, count: Callable[[int], int], budget: int) -> int:
+    """Return the index of the first of `num` turns kept when they share `budget` tokens; turn i costs `count(i)`.
 
     The oldest go first and no gap is left. The last turn, the current message, is always kept, even where it
-    alone is above the budget: the caller refuses that. Raises ValueError without any turn.
+    alone is above the budget: the caller refuses that. No turn older than the first left out is counted. Raises
+    ValueError without any turn.
     """
-    if not token_counts:
+    if num < 1:
         raise ValueError("select_turns needs at least the current message")
-    first = len(token_counts) - 1
-    left = budget - token_counts[first]
-    while first > 0 and token_counts[first - 1] <= left:
+    first = num - 1
+    left = budget - count(first)
+    while first > 0 and (cost := count(first - 1)) <= left:
         first -= 1
-        left -= token_counts[first]
+        left -= cost
     return first

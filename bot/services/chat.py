@@ -4,23 +4,16 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from bot.core.cards import Card, Text
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
-from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
+from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversation
+from bot.core.history import HistoryMessage, Turn, reply_chain
 from bot.core.messages import Message, Scope
-from bot.core.prompt import (
-    build_chat_turns,
-    build_transcript,
-    clean_reply,
-    continue_prompt,
-    find_loop,
-    speakers_of,
-    stops_of,
-    transcript_line,
-)
+from bot.core.prompt import clean_reply, find_loop
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
 from bot.core.safe_text import clean_model_text
@@ -49,26 +42,6 @@ ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is
 
 
 Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
-
-
-@dataclass(frozen=True, slots=True)
-class ChatPrompt:
-    """A conversation made ready for the model, and what its parts cost in tokens.
-
-    `said` is the beginning of the answer where that is there already, "" else.
-    """
-
-    prompt: Prompt
-    template: PromptTemplate
-    turns: tuple[Turn, ...]
-    is_markup: bool
-    params: SamplingParams
-    speakers: tuple[str, ...]
-    said: str
-    reads: tuple[tuple[str, int], ...]
-    num_prompt_tokens: int
-    num_template_tokens: int
-    num_messages_dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,40 +193,17 @@ class Chat:
         self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams, *, said: str = ""
     ) -> ChatPrompt:
         """Build the prompt of `messages`, oldest first; the oldest ones are left out where not all fit."""
-        is_markup = template.markup == "auto" and self._engine.info.has_chat_template
-        # Left out message by message, not turn by turn: all that a person says without an answer is one turn.
-        turns_said = [(message, turn) for message in messages for turn in merge_turns([message])]
-        if not turns_said:
-            raise RequestError("There is nothing here to read yet; say something to the bot first.")
-        room = self._engine.info.context_length - min(params.max_new_tokens, self._engine.info.context_length // 2)
-        lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for _, turn in turns_said]
-        counts = await self._engine.count_tokens(lines)
-        alone = await self.render(template, [turns_said[-1][1]], is_markup=is_markup, said=said)
-        (base,) = await self._engine.count_tokens([alone])
-        first = select_turns(counts, room - max(0, base - counts[-1]))
-        while True:
-            kept = [message for message, _ in turns_said[first:]]
-            turns = merge_turns(kept)
-            prompt = await self.render(template, turns, is_markup=is_markup, said=said)
-            (num_tokens,) = await self._engine.count_tokens([prompt])
-            if num_tokens <= room:
-                break
-            if first == len(turns_said) - 1:
-                raise PromptTooLong(num_tokens=num_tokens, max_tokens=room)
-            first += 1
-        speakers = speakers_of(template, turns, bot_name=self.bot_name)
-        return ChatPrompt(
-            prompt=prompt,
-            template=template,
-            turns=turns,
-            is_markup=is_markup,
-            params=replace(params, stop=stops_of(template, speakers)),
-            speakers=speakers,
-            said=said,
-            reads=tuple((message.id, message.revision) for message in kept),
-            num_prompt_tokens=num_tokens,
-            num_template_tokens=max(0, base - counts[-1]),
-            num_messages_dropped=first,
+        info = self._engine.info
+        return await self._engine.make_prompt(
+            ConversationFit(
+                template,
+                messages,
+                params,
+                bot_name=self.bot_name,
+                context_length=info.context_length,
+                is_markup=template.markup == "auto" and info.has_chat_template,
+                said=said,
+            )
         )
 
     async def count_context(self, scope: Scope) -> ContextUse:
@@ -282,12 +232,10 @@ class Chat:
         said: str = "",
     ) -> Prompt:
         """Return the prompt of `turns` in the model's own chat markup, or as a transcript; `said` begins the answer."""
-        name = bot_name or self.bot_name
-        if is_markup:
-            prompt = await self._engine.render_chat(build_chat_turns(template, turns, bot_name=name))
-        else:
-            prompt = build_transcript(template, turns, bot_name=name)
-        return continue_prompt(prompt, said, is_markup=is_markup)
+        render = partial(render_conversation, template, turns, bot_name=bot_name or self.bot_name, said=said)
+        if not is_markup:
+            return render()
+        return await self._engine.make_prompt(lambda tools: render(render_chat=tools.render_chat))
 
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply says something and does not repeat itself endlessly."""

@@ -83,16 +83,27 @@ def test_texts_and_names_are_cleaned_and_empty_messages_skipped() -> None:
     ],
 )
 def test_the_oldest_turns_go_first_and_the_current_message_never(counts: list[int], budget: int, first: int) -> None:
-    assert select_turns(counts, budget) == first
+    assert select_turns(len(counts), counts.__getitem__, budget) == first
 
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.integers(-5, 400))
 def test_as_many_turns_as_fit_are_kept(counts: list[int], budget: int) -> None:
-    first = select_turns(counts, budget)
+    first = select_turns(len(counts), counts.__getitem__, budget)
     assert first == len(counts) - 1 or sum(counts[first:]) <= budget
     assert first == 0 or sum(counts[first - 1 :]) > budget
 
 
+def test_no_turn_older_than_the_first_left_out_is_counted() -> None:
+    counted = []
+
+    def count(index: int) -> int:
+        counted.append(index)
+        return 5
+
+    assert select_turns(1000, count, 12) == 998
+    assert counted == [999, 998, 997]
+
+
 def test_no_turns_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least the current message"):
-        select_turns([], 5)
+        select_turns(0, [].__getitem__, 5)
