@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from bot.commands.bot import COMMANDS, Bot
+from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.stopping import Stopper
@@ -141,7 +141,6 @@ async def open_bot(settings: Settings, choice: ModelChoice) -> AsyncIterator[Bot
                     templates=templates,
                     chat=chat,
                     channel_settings=channel_settings,
-                    commands=COMMANDS,
                     measuring=Measuring(engine, store, bot_name=settings.bot_name),
                     command_prefix=settings.command_prefix,
                     request_timeout_s=settings.request_timeout_s,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bot.__main__ import open_bot
-from bot.commands.bot import COMMANDS, Bot
+from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.channel_settings import declare_settings
@@ -319,5 +319,5 @@ async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterat
     async with Store.open(folder / "fewshot.db") as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
-        services = Services(engine, store, templates, chat, settings, COMMANDS, Measuring(engine, store))
+        services = Services(engine, store, templates, chat, settings, Measuring(engine, store))
         yield Talk(Bot(services), services)

@@ -1,6 +1,6 @@
 """What was said in a conversation, as turns, and which of them still fit."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -46,19 +46,6 @@ class Turn:
 def join_attachment(text: str, attachment: str | None) -> str:
     """Return `text` with the text of an attached file on the lines below it."""
     return "\n".join(part for part in (text, attachment) if part)
-
-
-def reply_chain(messages_by_id: Mapping[str, HistoryMessage], last_id: str) -> tuple[HistoryMessage, ...]:
-    """Return the message `last_id` and what it answers, link by link, oldest first.
-
-    The chain ends at a message that is not in the mapping (deleted, or never stored) and at one seen before.
-    """
-    chain: dict[str, HistoryMessage] = {}
-    wanted: str | None = last_id
-    while wanted is not None and wanted not in chain and wanted in messages_by_id:
-        chain[wanted] = messages_by_id[wanted]
-        wanted = messages_by_id[wanted].reply_to
-    return tuple(reversed(chain.values()))
 
 
 def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
