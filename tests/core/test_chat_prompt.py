@@ -13,7 +13,7 @@ from bot.core.history import HistoryMessage, merge_turns
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.sampling_params import SamplingParams
-from bot.core.templates.template import parse_template
+from bot.core.templates.parsing import parse_template
 from bot.errors import PromptTooLong, RequestError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
