@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import platformdirs
 
-from bot.commands.bot import COMMANDS, Bot
+from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.platform_traits import PlatformTraits
@@ -146,7 +146,6 @@ async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTrai
                     templates=templates,
                     chat=chat,
                     channel_settings=channel_settings,
-                    commands=COMMANDS,
                     measuring=Measuring(engine, store, bot_name=settings.bot_name),
                     traits=traits,
                     command_prefix=settings.command_prefix,

@@ -1,18 +1,19 @@
 """The real bot on tiny models: opened as the program opens it, and talked to as a platform does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from bot.__main__ import open_bot
-from bot.commands.bot import COMMANDS, Bot
+from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.channel_settings import declare_settings
+from bot.core.chat_prompt import PromptTools
 from bot.core.messages import Author, Click, Message, Reach, Scope
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
@@ -268,6 +269,19 @@ class ScriptedGeneration:
         self.completions = (Completion(0, written, (1,), -1.0, "cancelled" if self.is_cancelled else "length"),)
 
 
+class ScriptedTools:
+    """Counts each character as a token; there is no chat markup."""
+
+    def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        return tuple(len(prompt.text) for prompt in prompts)
+
+    def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        raise NotImplementedError
+
+
+ResultT = TypeVar("ResultT")
+
+
 class ScriptedEngine:
     """Writes the given texts one after another, the last one again and again; a token is a character to it.
 
@@ -289,10 +303,10 @@ class ScriptedEngine:
         return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0], self.pause_s)
 
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
-        return tuple(len(prompt.text) for prompt in prompts)
+        return ScriptedTools().count_tokens(prompts)
 
-    async def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
-        raise NotImplementedError
+    async def make_prompt(self, make: Callable[[PromptTools], ResultT]) -> ResultT:
+        return make(ScriptedTools())
 
     def stats(self) -> EngineStats:
         raise ValueError("a mistake in the program")
@@ -306,5 +320,5 @@ async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterat
     async with Store.open(folder / "fewshot.db") as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
-        services = Services(engine, store, templates, chat, settings, COMMANDS, Measuring(engine, store), DISCORD)
+        services = Services(engine, store, templates, chat, settings, Measuring(engine, store), DISCORD)
         yield Talk(Bot(services), services)

@@ -32,7 +32,7 @@ async def answer_settings(request: Request) -> Cards:
     if "NAME" in request.arguments:
         await _change_setting(request, request.arguments["NAME"], request.arguments.get("VALUE", ""))
     card = None
-    if request.has_buttons and request.is_kept:
+    if request.has_buttons and request.may_store:
         card = await open_card(services.store, scope, request.message.author.id, SETTINGS_CARD, {}, lives=_LIFETIME)
     yield await _settings_card(services, scope, card)
 
@@ -209,7 +209,7 @@ def _stats_data(services: Services, stored: StoreStats) -> dict[str, Any]:
 
 def _commands_by_first_word(request: Request) -> dict[str, list[Command]]:
     families: dict[str, list[Command]] = {}
-    for command in request.services.commands.values():
+    for command in request.commands.values():
         families.setdefault(command.name.split()[0], []).append(command)
     return families
 
@@ -217,7 +217,7 @@ def _commands_by_first_word(request: Request) -> dict[str, list[Command]]:
 async def answer_help(request: Request) -> Cards:
     """List the commands, or explain one."""
     name = " ".join(request.text.split()).lower().removeprefix(request.services.command_prefix)
-    commands = request.services.commands
+    commands = request.commands
     # Who asked with a slash may be where messages are not read.
     is_slash = request.message.reach == "form"
     prefix = request.services.traits.slash_prefix if is_slash else request.services.command_prefix

@@ -7,9 +7,8 @@ from typing import Final
 from bot.commands import channel, completing, privacy
 from bot.commands.context import Services
 from bot.commands.explaining import explain
-from bot.commands.framework.asked import load_asked
-from bot.commands.framework.command import Act, Cards, Request, Submit, TextSource
-from bot.commands.framework.request import message_of, read_request
+from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
+from bot.commands.framework.request import load_asked, message_of, read_request
 from bot.commands.templates import drafts, editing, proposals, publishing, running
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
@@ -44,29 +43,30 @@ _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
 class Clicks:
     """Answers clicks on the bot's cards."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, commands: Mapping[str, Command]) -> None:
         self._services = services
+        self._commands = commands
         # Completions that are being written on: a second click at the same revision is one too many.
         self._busy: set[str] = set()
 
-    async def answer(self, click: Click, stopper: Stopper) -> tuple[str, Cards]:
+    async def answer(self, click: Click, stopper: Stopper, *, may_store: bool) -> tuple[str, Cards]:
         """Return the name of the command that the clicked card belongs to, and what the click leads to.
 
-        Raises RequestError where there is no such card.
+        Without `may_store` who clicked wants nothing to be stored. Raises RequestError where there is no such card.
         """
         store = self._services.store
         if click.card_id.startswith(REPLY_CARD):
             reply = await store.get_reply(click.scope, click.card_id.removeprefix(REPLY_CARD))
             if reply is None:
                 raise RequestError("That answer is gone.")
-            return reply.provenance.command, self._act_on_reply(click, reply, stopper)
+            return reply.provenance.command, self._act_on_reply(click, reply, stopper, may_store=may_store)
         card = await store.get_open_card(click.scope, click.card_id)
         if card is None:
             raise RequestError(GONE)
         if card.kind == COMMAND_CARD:
-            return str(card.state["command"]), self._open(click, card, stopper)
+            return str(card.state["command"]), self._open(click, card, stopper, may_store=may_store)
         if card.kind == COMPLETION_CARD:
-            return "complete", self._complete(click, card, stopper)
+            return "complete", self._complete(click, card, stopper, may_store=may_store)
         if card.kind not in _ACTS:
             raise RequestError(GONE)
         name, act = _ACTS[card.kind]
@@ -83,11 +83,11 @@ class Clicks:
         name, submit = _SUBMITS[card.kind]
         return name, submit(self._services, submitted, card)
 
-    async def _complete(self, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
+    async def _complete(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
         """Act on a completion: its owner alone, and only as it stands."""
         services = self._services
         await self._check_owner(click, card, "complete")
-        await self._check_kept(click)
+        self._check_may_store(may_store)
         if card.id in self._busy or not completing.is_action(click.action):
             raise RequestError(MOVED_ON)
         self._busy.add(card.id)
@@ -117,13 +117,13 @@ class Clicks:
     async def _asked_again(self, click: Click, tree: CompletionTree, stopper: Stopper) -> Request:
         services = self._services
         source = TextSource(tree.message_id, is_command_line=tree.is_command_line)
-        asked = await load_asked(services.store, click.scope, source, services.command_prefix, services.commands)
+        asked = await load_asked(services.store, click.scope, source, services.command_prefix, self._commands)
         if asked is None:
             raise RequestError(completing.TEXT_GONE)
         message = Message(tree.request_id, click.scope, click.author, click.action, reach=click.reach)
-        return Request(services, stopper, message, services.commands["complete"], {}, {}, *asked)
+        return Request(services, self._commands, stopper, message, self._commands["complete"], {}, {}, *asked)
 
-    async def _open(self, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
+    async def _open(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
         """Run the private or form command that waits behind an Open button."""
         services = self._services
         name = str(card.state["command"])
@@ -132,25 +132,24 @@ class Clicks:
         if stored is None:
             raise RequestError(GONE)
         message = message_of(stored, click.scope, click.author, click.reach)
-        is_kept = not await services.store.is_opted_out(click.scope.platform, click.author.id)
-        request = await read_request(services, message, stopper, has_buttons=True, is_kept=is_kept)
+        request = await read_request(services, self._commands, message, stopper, has_buttons=True, may_store=may_store)
         if request.command.name != name:
             raise RequestError("That message was edited into another command; send it anew.")
         async with aclosing(request.command.answer(request)) as cards:
             async for snapshot in cards:
                 yield snapshot
 
-    async def _act_on_reply(self, click: Click, reply: StoredReply, stopper: Stopper) -> Cards:
+    async def _act_on_reply(self, click: Click, reply: StoredReply, stopper: Stopper, *, may_store: bool) -> Cards:
         """Explain a stored answer, write it anew, or write it on."""
         if click.action == "why":
-            yield await explain(self._services, reply)
+            yield await explain(self._services, self._commands, reply)
             return
         asked = await self._load_message(click.scope, reply.message.reply_to)
         if asked is None:
             raise RequestError("The message that this answered is gone, so the answer stays as it is.")
         if asked.author_id != click.author.id and not click.author.is_moderator:
             raise RequestError(NOT_ASKER)
-        await self._check_kept(click)
+        self._check_may_store(may_store)
         if reply.provenance.command == "chat" and click.action in ("again", "continue"):
             asker = Asker(click.scope, (click.scope.platform, click.author.id))
             goes_on = click.action == "continue"
@@ -177,7 +176,7 @@ class Clicks:
         if latest is None or latest.message.id != reply.message.id:
             raise RequestError(NOT_LATEST)
         message = message_of(asked, click.scope, click.author, click.reach)
-        request = await read_request(services, message, stopper, has_buttons=True)
+        request = await read_request(services, self._commands, message, stopper, has_buttons=True)
         if request.command.name != "prompt run":
             raise RequestError("The message that this answered is another one now, so the answer stays as it is.")
         async with aclosing(running.run_template(request, replaces=reply)) as cards:
@@ -194,8 +193,8 @@ class Clicks:
             whose = clean_name(source.author_name)
         raise RequestError(f"That card is {whose}'s; ask for your own with {command}.")
 
-    async def _check_kept(self, click: Click) -> None:
-        if await self._services.store.is_opted_out(click.scope.platform, click.author.id):
+    def _check_may_store(self, may_store: bool) -> None:
+        if not may_store:
             raise RequestError(f"You asked not to be read; {self._services.command_prefix}privacy --read on ends that.")
 
     async def _load_message(self, scope: Scope, message_id: str | None) -> HistoryMessage | None:

@@ -142,7 +142,7 @@ class _Step:
         return Card(blocks=(Choices(self.base + tree.taken, tuple(shown)),), is_final=False)
 
     async def _record(self, suffix: str, params: SamplingParams, generation: Generation) -> KeptReply:
-        if not self.request.is_kept:
+        if not self.request.may_store:
             return KeptReply(None, NOT_KEPT)
         services = self.request.services
         source = self.request.source
@@ -161,7 +161,7 @@ class _Step:
         """Keep the tree and return the card that shows it."""
         message = self.request.message
         card = None
-        if self.request.is_kept:
+        if self.request.may_store:
             card = await save_tree(self.request.services.store, message.scope, message.author.id, tree, self.card)
         kept = kept or KeptReply(None)
         return replace(self.card_of(tree, card, seed=seed, notice=kept.notice), reply_id=kept.id)

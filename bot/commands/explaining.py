@@ -1,10 +1,11 @@
 """The command that explains an answer: the exact prompt, rebuilt, and what has changed since."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from bot.commands.framework.asked import asked_text
+from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.request import asked_text
 from bot.core.cards import Block, Card, Facts, Text, Verbatim
 from bot.core.history import merge_turns
 from bot.core.prompt import build_prompt
@@ -15,11 +16,8 @@ from bot.errors import RequestError
 from bot.services.replies import prompt_sha256
 from bot.store.replies import StoredReply
 
-if TYPE_CHECKING:
-    from bot.commands.context import Services
 
-
-async def _rebuild(services: "Services", reply: StoredReply) -> Prompt | None:
+async def _rebuild(services: Services, commands: Mapping[str, Command], reply: StoredReply) -> Prompt | None:
     """Return the prompt made of what is stored now; None where nothing of what it was made of is left."""
     provenance = reply.provenance
     inputs = provenance.prompt_inputs
@@ -45,7 +43,7 @@ async def _rebuild(services: "Services", reply: StoredReply) -> Prompt | None:
         messages[0],
         is_command_line=inputs["is_command_line"],
         prefix=services.command_prefix,
-        commands=services.commands,
+        commands=commands,
     )
     if text is None:
         return None
@@ -112,12 +110,12 @@ async def answer_why(request: Request) -> Cards:
         reply = await store.last_reply(scope)
     if reply is None:
         raise RequestError("There is no answer of the bot here to explain.")
-    yield await explain(request.services, reply)
+    yield await explain(request.services, request.commands, reply)
 
 
-async def explain(services: "Services", reply: StoredReply) -> Card:
+async def explain(services: Services, commands: Mapping[str, Command], reply: StoredReply) -> Card:
     """Return the card that explains a stored answer."""
-    prompt = await _rebuild(services, reply)
+    prompt = await _rebuild(services, commands, reply)
     changes = _changes(reply, prompt)
     if prompt is None:
         changes.append("What the prompt was made of is gone.")

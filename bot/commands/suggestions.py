@@ -1,33 +1,37 @@
 """Values that fit what is being typed into an option of a command: from memory, never from the model."""
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
 
 from bot.commands.context import Services
-from bot.commands.templates.rows import EXAMPLE_ACTIONS, TEST_ACTIONS
+from bot.commands.framework.command import Command
 from bot.core.messages import Scope
-
-_ACTIONS: Final = {"prompt examples": EXAMPLE_ACTIONS, "prompt tests": TEST_ACTIONS}
 
 
 async def suggest_values(
-    services: Services, scope: Scope, command_name: str, option_name: str, typed: str
+    services: Services,
+    commands: Mapping[str, Command],
+    scope: Scope,
+    command_name: str,
+    option_name: str,
+    typed: str,
 ) -> tuple[str, ...]:
     """Return values for the option or leading word `option_name` of the command, the likeliest first.
 
     They are as many as the platform takes at most.
     """
-    values = ranked(typed, await _values(services, scope, command_name, option_name.casefold()))
+    values = ranked(typed, await _values(services, commands, scope, command_name, option_name.casefold()))
     return values[: services.traits.max_options]
 
 
-async def _values(services: Services, scope: Scope, command_name: str, name: str) -> Sequence[str]:
-    command = services.commands.get(command_name)
+async def _values(
+    services: Services, commands: Mapping[str, Command], scope: Scope, command_name: str, name: str
+) -> Sequence[str]:
+    command = commands.get(command_name)
     if command is None:
         return ()
     if command_name == "help":
-        return tuple(dict.fromkeys((*services.commands, *(one.split()[0] for one in services.commands))))
+        return tuple(dict.fromkeys((*commands, *(one.split()[0] for one in commands))))
     if command_name == "settings" and name == "name":
         return tuple(services.channel_settings)
     if command_name == "settings" and name == "value":
@@ -36,8 +40,9 @@ async def _values(services: Services, scope: Scope, command_name: str, name: str
     for option in command.options:
         if option.name == name and option.choices:
             return option.choices
-    if name == "action" and command_name in _ACTIONS:
-        return _ACTIONS[command_name]
+    for argument, choices in command.argument_choices.items():
+        if argument.casefold() == name:
+            return choices
     if command_name.startswith("prompt ") and name in ("name", "template"):
         templates = await services.templates.of(scope)
         hidden = templates.chat_names if command_name in ("prompt run", "prompt example") else ()

@@ -1,6 +1,6 @@
 """What was said in a conversation, as turns, and which of them still fit."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,19 +48,6 @@ def join_attachment(text: str, attachment: str | None) -> str:
     return "\n".join(part for part in (text, attachment) if part)
 
 
-def reply_chain(messages_by_id: Mapping[str, HistoryMessage], last_id: str) -> tuple[HistoryMessage, ...]:
-    """Return the message `last_id` and what it answers, link by link, oldest first.
-
-    The chain ends at a message that is not in the mapping (deleted, or never stored) and at one seen before.
-    """
-    chain: dict[str, HistoryMessage] = {}
-    wanted: str | None = last_id
-    while wanted is not None and wanted not in chain and wanted in messages_by_id:
-        chain[wanted] = messages_by_id[wanted]
-        wanted = messages_by_id[wanted].reply_to
-    return tuple(reversed(chain.values()))
-
-
 def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
     """Return `messages` (oldest first) as turns: names and texts cleaned, back-to-back messages of one person joined.
 
@@ -82,17 +69,18 @@ def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
     return tuple(turns)
 
 
-def select_turns(token_counts: Sequence[int], budget: int) -> int:
-    """Return the index of the first turn kept when turns costing `token_counts` tokens share `budget` tokens.
+def select_turns(num: int, count: Callable[[int], int], budget: int) -> int:
+    """Return the index of the first of `num` turns kept when they share `budget` tokens; turn i costs `count(i)`.
 
     The oldest go first and no gap is left. The last turn, the current message, is always kept, even where it
-    alone is above the budget: the caller refuses that. Raises ValueError without any turn.
+    alone is above the budget: the caller refuses that. No turn older than the first left out is counted. Raises
+    ValueError without any turn.
     """
-    if not token_counts:
+    if num < 1:
         raise ValueError("select_turns needs at least the current message")
-    first = len(token_counts) - 1
-    left = budget - token_counts[first]
-    while first > 0 and token_counts[first - 1] <= left:
+    first = num - 1
+    left = budget - count(first)
+    while first > 0 and (cost := count(first - 1)) <= left:
         first -= 1
-        left -= token_counts[first]
+        left -= cost
     return first

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from bot.core.chat_prompt import PromptTools
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
@@ -360,6 +361,14 @@ class Engine:
         """
         given = tuple(turns)
         return await self._ask_quick(lambda model: model.render_chat(given))
+
+    async def make_prompt(self, make: Callable[[PromptTools], ResultT]) -> ResultT:
+        """Return what `make`, a pure function, makes with the model's tokenizer and chat markup.
+
+        It is called once, in the model thread, between two passes: however often it counts and renders, it is one
+        trip there, and waits for no generation. Raises what `make` raises, Unavailable.
+        """
+        return await self._ask_quick(make)
 
     def stats(self) -> EngineStats:
         """Return counts, rates and percentiles since the engine was opened."""

@@ -8,7 +8,7 @@ import torch
 
 from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
-from bot.engine.requests.work import Answer, Feed, Job, Work
+from bot.engine.requests.work import Feed, FeedAnswer, Job, Work
 from bot.engine.sampler.log_sums import are_finite
 from bot.engine.sampler.sampler import Choice, Chosen, choose_tokens
 from bot.errors import GenerationError
@@ -23,7 +23,7 @@ class Fed:
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
-        self.answer: Answer = None
+        self.answer: FeedAnswer = None
         self.is_done = False
 
 

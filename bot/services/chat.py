@@ -4,23 +4,16 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from bot.core.cards import Card, Text
-from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
-from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
+from bot.core.channel_settings import ChannelSetting
+from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversation
+from bot.core.history import HistoryMessage, Turn
 from bot.core.messages import Message, Scope
-from bot.core.prompt import (
-    build_chat_turns,
-    build_transcript,
-    clean_reply,
-    continue_prompt,
-    find_loop,
-    speakers_of,
-    stops_of,
-    transcript_line,
-)
+from bot.core.prompt import clean_reply, find_loop
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
 from bot.core.safe_text import clean_model_text
@@ -31,6 +24,7 @@ from bot.engine.engine import Engine, Generation
 from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
+from bot.services.places import Place, load_place
 from bot.services.queueing import Line, deltas_or_waiting, waiting_card
 from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.services.templates import Templates
@@ -49,26 +43,6 @@ ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is
 
 
 Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
-
-
-@dataclass(frozen=True, slots=True)
-class ChatPrompt:
-    """A conversation made ready for the model, and what its parts cost in tokens.
-
-    `said` is the beginning of the answer where that is there already, "" else.
-    """
-
-    prompt: Prompt
-    template: PromptTemplate
-    turns: tuple[Turn, ...]
-    is_markup: bool
-    params: SamplingParams
-    speakers: tuple[str, ...]
-    said: str
-    reads: tuple[tuple[str, int], ...]
-    num_prompt_tokens: int
-    num_template_tokens: int
-    num_messages_dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +85,12 @@ class Chat:
         self.bot_name = bot_name
         self._lines: WeakValueDictionary[Scope, Line] = WeakValueDictionary()
 
-    async def reply(self, message: Message, stopper: Stopper) -> AsyncGenerator[Card]:
+    async def reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
         """Answer `message`, which is stored already: snapshots while the model writes, then the whole reply.
 
-        Raises PromptTooLong, Unavailable, GenerationError.
+        `place` is what held where it was said when it came. Raises PromptTooLong, Unavailable, GenerationError.
         """
-        async with aclosing(self._in_turn(message.scope, lambda: self._reply(message, stopper))) as cards:
+        async with aclosing(self._in_turn(message.scope, lambda: self._reply(message, stopper, place))) as cards:
             async for card in cards:
                 yield card
 
@@ -146,9 +120,9 @@ class Chat:
         finally:
             line.leave(ticket)
 
-    async def _reply(self, message: Message, stopper: Stopper) -> AsyncGenerator[Card]:
+    async def _reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
         try:
-            chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to)
+            chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to, place=place)
         except PromptTooLong:
             # Kept, what was refused would stand between every later message and what was said before it.
             await self._store.delete_message(message.scope.platform, message.id)
@@ -186,74 +160,54 @@ class Chat:
                 yield reply_card(reply) if card.is_final and not card.reply_id and not card.data["text"] else card
 
     async def prepare(
-        self, scope: Scope, message_id: str | None = None, *, reply_to: str | None = None, said: str = ""
+        self,
+        scope: Scope,
+        message_id: str | None = None,
+        *,
+        reply_to: str | None = None,
+        said: str = "",
+        place: Place | None = None,
     ) -> ChatPrompt:
         """Build the prompt of the conversation up to the message `message_id` (None: up to now).
 
-        `said` is the beginning of the answer, where that goes on.
+        `said` is the beginning of the answer, where that goes on. `place` is what holds there, read here where it is
+        None. Messages of people who asked not to be read, even after they had said them, are left out.
         Raises PromptTooLong when the current message alone does not fit, RequestError where there is nothing to read.
         """
-        settings = await self._store.get_settings(scope)
-        templates = await self._templates.of(scope)
-        values = effective_values(with_chat_templates(self._channel_settings, templates.chat_names), settings)
-        template = templates.get(values["chat_template"])
-        limit = int(values["history_length"])
+        place = place or await self._load_place(scope)
+        conversation = await self._store.load_conversation(
+            scope,
+            limit=int(place.values["history_length"]),
+            up_to=message_id,
+            follows_replies=bool(reply_to and message_id),
+        )
+        if conversation.template_change not in (None, place.template_change):
+            # While this waited, words may have been forgotten that a template held.
+            place = await self._load_place(scope)
+        template = place.templates.get(place.values["chat_template"])
         params = apply_options(SamplingParams(), template.sampling)
-        if "preset" in settings:
-            params = apply_options(params, {"preset": values["preset"]})
-        params = replace(params, n=1)
-        messages: Sequence[HistoryMessage]
-        if reply_to and message_id:
-            links = await self._store.load_reply_chain(scope, message_id, limit=limit)
-            messages = reply_chain({m.id: m for m in links}, message_id)
-        else:
-            messages = await self._store.load_history(scope, limit=limit, up_to=message_id)
-        return await self.build(template, await self._readable(scope, messages), params, said=said)
+        if "preset" in place.stored:
+            params = apply_options(params, {"preset": place.values["preset"]})
+        return await self.build(template, conversation.messages, replace(params, n=1), said=said)
 
-    async def _readable(self, scope: Scope, messages: Sequence[HistoryMessage]) -> Sequence[HistoryMessage]:
-        """Return `messages` without those of people who asked not to be read after they had said them."""
-        author_ids = {message.author_id for message in messages if not message.is_me}
-        out = {author_id for author_id in author_ids if await self._store.is_opted_out(scope.platform, author_id)}
-        return [message for message in messages if message.is_me or message.author_id not in out]
+    async def _load_place(self, scope: Scope) -> Place:
+        return await load_place(self._store, self._templates, self._channel_settings, scope)
 
     async def build(
         self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams, *, said: str = ""
     ) -> ChatPrompt:
         """Build the prompt of `messages`, oldest first; the oldest ones are left out where not all fit."""
-        is_markup = template.markup == "auto" and self._engine.info.has_chat_template
-        # Left out message by message, not turn by turn: all that a person says without an answer is one turn.
-        turns_said = [(message, turn) for message in messages for turn in merge_turns([message])]
-        if not turns_said:
-            raise RequestError("There is nothing here to read yet; say something to the bot first.")
-        room = self._engine.info.context_length - min(params.max_new_tokens, self._engine.info.context_length // 2)
-        lines = [Prompt.plain(transcript_line(turn, bot_name=self.bot_name) + "\n") for _, turn in turns_said]
-        counts = await self._engine.count_tokens(lines)
-        alone = await self.render(template, [turns_said[-1][1]], is_markup=is_markup, said=said)
-        (base,) = await self._engine.count_tokens([alone])
-        first = select_turns(counts, room - max(0, base - counts[-1]))
-        while True:
-            kept = [message for message, _ in turns_said[first:]]
-            turns = merge_turns(kept)
-            prompt = await self.render(template, turns, is_markup=is_markup, said=said)
-            (num_tokens,) = await self._engine.count_tokens([prompt])
-            if num_tokens <= room:
-                break
-            if first == len(turns_said) - 1:
-                raise PromptTooLong(num_tokens=num_tokens, max_tokens=room)
-            first += 1
-        speakers = speakers_of(template, turns, bot_name=self.bot_name)
-        return ChatPrompt(
-            prompt=prompt,
-            template=template,
-            turns=turns,
-            is_markup=is_markup,
-            params=replace(params, stop=stops_of(template, speakers)),
-            speakers=speakers,
-            said=said,
-            reads=tuple((message.id, message.revision) for message in kept),
-            num_prompt_tokens=num_tokens,
-            num_template_tokens=max(0, base - counts[-1]),
-            num_messages_dropped=first,
+        info = self._engine.info
+        return await self._engine.make_prompt(
+            ConversationFit(
+                template,
+                messages,
+                params,
+                bot_name=self.bot_name,
+                context_length=info.context_length,
+                is_markup=template.markup == "auto" and info.has_chat_template,
+                said=said,
+            )
         )
 
     async def count_context(self, scope: Scope) -> ContextUse:
@@ -282,12 +236,10 @@ class Chat:
         said: str = "",
     ) -> Prompt:
         """Return the prompt of `turns` in the model's own chat markup, or as a transcript; `said` begins the answer."""
-        name = bot_name or self.bot_name
-        if is_markup:
-            prompt = await self._engine.render_chat(build_chat_turns(template, turns, bot_name=name))
-        else:
-            prompt = build_transcript(template, turns, bot_name=name)
-        return continue_prompt(prompt, said, is_markup=is_markup)
+        render = partial(render_conversation, template, turns, bot_name=bot_name or self.bot_name, said=said)
+        if not is_markup:
+            return render()
+        return await self._engine.make_prompt(lambda tools: render(render_chat=tools.render_chat))
 
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply says something and does not repeat itself endlessly."""

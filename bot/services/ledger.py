@@ -26,9 +26,9 @@ _SAVING_PAUSE_S: Final = 2.0
 class Delivery:
     """The requests of one platform, from accepted to finished. Every method may raise Unavailable.
 
-    The order for one request: `accept`, then anything that shows it was heard; `begin`, before anything of the answer
-    can be seen; `note_sent` after each visible message; `finish` at the end. What `unfinished` returns after a
-    restart tells by its state, its sent messages and its stored answer how far that came.
+    The order for one request: `accept`, before anything can be seen that shows it was heard or answers it; `note_sent`
+    after each visible message; `finish` at the end. What `unfinished` returns after a restart tells by its sent
+    messages and its stored answer how far that came; whether more is visible, only the platform can tell.
     """
 
     def __init__(self, store: Store, traits: PlatformTraits) -> None:
@@ -44,10 +44,6 @@ class Delivery:
         if message.scope.platform != self._platform:
             raise ValueError(f"a message of {message.scope.platform} can't be delivered on {self._platform}")
         return await self._store.accept_request(message, token=token)
-
-    async def begin(self, message_id: str) -> None:
-        """Note that something visible may follow from now on."""
-        await self._store.begin_request(self._platform, message_id)
 
     async def note_sent(self, message_id: str, sent_id: str, position: int) -> None:
         """Keep the id of a visible message: part `position` (from 0) of the answer to a request."""

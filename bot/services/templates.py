@@ -137,8 +137,11 @@ class Templates:
 
     async def of(self, scope: Scope) -> ServerLibrary:
         """Return the templates of the server of `scope`, in direct messages of its channel. Raises Unavailable."""
+        return await self.after(scope, await self._store.latest_template_change(scope))
+
+    async def after(self, scope: Scope, change: int) -> ServerLibrary:
+        """Return the templates as they are since the change of that number, the last one. Raises Unavailable."""
         key = (scope.platform, scope.server, scope.channel if scope.is_direct else "")
-        change = await self._store.latest_template_change(scope)
         kept = self._kept.get(key)
         if kept is not None and kept[0] == change:
             self._kept.move_to_end(key)

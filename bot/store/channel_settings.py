@@ -1,17 +1,49 @@
 """The settings of servers and channels, as names and texts; what they mean is the caller's to check."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-from bot.core.messages import Scope
+from bot.core.messages import DIRECT_MESSAGES, Scope
 from bot.store.database import Transaction
 from bot.store.records import Records
 
 SettingLevel = Literal["server", "channel"]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredPlace:
+    """What the store knows of a scope: its settings, the number of the last change to its templates.
+
+    `is_opted_out` says that the author who was asked about wants not to be read.
+    """
+
+    settings: Mapping[str, str]
+    template_change: int
+    is_opted_out: bool
+
+
 class ChannelSettings(Records):
     """The part of the store that holds settings."""
+
+    async def load_place(self, scope: Scope, author_id: str | None) -> StoredPlace:
+        """Return what holds in `scope` for an author, None for nobody: one SELECT, so all of the same moment."""
+        (row,) = await self._database.read(
+            """SELECT
+                 (SELECT json_group_array(json_array(name, value)) FROM (
+                   SELECT name, value FROM settings
+                    WHERE platform = ?1 AND server = ?2 AND channel IN ('', ?3) ORDER BY channel)) AS settings,
+                 (SELECT coalesce(max(change), 0) FROM server_templates
+                   WHERE platform = ?1 AND server = ?2 AND channel = iif(?2 = ?5, ?3, '')) AS template_change,
+                 EXISTS (SELECT 1 FROM opted_out WHERE platform = ?1 AND author_id = ?4) AS is_opted_out""",
+            scope.platform,
+            scope.server,
+            scope.channel,
+            author_id,
+            DIRECT_MESSAGES,
+        )
+        return StoredPlace(dict(json.loads(row["settings"])), row["template_change"], bool(row["is_opted_out"]))
 
     async def get_settings(self, scope: Scope) -> Mapping[str, str]:
         """Return the settings that hold in `scope`: the server's, each beaten by the channel's of the same name."""

@@ -26,14 +26,13 @@ _REPLY: Final = (
 class Accepted:
     """A request that was accepted and is not finished.
 
-    `state` is "responding" where something may be visible already. `sent_ids` are the visible messages that are known,
-    in order. `reply_text` is the stored answer, None where none was stored. `is_erased` says that its words were
-    deleted meanwhile: there is nothing to answer.
+    Something of its answer may be visible already. `sent_ids` are the visible messages that are known, in order.
+    `reply_text` is the stored answer, None where none was stored. `is_erased` says that its words were deleted
+    meanwhile: there is nothing to answer.
     """
 
     message: Message
     token: str = field(repr=False)
-    state: Literal["waiting", "responding"]
     sent_ids: tuple[str, ...] = ()
     reply_text: str | None = None
     is_expired: bool = False
@@ -44,14 +43,17 @@ class Inbox(Records):
     """The part of the store that holds accepted requests and the bot's visible messages."""
 
     async def accept_request(self, message: Message, *, token: str = "") -> bool:
-        """Keep a request to be answered; return False, changing nothing, when its id was accepted before."""
+        """Keep a request to be answered; return False, changing nothing, when its id was accepted before.
+
+        From then on something of its answer may be visible.
+        """
         author = message.author
 
         async def insert(transaction: Transaction) -> bool:
             rows = await transaction.execute(
                 "INSERT INTO inbox (conversation_id, platform, message_id, author_id, author_name, author_roles,"
                 " is_moderator, text, attachment, reply_to, reach, is_addressed, created_at_utc, accepted_at_utc,"
-                " token, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'waiting')"
+                " token, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
                 " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
                 await conversation_id(transaction, message.scope),
                 message.scope.platform,
@@ -79,18 +81,6 @@ class Inbox(Records):
             "SELECT 1 FROM inbox WHERE platform = ? AND message_id = ?", platform, message_id
         )
         return bool(rows)
-
-    async def begin_request(self, platform: str, message_id: str) -> None:
-        """Note that something visible may follow from now on."""
-
-        async def begin(transaction: Transaction) -> None:
-            await transaction.execute(
-                "UPDATE inbox SET state = 'responding' WHERE platform = ? AND message_id = ? AND state = 'waiting'",
-                platform,
-                message_id,
-            )
-
-        await self._database.write(begin)
 
     async def finish_request(self, platform: str, message_id: str, outcome: Outcome) -> bool:
         """End a request and drop its words from the inbox; return False when it is unknown or ended already."""
@@ -298,7 +288,6 @@ def _to_accepted(row: sqlite3.Row, expired_before: datetime | None) -> Accepted:
     return Accepted(
         message,
         row["token"],
-        row["state"],
         sent_ids=tuple(json.loads(row["sent_ids"])),
         reply_text=row["reply_text"],
         is_expired=expired_before is not None and from_microseconds(row["accepted_at_utc"]) < expired_before,

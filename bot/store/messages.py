@@ -33,6 +33,15 @@ _READABLE: Final = (
 )
 # What is set in a row of inbox to erase a request's words.
 NO_WORDS: Final = "text = NULL, attachment = NULL, author_name = '', author_roles = '[]', token = ''"
+# Whether the author of the message `m` may be read.
+_MAY_BE_READ: Final = (
+    "(m.is_me OR NOT EXISTS (SELECT 1 FROM opted_out o WHERE o.platform = m.platform AND o.author_id = m.author_id))"
+)
+# The number of the last change to the templates of the conversation `c`.
+_TEMPLATE_CHANGE: Final = (
+    "(SELECT coalesce(max(t.change), 0) FROM server_templates t WHERE t.platform = c.platform AND t.server = c.server"
+    f" AND t.channel = iif(c.server = '{DIRECT_MESSAGES}', c.channel, '')) AS template_change"
+)
 _IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
 
 
@@ -45,11 +54,25 @@ class StoredMessage(HistoryMessage):
     edited_at_utc: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What an answer may read, oldest first, and the number of the last change to the templates there.
+
+    The number is None where there is nothing to read.
+    """
+
+    messages: tuple[StoredMessage, ...]
+    template_change: int | None
+
+
 class Messages(Records):
     """The part of the store that holds messages."""
 
     async def add_message(self, message: Message, *, kind: MessageKind) -> bool:
-        """Keep `message`; return False, changing nothing, when its id is already known (deleted ones included)."""
+        """Keep `message`; return False, changing nothing, when its id is already known (deleted ones included).
+
+        So it is, too, where its author asked not to be read.
+        """
 
         async def insert(transaction: Transaction) -> bool:
             return await insert_message(transaction, message, kind=kind) is not None
@@ -99,19 +122,23 @@ class Messages(Records):
 
         With `up_to`, a message's id, only that one and what was said before it; nothing where it is unknown.
         """
+        return list(_oldest_first(await self._history(scope, limit, up_to)))
+
+    async def _history(self, scope: Scope, limit: int, up_to: str | None, condition: str = "") -> list[sqlite3.Row]:
+        """Return history, newest first; `condition` on the message `m` says what else must hold."""
         bound = "(SELECT created_at_utc, id FROM messages WHERE platform = ? AND message_id = ?)"
-        rows = await self._database.read(
-            f"SELECT {MESSAGE_COLUMNS} FROM conversations c JOIN messages m ON m.conversation_id = c.id"
+        return await self._database.read(
+            f"SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}"
+            " FROM conversations c JOIN messages m ON m.conversation_id = c.id"
             " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
             " AND m.id > c.fresh_row AND m.created_at_utc >= c.fresh_utc"
-            " AND m.kind = 'chat' AND m.deleted_at_utc IS NULL"
+            f" AND m.kind = 'chat' AND m.deleted_at_utc IS NULL {condition}"
             f" {'' if up_to is None else f'AND (m.created_at_utc, m.id) <= {bound}'}"
             " ORDER BY m.created_at_utc DESC, m.id DESC LIMIT ?",
             *scope_values(scope),
             *(() if up_to is None else (scope.platform, up_to)),
             max(limit, 0),
         )
-        return [to_stored_message(row) for row in reversed(rows)]
 
     async def direct_channels(self, platform: str, *, limit: int = 100) -> tuple[str, ...]:
         """Return the channels of direct messages, at most `limit` of them, where something was said last first."""
@@ -125,12 +152,34 @@ class Messages(Records):
         )
         return tuple(row["channel"] for row in rows)
 
-    async def load_messages(self, scope: Scope, message_ids: Sequence[str]) -> list[StoredMessage]:
-        """Return those of `message_ids` that stand in `scope`, in the order asked; deleted ones are left out."""
+    async def load_conversation(
+        self, scope: Scope, *, limit: int, up_to: str | None = None, follows_replies: bool = False
+    ) -> Conversation:
+        """Return the newest `limit` messages that an answer in `scope` may read, in one trip.
+
+        They are those of `load_history`, or with `follows_replies` those of `load_reply_chain` from `up_to`, without
+        the messages of people who asked not to be read. Raises ValueError for a chain that starts nowhere.
+        """
+        if not follows_replies:
+            rows = await self._history(scope, limit, up_to, f"AND {_MAY_BE_READ}")
+        elif up_to is None:
+            raise ValueError("a reply chain starts at a message")
+        else:
+            rows = await self._reply_chain(scope, up_to, limit, f"WHERE {_MAY_BE_READ}")
+        return Conversation(_oldest_first(rows), rows[0]["template_change"] if rows else None)
+
+    async def load_messages(
+        self, scope: Scope, message_ids: Sequence[str], *, leaves_out_opted_out: bool = False
+    ) -> list[StoredMessage]:
+        """Return those of `message_ids` that stand in `scope`, in the order asked; deleted ones are left out.
+
+        With `leaves_out_opted_out` so are those of people who asked not to be read.
+        """
         rows = await self._database.read(
             f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) wanted"
             " CROSS JOIN messages m ON m.platform = ? AND m.message_id = wanted.value"
-            f" WHERE m.{_IN_CONVERSATION} AND m.deleted_at_utc IS NULL ORDER BY wanted.key",
+            f" WHERE m.{_IN_CONVERSATION} AND m.deleted_at_utc IS NULL"
+            f" {f'AND {_MAY_BE_READ}' if leaves_out_opted_out else ''} ORDER BY wanted.key",
             json.dumps(list(message_ids), ensure_ascii=False),
             scope.platform,
             *scope_values(scope),
@@ -143,7 +192,13 @@ class Messages(Records):
         The chain stays in `scope` and ends at the fresh line, at a deleted message and at a member's command; the
         bot's answer to a command is part of it.
         """
-        rows = await self._database.read(
+        return list(_oldest_first(await self._reply_chain(scope, message_id, limit)))
+
+    async def _reply_chain(self, scope: Scope, message_id: str, limit: int, condition: str = "") -> list[sqlite3.Row]:
+        """Return a reply chain, newest first; `condition` on the message `m` leaves some out but not what is beyond."""
+        if limit < 1:
+            return []
+        return await self._database.read(
             # Each step finds its one message by (platform, message_id) and checks afterwards that it may be read.
             f"""WITH RECURSIVE
               here AS (SELECT * FROM conversations WHERE {IN_SCOPE}),
@@ -156,14 +211,12 @@ class Messages(Records):
                   FROM chain CROSS JOIN here
                  CROSS JOIN messages m ON m.platform = chain.platform AND m.message_id = chain.reply_to
                  WHERE chain.depth < ? AND {_READABLE})
-            SELECT {MESSAGE_COLUMNS} FROM chain CROSS JOIN messages m ON m.id = chain.id ORDER BY chain.depth""",
+            SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}
+              FROM chain CROSS JOIN here c CROSS JOIN messages m ON m.id = chain.id {condition} ORDER BY chain.depth""",
             *scope_values(scope),
             message_id,
             limit,
         )
-        # A chain that goes round comes back to its first message again and again: each counts once.
-        chain = {row["message_id"]: to_stored_message(row) for row in rows}
-        return list(reversed(chain.values())) if limit > 0 else []
 
     async def mark_fresh(self, scope: Scope) -> None:
         """Draw a line: what was said in `scope` until now is never read as history again."""
@@ -183,13 +236,17 @@ class Messages(Records):
 
 
 async def insert_message(transaction: Transaction, message: Message, *, kind: MessageKind) -> int | None:
-    """Insert `message` and return its row; None when its id is already known, or it is a request that was withdrawn."""
+    """Insert `message` and return its row.
+
+    None when its id is already known, it is a request that was withdrawn, or its author asked not to be read.
+    """
     author = message.author
     rows = await transaction.execute(
         "INSERT INTO messages (conversation_id, platform, message_id, author_id, author_name, is_bot, is_me, text,"
         " attachment, reply_to, kind, created_at_utc) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
         " WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE platform = ?2 AND message_id = ?3 AND text IS NULL"
         " AND state IN ('waiting', 'responding', 'cancelled'))"
+        " AND (?7 OR NOT EXISTS (SELECT 1 FROM opted_out WHERE platform = ?2 AND author_id = ?4))"
         " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
         await conversation_id(transaction, message.scope),
         message.scope.platform,
@@ -245,6 +302,12 @@ async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:
         "UPDATE replies SET prompt_sha256 = NULL WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",
         message_id,
     )
+
+
+def _oldest_first(rows: Sequence[sqlite3.Row]) -> tuple[StoredMessage, ...]:
+    """Return rows, newest first, as messages. A chain that goes round comes back to some: each counts once."""
+    messages = {row["message_id"]: to_stored_message(row) for row in rows}
+    return tuple(reversed(messages.values()))
 
 
 def to_stored_message(row: sqlite3.Row) -> StoredMessage:

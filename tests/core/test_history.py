@@ -4,40 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.core.history import HistoryMessage, Turn, merge_turns, reply_chain, select_turns
+from bot.core.history import HistoryMessage, Turn, merge_turns, select_turns
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def message(number: int, author: str, text: str, *, reply_to: int | None = None, is_me: bool = False) -> HistoryMessage:
+def message(number: int, author: str, text: str, *, is_me: bool = False) -> HistoryMessage:
     at = NOON + timedelta(seconds=number)
-    answered = None if reply_to is None else str(reply_to)
-    return HistoryMessage(str(number), author.casefold(), author, is_me, text, answered, at)
-
-
-def ids(messages: tuple[HistoryMessage, ...]) -> list[str]:
-    return [each.id for each in messages]
-
-
-def by_id(*messages: HistoryMessage) -> dict[str, HistoryMessage]:
-    return {each.id: each for each in messages}
-
-
-def test_a_reply_chain_goes_back_link_by_link_and_leaves_the_rest_out() -> None:
-    messages = by_id(
-        message(1, "Ana", "a"),
-        message(2, "Bob", "other"),
-        message(3, "Bot", "b", reply_to=1, is_me=True),
-        message(4, "Ana", "c", reply_to=3),
-    )
-    assert ids(reply_chain(messages, "4")) == ["1", "3", "4"]
-
-
-def test_a_reply_chain_ends_at_a_deleted_message_and_at_a_circle() -> None:
-    assert ids(reply_chain(by_id(message(4, "Ana", "c", reply_to=3)), "4")) == ["4"]
-    circle = by_id(message(1, "Ana", "a", reply_to=2), message(2, "Bob", "b", reply_to=1))
-    assert ids(reply_chain(circle, "2")) == ["1", "2"]
-    assert reply_chain({}, "1") == ()
+    return HistoryMessage(str(number), author.casefold(), author, is_me, text, None, at)
 
 
 def test_back_to_back_messages_of_one_person_are_one_turn() -> None:
@@ -83,16 +57,27 @@ def test_texts_and_names_are_cleaned_and_empty_messages_skipped() -> None:
     ],
 )
 def test_the_oldest_turns_go_first_and_the_current_message_never(counts: list[int], budget: int, first: int) -> None:
-    assert select_turns(counts, budget) == first
+    assert select_turns(len(counts), counts.__getitem__, budget) == first
 
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.integers(-5, 400))
 def test_as_many_turns_as_fit_are_kept(counts: list[int], budget: int) -> None:
-    first = select_turns(counts, budget)
+    first = select_turns(len(counts), counts.__getitem__, budget)
     assert first == len(counts) - 1 or sum(counts[first:]) <= budget
     assert first == 0 or sum(counts[first - 1 :]) > budget
 
 
+def test_no_turn_older_than_the_first_left_out_is_counted() -> None:
+    counted = []
+
+    def count(index: int) -> int:
+        counted.append(index)
+        return 5
+
+    assert select_turns(1000, count, 12) == 998
+    assert counted == [999, 998, 997]
+
+
 def test_no_turns_are_an_error() -> None:
     with pytest.raises(ValueError, match="at least the current message"):
-        select_turns([], 5)
+        select_turns(0, [].__getitem__, 5)

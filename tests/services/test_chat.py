@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.core.messages import Scope
 from bot.core.stopping import Stopper
+from bot.engine.requests.work import QuickWork, Work
 from tests.bots import HERE, PROMPTS, ScriptedEngine, Talk, open_scripted_bot, open_tiny_bot
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -256,6 +258,25 @@ async def test_many_unanswered_messages_do_not_lock_a_person_out(tmp_path: Path)
         assert "Ann: 0 x" not in engine.read[-1].text
         assert len(engine.read[-1].text) <= 200 - 12
         assert (await talk.why())["is_exact"]
+
+
+async def test_a_prompt_is_one_trip_to_the_model_thread(any_talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many messages are counted, and left out: one piece of quick work, then the generation itself."""
+    for i in range(20):
+        await any_talk.ask(f"message number {i} of them all, no less")
+    trips = []
+    scheduler = any_talk.services.engine._scheduler
+    submit = scheduler.submit
+
+    def counted(work: Any) -> None:
+        trips.append(type(work))
+        submit(work)
+
+    monkeypatch.setattr(scheduler, "submit", counted)
+    await any_talk.ask("the last")
+    assert trips == [QuickWork, Work]
+    monkeypatch.undo()
+    assert (await any_talk.ask("!context"))["num_messages_dropped"] > 0
 
 
 async def test_history_length_bounds_what_is_read(talk: Talk) -> None:

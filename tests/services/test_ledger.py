@@ -41,13 +41,12 @@ def delivery(store: Store) -> Delivery:
 async def test_a_request_goes_from_accepted_to_answered(store: Store, delivery: Delivery) -> None:
     message = said(1)
     assert await delivery.accept(message, token="t")
-    assert await delivery.unfinished() == (Accepted(message, "t", "waiting"),)
+    assert await delivery.unfinished() == (Accepted(message, "t"),)
     await store.add_message(message, kind="chat")
-    await delivery.begin("1")
     await delivery.note_sent("1", "s1", 1)
     await delivery.note_sent("1", "s0", 0)
     await store.add_reply(said(2, "an answer", author=ME, reply_to="1"), provenance(), kind="chat")
-    assert await delivery.unfinished() == (Accepted(message, "t", "responding", ("s0", "s1"), "an answer"),)
+    assert await delivery.unfinished() == (Accepted(message, "t", ("s0", "s1"), "an answer"),)
     assert await delivery.finish("1", "answered")
     assert not await delivery.finish("1", "answered")
     assert await delivery.unfinished() == ()
@@ -129,7 +128,6 @@ async def test_a_deleted_visible_message_takes_the_words_of_the_answer(
 
 async def test_a_withdrawn_request_ends_cancelled(delivery: Delivery, path: Path) -> None:
     await delivery.accept(said(1, "abracadabra"))
-    await delivery.begin("1")
     assert await delivery.withdraw("1")
     assert not await delivery.finish("1", "answered")
     assert await delivery.unfinished() == ()

@@ -32,3 +32,18 @@ async def test_direct_messages_share_no_settings(store: Store) -> None:
     assert await store.get_settings(yours) == {}
     await store.set_setting(mine, "server", "preset", None)
     assert await store.get_settings(mine) == {}
+
+
+async def test_what_holds_in_a_place_is_what_its_parts_say(store: Store) -> None:
+    direct = replace(HERE, server="@me")
+    await store.set_setting(HERE, "server", "preset", "wild")
+    await store.set_setting(HERE, "channel", "preset", "greedy \u2028 'and' \"more\"")
+    await store.set_setting(HERE, "server", "history_length", "20")
+    await store.set_setting(direct, "channel", "preset", "careful")
+    await store.opt_out(HERE.platform, "u1", True)
+    for scope in (HERE, replace(HERE, thread="t"), replace(HERE, channel="other"), direct, replace(HERE, server="x")):
+        for author_id in ("u1", "u2", None):
+            place = await store.load_place(scope, author_id)
+            assert place.settings == await store.get_settings(scope)
+            assert place.template_change == await store.latest_template_change(scope)
+            assert place.is_opted_out == (author_id == "u1")

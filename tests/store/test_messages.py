@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,6 +8,7 @@ from bot.core.messages import Author, Scope
 from bot.store.store import Store
 from tests.store.samples import ANN, HERE, ME, at, bytes_on_disk, provenance, said
 
+BOB = Author("u2", "Bob")
 ELSEWHERE = [
     Scope("discord", "home", "general"),
     Scope("terminal", "other", "general"),
@@ -164,3 +166,56 @@ async def test_the_fresh_line_holds_when_the_messages_above_it_have_expired(stor
     assert await store.delete_expired(now=at(31 * 86_400)) == 1
     await store.add_message(said(2, created_at_utc=at(31 * 86_400), author=ANN), kind="chat")
     assert [m.id for m in await store.load_history(HERE, limit=9)] == ["2"]
+
+
+async def test_a_conversation_is_read_without_the_people_who_asked_not_to_be_read(store: Store) -> None:
+    await store.add_message(said(1, author=ANN), kind="chat")
+    await store.add_message(said(2, author=BOB, reply_to="1"), kind="chat")
+    await store.add_reply(said(3, author=ME, reply_to="2"), provenance(), kind="chat")
+    await store.add_message(said(4, author=ANN, reply_to="3"), kind="chat")
+
+    async def read(**how: Any) -> list[str]:
+        return [m.id for m in (await store.load_conversation(HERE, **{"limit": 9} | how)).messages]
+
+    chain = {"up_to": "4", "follows_replies": True}
+    assert await read() == await read(**chain) == ["1", "2", "3", "4"]
+    await store.opt_out("terminal", BOB.id, True)
+    assert await read() == ["1", "3", "4"]
+    assert await read(**chain) == ["1", "3", "4"], "the chain goes on behind what is left out"
+    assert await read(limit=3) == ["1", "3", "4"], "what is left out takes no place"
+    assert await read(up_to="3") == ["1", "3"]
+    assert [m.id for m in await store.load_messages(HERE, ["2", "1"], leaves_out_opted_out=True)] == ["1"]
+    assert [m.id for m in await store.load_messages(HERE, ["2", "1"])] == ["2", "1"]
+    await store.opt_out("terminal", ME.id, True)
+    assert await read() == ["1", "3", "4"], "the bot itself is always read"
+    await store.opt_out("discord", ANN.id, True)
+    assert await read() == ["1", "3", "4"], "on each platform for itself"
+    with pytest.raises(ValueError, match="starts at a message"):
+        await store.load_conversation(HERE, limit=9, follows_replies=True)
+
+
+async def test_a_conversation_tells_the_last_change_to_the_templates_there(store: Store) -> None:
+    direct = replace(HERE, server="@me")
+    for number, scope in enumerate((HERE, direct), start=1):
+        assert (await store.load_conversation(scope, limit=9)).template_change is None
+        await store.add_message(said(number, scope=scope), kind="chat")
+        changes = [0]
+        for place in (scope, replace(scope, channel="other")):
+            await store.add_template_version(
+                place, "mine", action="new", author=ANN, source_text="text", version=f"v{len(changes)}"
+            )
+            changes.append((await store.load_conversation(scope, limit=9)).template_change or 0)
+            assert changes[-1] == await store.latest_template_change(scope)
+            assert changes[-1] == (await store.load_place(scope, None)).template_change
+        assert changes[1] > 0
+        assert (changes[2] > changes[1]) == (scope is HERE), "in direct messages each channel has its own"
+
+
+async def test_nothing_is_kept_of_who_asked_not_to_be_read(store: Store) -> None:
+    await store.opt_out("terminal", ANN.id, True)
+    assert not await store.add_message(said(1, author=ANN), kind="chat")
+    assert await store.add_message(said(2, author=BOB), kind="chat")
+    await store.opt_out("terminal", ME.id, True)
+    assert await store.add_reply(said(3, author=ME, reply_to="2"), provenance(), kind="chat")
+    await store.opt_out("terminal", ANN.id, False)
+    assert await store.add_message(said(1, author=ANN), kind="chat")

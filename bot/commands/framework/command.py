@@ -2,17 +2,15 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
+from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.sampling_params import PRESETS, RANGES, check_option, range_text
+from bot.core.stopping import Stopper
 from bot.errors import RequestError
-
-if TYPE_CHECKING:
-    from bot.commands.context import Services
-    from bot.core.stopping import Stopper
-    from bot.store.cards import OpenCard
+from bot.store.cards import OpenCard
 
 OptionKind = Literal["whole", "real", "text", "choice"]
 
@@ -82,28 +80,31 @@ class TextSource:
 class Request:
     """One command as it was asked for: what a command's function gets.
 
-    `arguments` are the leading words by name, `options` the typed options that were given, `text` the rest, verbatim,
-    or the words of the message replied to. `source` is the message that the text stands in. `has_buttons` says that
-    the platform has buttons and forms. Without `is_kept` the asker wants nothing to be stored.
+    `commands` are all that there are, by name. `arguments` are the leading words by name, `options` the typed options
+    that were given, `text` the rest, verbatim, or the words of the message replied to. `source` is the message that the
+    text stands in. `has_buttons` says that the platform has buttons and forms. Without `may_store` the asker wants
+    nothing to be stored.
     """
 
-    services: "Services"
-    stopper: "Stopper"
+    services: Services
+    commands: Mapping[str, "Command"]
+    stopper: Stopper
     message: Message
     command: "Command"
     arguments: Mapping[str, str]
     options: Mapping[str, Any]
     text: str
-    source: "TextSource"
+    source: TextSource
     has_buttons: bool = True
-    is_kept: bool = True
+    may_store: bool = True
 
 
 Cards = AsyncGenerator[Card]
-Answer = Callable[[Request], Cards]
+# What a command does.
+Run = Callable[[Request], Cards]
 # What a click on an open card, or a form that was filled in, leads to.
-Act = Callable[["Services", Click, "OpenCard", "Stopper"], Cards]
-Submit = Callable[["Services", FormSubmitted, "OpenCard"], Cards]
+Act = Callable[[Services, Click, OpenCard, Stopper], Cards]
+Submit = Callable[[Services, FormSubmitted, OpenCard], Cards]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +115,19 @@ class Command:
     line is wanted; a form may ask for it in `text_parts` instead, of which the first `num_required_parts` are needed.
     `takes_rest` gives the last leading word all that follows. `answers` is how the reply is shown; with one of
     `public_options`, or without `is_secret`, all may see it where there is no other way. `is_family_default` makes the
-    two-word command answer when its first word is followed by none of its family's second words. `menu` is its name in
+    two-word command answer when its first word is followed by none of its family's second words. `argument_choices`
+    holds the values of leading words that take one of a few. `menu` is its name in
     a message's context menu, None where it has none there. `details` is what else help says about it.
     """
 
     name: str
     summary: str
-    answer: Answer
+    answer: Run
     text: Literal["required", "optional", "none"] = "none"
     text_name: str = "TEXT"
     arguments: tuple[str, ...] = ()
     num_optional_arguments: int = 0
+    argument_choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: tuple[Option, ...] = ()
     who: Literal["all", "moderators"] = "all"
     answers: Literal["public", "private", "form"] = "public"

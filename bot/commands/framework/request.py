@@ -2,19 +2,19 @@
 
 import time
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.framework.asked import load_asked, own_text
-from bot.commands.framework.command import Request, TextSource
-from bot.commands.framework.parsing import parse_command_line
+from bot.commands.framework.command import Command, Request, TextSource
+from bot.commands.framework.parsing import CommandLine, parse_command_line
 from bot.core.history import HistoryMessage
 from bot.core.messages import Author, Message, Reach, Scope
 from bot.core.safe_text import clean_history_text, replace_lone_surrogates
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
+from bot.store.store import Store
 
 MAX_TEXT_BYTES: Final = 256 * 1024
 UNREADABLE: Final = (
@@ -57,35 +57,99 @@ def message_of(stored: HistoryMessage, scope: Scope, author: Author, reach: Reac
 
 
 async def read_request(
-    services: Services, message: Message, stopper: Stopper, *, has_buttons: bool, is_kept: bool = True
+    services: Services,
+    commands: Mapping[str, Command],
+    message: Message,
+    stopper: Stopper,
+    *,
+    has_buttons: bool,
+    may_store: bool = True,
 ) -> Request:
     """Return what the command line in `message` asks for. Raises RequestError, one sentence."""
     prefix = services.command_prefix
-    line = parse_command_line(message.text[len(prefix) :], services.commands)
+    line = parse_command_line(message.text[len(prefix) :], commands)
     command = line.command
     if command.who == "moderators" and not message.author.is_moderator:
         raise RequestError(f"{command.name} is for moderators.")
     text, source = own_text(line, message.attachment), TextSource(message.id)
     if command.text == "required" and not text.strip():
-        text, source = await _replied_text(services, message) or (text, source)
+        text, source = await _replied_text(services, commands, message) or (text, source)
     if command.text == "required" and not text.strip():
         if message.reply_to is not None:
             raise RequestError(UNREADABLE)
         raise RequestError(f"{command.text_name} is missing: {prefix}{command.usage}")
     return Request(
-        services, stopper, message, command, line.arguments, line.options, text, source, has_buttons, is_kept
+        services,
+        commands,
+        stopper,
+        message,
+        command,
+        line.arguments,
+        line.options,
+        text,
+        source,
+        has_buttons,
+        may_store,
     )
 
 
-async def _replied_text(services: Services, message: Message) -> tuple[str, TextSource] | None:
-    """Return the words of the message that a command without a text replies to."""
+async def _replied_text(
+    services: Services, commands: Mapping[str, Command], message: Message
+) -> tuple[str, TextSource] | None:
+    """Return the words of the message that a command without a text replies to, if its author may be read."""
     if message.reply_to is None:
         return None
-    for replied in await services.store.load_messages(message.scope, [message.reply_to]):
-        if await services.store.is_opted_out(message.scope.platform, replied.author_id):
-            return None
     source = TextSource(message.reply_to, is_command_line=False)
-    return await load_asked(services.store, message.scope, source, services.command_prefix, services.commands)
+    return await load_asked(
+        services.store, message.scope, source, services.command_prefix, commands, leaves_out_opted_out=True
+    )
+
+
+def asked_line(message: HistoryMessage, prefix: str, commands: Mapping[str, Command]) -> CommandLine | None:
+    """Return the command line that the stored `message` holds now; None where it no longer is a valid one."""
+    if not message.text.startswith(prefix):
+        return None
+    try:
+        return parse_command_line(message.text[len(prefix) :], commands)
+    except RequestError:
+        return None
+
+
+def own_text(line: CommandLine, attachment: str | None) -> str:
+    """Return the text that was asked about in the message of a command: behind it, or in the attached file."""
+    if line.command.text != "required" or line.text.strip():
+        return line.text
+    return attachment or ""
+
+
+def asked_text(
+    message: HistoryMessage, *, is_command_line: bool, prefix: str, commands: Mapping[str, Command]
+) -> str | None:
+    """Return the text in the stored `message` that was asked about; None where an edit took it away."""
+    if not is_command_line:
+        return message.whole_text
+    line = asked_line(message, prefix, commands)
+    return own_text(line, message.attachment) if line else None
+
+
+async def load_asked(
+    store: Store,
+    scope: Scope,
+    source: TextSource,
+    prefix: str,
+    commands: Mapping[str, Command],
+    *,
+    leaves_out_opted_out: bool = False,
+) -> tuple[str, TextSource] | None:
+    """Return the text at `source` as it is now, with its present revision; None where it is gone.
+
+    With `leaves_out_opted_out` also where its author asked not to be read.
+    """
+    for message in await store.load_messages(scope, [source.message_id], leaves_out_opted_out=leaves_out_opted_out):
+        text = asked_text(message, is_command_line=source.is_command_line, prefix=prefix, commands=commands)
+        if text is not None:
+            return text, TextSource(message.id, message.revision, source.is_command_line)
+    return None
 
 
 class Quotas:
@@ -94,18 +158,17 @@ class Quotas:
     def __init__(self) -> None:
         self._asked: dict[Hashable, deque[float]] = {}
 
-    async def count(self, services: Services, scope: Scope, author: Author) -> None:
-        """Count a request. Raises RequestError above what the server allows one person; moderators are not counted."""
+    def count(self, scope: Scope, author: Author, *, num_per_minute: int) -> None:
+        """Count a request. Raises RequestError above `num_per_minute` of one person; moderators are not counted."""
         if author.is_moderator and not scope.is_direct:
             return
         now = time.monotonic()
         asked = self._asked.setdefault((scope.platform, scope.server, author.id), deque())
         while asked and asked[0] <= now - _MINUTE_S:
             asked.popleft()
-        most = int((await services.settings_in(scope))["quota_per_minute"])
-        if len(asked) >= most:
-            wait_s = int(asked[len(asked) - most] + _MINUTE_S - now) + 1
-            raise RequestError(f"You have asked {most} times within a minute; ask again in {wait_s} s.")
+        if len(asked) >= num_per_minute:
+            wait_s = int(asked[len(asked) - num_per_minute] + _MINUTE_S - now) + 1
+            raise RequestError(f"You have asked {num_per_minute} times within a minute; ask again in {wait_s} s.")
         asked.append(now)
         self._forget_idle(now)
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.framework.asked import load_asked
 from bot.commands.framework.command import Cards, Command, Option, Request, TextSource
+from bot.commands.framework.request import load_asked
 from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Text
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
@@ -44,7 +44,7 @@ async def answer_example(request: Request) -> Cards:
     In reply to an answer of a template it is about what was asked there, and the text is the right answer.
     """
     services, message = request.services, request.message
-    if not request.is_kept:
+    if not request.may_store:
         raise RequestError("You asked not to be read, so nothing of yours can be proposed.")
     template, output = request.options.get("template", ""), request.options.get("output", "")
     input, source_id = request.text, request.source.message_id
@@ -105,7 +105,7 @@ async def _answered(request: Request) -> tuple[str, tuple[str, TextSource]] | No
         if await services.store.is_opted_out(message.scope.platform, asked.author_id):
             return None
     source = TextSource(asked_id, is_command_line=is_line)
-    found = await load_asked(services.store, message.scope, source, services.command_prefix, services.commands)
+    found = await load_asked(services.store, message.scope, source, services.command_prefix, request.commands)
     if found is None:
         raise RequestError("What that answered is gone, so there is no example in it.")
     return reply.provenance.template.name, found

@@ -108,7 +108,7 @@ def _origin(request: Request, template: PromptTemplate) -> PromptOrigin:
 
 async def _keep(request: Request, reply: GeneratedReply, replaces: StoredReply | None) -> KeptReply:
     services, message = request.services, request.message
-    if not request.is_kept:
+    if not request.may_store:
         return KeptReply(None, NOT_KEPT)
     if replaces:
         return await rewrite_reply(services.store, services.engine, message.scope, replaces.message.id, reply)

@@ -52,7 +52,7 @@ async def answer_test(request: Request) -> Cards:
 async def answer_tune(request: Request) -> Cards:
     """Search for better examples or a better order of them, and keep what is found as a draft."""
     services, message, name = request.services, request.message, request.arguments["NAME"]
-    if not request.is_kept:
+    if not request.may_store:
         raise RequestError("You asked not to be read, so no draft of yours can be kept.")
     kept = await services.store.get_draft(message.scope, name, message.author.id)
     template = _valid_state(kept) or await services.templates.get(message.scope, name)

@@ -51,7 +51,7 @@ class Feed:
     num_logits: int = 1
 
 
-Answer: TypeAlias = "list[Chosen] | torch.Tensor | None"
+FeedAnswer: TypeAlias = "list[Chosen] | torch.Tensor | None"
 Steps = Generator[list[Feed], list[Any], ResultT]
 
 

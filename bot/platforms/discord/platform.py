@@ -79,8 +79,6 @@ class DiscordPlatform(Platform):
 
     async def _visible(self, channel: discord.PartialMessageable, request: Accepted) -> list[discord.Message]:
         """Return what the bot has sent already in answer to `request`, known or not known to the store."""
-        if request.state != "responding":
-            return []
         me = self._client.user
         found = []
         try:

@@ -206,8 +206,6 @@ class Answering:
 
     async def _deliver(self, running: _Running, answer: Responder) -> Outcome:
         message = running.message
-        if running.is_kept:
-            await self._delivery.begin(message.id)
 
         async def note_sent(sent_id: str, position: int) -> None:
             await self._delivery.note_sent(message.id, sent_id, position)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import aiohttp
@@ -214,13 +215,14 @@ class Intake:
 
     async def _accept(self, message: discord.Message) -> None:
         read = self._read(message)
-        if read is None or not await self._bot.is_wanted(read):
+        place = None if read is None else await self._bot.place_where_wanted(read)
+        if read is None or place is None:
             return
         if now_utc() - read.created_at_utc > timedelta(seconds=ANSWERABLE_S):
             if not await self._delivery.is_known(read.id):
                 self._too_late.note(message)
             return
-        answer: Responder | None = None
+        answer: Responder = partial(self._bot.answer, place=place)
         try:
             attachment = await read_text_attachment(
                 message.attachments, self._session, allowed_origins=self._file_origins

@@ -1,0 +1,75 @@
+"""From a message to what answers it: how often the store is asked on the way, and what holds when it waited."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from bot.core.messages import Author, Message
+from bot.core.stopping import Stopper
+from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
+from tests.store.trips import counted
+
+ANN = Author("ann", "Ann", is_moderator=True)
+PARROT = '+++\ndescription = "A talk."\nkind = "chat"\n+++\nYou are a parrot.\n\n$history\n$bot_name:\n'
+
+
+async def test_in_a_terminal_a_message_is_three_reads_and_two_transactions(talk: Talk) -> None:
+    """The reads: what holds there, the open card, the history. The transactions: the message, then the answer."""
+    await talk.ask("Hello", who="Ann")
+    await talk.ask("Hello", who="Bob")
+    async with counted(talk.store) as trips:
+        await talk.ask("Well?", who="Ann")
+    assert len(trips.reads) == 3, trips.reads
+    assert len(trips.writes) == 2, trips.writes
+
+
+async def test_what_was_read_when_a_message_came_is_not_read_again(talk: Talk) -> None:
+    message = Message("w1", HERE, ANN, "Hello", is_addressed=True)
+    async with counted(talk.store) as trips:
+        place = await talk.bot.place_where_wanted(message)
+        assert place is not None
+        cards = [card async for card in talk.bot.answer(message, Stopper(), place=place)]
+    assert cards[-1].error is None
+    assert len(trips.reads) == 2, trips.reads
+
+
+async def test_a_message_of_a_bot_or_with_another_bot_s_command_is_not_read_for(talk: Talk) -> None:
+    async with counted(talk.store) as trips:
+        for message in (
+            Message("w1", HERE, replace(ANN, is_bot=True), "Hello"),
+            Message("w2", HERE, ANN, "!xyzzy", is_addressed=False),
+            Message("w3", HERE, ANN, " ", is_addressed=False),
+        ):
+            assert await talk.bot.place_where_wanted(message) is None
+    assert trips.reads == []
+
+
+async def test_a_template_that_was_changed_while_a_message_waited_is_read_as_it_is_then(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["First.", "Second."], pause_s=0.05)
+    async with open_scripted_bot(engine, tmp_path) as talk:
+
+        async def ask(text: str) -> None:
+            await talk.ask(text)
+
+        first = asyncio.ensure_future(ask("one"))
+        await asyncio.sleep(0.02)
+        second = asyncio.ensure_future(ask("two"))
+        await asyncio.sleep(0.02)
+        await talk.store.add_template_version(
+            HERE, "chat", action="new", author=ANN, source_text=PARROT, version="v", reason=""
+        )
+        await asyncio.gather(first, second)
+    assert ["parrot" in prompt.text for prompt in engine.read] == [False, True]
+
+
+async def test_who_asks_not_to_be_read_while_their_message_waits_is_not_read(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["First.", "Second."], pause_s=0.05)
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        first = asyncio.ensure_future(talk.ask("one", who="Ann"))
+        await asyncio.sleep(0.02)
+        waiting = [asyncio.ensure_future(talk.card(f"{who} speaks", who=who)) for who in ("Bob", "Cid")]
+        await asyncio.sleep(0.02)
+        await talk.store.opt_out(HERE.platform, "bob", True)
+        await asyncio.gather(first, *waiting)
+    assert not any("Bob speaks" in prompt.text for prompt in engine.read)
+    assert "Cid speaks" in engine.read[-1].text

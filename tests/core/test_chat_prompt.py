@@ -1,0 +1,107 @@
+"""What of a conversation the model reads: what is left out first, and that the counts are those of the prompt."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.core.chat_prompt import ConversationFit
+from bot.core.history import HistoryMessage, merge_turns
+from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.sampling_params import SamplingParams
+from bot.core.templates.parsing import parse_template
+from bot.errors import PromptTooLong, RequestError
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CHAT = parse_template(
+    '+++\ndescription = "A talk."\nkind = "chat"\n+++\nYou are $bot_name.\n\n$history\n$bot_name:\n',
+    name="chat",
+    source="chat.prompt",
+)
+
+
+class CharacterTools:
+    """Counts each character as a token; in markup a turn costs more than its line does in a transcript."""
+
+    def __init__(self) -> None:
+        self.num_counted = 0
+
+    def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        self.num_counted += len(prompts)
+        return tuple(len(prompt.text) for prompt in prompts)
+
+    def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        parts = [PromptPart(f"<<{turn.role}>>{turn.content}<<end of turn>>", is_markup=True) for turn in turns]
+        return Prompt((*parts, PromptPart("<<assistant>>", is_markup=True)))
+
+
+def said(number: int, text: str, who: str = "Ann", *, revision: int = 1) -> HistoryMessage:
+    return HistoryMessage(str(number), who, who, who == "Fewshot", text, None, NOON, revision)
+
+
+def fit(messages: Sequence[HistoryMessage], *, context_length: int = 300, is_markup: bool = False) -> ConversationFit:
+    return ConversationFit(
+        CHAT, messages, SamplingParams(max_new_tokens=20), "Fewshot", context_length, is_markup=is_markup
+    )
+
+
+def test_a_conversation_that_fits_is_read_whole() -> None:
+    built = fit([said(1, "Hello"), said(2, "Hi.", "Fewshot"), said(3, "How are you?", revision=2)])(CharacterTools())
+    assert built.prompt.text == "You are Fewshot.\n\nAnn: Hello\nFewshot: Hi.\nAnn: How are you?\nFewshot:"
+    assert built.reads == (("1", 1), ("2", 1), ("3", 2))
+    assert built.speakers == ("Fewshot", "Ann")
+    assert built.params.stop == ("\nFewshot:", "\nAnn:")
+    assert built.num_prompt_tokens == len(built.prompt.text)
+    assert built.num_template_tokens == len("You are Fewshot.\n\n") + len("Fewshot:") == 26
+    assert built.num_messages_dropped == 0
+
+
+@pytest.mark.parametrize("is_markup", [False, True])
+def test_the_oldest_messages_are_left_out_first_and_none_that_would_have_fit(is_markup: bool) -> None:
+    messages = [said(i, f"message number {i}", "Ann" if i % 2 else "Bob") for i in range(40)]
+    built = fit(messages, is_markup=is_markup)(CharacterTools())
+    assert [id for id, _ in built.reads] == [str(i) for i in range(built.num_messages_dropped, 40)], "no gap"
+    assert built.num_prompt_tokens == len(built.prompt.text) <= 280
+    one_more = fit(messages[built.num_messages_dropped - 1 :], context_length=3000, is_markup=is_markup)
+    assert one_more(CharacterTools()).num_prompt_tokens > 280
+
+
+def test_the_current_message_alone_is_never_left_out_but_refused_with_counts() -> None:
+    long = [said(1, "Hello"), said(2, "x" * 400)]
+    with pytest.raises(PromptTooLong, match=r"432 tokens.*at most 280"):
+        fit(long)(CharacterTools())
+    with pytest.raises(RequestError, match="nothing here to read"):
+        fit([said(1, "\u200b")])(CharacterTools())
+
+
+def test_what_can_not_fit_anyway_is_not_even_counted() -> None:
+    tools = CharacterTools()
+    built = fit([said(i, f"message number {i}") for i in range(5000)])(tools)
+    assert built.num_messages_dropped > 4900
+    assert tools.num_counted < 20
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["Ann", "Bob", "Fewshot"]), st.text(max_size=60)), max_size=30),
+    st.sampled_from(["", "I think"]),
+    st.booleans(),
+)
+def test_counts_are_those_of_the_prompt_and_it_leaves_room_for_the_answer(
+    lines: list[tuple[str, str]], begun: str, is_markup: bool
+) -> None:
+    messages = [said(i, text, who) for i, (who, text) in enumerate(lines)]
+    try:
+        built = replace(fit(messages, is_markup=is_markup), said=begun)(CharacterTools())
+    except RequestError:
+        assert merge_turns(messages) == ()
+        return
+    assert built.num_prompt_tokens == len(built.prompt.text) <= 280
+    assert built.num_template_tokens <= built.num_prompt_tokens
+    assert built.prompt.text.endswith(begun)
+    ids = [id for id, _ in built.reads]
+    assert ids == [id for id in (message.id for message in messages) if id in ids], "in order"
+    assert [id for turn in built.turns for id in turn.message_ids] == ids
