@@ -27,6 +27,7 @@ from bot.errors import FewshotError, RequestError
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
 from bot.store.messages import MessageKind
 from bot.store.store import Store
+from bot.trace import note_step
 
 __all__ = ["COMMANDS", "MAX_TEXT_BYTES", "Bot"]
 
@@ -119,6 +120,7 @@ class Bot:
             asked.command = message.text[len(self.command_prefix) :].split(maxsplit=1)[0][:32].lower()
         author = await self._admit(message.scope, message.author, is_counted=not types_actions)
         message = replace(message, author=author)
+        note_step(message.id, "accepted")
         is_kept = not await self._services.store.is_opted_out(message.scope.platform, message.author.id)
         if self._is_command(message.text):
             request = await read_request(
