@@ -16,7 +16,7 @@ from tests.servers.discord.world import DM, Guild, Message
 HELP = """\
 hello @bot           a message that mentions the bot; without @bot the bot does not answer in a channel
 !perplexity A text   a command as a message
-/next Once upon a    a slash command; options: /next text:Once upon a num:3; a single / lists the commands
+/next Once upon a    a slash command; options by name: /complete text:Once upon a n:2; a single / lists them all
 :1                   press button 1 of the newest message that has buttons; in a select: :1 choice
 :reply TEXT          reply to the bot's newest message
 :edit TEXT, :delete  change or delete your newest message

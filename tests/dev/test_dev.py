@@ -15,7 +15,7 @@ from tests.servers.discord.options import INTEGER, STRING, SUBCOMMAND, NotOffere
 
 TEXT: dict[str, Any] = {"name": "text", "type": STRING, "required": True}
 COMMANDS: list[dict[str, Any]] = [
-    {"name": "next", "options": [TEXT, {"name": "num", "type": INTEGER}]},
+    {"name": "complete", "options": [TEXT, {"name": "n", "type": INTEGER}]},
     {"name": "fresh", "options": []},
     {"name": "settings", "options": [{"name": "name", "type": STRING}, {"name": "value", "type": STRING}]},
     {
@@ -62,9 +62,9 @@ def test_a_message_a_slash_command_a_button_and_a_form_work_from_a_pipe(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("next Once upon a", SlashLine("next", {"text": "Once upon a"})),
-        ("next text:Once upon a num:3", SlashLine("next", {"text": "Once upon a", "num": 3})),
-        ("next num:3", SlashLine("next", {"num": 3})),
+        ("complete Once upon a", SlashLine("complete", {"text": "Once upon a"})),
+        ("complete text:Once upon a n:3", SlashLine("complete", {"text": "Once upon a", "n": 3})),
+        ("complete n:3", SlashLine("complete", {"n": 3})),
         ("fresh", SlashLine("fresh", {})),
         ("settings history_length 10", SlashLine("settings", {"name": "history_length", "value": "10"})),
         ("prompt run sentiment I love it", SlashLine("prompt run", {"name": "sentiment", "text": "I love it"})),
@@ -75,7 +75,7 @@ def test_words_and_named_options_of_a_slash_command_are_read(line: str, expected
     assert parse_slash(line, COMMANDS) == expected
 
 
-@pytest.mark.parametrize("line", ["nonsense", "prompt", "prompt walk", "next num:many", "fresh me"])
+@pytest.mark.parametrize("line", ["nonsense", "prompt", "prompt walk", "complete n:many", "fresh me"])
 def test_a_slash_command_that_is_wrong_gets_one_sentence(line: str) -> None:
     with pytest.raises(NotOffered, match=r".+\.$"):
         parse_slash(line, COMMANDS)

@@ -27,7 +27,7 @@ class SlashLine:
 
 
 def parse_slash(line: str, commands: Sequence[Mapping[str, Any]]) -> SlashLine:
-    """Read `next Once upon a`, `next text:Once upon a num:3` or `prompt run sentiment I love it`.
+    """Read `next Once upon a`, `complete text:Once upon a n:3` or `prompt run sentiment I love it`.
 
     What stands before the first `option:` goes to the required options in order, a word each and all the rest to the
     last one; where none is required, to all options that take text. Raises NotOffered.
