@@ -45,5 +45,5 @@ class TraceFormatter(logging.Formatter):
             self._times[request] = (first, now)
         if len(self._times) > _MAX_REQUESTS:
             del self._times[next(iter(self._times))]
-        counts = "".join(f"  {name}={value:.6g}" for name, value in figures.items())
+        counts = "".join(f"  {name}={round(value, 1)}" for name, value in figures.items())
         return f"trace {request} {now - first:8.1f} ms {now - latest:+8.1f} ms  {step}{counts}"
