@@ -104,7 +104,7 @@ def _markdown_line(line: str) -> str:
 
 def _inline(text: str) -> str:
     # What is escaped stands aside as a private character until the marks have been read.
-    text = re.sub(r"\\([^\w\s])", lambda found: chr(0xE000 + ord(found[1])), text)
+    text = re.sub(r"\\([!-/:-@\[-`{-~])", lambda found: chr(0xE000 + ord(found[1])), text)
     text = html.escape(text, quote=False)
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
