@@ -1,6 +1,7 @@
 """`make dev` as a newcomer uses it: lines typed into a pipe, and what is printed for them."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +37,7 @@ def test_a_message_a_slash_command_a_button_and_a_form_work_from_a_pipe(
     )
     share_compiled_step(tmp_path)
     finished = subprocess.run(
-        [sys.executable, "-m", "tests.dev", "--model", str(roomy_model("gpt2"))],
+        [sys.executable, "-m", "tests.dev", "--trace", "--model", str(roomy_model("gpt2"))],
         input=typed,
         capture_output=True,
         text=True,
@@ -57,6 +58,11 @@ def test_a_message_a_slash_command_a_button_and_a_form_work_from_a_pipe(
     assert "Good or bad?" in answer_to["/prompt-edit new mood"]
     assert "only you see this" in answer_to["/prompt-edit new mood"]
     assert "There is no command /nonsense" in answer_to["/nonsense"]
+    lines = re.findall(r"^bot: trace (\d+) .+ ms  ([a-z ]+?)(?:  .*)?$", finished.stdout, re.MULTILINE)
+    answered = next(request for request, step in lines if step == "prompt built")
+    steps = [step for request, step in lines if request == answered]
+    assert steps[:3] == ["received", "accepted", "prompt built"]
+    assert steps[-2:] == ["sent", "finished"]
 
 
 @pytest.mark.parametrize(

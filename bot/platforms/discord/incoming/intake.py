@@ -24,6 +24,7 @@ from bot.platforms.discord.incoming.too_late import TooLate
 from bot.platforms.shared.answering import Answer, Answering, answer_with
 from bot.platforms.shared.streaming import Outlet
 from bot.services.ledger import EXPIRES_AFTER_S, Delivery
+from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
@@ -215,6 +216,8 @@ class Intake:
 
     async def _accept(self, message: discord.Message) -> None:
         read = self._read(message)
+        if read is not None:
+            note_step(read.id, "received")
         if read is None or not await self._bot.is_wanted(read):
             return
         if now_utc() - read.created_at_utc > timedelta(seconds=EXPIRES_AFTER_S):
