@@ -1,10 +1,15 @@
-.PHONY: chat test test-avx2 test-gpu lint check oracle bench bench-quick bench-gpu measure-templates soak format clean
+.PHONY: chat dev test test-avx2 test-gpu lint check oracle bench bench-quick bench-gpu measure-templates soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
 chat: $(READY)
 	@$(BIN)/python -m bot terminal
+
+# The bot on a stand-in for Discord, with a text client to talk to it: no account, no network. ARGS="--trace" shows what
+# happens to each request.
+dev: $(READY)
+	@$(BIN)/python -m tests.dev $(ARGS)
 
 # On all processors, a file of tests at a time; the long ones begin first (tests/conftest.py).
 RUN_TESTS = $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \

@@ -39,6 +39,8 @@ from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
 from bot.store.preparation import hold_platform
 from bot.store.store import Store
+from bot.trace import TraceFormatter
+from bot.trace import logger as trace_logger
 
 if TYPE_CHECKING:
     from bot.platforms.discord.starting import Application
@@ -48,6 +50,7 @@ logger = logging.getLogger("bot")
 _EXIT_SETUP: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 _RETENTION_INTERVAL_S: Final = 3600.0
+_TRACE_HELP: Final = "print the steps of each request with times, without its words"
 
 
 def _say(sentence: str) -> None:
@@ -322,6 +325,15 @@ def _table_of_precisions(precisions: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _show_trace() -> None:
+    """Print the steps of every request on standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(TraceFormatter())
+    trace_logger.addHandler(handler)
+    trace_logger.propagate = False
+    trace_logger.setLevel(logging.DEBUG)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="A chat bot that runs its own language model.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -332,11 +344,13 @@ def _parser() -> argparse.ArgumentParser:
     terminal.add_argument("--server", default="local", help="the server that the channel belongs to (default: local)")
     terminal.add_argument("--role", choices=("member", "moderator"), default="moderator", help="what you may do")
     terminal.add_argument("--json", action="store_true", help="answer each line of standard input with a JSON object")
+    terminal.add_argument("--trace", action="store_true", help=_TRACE_HELP)
     terminal.set_defaults(run=_terminal)
 
     discord = commands.add_parser("discord", help="run the bot on Discord, with the token in DISCORD_TOKEN")
     discord.add_argument("--invite", action="store_true", help="print the link that invites the bot, and end")
     discord.add_argument("--sync", action="store_true", help="send the slash commands to Discord even if unchanged")
+    discord.add_argument("--trace", action="store_true", help=_TRACE_HELP)
     discord.set_defaults(run=_discord)
 
     model = commands.add_parser("model", help="list, fetch and describe models")
@@ -366,6 +380,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.from_env()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         compile_for(settings.compile_for)
+        if getattr(arguments, "trace", False):
+            _show_trace()
         return int(arguments.run(settings, arguments))
     except FewshotError as e:
         _say(str(e))

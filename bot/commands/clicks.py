@@ -151,7 +151,7 @@ class Clicks:
             raise RequestError(NOT_ASKER)
         self._check_may_store(may_store)
         if reply.provenance.command == "chat" and click.action in ("again", "continue"):
-            asker = Asker(click.scope, (click.scope.platform, click.author.id))
+            asker = Asker(click.scope, (click.scope.platform, click.author.id), click.id)
             goes_on = click.action == "continue"
             cards = self._services.chat.rewrite(asked, reply.message.id, asker, click.scope, stopper, goes_on=goes_on)
         elif reply.provenance.command == "prompt run" and click.action == "again":

@@ -18,6 +18,7 @@ from bot.errors import RequestError
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
 from bot.services.places import Place
 from bot.store.cards import OpenCard
+from bot.trace import note_step
 
 COMMANDS: Final[Mapping[str, Command]] = {
     command.name: command
@@ -89,6 +90,7 @@ class Router:
         place = place or await self._services.place_of(message.scope, message.author)
         author = await self._admit(message.scope, message.author, place, is_counted=not types_actions)
         message = replace(message, author=author)
+        note_step(message.id, "accepted")
         if is_command:
             request = await read_request(
                 self._services,

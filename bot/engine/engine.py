@@ -28,6 +28,7 @@ from bot.engine.requests.work import Asker, Job, Priority, QuickWork, Work
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
 from bot.errors import Unavailable
+from bot.trace import note_step
 
 if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
     from bot.engine.language_model import LanguageModel
@@ -80,6 +81,7 @@ class Generation:
         self._news = asyncio.Event()
         self._work: Work[LanguageModel, GenerationResult] | None = None
         self._is_unwanted = False  # cancelled before it was entered
+        self._has_begun = False
         self._is_ended = False
         self._error: BaseException | None = None
 
@@ -116,6 +118,7 @@ class Generation:
         except Unavailable as e:
             work.future.set_exception(e)
             raise
+        note_step(self._asker.request_id, "queued", waiting=self._scheduler.num_waiting)
         self._scheduler.expire_after(work, self._timeout_s)
         if self._is_unwanted:
             self.cancel()
@@ -146,6 +149,9 @@ class Generation:
         return self._deltas.popleft()
 
     def _take(self, delta: Delta) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            note_step(self._asker.request_id, "first token")
         self._deltas.append(delta)
         self._news.set()
 
@@ -169,6 +175,8 @@ class Generation:
             sum(len(completion.token_ids) for completion in result.completions),
         )
         self._statistics.count_answer(self.timings)
+        timings, request_id = self.timings, self._asker.request_id
+        note_step(request_id, "last token", prefill_ms=timings.prefill_ms, tokens=timings.num_new_tokens)
 
 
 class _Delivery:
@@ -379,7 +387,10 @@ class Engine:
     async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:
         work: Work[LanguageModel, ResultT] = Work(plan, priority="scoring", asker=asker)
         work.future.add_done_callback(lambda _: self._statistics.count_end(work))
-        return await self._submit(work)
+        note_step(asker.request_id, "queued", waiting=self._scheduler.num_waiting)
+        result = await self._submit(work)
+        note_step(asker.request_id, "scored", queue_ms=work.queue_ms)
+        return result
 
     async def _ask_quick(self, call: "Callable[[LanguageModel], ResultT]") -> ResultT:
         return await self._submit(QuickWork(call))

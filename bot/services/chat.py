@@ -29,6 +29,7 @@ from bot.services.queueing import Line, deltas_or_waiting, waiting_card
 from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.services.templates import Templates
 from bot.store.store import Store
+from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class ContextUse:
 
 def asker_of(message: Message) -> Asker:
     """Return for whom a request is made that `message` led to."""
-    return Asker(message.scope, (message.scope.platform, message.author.id))
+    return Asker(message.scope, (message.scope.platform, message.author.id), message.id)
 
 
 class Chat:
@@ -243,6 +244,7 @@ class Chat:
 
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply says something and does not repeat itself endlessly."""
+        note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
         params = chat_prompt.params.with_seed()
         said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,11 +16,12 @@ _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Program:
-    """One run of the bot; `said` is what it has told its operator."""
+    """One run of the bot; `said` is what it has told its operator, of which `tell` gets each line."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, tell: Callable[[str], None]) -> None:
         self.process = process
         self.said = ""
+        self._tell = tell
         self._listening = asyncio.create_task(self._listen())
 
     async def is_there(self) -> None:
@@ -46,27 +47,33 @@ class Program:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.said += line.decode()
+            self._tell(line.decode().rstrip())
 
 
-async def start_program(discord: Discord, environment: Mapping[str, str]) -> Program:
-    """Start the bot with `environment` on the stand-in."""
+async def start_program(
+    discord: Discord, environment: Mapping[str, str], *arguments: str, tell: Callable[[str], None] = lambda _: None
+) -> Program:
+    """Start the bot with `environment` on the stand-in; `arguments` follow `python -m bot discord`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "bot",
         "discord",
+        *arguments,
         env=os.environ | discord.environment | environment,
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         cwd=_ROOT,
     )
-    return Program(process)
+    return Program(process, tell)
 
 
 @asynccontextmanager
-async def running_program(discord: Discord, environment: Mapping[str, str]) -> AsyncIterator[Program]:
+async def running_program(
+    discord: Discord, environment: Mapping[str, str], *arguments: str, tell: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[Program]:
     """Run the bot while the block runs."""
-    program = await start_program(discord, environment)
+    program = await start_program(discord, environment, *arguments, tell=tell)
     try:
         await program.is_there()
         yield program

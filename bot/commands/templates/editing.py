@@ -205,7 +205,7 @@ async def _test(services: Services, click: Click, card: OpenCard, draft: Draft, 
     """Measure the draft on its tests, and show it with what came of that."""
     scope, notice = click.scope, ""
     template = parsed(draft.source_text, draft.name)
-    asker = Asker(scope, (scope.platform, click.author.id))
+    asker = Asker(scope, (scope.platform, click.author.id), click.id)
     try:
         steps = measured_cards(services, scope, draft.name, template, asker=asker, stopper=stopper)
         async with aclosing(steps):

@@ -67,10 +67,14 @@ class Job(Generic[ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """On whose behalf a request is made: requests take turns by conversation, and a person's run one by one."""
+    """On whose behalf a request is made: requests take turns by conversation, and a person's run one by one.
+
+    `request_id` is the id of the message or click that asked, "" where nobody did.
+    """
 
     conversation: Hashable = None
     person: Hashable = None
+    request_id: str = ""
 
 
 def _future_of_one_consumer() -> "asyncio.Future[Any]":

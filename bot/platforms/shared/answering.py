@@ -17,6 +17,7 @@ from bot.platforms.shared.refusals import RefusalBudget
 from bot.platforms.shared.streaming import Outlet, deliver
 from bot.services.background import run_in_background
 from bot.services.ledger import Delivery, Outcome
+from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ class Answering:
             outcome = await self._deliver(running, answer)
             if running.is_kept:
                 await self._delivery.finish(message.id, outcome)
+            note_step(message.id, "finished")
         except DeliveryFailed as e:
             logger.warning("an answer in channel %s can't be shown now: %s", message.scope.channel, e)
             if running.is_kept:
@@ -209,6 +211,7 @@ class Answering:
 
         async def note_sent(sent_id: str, position: int) -> None:
             await self._delivery.note_sent(message.id, sent_id, position)
+            note_step(message.id, "sent", part=position)
 
         resolved = await self._delivery.resolve(message)
         delivered = await deliver(

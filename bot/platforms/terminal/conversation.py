@@ -13,11 +13,17 @@ from bot.core.messages import Author, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
 from bot.platforms.terminal.traits import TERMINAL
+from bot.trace import note_step
 
 # A file in the place of a command's text: `prompt import tale --file tale.prompt`, `perplexity --file "a text.txt"`.
 _FILE: Final = re.compile(
     r"""(?P<command>(?:prompt\s+(?:(?:run|import)\s+)?[^\s-]\S*|\w+))\s+--file(?:=|\s+)(?P<path>"[^"]+"|'[^']+'|\S+)\s*\Z"""
 )
+
+
+def new_id() -> str:
+    """Return an id for what is said next."""
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +40,19 @@ class Conversation:
         author = Author(id=name, name=name, is_moderator=is_moderator)
         return cls(bot, Scope(TERMINAL.key, server, channel), author)
 
-    def say(self, text: str, stopper: Stopper) -> AsyncIterator[Card]:
-        """Send `text` and return the snapshots of the answer."""
+    def say(self, text: str, stopper: Stopper, *, message_id: str) -> AsyncIterator[Card]:
+        """Send `text` as the message `message_id` and return the snapshots of the answer."""
+        note_step(message_id, "received")
         try:
             text, attachment = self._with_file(text)
         except RequestError as e:
             return _only(error_card(str(e)))
-        message = Message(uuid.uuid4().hex, self.scope, self.author, text, attachment=attachment)
+        message = Message(message_id, self.scope, self.author, text, attachment=attachment)
         return self.bot.answer(message, stopper, types_actions=True)
 
     def submit(self, form: Form, values: Mapping[str, str], stopper: Stopper) -> AsyncIterator[Card]:
         """Send a form that was filled in and return the snapshots of the answer."""
-        return self.bot.submit(FormSubmitted(uuid.uuid4().hex, self.scope, self.author, form.id, values), stopper)
+        return self.bot.submit(FormSubmitted(new_id(), self.scope, self.author, form.id, values), stopper)
 
     def no_editor(self, card: Card) -> Card:
         """Return what is shown in the place of a form where there is no editor to fill it in with."""

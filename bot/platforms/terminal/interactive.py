@@ -19,10 +19,11 @@ from prompt_toolkit.utils import get_cwidth
 from bot.core.cards import Card, Text, error_card
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
-from bot.platforms.terminal.conversation import Conversation
+from bot.platforms.terminal.conversation import Conversation, new_id
 from bot.platforms.terminal.editor import fill_in, keep_text
 from bot.platforms.terminal.rendering import QUIET_STYLE, plain_text, render_card
 from bot.platforms.terminal.suggestions import Suggestions
+from bot.trace import note_step
 
 _STYLE: Final = Style.from_dict({"bottom-toolbar": "noreverse"})
 
@@ -117,7 +118,9 @@ async def _answer(conversation: Conversation, text: str, editor: str) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stopper.stop)
     try:
-        card = await _show(conversation.say(text, stopper))
+        message_id = new_id()
+        card = await _show(conversation.say(text, stopper, message_id=message_id))
+        note_step(message_id, "finished")
         if card is None or card.form is None:
             return
         if not editor:

@@ -11,8 +11,9 @@ from typing import IO, Final
 from bot.commands.bot import MAX_TEXT_BYTES
 from bot.core.cards import Card, error_card
 from bot.core.stopping import Stopper
-from bot.platforms.terminal.conversation import Conversation
+from bot.platforms.terminal.conversation import Conversation, new_id
 from bot.platforms.terminal.rendering import plain_text, render_card
+from bot.trace import note_step
 
 # A line is read whole up to here, so that its error can state its size; what is beyond is skipped, never held.
 _MAX_LINE_BYTES: Final = 16 * MAX_TEXT_BYTES
@@ -50,8 +51,8 @@ async def _read_lines(stream: IO[bytes]) -> AsyncIterator[bytes]:
         yield line
 
 
-async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper) -> Card | None:
-    """Return the final card that answers one line; None for an empty line."""
+async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper, message_id: str) -> Card | None:
+    """Return the final card that answers one line, the message `message_id`; None for an empty line."""
     try:
         text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
     except UnicodeDecodeError as e:
@@ -59,7 +60,7 @@ async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper
     if not text.strip():
         return None
     final = None
-    async for card in conversation.say(text, stopper):
+    async for card in conversation.say(text, stopper, message_id=message_id):
         final = card
     return conversation.no_editor(final) if final is not None and final.form is not None else final
 
@@ -75,11 +76,14 @@ async def run_piped(conversation: Conversation, stopper: Stopper, *, is_json: bo
     `stopper` ends the answer being written and all that would follow: status 130, as after Ctrl-C.
     """
     async for line in _read_lines(sys.stdin.buffer):
-        card = await _answer_line(conversation, line, stopper)
+        message_id = new_id()
+        card = await _answer_line(conversation, line, stopper, message_id)
         if card is not None:
             text = _to_json(card) + "\n" if is_json else plain_text(render_card(card, is_colored=False))
+            note_step(message_id, "rendered")
             sys.stdout.buffer.write(text.encode("utf-8", "replace"))
             sys.stdout.buffer.flush()
+            note_step(message_id, "finished")
         if stopper.is_stopped:
             return 130
     return 0

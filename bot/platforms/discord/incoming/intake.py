@@ -27,6 +27,7 @@ from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.discord.traits import ANSWERABLE_S, DISCORD
 from bot.platforms.shared.answering import Answering, Responder, answer_with
 from bot.services.ledger import Delivery
+from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
@@ -215,6 +216,8 @@ class Intake:
 
     async def _accept(self, message: discord.Message) -> None:
         read = self._read(message)
+        if read is not None:
+            note_step(read.id, "received")
         place = None if read is None else await self._bot.place_where_wanted(read)
         if read is None or place is None:
             return

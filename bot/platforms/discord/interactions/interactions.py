@@ -21,6 +21,7 @@ from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.shared.answering import Answering, Cards, Responder, answer_with
 from bot.services.ledger import Delivery
+from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ class Interactions:
             scope, author = read_interaction(interaction, owner_ids=self._owner_ids)
         except RequestError as e:
             return str(e)
+        note_step(str(interaction.id), "received")
         return Message(
             id=str(interaction.id),
             scope=scope,
