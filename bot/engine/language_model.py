@@ -72,7 +72,7 @@ class LanguageModel:
 
     def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
         """Put `turns` into the model's own chat markup. Raises ModelError for a model without."""
-        return render_turns(self._loaded, turns)
+        return render_turns(self._loaded.chat_tokenizer, turns, model_name=self._loaded.info.name)
 
 
 @contextmanager

@@ -3,34 +3,34 @@
 import re
 import secrets
 from collections.abc import Sequence
+from typing import Any
 
 from jinja2 import TemplateError
 
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
-from bot.engine.loaded_model import LoadedModel
 from bot.errors import ModelError
 
 
-def render_turns(model: LoadedModel, turns: Sequence[ChatTurn]) -> Prompt:
-    """Return the prompt that asks for the next assistant turn.
+def render_turns(tokenizer: Any, turns: Sequence[ChatTurn], *, model_name: str) -> Prompt:
+    """Return the prompt that asks for the next assistant turn, by the chat template of a transformers `tokenizer`.
 
     The template sees placeholders instead of contents, so nothing that people write is read as markup or as template.
     Contents lose their outer white space. A template that takes no system turn gets it before the first user turn.
     Raises ModelError when the model has no chat template, or its template can't put these turns.
     """
-    if not model.info.has_chat_template:
-        raise ModelError(f"The model {model.info.name} has no chat template of its own.")
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError(f"The model {model_name} has no chat template of its own.")
     nonce = secrets.token_hex(8)
     places = [f"T{nonce}N{index}E" for index in range(len(turns))]
     roles = [turn.role for turn in turns]
     try:
-        rendered = _apply(model, list(zip(roles, places, strict=True)))
+        rendered = _apply(tokenizer, list(zip(roles, places, strict=True)))
     except TemplateError:
         try:
-            rendered = _apply(model, _fold_system_turns(list(zip(roles, places, strict=True))))
+            rendered = _apply(tokenizer, _fold_system_turns(list(zip(roles, places, strict=True))))
         except TemplateError as e:
-            raise ModelError(f"The chat template of {model.info.name} can't put this conversation: {e}") from e
+            raise ModelError(f"The chat template of {model_name} can't put this conversation: {e}") from e
     parts: list[PromptPart] = []
     for index, piece in enumerate(re.split(f"T{nonce}N(\\d+)E", rendered)):
         is_markup = index % 2 == 0
@@ -40,9 +40,9 @@ def render_turns(model: LoadedModel, turns: Sequence[ChatTurn]) -> Prompt:
     return Prompt(tuple(parts))
 
 
-def _apply(model: LoadedModel, turns: list[tuple[str, str]]) -> str:
+def _apply(tokenizer: Any, turns: list[tuple[str, str]]) -> str:
     messages = [{"role": role, "content": content} for role, content in turns]
-    return str(model.chat_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def _fold_system_turns(turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
