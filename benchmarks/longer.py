@@ -9,18 +9,19 @@ from benchmarks.engines import Longer
 from benchmarks.rows import Row
 from benchmarks.workloads import Question, Workload
 
-_NUM_OPTIONS: Final = 5
+_LENGTHS: Final = (24, 28, 32, 36, 40)  # of the five continuations: they end where their sentences do
 
 
 def longer(bench: Bench) -> Iterator[Row]:
-    """How many times as long it takes to extend five continuations of 32 tokens by 32, as `longer` on a card does it,
+    """How many times as long it takes to extend five continuations by 32 tokens, as `longer` on a card does it,
 
-    as to draw five new ones of 32 tokens after the same prompt of 64. Within a round each comes first once.
+    as to draw five new ones of 32 tokens after the same prompt of 64. They are 32 tokens long on average. Within a
+    round each of the two ways comes first once.
     """
 
     def make(_: int) -> list[tuple[Question, list[Question]]]:
         scale = bench.sizes.scale
-        return [_make_card(bench.workload, 64 // scale, 32 // scale) for _ in range(2)]
+        return [_make_card(bench.workload, scale) for _ in range(2)]
 
     def measure(engine: str, cards: Sequence[tuple[Question, list[Question]]]) -> list[Longer]:
         return [
@@ -41,10 +42,10 @@ def longer(bench: Bench) -> Iterator[Row]:
     yield from bench.rows("longer-5", "×", figures, more=more)
 
 
-def _make_card(workload: Workload, num_prompt: int, num_tokens: int) -> tuple[Question, list[Question]]:
-    """Return a prompt, and the prompt with each continuation that is on offer, of exactly `num_tokens`.
+def _make_card(workload: Workload, scale: int) -> tuple[Question, list[Question]]:
+    """Return a prompt, and the prompt with each continuation that is on offer.
 
     They are prose: what a model of random weights writes is other tokens, and more of them, when it is read again.
     """
-    prompt = workload.question(num_prompt, num_tokens, is_sampled=True)
-    return prompt, [workload.question(num_tokens, num_tokens, after=prompt.text) for _ in range(_NUM_OPTIONS)]
+    prompt = workload.question(64 // scale, 32 // scale, is_sampled=True)
+    return prompt, [workload.question(length // scale, 32 // scale, after=prompt.text) for length in _LENGTHS]
