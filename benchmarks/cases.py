@@ -14,6 +14,7 @@ from benchmarks.bench import (
     Bench,
 )
 from benchmarks.engines import Answer, FirstTokens, Lag, measure_memory
+from benchmarks.longer import longer
 from benchmarks.models import GPT2
 from benchmarks.peers import CTRANSLATE2, LLAMA_CPP
 from benchmarks.rows import Row, percentile
@@ -312,6 +313,7 @@ CASES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[Bench], Iterator[Row]
         ("serve-8", "serve-8-answer", "serve-8-arriving", "serve-32", "serve-32-answer", "serve-32-arriving"),
         serve,
     ),
+    "longer": (("longer-5",), longer),
     "ttft": (("ttft-cold-512", "ttft-warm-512"), first_token),
     "score": (("score-1024",), score),
     "classify": (("classify-4",), classify),

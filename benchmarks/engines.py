@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from benchmarks.rows import percentile
 from benchmarks.workloads import Question
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import Engine, Generation
 
 _MAX_WAIT_S = 1200.0
 
@@ -51,6 +51,21 @@ class FirstTokens:
 
     idle_s: Sequence[float]
     scoring_s: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Longer:
+    """Seconds to draw continuations of a prompt at once, and to extend others of it by as much; the tokens of both."""
+
+    draw_s: float
+    num_drawn: int
+    extend_s: float
+    num_added: int
+
+    @property
+    def of_draw(self) -> float:
+        """Return how many times as long a token takes that is added as one that is drawn: some end before the rest."""
+        return (self.extend_s / self.num_added) / (self.draw_s / self.num_drawn)
 
 
 def sampling_of(question: Question) -> SamplingParams:
@@ -92,6 +107,10 @@ class FewshotRunner:
             return list(await asyncio.gather(*(self._answer(question, started) for question in questions)))
 
         return self._loop.run_until_complete(serve_all())
+
+    def lengthen(self, prompt: Question, options: Sequence[Question], is_drawn_first: bool) -> Longer:
+        """Extend `options`, continuations of `prompt`, and draw as many new ones; they have been read before."""
+        return self._loop.run_until_complete(self._lengthen(prompt, options, is_drawn_first))
 
     def score(self, question: Question) -> float:
         """Score the text; return the seconds."""
@@ -145,6 +164,18 @@ class FewshotRunner:
         ended = time.perf_counter()
         num_tokens = len(generation.completions[0].token_ids)
         return Answer((first or ended) - arrived, ended - arrived, ended - started, num_tokens)
+
+    async def _lengthen(self, prompt: Question, options: Sequence[Question], is_drawn_first: bool) -> Longer:
+        texts, params = [Prompt.plain(option.text) for option in options], sampling_of(prompt)
+        await _write(self._engine.generate_batch(texts, replace(params, max_new_tokens=1)))
+        drawn = self._engine.generate(Prompt.plain(prompt.text), replace(params, n=len(options)))
+        longer = self._engine.generate_batch(texts, params)
+        took_s = {}
+        for generation in (drawn, longer) if is_drawn_first else (longer, drawn):
+            started = time.perf_counter()
+            await _write(generation)
+            took_s[generation] = time.perf_counter() - started
+        return Longer(took_s[drawn], _count_tokens(drawn), took_s[longer], _count_tokens(longer))
 
     async def _first_tokens(self, text: Question, idle: Sequence[Question], during: Sequence[Question]) -> FirstTokens:
         idle_s = [(await self._answer(question, time.perf_counter())).first_s for question in idle]
@@ -201,6 +232,16 @@ class FewshotRunner:
         )
         busy = await watching
         return Lag(percentile(idle, 99), percentile(busy, 99), percentile(accepted_s, 99) * 1000, num_tokens)
+
+
+async def _write(generation: Generation) -> None:
+    async with generation:
+        async for _ in generation:
+            pass
+
+
+def _count_tokens(generation: Generation) -> int:
+    return sum(len(completion.token_ids) for completion in generation.completions)
 
 
 class TransformersRunner:

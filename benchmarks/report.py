@@ -26,6 +26,7 @@ _MEANINGS: Final = {
     "serve-32": "32 conversations at once",
     "serve-32-answer": "… mean time to a whole answer",
     "serve-32-arriving": "32 at random times, mean time to a whole answer",
+    "longer-5": "five continuations extended by 32 tokens, to drawing as many",
     "ttft-cold-512": "first token, 512-token prefix unseen",
     "ttft-warm-512": "first token, prefix seen before",
     "score-1024": "scoring 1,024 tokens, float32",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 # Units of which less is better; of all others more is.
-LESS_IS_BETTER: Final = frozenset({"s", "ms", "MB"})
+LESS_IS_BETTER: Final = frozenset({"s", "ms", "MB", "×"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -302,6 +302,11 @@ class ScriptedEngine:
         self.how.append(how)
         return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0], self.pause_s)
 
+    def generate_batch(self, prompts: Sequence[Prompt], params: SamplingParams, **how: Any) -> ScriptedGeneration:
+        if len(prompts) != 1:
+            raise NotImplementedError
+        return self.generate(prompts[0], params, **how)
+
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         return ScriptedTools().count_tokens(prompts)
 

@@ -22,6 +22,7 @@ ASKED_FOR = {
     "decode-1",
     "serve-8",
     "serve-32",
+    "longer-5",
     "ttft-cold-512",
     "ttft-warm-512",
     "ttft-while-scoring",
@@ -86,6 +87,13 @@ def test_the_wait_while_a_text_is_scored_is_given_beside_the_idle_one(rows: list
     assert row["extra_ms"] == pytest.approx(row["value"] - row["idle_ms"], abs=0.2)
     assert row["max_ms"] >= row["p95_ms"] > 0
     assert row["num_arrivals"] >= 1
+
+
+def test_longer_is_measured_against_drawing_as_many_tokens(rows: list[dict[str, Any]]) -> None:
+    (row,) = (row for row in rows if row["case"] == "longer-5")
+    assert row["unit"] == "×"
+    assert row["draw_ms"] > 0
+    assert row["extend_ms"] > 0
 
 
 def test_rows_become_tables_and_the_last_of_each_kind_counts(tmp_path: Path) -> None:

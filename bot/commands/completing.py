@@ -9,6 +9,7 @@ from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Req
 from bot.core.cards import Block, Button, Card, Choices, Text
 from bot.core.prompt import end_of_sentence
 from bot.core.prompt_parts import Prompt
+from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.engine.engine import Generation
 from bot.errors import RequestError
@@ -90,58 +91,72 @@ class _Step:
         if len(old) + params.n > MAX_OPTIONS:
             params = replace(params, n=MAX_OPTIONS - len(old))
         shown = [option.text for option in old] + [""] * params.n
-        generation = self._generate(tree, self.base + tree.taken, params, heal=not tree.taken)
+        services = self.request.services
+        generation = services.engine.generate(
+            Prompt.plain(self.base + tree.taken),
+            params,
+            heal=not tree.taken,
+            end_at=end_of_sentence if tree.ends_sentence else None,
+            timeout_s=services.request_timeout_s,
+            asker=asker_of(self.request.message),
+        )
+        async with aclosing(self._watch(tree, generation, shown, first=len(old))) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
+        drawn = tuple(CompletionOption(c.text, c.logprob, c.finish_reason) for c in generation.completions)
+        text = "\n".join(option.text for option in drawn)
+        kept = await self._record(tree.taken, text, params, generation=generation)
+        yield await self.show(tree.offer(old + drawn), seed=params.seed, kept=kept)
+
+    async def lengthen(self, tree: CompletionTree) -> Cards:
+        """Extend every continuation on offer by another sentence or so, all of them at once."""
+        shown = [option.text for option in tree.options]
+        params = replace(tree.round_params, n=1)
+        services = self.request.services
+        generation = services.engine.generate_batch(
+            [Prompt.plain(self.base + tree.taken + text) for text in shown],
+            params,
+            end_at=end_of_sentence if tree.ends_sentence else None,
+            timeout_s=services.request_timeout_s,
+            asker=asker_of(self.request.message),
+        )
+        async with aclosing(self._watch(tree, generation, shown)) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
+        longer = []
+        kept = KeptReply(None)
+        for i, (option, added) in enumerate(zip(tree.options, generation.completions, strict=True)):
+            longer.append(CompletionOption(shown[i], option.logprob + added.logprob, added.finish_reason))
+            kept = await self._record(
+                tree.taken + option.text,
+                added.text,
+                params.shift_seed(i),
+                finish_reason=added.finish_reason,
+                timings=_timings_of(generation, i),
+            )
+        yield await self.show(tree.offer(tuple(longer)), kept=kept)
+
+    async def _watch(self, tree: CompletionTree, generation: Generation, shown: list[str], *, first: int = 0) -> Cards:
+        """Carry out the generation and show it; its completion k grows at the end of `shown[first + k]`."""
         async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
             self.request.stopper.on_stop(generation.cancel)
             async for delta in deltas:
                 if isinstance(delta, int):
                     yield waiting_card(delta)
                     continue
-                shown[len(old) + delta.index] += delta.text
-                yield self._snapshot(tree, shown)
-        drawn = tuple(CompletionOption(c.text, c.logprob, c.finish_reason) for c in generation.completions)
-        kept = await self._record(tree.taken, params, generation)
-        yield await self.show(tree.offer(old + drawn), seed=params.seed, kept=kept)
+                shown[first + delta.index] += delta.text
+                yield Card(blocks=(Choices(self.base + tree.taken, tuple(shown)),), is_final=False)
 
-    async def lengthen(self, tree: CompletionTree) -> Cards:
-        """Extend every continuation on offer by another sentence or so."""
-        shown = [option.text for option in tree.options]
-        longer = list(tree.options)
-        kept = KeptReply(None)
-        for i, option in enumerate(tree.options):
-            params = replace(tree.round_params, n=1)
-            if params.seed is not None:
-                params = replace(params, seed=(params.seed + i) % 2**63)
-            generation = self._generate(tree, self.base + tree.taken + option.text, params)
-            async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
-                self.request.stopper.on_stop(generation.cancel)
-                async for delta in deltas:
-                    if isinstance(delta, int):
-                        if i == 0:
-                            yield waiting_card(delta)
-                        continue
-                    shown[i] += delta.text
-                    yield self._snapshot(tree, shown)
-            (added,) = generation.completions
-            longer[i] = CompletionOption(shown[i], option.logprob + added.logprob, added.finish_reason)
-            kept = await self._record(tree.taken + option.text, params, generation)
-        yield await self.show(tree.offer(tuple(longer)), kept=kept)
-
-    def _generate(self, tree: CompletionTree, text: str, params: SamplingParams, *, heal: bool = False) -> Generation:
-        services = self.request.services
-        return services.engine.generate(
-            Prompt.plain(text),
-            params,
-            heal=heal,
-            end_at=end_of_sentence if tree.ends_sentence else None,
-            timeout_s=services.request_timeout_s,
-            asker=asker_of(self.request.message),
-        )
-
-    def _snapshot(self, tree: CompletionTree, shown: list[str]) -> Card:
-        return Card(blocks=(Choices(self.base + tree.taken, tuple(shown)),), is_final=False)
-
-    async def _record(self, suffix: str, params: SamplingParams, generation: Generation) -> KeptReply:
+    async def _record(
+        self,
+        suffix: str,
+        text: str,
+        params: SamplingParams,
+        *,
+        generation: Generation | None = None,
+        finish_reason: FinishReason | None = None,
+        timings: Timings | None = None,
+    ) -> KeptReply:
         if not self.request.may_store:
             return KeptReply(None, NOT_KEPT)
         services = self.request.services
@@ -152,8 +167,8 @@ class _Step:
             suffix=suffix,
             inputs={"is_command_line": source.is_command_line},
         )
-        text = "\n".join(completion.text for completion in generation.completions)
-        reply = GeneratedReply("complete", text, Prompt.plain(self.base + suffix), origin, params, generation)
+        prompt = Prompt.plain(self.base + suffix)
+        reply = GeneratedReply("complete", text, prompt, origin, params, generation, finish_reason, timings)
         message, name = self.request.message, services.chat.bot_name
         return await record_reply(services.store, services.engine, message, reply, bot_name=name, kind="command")
 
@@ -190,6 +205,15 @@ class _Step:
         return Card(
             blocks=tuple(blocks), data=data, buttons=_buttons(tree), open_card_id=card.id, revision=card.revision
         )
+
+
+def _timings_of(generation: Generation, index: int) -> Timings | None:
+    """Return the times of a batch with the tokens of one of its continuations; None where it never ran."""
+    if generation.timings is None:
+        return None
+    num_new_tokens = len(generation.completions[index].token_ids)
+    num_prompt_tokens = generation.prompt_lengths[index]
+    return replace(generation.timings, num_prompt_tokens=num_prompt_tokens, num_new_tokens=num_new_tokens)
 
 
 def _buttons(tree: CompletionTree) -> tuple[Button, ...]:

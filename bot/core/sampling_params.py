@@ -101,6 +101,10 @@ class SamplingParams:
         """Return the same options with a seed drawn where there was none."""
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(MAX_DRAWN_SEED))
 
+    def shift_seed(self, distance: int) -> "SamplingParams":
+        """Return the same options with the seed `distance` further on (after the last one comes 0), if there is one."""
+        return self if self.seed is None else replace(self, seed=(self.seed + distance) % (MAX_SEED + 1))
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON-able values."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -32,7 +32,9 @@ from bot.trace import note_step
 
 if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
     from bot.engine.language_model import LanguageModel
-    from bot.engine.requests.generation import GenerationResult
+    from bot.engine.requests.generation import EndAt, GenerationResult
+
+    PlanGeneration = Callable[[LanguageModel, Callable[[Delta], None]], Job[GenerationResult]]
 
 ResultT = TypeVar("ResultT")
 
@@ -47,7 +49,8 @@ MAX_QUEUE_S: Final = 60.0  # how long a request without a time limit of its own 
 class Generation:
     """One generation: `async with` starts it, `async for` gives its deltas, then `completions` holds the results.
 
-    `params` are the options with the seed that was drawn where none was given.
+    `params` are the options with the seed that was drawn where none was given. `prompt_lengths` are, at the end, the
+    tokens of each prompt.
     Leaving the `async with` early, or being cancelled in it, cancels the generation; so does forgetting it. Raises, in
     the `async with`, Unavailable when the queue is full; in the `async for`, Unavailable when its turn never came,
     PromptTooLong, RequestError and GenerationError.
@@ -57,23 +60,22 @@ class Generation:
         self,
         scheduler: "Scheduler[LanguageModel]",
         statistics: Statistics,
-        prompt: Prompt,
+        plan: "PlanGeneration",
         params: SamplingParams,
         *,
-        heal: bool,
-        end_at: Callable[[str], int | None] | None,
+        num_completions: int,
         timeout_s: float,
         asker: Asker,
         priority: Priority,
     ) -> None:
-        self.params = params.with_seed()
+        self.params = params
         self.completions: tuple[Completion, ...] = ()
         self.timings: Timings | None = None
+        self.prompt_lengths: tuple[int, ...] = ()
         self._scheduler = scheduler
         self._statistics = statistics
-        self._prompt = prompt
-        self._heal = heal
-        self._end_at = end_at
+        self._plan = plan
+        self._num_completions = num_completions
         self._timeout_s = timeout_s
         self._asker = asker
         self._priority = priority
@@ -102,9 +104,9 @@ class Generation:
             raise RuntimeError("A generation can be entered only once.")
         # The thread must not keep alive what its consumer forgot: it only knows a weak reference.
         deliver = _Delivery(self._scheduler, weakref.ref(self))
-        prompt, params, heal, end_at = self._prompt, self.params, self._heal, self._end_at
+        plan = self._plan
         work: Work[LanguageModel, GenerationResult] = Work(
-            lambda model: model.generate(prompt, params, heal=heal, end_at=end_at, emit=deliver),
+            lambda model: plan(model, deliver),
             priority=self._priority,
             asker=self._asker,
             deadline=time.perf_counter() + self._timeout_s,
@@ -159,7 +161,8 @@ class Generation:
         self._is_ended = True
         self._news.set()
         if work.future.cancelled():  # it never ran: its continuations are empty
-            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in range(self.params.n))
+            indices = range(self._num_completions)
+            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in indices)
             self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
             return
         self._error = work.future.exception()
@@ -167,11 +170,12 @@ class Generation:
             return
         result = work.future.result()
         self.completions = result.completions
+        self.prompt_lengths = result.prompt_lengths
         self.timings = Timings(
             work.queue_ms,
             result.prefill_ms,
             result.decode_ms,
-            result.num_prompt_tokens,
+            sum(result.prompt_lengths),
             sum(len(completion.token_ids) for completion in result.completions),
         )
         self._statistics.count_answer(self.timings)
@@ -304,7 +308,7 @@ class Engine:
         params: SamplingParams,
         *,
         heal: bool = False,
-        end_at: Callable[[str], int | None] | None = None,
+        end_at: "EndAt | None" = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
         priority: Priority = "chat",
@@ -317,16 +321,44 @@ class Engine:
         it has ("length"). `asker` says for whom it is: conversations take turns, chats before what has the priority
         "scoring".
         """
+        params = params.with_seed()
         return Generation(
             self._scheduler,
             self._statistics,
-            prompt,
+            lambda model, emit: model.generate(prompt, params, heal=heal, end_at=end_at, emit=emit),
             params,
-            heal=heal,
-            end_at=end_at,
+            num_completions=params.n,
             timeout_s=timeout_s,
             asker=asker,
             priority=priority,
+        )
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        *,
+        end_at: "EndAt | None" = None,
+        timeout_s: float = MAX_QUEUE_S,
+        asker: Asker = NOBODY,
+    ) -> Generation:
+        """Return a generation of one continuation of each of `prompts`, side by side; the rest is as in `generate`.
+
+        Completion k is the one that `generate` alone gives for prompt k with the options `params.shift_seed(k)`. What
+        all prompts begin with is read once. Raises ValueError without a prompt, and where `params.n` is not 1.
+        """
+        if not prompts or params.n != 1:
+            raise ValueError("A batch continues one prompt or more, each of them once.")
+        given, params = tuple(prompts), params.with_seed()
+        return Generation(
+            self._scheduler,
+            self._statistics,
+            lambda model, emit: model.generate_batch(given, params, end_at=end_at, emit=emit),
+            params,
+            num_completions=len(given),
+            timeout_s=timeout_s,
+            asker=asker,
+            priority="chat",
         )
 
     async def score(self, text: str, *, num_expected: int = 0, asker: Asker = NOBODY) -> tuple[TokenScore, ...]:

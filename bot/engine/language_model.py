@@ -12,6 +12,7 @@ from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
+from bot.engine.requests.batch import plan_batch
 from bot.engine.requests.generation import EndAt, GenerationResult, plan_generation, plan_job
 from bot.engine.requests.next_words import plan_expect_tokens, plan_expect_words
 from bot.engine.requests.scoring import plan_score_continuations, plan_score_text
@@ -43,6 +44,18 @@ class LanguageModel:
         """Continue `prompt`. Raises RequestError, PromptTooLong, GenerationError."""
         plan = plan_generation(self._loaded, prompt, params, heal=heal, end_at=end_at)
         return plan_job(self._loaded, plan, params, emit)
+
+    def generate_batch(
+        self,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        *,
+        end_at: EndAt | None,
+        emit: Callable[[Delta], None],
+    ) -> Job[GenerationResult]:
+        """Continue each of `prompts`. Raises RequestError, PromptTooLong, GenerationError."""
+        plans = [plan_generation(self._loaded, prompt, params, heal=False, end_at=end_at) for prompt in prompts]
+        return plan_batch(self._loaded, plans, params, emit)
 
     def score(self, text: str, *, num_expected: int) -> Job[tuple[TokenScore, ...]]:
         """Score each token of `text`. Raises RequestError."""

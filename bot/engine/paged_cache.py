@@ -132,12 +132,16 @@ class PagedCache:
         while self._idle:
             self._free.append(self._drop_oldest())
 
-    def _open(self, ids: Sequence[int], *, is_remembered: bool) -> Row:
+    def _open(self, ids: Sequence[int], *, is_remembered: bool, after: Row | None) -> Row:
         row = Row(ids, is_remembered=is_remembered)
-        if not is_remembered:
+        if after is not None:
+            self.remember(after)
+            self._share_beginning(after, row)
+        num_shared = row.length
+        if not is_remembered or num_shared > row.num_known * BLOCK_TOKENS:
             return row
         # At least one token is left to read: its logits are what everybody wants.
-        for at in range((len(row.ids) - 1) // BLOCK_TOKENS):
+        for at in range(row.num_known, (len(row.ids) - 1) // BLOCK_TOKENS):
             block = self._block_at.get((row.node, tuple(row.ids[at * BLOCK_TOKENS : (at + 1) * BLOCK_TOKENS])))
             if block is None:
                 break
@@ -146,16 +150,20 @@ class PagedCache:
             row.node = self._place_of[block][1]
             row.num_known = at + 1
         row.length = row.num_known * BLOCK_TOKENS
-        self.num_reused_tokens += row.length
+        self.num_reused_tokens += row.length - num_shared
         return row
 
     def _fork(self, row: Row) -> Row:
         twin = Row(row.ids, is_remembered=row.is_remembered)
-        twin.length, twin.node, twin.num_known = row.length, row.node, row.num_known
-        twin.blocks = row.blocks[: -(-row.length // BLOCK_TOKENS)]
-        for block in twin.blocks:
-            self._share(block)
+        self._share_beginning(row, twin)
         return twin
+
+    def _share_beginning(self, source: Row, row: Row) -> None:
+        """Let the new `row` begin with what has been read of `source`."""
+        row.length, row.node, row.num_known = source.length, source.node, source.num_known
+        row.blocks = source.blocks[: count_blocks(source.length)]
+        for block in row.blocks:
+            self._share(block)
 
     def _close(self, row: Row) -> None:
         self.remember(row)
@@ -205,9 +213,12 @@ class Rows:
         self._cache = cache
         self._open: dict[int, Row] = {}
 
-    def open(self, ids: Sequence[int], *, is_remembered: bool = True) -> Row:
-        """Open a row of the tokens `ids`; what is remembered of its beginning counts as read already."""
-        return self._keep(self._cache._open(ids, is_remembered=is_remembered))
+    def open(self, ids: Sequence[int], *, is_remembered: bool = True, after: Row | None = None) -> Row:
+        """Open a row of the tokens `ids`; what is remembered of its beginning counts as read already.
+
+        Where `ids` begin with all tokens of an open row, `after`, it shares that row's own blocks.
+        """
+        return self._keep(self._cache._open(ids, is_remembered=is_remembered, after=after))
 
     def fork(self, row: Row, new_ids: Iterable[int] = ()) -> Row:
         """Open a copy of `row` that goes on with `new_ids`; they share what has been read."""

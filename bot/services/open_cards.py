@@ -56,8 +56,7 @@ class CompletionTree:
     @property
     def round_params(self) -> SamplingParams:
         """Return the options of the next round: those of the first with a seed of its own."""
-        seed = self.params.seed
-        return self.params if seed is None else replace(self.params, seed=(seed + self.num_rounds) % 2**63)
+        return self.params.shift_seed(self.num_rounds)
 
     def offer(self, options: tuple[CompletionOption, ...]) -> "CompletionTree":
         """Return the tree with other options on offer, after one more round."""

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
-from bot.core.results import FinishReason
+from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
@@ -49,8 +49,8 @@ def prompt_sha256(prompt: Prompt) -> str:
 class GeneratedReply:
     """A reply that is about to be kept, and how the model came to it.
 
-    `params` and `generation` are None where nothing was sampled, as with a label. `finish_reason` is None where the
-    reply ends as the first continuation of the generation did.
+    `params` and `generation` are None where nothing was sampled, as with a label. `finish_reason` and `timings` are
+    None where they are those of the generation and of its first continuation.
     """
 
     command: str
@@ -60,6 +60,7 @@ class GeneratedReply:
     params: SamplingParams | None = None
     generation: Generation | None = None
     finish_reason: FinishReason | None = None
+    timings: Timings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: st
 
 
 def _provenance_of(engine: Engine, reply: GeneratedReply) -> Provenance:
-    timings = reply.generation.timings if reply.generation else None
+    timings = reply.timings or (reply.generation.timings if reply.generation else None)
     template = reply.origin.template
     return Provenance(
         command=reply.command,

@@ -14,7 +14,10 @@ from bot.core.messages import now_utc
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import apply_options
 from bot.core.stopping import Stopper
+from bot.engine.networks.choosing_network import open_network
+from bot.engine.networks.network import BLOCK_TOKENS
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
+from tests.engine.watching import WatchedNetwork
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 # Short and seeded, so that these tests are quick and always the same.
@@ -114,6 +117,72 @@ async def test_longer_extends_each_continuation(any_talk: Talk) -> None:
         assert after["text"].startswith(before["text"])
         assert after["logprob"] < before["logprob"]
     assert texts(longer) != texts(first)
+
+
+async def test_longer_writes_after_each_continuation_what_it_would_get_alone(any_talk: Talk) -> None:
+    first = await any_talk.ask("!complete --n 5 --seed 3 --max_new_tokens 6 --stop e The cat sat")
+    longer = await any_talk.ask("longer")
+    for number, (before, after) in enumerate(zip(first["choices"], longer["choices"], strict=True)):
+        options = {"seed": 4 + number, "n": 1, "max_new_tokens": 6, "stop": ["e"]}
+        text = "The cat sat" + before["text"]
+        generation = any_talk.services.engine.generate(Prompt.plain(text), apply_options(DEFAULT_PARAMS, options))
+        async with generation:
+            async for _ in generation:
+                pass
+        (alone,) = generation.completions
+        assert after["text"] == before["text"] + alone.text
+        assert after["finish_reason"] == alone.finish_reason
+        assert after["logprob"] == pytest.approx(before["logprob"] + alone.logprob, rel=1e-4)
+
+
+async def test_longer_takes_all_continuations_through_the_model_together(
+    open_tiny: OpenTiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[WatchedNetwork] = []
+
+    def open_watched(*given: Any, **options: Any) -> WatchedNetwork:
+        opened.append(WatchedNetwork(open_network(*given, **options)))
+        return opened[-1]
+
+    monkeypatch.setattr("bot.engine.loading.open_network", open_watched)
+    async with open_tiny() as talk:
+        (network,) = opened
+        text = "The cat sat on the mat. " * 6
+        (num_read,) = await talk.services.engine.count_tokens([Prompt.plain(text)])
+        assert num_read > 3 * BLOCK_TOKENS
+        await talk.ask(f"!complete --n 5 --seed 3 --max_new_tokens 12 {text}")
+        del network.passes[:]
+        answer = await talk.ask("longer")
+    assert [choice["finish_reason"] for choice in answer["choices"]] == ["length"] * 5
+    assert [one.num_rows for one in network.passes] == [5] * 12
+    assert network.passes[0].num_tokens < 5 * 2 * BLOCK_TOKENS, "the prompt was read before"
+
+
+async def test_all_continuations_grow_while_they_become_longer_and_stop_keeps_them(talk: Talk) -> None:
+    first = texts(await talk.ask("!complete --n 5 --seed 3 --max_new_tokens 200 --stop q The cat"))
+    stopper = Stopper()
+    async for card in talk.snapshots("longer", stopper=stopper):
+        if not card.is_final:
+            grown = card.blocks[0].options
+            if all(len(new) > len(old) for old, new in zip(first, grown, strict=True)):
+                stopper.stop()
+    assert "cancelled" in {choice["finish_reason"] for choice in card.data["choices"]}
+    for old, new, choice in zip(first, grown, card.data["choices"], strict=True):
+        assert choice["text"].startswith(new)
+        assert len(old) < len(choice["text"]) < len(old) + 600
+    assert texts(await talk.ask("undo")) == first
+
+
+async def test_why_explains_the_last_of_the_longer_ones(talk: Talk) -> None:
+    first = await talk.ask("!complete --n 5 --seed 3 --max_new_tokens 6 The cat sat")
+    longer = texts(await talk.ask("longer"))
+    why = await talk.why()
+    assert why["is_exact"]
+    assert why["prompt"] == "The cat sat" + texts(first)[4]
+    assert why["prompt"] + why["answer"] == "The cat sat" + longer[4]
+    assert (why["num_prompt_tokens"],) == await talk.services.engine.count_tokens([Prompt.plain(why["prompt"])])
+    assert why["num_new_tokens"] <= 6
+    assert (why["seed"], why["sampling"]["n"]) == (8, 1)
 
 
 async def test_again_draws_others_in_their_place(talk: Talk) -> None:

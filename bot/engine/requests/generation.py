@@ -8,7 +8,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
 from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
-from bot.engine.paged_cache import Rows, count_blocks_of_branches
+from bot.engine.paged_cache import Row, Rows, count_blocks_of_branches
 from bot.engine.requests.beams import search_beams
 from bot.engine.requests.healing import Healing, back_off
 from bot.engine.requests.prompt_lookup import PromptLookup
@@ -36,12 +36,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """What a generation hands back at its end; times in milliseconds, without the queue."""
+    """What a generation hands back at its end; times in milliseconds, without the queue.
+
+    `prompt_lengths` are the tokens of each prompt.
+    """
 
     completions: tuple[Completion, ...]
     prefill_ms: float
     decode_ms: float
-    num_prompt_tokens: int
+    prompt_lengths: tuple[int, ...]
 
 
 def plan_generation(
@@ -123,27 +126,34 @@ def plan_job(
 
 
 def generate(
-    model: LoadedModel, plan: Plan, params: SamplingParams, emit: Callable[[Delta], None]
+    model: LoadedModel,
+    plan: Plan,
+    params: SamplingParams,
+    emit: Callable[[Delta], None],
+    *,
+    after: Row | None = None,
 ) -> Steps[GenerationResult]:
     """Write `params.n` continuations of the plan's prompt; `emit` gets each delta as it comes, beams at the end.
 
-    Cancelled, it ends each continuation where it is. Raises GenerationError.
+    The prompt shares the blocks of the open row `after`, with whose tokens it begins. Cancelled, it ends each
+    continuation where it is. Raises GenerationError.
     """
     continuations = [Continuation(index, model, plan, params) for index in range(params.n)]
-    clock = _Clock()
+    clock = Clock()
     with model.writing.cache.rows() as rows:
+        prompt = rows.open(plan.ids, after=after)
         try:
             write = _write_beams if params.num_beams > 1 else _write_sampled
-            yield from write(model, plan, params, continuations, rows, clock, emit)
+            yield from write(model, plan, params, continuations, rows, prompt, clock, emit)
         except WorkCancelled as e:
             for continuation in continuations:
                 if continuation.completion is None:
                     emit(continuation.finish(e.reason))
     completions = tuple(c.completion for c in continuations if c.completion is not None)
-    return GenerationResult(completions, *clock.read_ms(), len(plan.ids))
+    return GenerationResult(completions, *clock.read_ms(), (len(plan.ids),))
 
 
-class _Clock:
+class Clock:
     """When a generation began, had read its prompt, and ended."""
 
     def __init__(self) -> None:
@@ -151,8 +161,8 @@ class _Clock:
         self._prefilled: float | None = None
 
     def mark_prefilled(self) -> None:
-        """Take note that the prompt is read now."""
-        self._prefilled = time.perf_counter()
+        """Take note that the prompt is read by now; the first time counts."""
+        self._prefilled = self._prefilled or time.perf_counter()
 
     def read_ms(self) -> tuple[float, float]:
         """Return how long the prompt and, up to now, the answer took."""
@@ -167,11 +177,11 @@ def _write_sampled(
     params: SamplingParams,
     continuations: list[Continuation],
     rows: Rows,
-    clock: _Clock,
+    prompt: Row,
+    clock: Clock,
     emit: Callable[[Delta], None],
 ) -> Steps[None]:
     chooser = TokenChooser(params, model.device)
-    prompt = rows.open(plan.ids)
     allowed = plan.healing.allowed_after(())
     first = yield [Feed(prompt, [Choice(chooser, c.index, prompt.ids, allowed) for c in continuations])]
     clock.mark_prefilled()
@@ -211,10 +221,10 @@ def _write_beams(
     params: SamplingParams,
     continuations: list[Continuation],
     rows: Rows,
-    clock: _Clock,
+    prompt: Row,
+    clock: Clock,
     emit: Callable[[Delta], None],
 ) -> Steps[None]:
-    prompt = rows.open(plan.ids)
     logits = (yield [Feed(prompt)])[0]
     clock.mark_prefilled()
     found, cancelled = yield from search_beams(

@@ -1,0 +1,129 @@
+"""A batch: one continuation of each of several prompts, as one request that reads their common beginning once."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice, takewhile
+from typing import Final
+
+from bot.core.results import Delta
+from bot.core.sampling_params import SamplingParams
+from bot.engine.loaded_model import LoadedModel
+from bot.engine.networks.network import BLOCK_TOKENS
+from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
+from bot.engine.requests.generation import Clock, GenerationResult, Plan, generate
+from bot.engine.requests.work import Feed, Job, Steps, WorkCancelled
+
+_MAX_ROWS: Final = 16  # of one batch in a pass, so that other requests find room beside it
+
+
+def plan_batch(
+    model: LoadedModel, plans: Sequence[Plan], params: SamplingParams, emit: Callable[[Delta], None]
+) -> Job[GenerationResult]:
+    """Return the job that continues the prompt of each plan, number k with the seed `params.seed + k`.
+
+    Each continuation is the one that a generation of its own would write, and needs no more room than that: where the
+    cache can't hold all of them, the later ones wait for the earlier ones' end.
+    """
+    num_shared = _count_shared(plans)
+    num_own = max(
+        count_blocks_of_branches(len(plan.ids) - num_shared, params.num_beams, plan.max_new_tokens) for plan in plans
+    )
+    room = (model.writing.cache.num_blocks - count_blocks(num_shared)) // num_own
+    num_at_once = max(1, min(len(plans), _MAX_ROWS // params.num_beams, room))
+    return Job(
+        _write_batch(model, plans, params, num_shared, num_at_once, emit),
+        model.writing,
+        num_at_once * params.num_beams,
+        count_blocks(num_shared) + num_at_once * num_own,
+    )
+
+
+def _count_shared(plans: Sequence[Plan]) -> int:
+    """Return how many tokens, in full blocks, several prompts begin with; each has at least one more."""
+    if len(plans) == 1:
+        return 0
+    columns = zip(*(plan.ids for plan in plans), strict=False)
+    num_equal = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+    return max(0, num_equal - 1) // BLOCK_TOKENS * BLOCK_TOKENS
+
+
+class _Member:
+    """One generation of a batch: what it wishes for next, and its result once it has ended."""
+
+    def __init__(self, steps: Steps[GenerationResult]) -> None:
+        self.steps = steps
+        self.feeds: list[Feed] = []
+        self.has_begun = False
+        self.result: GenerationResult | None = None
+
+    def begin(self) -> None:
+        """Let it name its first wishes."""
+        self.has_begun = True
+        self.resume(partial(next, self.steps))
+
+    def resume(self, go_on: Callable[[], list[Feed]]) -> None:
+        """Let it go on to its next wishes, or to its end."""
+        try:
+            self.feeds = go_on()
+        except StopIteration as stop:
+            self.feeds = []
+            self.result = stop.value
+
+    def cancel(self, error: WorkCancelled) -> None:
+        """End it with what it has."""
+        if not self.has_begun:
+            self.begin()  # only what has begun can hand back an empty continuation
+        if self.result is None:
+            self.resume(partial(self.steps.throw, error))
+
+
+def _write_batch(
+    model: LoadedModel,
+    plans: Sequence[Plan],
+    params: SamplingParams,
+    num_shared: int,
+    num_at_once: int,
+    emit: Callable[[Delta], None],
+) -> Steps[GenerationResult]:
+    clock = Clock()
+    with model.writing.cache.rows() as rows:
+        beginning = rows.open(plans[0].ids[: num_shared + 1])
+        beginning.ids.pop()  # a row is opened with one unread token at least; here each member reads that itself
+        members = [
+            _Member(generate(model, plan, params.shift_seed(k), partial(_emit_as, k, emit), after=beginning))
+            for k, plan in enumerate(plans)
+        ]
+        try:
+            if beginning.num_unread:
+                yield [Feed(beginning)]
+            yield from _carry_forward(members, num_at_once, clock)
+        except WorkCancelled as e:
+            for member in members:
+                member.cancel(e)
+        finally:
+            for member in members:
+                member.steps.close()
+    results = [member.result for member in members if member.result is not None]
+    completions = tuple(replace(one.completions[0], index=k) for k, one in enumerate(results))
+    return GenerationResult(completions, *clock.read_ms(), tuple(len(plan.ids) for plan in plans))
+
+
+def _carry_forward(members: Sequence[_Member], num_at_once: int, clock: Clock) -> Steps[None]:
+    """Carry the members to their ends, `num_at_once` of them in the same passes."""
+    waiting, running = deque(members), list[_Member]()
+    while waiting or running:
+        while waiting and len(running) < num_at_once:
+            running.append(waiting.popleft())
+            running[-1].begin()
+        answers = iter((yield [feed for member in running for feed in member.feeds]))
+        clock.mark_prefilled()
+        for member in running:
+            member.resume(partial(member.steps.send, list(islice(answers, len(member.feeds)))))
+        running = [member for member in running if member.result is None]
+
+
+def _emit_as(index: int, emit: Callable[[Delta], None], delta: Delta) -> None:
+    completion = delta.completion and replace(delta.completion, index=index)
+    emit(Delta(index, delta.text, completion))
