@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final, Literal, cast
 
 from bot.core.cards import FormField
-from bot.core.sampling_params import PRESETS
+from bot.core.sampling_params import PRESETS, WARPERS
 from bot.core.templates.body import CHAT_QUERY, Kind
 from bot.core.templates.lines import format_rows, parse_rows
 from bot.core.templates.parsing import format_template, parse_template
@@ -18,7 +18,7 @@ FIELD_NAMES: Final = frozenset(
 )
 OWN_PRESET: Final = "own"
 # What a preset decides: an option of the template's own would beat it.
-_DECIDED_BY_PRESETS: Final = ("preset", "temperature", "top_k", "top_p", "num_beams", "n")
+_DECIDED_BY_PRESETS: Final = ("preset", *WARPERS, "num_beams", "n")
 _EXAMPLES_LINE: Final = re.compile(r"^[^\S\n]*\$(?:examples|\{examples\})[^\S\n]*$", re.MULTILINE)
 
 SKELETON: Final = """+++

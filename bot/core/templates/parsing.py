@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from bot.core.sampling_params import PRESETS, RANGES, SamplingParams, apply_options, check_option, range_text
+from bot.core.sampling_params import OPTIONS, PRESETS, SamplingParams, apply_options
 from bot.core.suggesting import nearest
 from bot.core.templates.body import KINDS, Kind, read_body
 from bot.core.templates.front_matter import FENCE, LineIndex, parse_front_matter, split_file, toml_string
@@ -41,7 +41,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "examples": KINDS,
     "tests": KINDS,
 }
-_SAMPLING_KEYS: Final = ("preset", *RANGES)
+_SAMPLING_KEYS: Final = ("preset", *OPTIONS)
 
 
 def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
@@ -252,10 +252,10 @@ class _Reader:
                     raise self.error(f"preset takes {_listed(tuple(PRESETS), last='or')}.", "sampling", name)
                 continue
             if not isinstance(value, int | float):
-                raise self.error(f"{name} takes {range_text(name)}, not {_type_of(value)}.", "sampling", name)
+                raise self.error(f"{name} takes {OPTIONS[name].takes}, not {_type_of(value)}.", "sampling", name)
             self._check(name, {name: value})
         self._check(None, options)
-        return {name: value if name == "preset" else check_option(name, value) for name, value in options.items()}
+        return {name: value if name == "preset" else OPTIONS[name].check(value) for name, value in options.items()}
 
     def _check(self, name: str | None, options: Mapping[str, Any]) -> None:
         try:
