@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import OPTIONS, SamplingParams
 from tests.engine.running import Pair, load_pair, run_engine, run_transformers
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")
@@ -68,6 +69,16 @@ def test_beams_are_token_exact(
 ) -> None:
     params = SamplingParams(num_beams=num_beams, n=n, max_new_tokens=12, **options)
     assert run_engine(loaded(name).ours, TEXT, params) == run_transformers(loaded(name), TEXT, params)
+
+
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS.values() if option.role == "processor"])
+def test_beams_honour_every_option_that_is_not_about_drawing(loaded: Callable[[str], Pair], name: str) -> None:
+    model, off = loaded("gpt2"), {option.name: option.off for option in OPTIONS.values() if option.role == "processor"}
+    plain = SamplingParams(num_beams=4, max_new_tokens=12, **off)
+    params = replace(plain, **{name: 2})
+    written = run_engine(model.ours, TEXT, params)
+    assert written == run_transformers(model, TEXT, params)
+    assert written != run_engine(model.ours, TEXT, plain)
 
 
 def test_continuations_that_end_early_leave_the_others_exact(loaded: Callable[[str], Pair]) -> None:

@@ -3,6 +3,7 @@
 import ctypes
 from array import array
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ import torch
 from bot.engine.networks.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChooser
 from bot.engine.sampler.rows import Chosen, OpenRow, as_error
 from bot.errors import GenerationError
+
+# The options that choosing.cpp knows; a row with another one is not chosen for in C++.
+HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p"})
 
 
 class _NativeRow:
@@ -52,10 +56,10 @@ class _NativeRow:
 
 
 def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:
-    """Say whether the logits and the draws of all rows lie where C++ can read them."""
+    """Say whether C++ can read the logits and the draws of all rows, and knows all their options."""
     if not logits.is_cpu or logits.dtype != torch.float32 or not logits.is_contiguous():
         return False
-    return all(row.stream is None or row.stream.native is native for row in rows)
+    return all((row.stream is None or row.stream.native is native) and row.active <= HONOURED for row in rows)
 
 
 def choose_natively(

@@ -13,6 +13,8 @@ from bot.engine.sampler.draws import Draws
 from bot.engine.sampler.rows import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
 from bot.errors import GenerationError
 
+# The options that are worked out here; what has another one is chosen step by step.
+HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p"})
 _GROUP_SIZE: Final = 32  # logits of which first only the maximum is looked at
 _MAX_TOP_K: Final = 200  # above it a row is worked out on the whole vocabulary
 _SPARE: Final = 14  # candidates beyond top_k: room for penalties that push tokens down and for ties
@@ -65,7 +67,7 @@ def choose_among_candidates(
 
 def _is_narrow(row: OpenRow) -> bool:
     params = row.params
-    if row.choice.allowed is not None or params.repetition_penalty < 1:
+    if row.choice.allowed is not None or params.repetition_penalty < 1 or not row.active <= HONOURED:
         return False
     return row.draws is None or 1 <= params.top_k <= _MAX_TOP_K
 
@@ -233,6 +235,8 @@ def choose_by_quotients(logits: torch.Tensor, row: OpenRow, log_sum: float) -> C
 
     `log_sum` is that of `logits` (vocab,). Raises GenerationError where it is not finite.
     """
+    if not row.active <= HONOURED:
+        return None
     if not np.isfinite(log_sum):
         raise GenerationError(NO_NUMBERS)
     values, params = logits.numpy(), row.params

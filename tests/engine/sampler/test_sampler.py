@@ -10,14 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from bot.core.sampling_params import SamplingParams
 from bot.engine.networks.native import row_chooser
@@ -30,68 +22,11 @@ from bot.engine.sampler.log_sums import are_finite, log_sums
 from bot.engine.sampler.rows import OpenRow
 from bot.engine.sampler.sampler import Choice, Chosen, TokenChooser, choose_tokens
 from bot.errors import GenerationError
+from tests.engine.sampler.reference import INF, Reference, random_logits, token_ids
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")
 
 CPU = torch.device("cpu")
-INF = float("inf")
-
-
-class Reference:
-    """The choices of one request as transformers' generate makes them: all n rows, every step."""
-
-    def __init__(self, params: SamplingParams) -> None:
-        self.params = params
-        self.generator = torch.Generator()
-        self.generator.manual_seed(params.seed or 0)
-        self.processors = LogitsProcessorList()
-        if params.repetition_penalty != 1:
-            self.processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
-        if params.no_repeat_ngram_size:
-            self.processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
-        if params.is_sampled:
-            self.processors.append(TemperatureLogitsWarper(params.temperature))
-            if params.top_k:
-                self.processors.append(TopKLogitsWarper(params.top_k))
-            if params.top_p < 1:
-                self.processors.append(TopPLogitsWarper(params.top_p))
-
-    def choose(self, logits: torch.Tensor, ids: Sequence[Sequence[int]]) -> list[int] | None:
-        """Return the tokens of all n rows; None where one has none to choose."""
-        scores = self.processors(torch.tensor([list(row) for row in ids]), logits)
-        if not self.params.is_sampled:
-            return scores.argmax(dim=-1).tolist() if bool((scores.amax(dim=-1) > -INF).all()) else None
-        probabilities = scores.softmax(dim=-1)
-        if bool(probabilities.isnan().any()):
-            return None
-        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0].tolist()
-
-
-def token_ids(results: Sequence[Chosen | GenerationError]) -> list[int]:
-    found = []
-    for result in results:
-        assert isinstance(result, Chosen), result
-        found.append(result.token_id)
-    return found
-
-
-def random_logits(seed: int, num_rows: int, vocab_size: int, shape: str) -> torch.Tensor:
-    generator = torch.Generator()
-    generator.manual_seed(seed)
-    logits = torch.randn(num_rows, vocab_size, generator=generator)
-    if shape == "peaked":
-        return logits * 6
-    if shape == "ties":
-        return (logits * 4).round() / 2
-    if shape == "bfloat16":
-        return (logits * 5).bfloat16().float()
-    if shape == "impossible":
-        return logits.masked_fill(torch.rand(logits.shape, generator=generator) < 0.9, -INF)
-    if shape == "equal":
-        return torch.zeros_like(logits)
-    if shape == "shifted":
-        return logits * 3 - 100
-    return logits * 2
 
 
 shapes = st.sampled_from(["flat", "peaked", "ties", "bfloat16", "impossible", "equal", "shifted"])
