@@ -98,6 +98,9 @@ class SamplingParams:
         off=1.0,
         takes_lowest=False,
     )
+    min_p: float = _option(
+        0.0, 0, 1, "warper", "drop tokens below this share of the likeliest one's probability; 0 is off", off=0.0
+    )
     repetition_penalty: float = _option(
         1.1, 0.8, 2, "processor", "above 1 avoids words that were there before", off=1.0
     )
@@ -158,9 +161,9 @@ OPTIONS: Final[Mapping[str, SamplingOption]] = {
 WARPERS: Final = tuple(option.name for option in OPTIONS.values() if option.role == "warper")
 
 PRESETS: Final[Mapping[str, Mapping[str, int | float]]] = {
-    "careful": {"temperature": 0.5, "top_k": 20, "top_p": 0.9},
-    "normal": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
-    "wild": {"temperature": 1.2, "top_k": 0, "top_p": 0.98},
+    "careful": {"temperature": 0.5, "top_k": 20, "top_p": 0.9, "min_p": 0.0},
+    "normal": {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.0},
+    "wild": {"temperature": 1.2, "top_k": 0, "top_p": 0.98, "min_p": 0.0},
     "greedy": {"temperature": 0.0, "n": 1},
     "beam": {"num_beams": 4, "n": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 2},
 }

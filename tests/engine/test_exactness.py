@@ -24,9 +24,19 @@ SAMPLED = {
     "defaults": {},
     "top_k alone": {"top_k": 5, "top_p": 1.0, "repetition_penalty": 1.0},
     "top_p alone": {"top_k": 0, "top_p": 0.7, "repetition_penalty": 1.0, "temperature": 1.3},
+    "min_p alone": {"top_k": 0, "top_p": 1.0, "min_p": 0.3, "repetition_penalty": 1.0, "temperature": 1.5},
+    "min_p of one": {"min_p": 1.0, "repetition_penalty": 1.0},
+    "min_p beside the defaults": {"min_p": 0.1},
     "top_k above the vocabulary": {"top_k": 1000, "top_p": 0.99},
     "n-grams": {"no_repeat_ngram_size": 2, "temperature": 0.3},
-    "everything": {"temperature": 0.6, "top_k": 30, "top_p": 0.9, "repetition_penalty": 1.4, "no_repeat_ngram_size": 3},
+    "everything": {
+        "temperature": 0.6,
+        "top_k": 30,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "repetition_penalty": 1.4,
+        "no_repeat_ngram_size": 3,
+    },
     "a low penalty": {"repetition_penalty": 0.8, "top_k": 0},
 }
 
@@ -126,6 +136,7 @@ def test_a_model_with_several_end_tokens_is_exact(tiny_llama: Path, tmp_path: Pa
     temperature=st.floats(0.05, 2),
     top_k=st.integers(0, 60),
     top_p=st.floats(0.05, 1),
+    min_p=st.just(0.0) | st.floats(0, 1),
     repetition_penalty=st.floats(0.8, 2),
     no_repeat_ngram_size=st.integers(0, 4),
     n=st.integers(1, 4),

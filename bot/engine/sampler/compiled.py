@@ -13,7 +13,7 @@ from bot.engine.sampler.rows import Chosen, OpenRow, as_error
 from bot.errors import GenerationError
 
 # The options that choosing.cpp knows; a row with another one is not chosen for in C++.
-HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p"})
+HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
 
 
 class _NativeRow:
@@ -37,6 +37,7 @@ class _NativeRow:
             self.struct.moves_on = params.n == 1
             if params.top_p < 1:
                 self.struct.removed_mass = np.float32(1 - params.top_p)
+            self.struct.min_p = np.float32(params.min_p)
 
     def set_lists(self, banned: Sequence[int], allowed: Sequence[int] | None) -> None:
         """Point to the tokens that may not come, and to those that alone may come."""

@@ -18,6 +18,7 @@ _WARPERS: Final[Mapping[str, str]] = {
     "temperature": "TemperatureLogitsWarper",
     "top_k": "TopKLogitsWarper",
     "top_p": "TopPLogitsWarper",
+    "min_p": "MinPLogitsWarper",
 }
 
 

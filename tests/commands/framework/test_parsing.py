@@ -90,6 +90,7 @@ MISTAKES = [
     ("complete --temperature -1 a", "temperature takes a number from 0 to 2, not -1.0."),
     ("complete --temperature hot a", "temperature takes a number from 0 to 2, not 'hot'."),
     ("complete --top_p 0 a", "top_p takes a number above 0 and up to 1, not 0.0."),
+    ("complete --min_p 1.01 a", "min_p takes a number from 0 to 1, not 1.01."),
     ("complete --top_k 1001 a", "top_k takes a whole number from 0 to 1000, not 1001."),
     ("complete --repetition_penalty 0.5 a", "repetition_penalty takes a number from 0.8 to 2, not 0.5."),
     ("complete --seed -1 a", "seed takes a whole number from 0 to 2^63-1, not -1."),
@@ -102,6 +103,7 @@ MISTAKES = [
 CLASHES = [
     ("--num_beams 3 --temperature 1", "Beams sample nothing: leave out temperature, or set num_beams to 1."),
     ("--top_k 5 --num_beams 3 --top_p 1", "Beams sample nothing: leave out top_k, top_p, or set num_beams to 1."),
+    ("--min_p 0.1 --num_beams 3", "Beams sample nothing: leave out min_p, or set num_beams to 1."),
     ("--num_beams 2 --n 3", "n takes at most num_beams (2) when beams are used, not 3."),
     ("--temperature 0 --n 3", "temperature 0 always picks the likeliest token, so n must be 1, not 3."),
     ("--preset greedy --n 3", "temperature 0 always picks the likeliest token, so n must be 1, not 3."),
@@ -186,6 +188,7 @@ def options_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
             "seed": st.integers(0, 2**63 - 1),
             "temperature": st.floats(0, 2),
             "top_p": st.floats(0, 1, exclude_min=True),
+            "min_p": st.floats(0, 1),
             "preset": st.sampled_from(["careful", "wild"]),
             "stop": st.lists(TEXTS, min_size=1, max_size=4).map(tuple),
         },

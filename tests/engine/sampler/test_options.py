@@ -29,6 +29,7 @@ TELLING: Mapping[str, Any] = {
     "temperature": 0.3,
     "top_k": 3,
     "top_p": 0.3,
+    "min_p": 0.3,
     "repetition_penalty": 2.0,
     "no_repeat_ngram_size": 1,
 }
@@ -117,7 +118,7 @@ def test_an_option_changes_what_a_sampler_chooses_as_it_does_in_transformers(nam
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_all_options_together_are_honoured(sampler: str) -> None:
-    gentle = {"temperature": 1.3, "top_k": 40, "top_p": 0.9, "repetition_penalty": 1.2}
+    gentle = {"temperature": 1.3, "top_k": 40, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.2}
     num_proven = 0
     for seed in range(40):
         logits, params = likely_where_it_was(seed), SamplingParams(**{"seed": seed, **TELLING, **gentle})
