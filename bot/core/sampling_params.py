@@ -107,7 +107,7 @@ class SamplingParams:
     no_repeat_ngram_size: int = _option(
         0, 0, 10, "processor", "never repeat a run of this many tokens; 0 is off", off=0
     )
-    num_beams: int = _option(1, 1, 8, "request", "search this many beams instead of drawing", off=1)
+    num_beams: int = _option(1, 1, 16, "request", "search this many beams instead of drawing", off=1)
     seed: int | None = _option(None, 0, MAX_SEED, "request", "the same seed gives the same answer")
     stop: tuple[str, ...] = ()
 

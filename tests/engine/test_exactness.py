@@ -72,7 +72,7 @@ def test_seeded_sampling_is_token_exact(
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("num_beams", "n"), [(2, 1), (3, 3), (5, 2)])
+@pytest.mark.parametrize(("num_beams", "n"), [(2, 1), (3, 3), (5, 2), (16, 5)])
 @pytest.mark.parametrize("options", [{"repetition_penalty": 1.0}, {}, {"no_repeat_ngram_size": 2}])
 def test_beams_are_token_exact(
     loaded: Callable[[str], Pair], name: str, num_beams: int, n: int, options: dict[str, Any]

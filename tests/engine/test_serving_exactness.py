@@ -66,6 +66,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"num_beams": 2, **PLAIN},
     {"num_beams": 4, "n": 2, "no_repeat_ngram_size": 2},
     {"num_beams": 3, "n": 3},
+    {"num_beams": 16, "n": 2},
 )
 
 
