@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
+from bot.core.wording import quote
 from bot.errors import RequestError
 
 MAX_SEED: Final = 2**63 - 1
@@ -190,7 +191,7 @@ def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingP
     if "preset" in options:
         name = options["preset"]
         if name not in PRESETS:
-            raise RequestError(f"preset takes one of {', '.join(PRESETS)}, not {name!r}.")
+            raise RequestError(f"preset takes one of {', '.join(PRESETS)}, not {quote(str(name))}.")
         changes |= PRESETS[name]
         if "temperature" in asked or "num_beams" not in PRESETS[name]:
             changes.setdefault("num_beams", 1)

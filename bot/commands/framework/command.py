@@ -9,6 +9,7 @@ from bot.core.cards import Card
 from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.sampling_params import OPTIONS, PRESETS, SamplingOption
 from bot.core.stopping import Stopper
+from bot.core.wording import quote
 from bot.errors import RequestError
 from bot.store.cards import OpenCard
 
@@ -39,13 +40,13 @@ class Option:
     def read(self, value: str) -> int | float | str:
         """Return the typed value. Raises RequestError that states what the option takes."""
         if self.kind == "choice" and value not in self.choices:
-            raise RequestError(f"{self.name} takes one of {self.takes}, not {value[:32]!r}.")
+            raise RequestError(f"{self.name} takes one of {self.takes}, not {quote(value)}.")
         if self.number is None:
             return value
         try:
             number: int | float = int(value) if self.kind == "whole" else float(value)
         except ValueError:
-            raise RequestError(f"{self.name} takes {self.takes}, not {value[:32]!r}.") from None
+            raise RequestError(f"{self.name} takes {self.takes}, not {quote(value)}.") from None
         return self.number.check(number)
 
 

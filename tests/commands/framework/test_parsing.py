@@ -96,7 +96,7 @@ MISTAKES = [
     ("complete --seed -1 a", "seed takes a whole number from 0 to 2^63-1, not -1."),
     (f"complete --seed {2**63} a", f"seed takes a whole number from 0 to 2^63-1, not {2**63}."),
     (f"complete --seed {'9' * 60} a", "seed takes a whole number from 0 to 2^63-1, not a number that long."),
-    (f"complete --seed {'9' * 9999} a", f"seed takes a whole number from 0 to 2^63-1, not {'9' * 32!r}."),
+    (f"complete --seed {'9' * 9999} a", f"seed takes a whole number from 0 to 2^63-1, not '{'9' * 40}…'."),
     ("complete --preset wid a", "preset takes one of careful, normal, wild, greedy, beam, not 'wid'."),
 ]
 
