@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "greedy": {"temperature": 0},
     "wild": {"temperature": 1.2, "top_k": 0, "top_p": 0.98},
+    "min_p": {"temperature": 1.2, "top_k": 0, "top_p": 1.0, "min_p": 0.1},
     "n=3": {"n": 3},
     "no_repeat_ngram": {"no_repeat_ngram_size": 3},
 }

@@ -11,7 +11,8 @@ from bot.core.channel_settings import SETTING_LEVELS, ChannelSetting
 from bot.core.messages import Click, Scope, now_utc
 from bot.core.results import Percentiles
 from bot.core.stopping import Stopper
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
+from bot.core.wording import quote
 from bot.errors import RequestError
 from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
@@ -74,9 +75,8 @@ def _select(setting: ChannelSetting, value: str) -> Select:
 async def _change_setting(request: Request, name: str, value: str) -> None:
     settings = await request.services.declared_in(request.message.scope)
     if name not in settings:
-        suggestion = nearest(name, tuple(settings))
-        hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(settings)}."
-        raise RequestError(f"There is no setting {name[:32]!r}; {hint}")
+        hint = suggest(name, settings, f"there are {', '.join(settings)}.")
+        raise RequestError(f"There is no setting {quote(name)}; {hint}")
     setting = settings[name]
     if not value:
         raise RequestError(f"VALUE is missing; {name} takes {setting.takes}, or {RESET} to take it back.")
@@ -238,9 +238,9 @@ async def answer_help(request: Request) -> Cards:
         return
     found = [commands[name]] if name in commands else _commands_by_first_word(request).get(name, [])
     if not found:
-        suggestion = nearest(name, sorted({*commands, *_commands_by_first_word(request)}))
-        hint = f"did you mean {suggestion}?" if suggestion else f"{prefix}help lists what there is."
-        raise RequestError(f"There is no command {name[:32]!r}; {hint}")
+        known = sorted({*commands, *_commands_by_first_word(request)})
+        hint = suggest(name, known, f"{prefix}help lists what there is.")
+        raise RequestError(f"There is no command {quote(name)}; {hint}")
     blocks: list[Block] = []
     for command in found:
         blocks.append(Text(f"{_shown_usage(command, prefix, is_grouped=is_grouped)}\n  {command.summary}"))

@@ -10,7 +10,7 @@ from bot.core.cards import Block, Card, Facts, Text, Verbatim
 from bot.core.history import merge_turns
 from bot.core.prompt import build_prompt
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import OPTIONS, WARPERS, SamplingParams
 from bot.core.templates.parsing import parse_template
 from bot.errors import RequestError
 from bot.services.replies import prompt_sha256
@@ -65,11 +65,11 @@ def _changes(reply: StoredReply, prompt: Prompt | None) -> list[str]:
 
 
 def _sampling_text(params: SamplingParams) -> str:
-    names = ["n", "max_new_tokens", "repetition_penalty", "no_repeat_ngram_size"]
-    names[1:1] = ["num_beams"] if params.num_beams > 1 else ["temperature", "top_k", "top_p"]
-    if params.is_sampled:
-        names.append("seed")
-    values = [(name, getattr(params, name)) for name in names]
+    """Return the options that the answer depends on."""
+    left_out = {*WARPERS} if params.num_beams > 1 else {"num_beams"}
+    if not params.is_sampled:
+        left_out.add("seed")
+    values = [(name, getattr(params, name)) for name in OPTIONS if name not in left_out]
     return " · ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Block, Card, Facts, Text
 from bot.core.safe_text import clean_model_text, clean_name
+from bot.core.wording import quote
 from bot.errors import RequestError
 
 MAX_PURGED: Final = 50
@@ -15,7 +16,7 @@ async def answer_purge(request: Request) -> Cards:
     store, scope = request.services.store, request.message.scope
     typed = request.arguments["N"]
     if not (typed.isascii() and typed.isdigit() and len(typed) < 4 and 1 <= int(typed) <= MAX_PURGED):
-        raise RequestError(f"N takes a whole number from 1 to {MAX_PURGED}, not {typed[:32]!r}.")
+        raise RequestError(f"N takes a whole number from 1 to {MAX_PURGED}, not {quote(typed)}.")
     sent_ids = await store.recent_replies(scope, int(typed))
     num = await store.erase_sent(scope.platform, sent_ids)
     if not sent_ids:

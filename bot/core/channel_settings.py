@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bot.core.sampling_params import PRESETS
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
+from bot.core.wording import quote
 from bot.errors import RequestError
 
 SETTING_LEVELS: Final = ("server", "channel")
@@ -35,7 +36,7 @@ def _whole(name: str, help: str, default: int, low: int, high: int, *, is_server
 
     def read(name: str, value: str) -> str:
         if not (value.isascii() and value.isdigit() and len(value) < 8 and low <= int(value) <= high):
-            raise RequestError(f"{name} takes {takes}, not {value[:32]!r}.")
+            raise RequestError(f"{name} takes {takes}, not {quote(value)}.")
         return str(int(value))
 
     return ChannelSetting(name, help, str(default), takes, read, is_server_only)
@@ -50,7 +51,7 @@ def _ids(name: str, help: str, takes: str, *, at_most: int, mention_pattern: str
         words = value.replace(",", " ").split()
         found = [pattern.fullmatch(word) for word in words]
         if len(words) > at_most or not all(found):
-            raise RequestError(f"{name} takes {takes}, not {value[:64]!r}.")
+            raise RequestError(f"{name} takes {takes}, not {quote(value)}.")
         return " ".join(dict.fromkeys(str(match[match.lastindex or 1]) for match in found if match))
 
     return ChannelSetting(name, help, "", takes, read, is_server_only=True)
@@ -61,9 +62,7 @@ def _choice(name: str, help: str, default: str, choices: Sequence[str]) -> Chann
 
     def read(name: str, value: str) -> str:
         if value not in choices:
-            suggestion = nearest(value, choices)
-            hint = f"did you mean {suggestion}?" if suggestion else f"it takes {takes}."
-            raise RequestError(f"{name} can't be {value[:32]!r}; {hint}")
+            raise RequestError(f"{name} can't be {quote(value)}; {suggest(value, choices, f'it takes {takes}.')}")
         return value
 
     return ChannelSetting(name, help, default, takes, read, choices=tuple(choices))

@@ -1,10 +1,15 @@
-"""How the next token is chosen: options, ranges, presets; names and meaning as in Hugging Face GenerationConfig."""
+"""How the next token is chosen: options, presets; names and meaning as in Hugging Face GenerationConfig.
+
+The fields of SamplingParams are the one table of options. Ranges, help texts, the options of commands and the line that
+explains an answer are read from it, and each sampler names those that it honours.
+"""
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal
 
+from bot.core.wording import quote
 from bot.errors import RequestError
 
 MAX_SEED: Final = 2**63 - 1
@@ -13,72 +18,105 @@ MAX_DRAWN_SEED: Final = 2**31
 MAX_STOPS: Final = 4
 MAX_STOP_CHARACTERS: Final = 32
 
-# name -> (lowest, highest); temperature, top_p and repetition_penalty are real numbers, the rest whole ones.
-RANGES: Final[Mapping[str, tuple[float, float]]] = {
-    "n": (1, 5),
-    "max_new_tokens": (1, 512),
-    "temperature": (0, 2),
-    "top_k": (0, 1000),
-    "top_p": (0, 1),
-    "repetition_penalty": (0.8, 2),
-    "no_repeat_ngram_size": (0, 10),
-    "num_beams": (1, 8),
-    "seed": (0, MAX_SEED),
-}
-_REAL: Final = frozenset({"temperature", "top_p", "repetition_penalty"})
+# What an option is about: how much is written and how it is searched for; the logits of tokens that were there before
+# (which greedy choices and beams heed too); or the distribution that the next token is drawn from.
+OptionRole = Literal["request", "processor", "warper"]
 
 
-def range_text(name: str) -> str:
-    """Describe the range of the option `name` as a person reads it."""
-    low, high = RANGES[name]
-    if name == "top_p":
-        return "a number above 0 and up to 1"
-    if name in _REAL:
-        return f"a number from {low:g} to {high:g}"
-    if name == "seed":
-        return "a whole number from 0 to 2^63-1"
-    return f"a whole number from {low:g} to {high:g}"
+@dataclass(frozen=True, slots=True)
+class SamplingOption:
+    """One row of the table: what a number option takes, what it is about, and its `off` value, which changes nothing.
+
+    `off` is None for an option that is always in effect, `default` where a value is drawn. Without `takes_lowest` the
+    value must be above `lowest`.
+    """
+
+    name: str
+    role: OptionRole
+    help: str
+    lowest: float
+    highest: float
+    default: int | float | None
+    off: int | float | None = None
+    is_real: bool = False
+    takes_lowest: bool = True
+
+    @property
+    def takes(self) -> str:
+        """Describe the range as a person reads it."""
+        kind = "a number" if self.is_real else "a whole number"
+        highest = "2^63-1" if self.highest == MAX_SEED else f"{self.highest:g}"
+        if not self.takes_lowest:
+            return f"{kind} above {self.lowest:g} and up to {highest}"
+        return f"{kind} from {self.lowest:g} to {highest}"
+
+    def check(self, value: object) -> int | float:
+        """Return `value` as the option takes it. Raises RequestError that states the range."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            is_right_kind = self.is_real or isinstance(value, int)
+            # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
+            if is_right_kind and self.lowest <= value <= self.highest and (self.takes_lowest or value > self.lowest):
+                return float(value) if self.is_real else int(value)
+        # repr() refuses an int of thousands of digits.
+        shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
+        raise RequestError(f"{self.name} takes {self.takes}, not {shown}.")
 
 
-def check_option(name: str, value: object) -> int | float:
-    """Return `value` as the option `name` takes it. Raises RequestError that states the range."""
-    low, high = RANGES[name]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        is_right_kind = name in _REAL or isinstance(value, int)
-        # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
-        if is_right_kind and low <= value <= high and not (name == "top_p" and value == 0):
-            return float(value) if name in _REAL else int(value)
-    # repr() refuses an int of thousands of digits.
-    shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
-    raise RequestError(f"{name} takes {range_text(name)}, not {shown}.")
+def _option(
+    default: int | float | None,
+    lowest: float,
+    highest: float,
+    role: OptionRole,
+    help: str,
+    *,
+    off: int | float | None = None,
+    takes_lowest: bool = True,
+) -> Any:
+    """Return the field for one row of the table. It takes real numbers if its default is one, else whole numbers."""
+    row = {"role": role, "help": help, "lowest": lowest, "highest": highest, "default": default, "off": off}
+    return field(default=default, metadata={**row, "is_real": isinstance(default, float), "takes_lowest": takes_lowest})
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """The options of one generation, checked when made (RequestError names the option and its range).
 
-    temperature 0 is greedy. top_k 0 and no_repeat_ngram_size 0 are off. `seed` None means: not drawn yet. `stop` holds
-    texts that end the answer and are not part of it; templates and chat may set more and longer ones than
-    the four of 32 characters that a person may (`check_stops`).
+    temperature 0 is greedy. `seed` None means: not drawn yet. `stop` holds texts that end the answer and are not part
+    of it; templates and chat may set more and longer ones than the four of 32 characters that a person may
+    (`check_stops`).
     """
 
-    n: int = 1
-    max_new_tokens: int = 60
-    temperature: float = 0.8
-    top_k: int = 50
-    top_p: float = 0.95
-    repetition_penalty: float = 1.1
-    no_repeat_ngram_size: int = 0
-    num_beams: int = 1
-    seed: int | None = None
+    n: int = _option(1, 1, 5, "request", "how many answers")
+    max_new_tokens: int = _option(60, 1, 512, "request", "longest answer, in tokens")
+    temperature: float = _option(0.8, 0, 2, "warper", "0 takes the likeliest token, higher is wilder", off=1.0)
+    top_k: int = _option(50, 0, 1000, "warper", "choose among the k likeliest tokens; 0 is off", off=0)
+    top_p: float = _option(
+        0.95,
+        0,
+        1,
+        "warper",
+        "choose among the likeliest tokens that make up this probability",
+        off=1.0,
+        takes_lowest=False,
+    )
+    min_p: float = _option(
+        0.0, 0, 1, "warper", "drop tokens below this share of the likeliest one's probability; 0 is off", off=0.0
+    )
+    repetition_penalty: float = _option(
+        1.1, 0.8, 2, "processor", "above 1 avoids words that were there before", off=1.0
+    )
+    no_repeat_ngram_size: int = _option(
+        0, 0, 10, "processor", "never repeat a run of this many tokens; 0 is off", off=0
+    )
+    num_beams: int = _option(1, 1, 16, "request", "search this many beams instead of drawing", off=1)
+    seed: int | None = _option(None, 0, MAX_SEED, "request", "the same seed gives the same answer")
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in RANGES:
+        for name, option in OPTIONS.items():
             value = getattr(self, name)
-            if name == "seed" and value is None:
-                continue
-            object.__setattr__(self, name, check_option(name, value))
+            if value is not None or option.default is not None:
+                object.__setattr__(self, name, option.check(value))
         if any(not isinstance(stop, str) or not stop for stop in self.stop):
             raise RequestError("stop takes texts that are not empty.")
         if self.num_beams > 1:
@@ -96,6 +134,11 @@ class SamplingParams:
     def is_sampled(self) -> bool:
         """Say whether the result depends on the seed."""
         return self.num_beams == 1 and self.temperature > 0
+
+    def list_active(self, *roles: OptionRole) -> frozenset[str]:
+        """Return the names of the options of these roles that are not off."""
+        found = (option for option in OPTIONS.values() if option.role in roles)
+        return frozenset(option.name for option in found if getattr(self, option.name) != option.off)
 
     def with_seed(self) -> "SamplingParams":
         """Return the same options with a seed drawn where there was none."""
@@ -117,10 +160,15 @@ class SamplingParams:
         return cls(**{**values, "stop": tuple(values.get("stop", ()))})
 
 
+OPTIONS: Final[Mapping[str, SamplingOption]] = {
+    f.name: SamplingOption(f.name, **f.metadata) for f in fields(SamplingParams) if f.metadata
+}
+WARPERS: Final = tuple(option.name for option in OPTIONS.values() if option.role == "warper")
+
 PRESETS: Final[Mapping[str, Mapping[str, int | float]]] = {
-    "careful": {"temperature": 0.5, "top_k": 20, "top_p": 0.9},
-    "normal": {"temperature": 0.8, "top_k": 50, "top_p": 0.95},
-    "wild": {"temperature": 1.2, "top_k": 0, "top_p": 0.98},
+    "careful": {"temperature": 0.5, "top_k": 20, "top_p": 0.9, "min_p": 0.0},
+    "normal": {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.0},
+    "wild": {"temperature": 1.2, "top_k": 0, "top_p": 0.98, "min_p": 0.0},
     "greedy": {"temperature": 0.0, "n": 1},
     "beam": {"num_beams": 4, "n": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 2},
 }
@@ -137,9 +185,9 @@ def check_stops(stops: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingParams:
-    """Return `base` changed by a person's `options` (names of RANGES, "stop", "preset"); options beat the preset.
+    """Return `base` changed by a person's `options` (names of OPTIONS, "stop", "preset"); options beat the preset.
 
-    Beams refuse temperature, top_k and top_p beside them; greedy and beams bring n down to 1 unless n is asked for.
+    Beams refuse the options of drawing (WARPERS) beside them; greedy and beams bring n down to 1 unless n is asked for.
     Raises RequestError.
     """
     asked = {name: value for name, value in options.items() if name != "preset"}
@@ -147,15 +195,15 @@ def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingP
     if "preset" in options:
         name = options["preset"]
         if name not in PRESETS:
-            raise RequestError(f"preset takes one of {', '.join(PRESETS)}, not {name!r}.")
+            raise RequestError(f"preset takes one of {', '.join(PRESETS)}, not {quote(str(name))}.")
         changes |= PRESETS[name]
         if "temperature" in asked or "num_beams" not in PRESETS[name]:
             changes.setdefault("num_beams", 1)
     for name, value in asked.items():
-        changes[name] = check_stops(tuple(value)) if name == "stop" else check_option(name, value)
+        changes[name] = check_stops(tuple(value)) if name == "stop" else OPTIONS[name].check(value)
     num_beams = changes.get("num_beams", base.num_beams)
     if num_beams > 1:
-        clash = [name for name in ("temperature", "top_k", "top_p") if name in asked]
+        clash = [name for name in WARPERS if name in asked]
         if clash:
             raise RequestError(f"Beams sample nothing: leave out {', '.join(clash)}, or set num_beams to 1.")
     is_single = num_beams > 1 or changes.get("temperature", base.temperature) == 0

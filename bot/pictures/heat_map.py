@@ -9,6 +9,7 @@ from typing import Final
 from PIL.ImageFont import FreeTypeFont
 
 from bot.core.safe_text import clean_model_text, one_line
+from bot.core.wording import shorten
 from bot.pictures.canvas import QUIET_INK, Canvas
 from bot.pictures.fonts import Fonts
 from bot.pictures.layout import Layout, Word, lay_out
@@ -74,8 +75,7 @@ def heat_map_alt_text(pieces: Sequence[tuple[str, float | None]], *, max_charact
 
 
 def _named(piece: str) -> str:
-    piece = one_line(clean_model_text(piece))
-    return piece if len(piece) <= _MAX_NAMED_CHARACTERS else piece[: _MAX_NAMED_CHARACTERS - 1] + "…"
+    return shorten(one_line(clean_model_text(piece)), _MAX_NAMED_CHARACTERS)
 
 
 @cache

@@ -17,7 +17,7 @@ from bot.core.prompt import clean_reply, find_loop
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
 from bot.core.safe_text import clean_model_text
-from bot.core.sampling_params import SamplingParams, apply_options
+from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine, Generation
@@ -337,5 +337,5 @@ def _sampled_anew(params: SamplingParams) -> SamplingParams:
         seed=((params.seed or 0) + 1) % 2**63,
         temperature=max(params.temperature, 0.7),
         num_beams=1,
-        repetition_penalty=min(2.0, params.repetition_penalty + _LOOP_PENALTY_STEP),
+        repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _LOOP_PENALTY_STEP),
     )

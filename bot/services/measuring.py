@@ -27,7 +27,7 @@ from bot.core.prompt import (
 from bot.core.prompt_parts import Prompt
 from bot.core.results import ModelInfo
 from bot.core.safe_text import one_line
-from bot.core.sampling_params import SamplingParams, apply_options
+from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.statistics import (
     ClassifyOutcome,
     CompleteOutcome,
@@ -53,7 +53,7 @@ _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 _SAVE_EVERY_S: Final = 1.0
 _MAX_PRIORS_KEPT: Final = 1_000
 _MODEL_FILES: Final = ("*.safetensors", "config.json", "tokenizer.json")
-_MAX_NEW_TOKENS: Final = 512
+_MAX_NEW_TOKENS: Final = int(OPTIONS["max_new_tokens"].highest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from bot.core.messages import Scope
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import PromptTemplate
+from bot.core.wording import quote
 from bot.errors import RequestError, SetupError, TemplateError
 from bot.store.store import Store
 from bot.store.templates import StoredTemplate
@@ -65,9 +66,12 @@ class TemplateLibrary:
         """Return the template `name`. Raises RequestError that suggests the nearest name."""
         if name in self._templates:
             return self._templates[name]
-        suggestion = nearest(name, self.names)
-        hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(self.names)}."
-        raise RequestError(f"There is no template {name[:32]!r}; {hint}")
+        raise _unknown_template(name, self.names)
+
+
+def _unknown_template(name: str, names: Sequence[str]) -> RequestError:
+    there_are = f"there are {', '.join(names)}." if len(names) <= _MAX_NAMED else "see prompt list."
+    return RequestError(f"There is no template {quote(name)}; {suggest(name, names, there_are)}")
 
 
 class ServerLibrary:
@@ -101,10 +105,7 @@ class ServerLibrary:
             return self._parsed[name]
         if name in self._shipped.names:
             return self._shipped.get(name)
-        suggestion = nearest(name, self.names)
-        there_are = f"there are {', '.join(self.names)}." if len(self.names) <= _MAX_NAMED else "see prompt list."
-        hint = f"did you mean {suggestion}?" if suggestion else there_are
-        raise RequestError(f"There is no template {name[:32]!r}; {hint}")
+        raise _unknown_template(name, self.names)
 
     @cached_property
     def chat_names(self) -> tuple[str, ...]:

@@ -180,6 +180,18 @@ async def test_why_shows_figures_as_a_person_writes_them(talk: Talk) -> None:
     assert any("repetition_penalty 1.15 · " in getattr(block, "text", "") for block in why.blocks)
 
 
+async def test_min_p_changes_what_is_written_and_why_shows_it(talk: Talk) -> None:
+    written = []
+    for option in ("", "--min_p 0.1 ", "--min_p 1 ", "--temperature 0 "):
+        answer = await talk.ask(f"!complete --n 1 --seed 3 --top_k 0 --top_p 1 {option}Once upon")
+        written.append(answer["choices"])
+        if option == "--min_p 0.1 ":
+            assert (await talk.why())["sampling"]["min_p"] == 0.1
+            why = await talk.card("!why")
+            assert any(" · top_p 1 · min_p 0.1 · " in getattr(block, "text", "") for block in why.blocks)
+    assert written[0] != written[2] == written[3], "only the likeliest token is left by a min_p of 1"
+
+
 async def test_continue_goes_on_where_the_answer_stopped(any_talk: Talk) -> None:
     await said(any_talk, "Tell me a story")
     first = await said(any_talk, "Go on")

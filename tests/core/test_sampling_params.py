@@ -10,39 +10,41 @@ from hypothesis import strategies as st
 from bot.core.sampling_params import (
     MAX_DRAWN_SEED,
     MAX_SEED,
+    OPTIONS,
     PRESETS,
-    RANGES,
+    WARPERS,
     SamplingParams,
     apply_options,
-    check_option,
     check_stops,
-    range_text,
 )
 from bot.errors import RequestError
 
 
-@pytest.mark.parametrize("name", RANGES)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_both_ends_of_a_range_are_taken_and_what_lies_beyond_is_not(name: str) -> None:
-    low, high = RANGES[name]
-    assert check_option(name, high) == high
-    if name == "top_p":
-        assert check_option(name, 1e-9) == 1e-9
+    option = OPTIONS[name]
+    low, high = option.lowest, option.highest
+    assert option.check(high) == high
+    if option.takes_lowest:
+        assert option.check(low) == low
     else:
-        assert check_option(name, low) == low
+        assert option.check(low + 1e-9) == low + 1e-9
+        with pytest.raises(RequestError, match=f"^{name} takes a number above {low:g} and up to {high:g}, not "):
+            option.check(low)
     for wrong in (low - 1, high + 1, float("nan"), float("inf"), -float("inf"), 10**5000, True, "1", None):
         with pytest.raises(RequestError, match=f"^{name} takes ") as caught:
-            check_option(name, wrong)
-        assert range_text(name) in str(caught.value)
+            option.check(wrong)
+        assert option.takes in str(caught.value)
         assert len(str(caught.value)) < 120
 
 
 def test_whole_options_take_no_fractions_and_real_ones_become_floats() -> None:
-    for name in RANGES:
-        if name in ("temperature", "top_p", "repetition_penalty"):
-            assert isinstance(check_option(name, 1), float)
+    for option in OPTIONS.values():
+        if option.is_real:
+            assert isinstance(option.check(1), float)
         else:
             with pytest.raises(RequestError, match="a whole number"):
-                check_option(name, 1.0)
+                option.check(1.0)
 
 
 def test_params_are_checked_however_they_are_made() -> None:
@@ -110,7 +112,7 @@ def test_what_gives_one_answer_brings_n_down_to_one(options: dict[str, Any]) -> 
     assert apply_options(SamplingParams(n=3), options).n == 1
 
 
-@pytest.mark.parametrize("name", ["temperature", "top_k", "top_p"])
+@pytest.mark.parametrize("name", WARPERS)
 def test_beams_refuse_options_of_sampling(name: str) -> None:
     for beams in ({"num_beams": 3}, {"preset": "beam"}):
         with pytest.raises(RequestError, match=f"leave out {name}, or set num_beams to 1"):
@@ -133,4 +135,4 @@ def test_a_person_may_give_four_short_stops() -> None:
 
 
 def test_every_option_is_a_field_of_the_params() -> None:
-    assert {*RANGES, "stop"} == {f.name for f in dataclasses.fields(SamplingParams)}
+    assert {*OPTIONS, "stop"} == {f.name for f in dataclasses.fields(SamplingParams)}

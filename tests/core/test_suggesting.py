@@ -1,6 +1,6 @@
 import pytest
 
-from bot.core.suggesting import nearest
+from bot.core.suggesting import nearest, suggest
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,9 @@ def test_the_nearest_name_is_found_whatever_its_case(name: str, suggestion: str 
 def test_a_name_of_any_length_is_answered_at_once() -> None:
     assert nearest("x" * 1_000_000, ["sentiment"]) is None
     assert nearest("x", []) is None
+
+
+def test_a_sentence_ends_with_the_nearest_name_or_with_what_else_helps() -> None:
+    assert suggest("stroy", ["story"], "there are story.") == "did you mean story?"
+    assert suggest("stroy", ["story"], "there are story.", mark="$") == "did you mean $story?"
+    assert suggest("zzz", ["story"], "there are story.") == "there are story."

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import OPTIONS, SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
 from bot.engine.requests.generation import plan_generation, plan_job
@@ -79,26 +79,27 @@ def run_engine(model: LoadedModel, text: str, params: SamplingParams) -> list[li
 def run_transformers(pair: Pair, text: str, params: SamplingParams) -> list[list[int]]:
     """Return the tokens of each continuation as `transformers.generate` writes them, alone."""
     ids = torch.tensor([pair.ours.chat_tokenizer(text).input_ids], device=pair.theirs.device)
-    options: dict[str, Any] = {
-        "max_new_tokens": params.max_new_tokens,
-        "num_return_sequences": params.n,
-        "repetition_penalty": params.repetition_penalty,
-        "no_repeat_ngram_size": params.no_repeat_ngram_size,
-    }
     if params.is_sampled:
-        options |= {"temperature": params.temperature, "top_k": params.top_k, "top_p": params.top_p}
         torch.manual_seed(params.seed or 0)
     eos_ids = pair.ours.eos_ids
     pad = {"pad_token_id": eos_ids[0]} if eos_ids else {}
     rows = pair.theirs.generate(
         ids,
         attention_mask=torch.ones_like(ids),
-        do_sample=params.is_sampled,
+        max_new_tokens=params.max_new_tokens,
+        num_return_sequences=params.n,
         num_beams=params.num_beams,
-        **options,
+        **choosing_options(params),
         **pad,
     )
     return [cut_after_eos(row[ids.shape[1] :].tolist(), eos_ids) for row in rows]
+
+
+def choosing_options(params: SamplingParams) -> dict[str, Any]:
+    """Return what GenerationConfig takes for the choice of tokens: every option of the table that is about it."""
+    roles = ("processor", "warper") if params.is_sampled else ("processor",)
+    options = {option.name: getattr(params, option.name) for option in OPTIONS.values() if option.role in roles}
+    return {"do_sample": params.is_sampled, **options}
 
 
 def cut_after_eos(ids: list[int], eos_ids: tuple[int, ...]) -> list[int]:

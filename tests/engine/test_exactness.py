@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import OPTIONS, SamplingParams
 from tests.engine.running import Pair, load_pair, run_engine, run_transformers
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")
@@ -23,9 +24,19 @@ SAMPLED = {
     "defaults": {},
     "top_k alone": {"top_k": 5, "top_p": 1.0, "repetition_penalty": 1.0},
     "top_p alone": {"top_k": 0, "top_p": 0.7, "repetition_penalty": 1.0, "temperature": 1.3},
+    "min_p alone": {"top_k": 0, "top_p": 1.0, "min_p": 0.3, "repetition_penalty": 1.0, "temperature": 1.5},
+    "min_p of one": {"min_p": 1.0, "repetition_penalty": 1.0},
+    "min_p beside the defaults": {"min_p": 0.1},
     "top_k above the vocabulary": {"top_k": 1000, "top_p": 0.99},
     "n-grams": {"no_repeat_ngram_size": 2, "temperature": 0.3},
-    "everything": {"temperature": 0.6, "top_k": 30, "top_p": 0.9, "repetition_penalty": 1.4, "no_repeat_ngram_size": 3},
+    "everything": {
+        "temperature": 0.6,
+        "top_k": 30,
+        "top_p": 0.9,
+        "min_p": 0.05,
+        "repetition_penalty": 1.4,
+        "no_repeat_ngram_size": 3,
+    },
     "a low penalty": {"repetition_penalty": 0.8, "top_k": 0},
 }
 
@@ -61,13 +72,23 @@ def test_seeded_sampling_is_token_exact(
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize(("num_beams", "n"), [(2, 1), (3, 3), (5, 2)])
+@pytest.mark.parametrize(("num_beams", "n"), [(2, 1), (3, 3), (5, 2), (16, 5)])
 @pytest.mark.parametrize("options", [{"repetition_penalty": 1.0}, {}, {"no_repeat_ngram_size": 2}])
 def test_beams_are_token_exact(
     loaded: Callable[[str], Pair], name: str, num_beams: int, n: int, options: dict[str, Any]
 ) -> None:
     params = SamplingParams(num_beams=num_beams, n=n, max_new_tokens=12, **options)
     assert run_engine(loaded(name).ours, TEXT, params) == run_transformers(loaded(name), TEXT, params)
+
+
+@pytest.mark.parametrize("name", [option.name for option in OPTIONS.values() if option.role == "processor"])
+def test_beams_honour_every_option_that_is_not_about_drawing(loaded: Callable[[str], Pair], name: str) -> None:
+    model, off = loaded("gpt2"), {option.name: option.off for option in OPTIONS.values() if option.role == "processor"}
+    plain = SamplingParams(num_beams=4, max_new_tokens=12, **off)
+    params = replace(plain, **{name: 2})
+    written = run_engine(model.ours, TEXT, params)
+    assert written == run_transformers(model, TEXT, params)
+    assert written != run_engine(model.ours, TEXT, plain)
 
 
 def test_continuations_that_end_early_leave_the_others_exact(loaded: Callable[[str], Pair]) -> None:
@@ -115,6 +136,7 @@ def test_a_model_with_several_end_tokens_is_exact(tiny_llama: Path, tmp_path: Pa
     temperature=st.floats(0.05, 2),
     top_k=st.integers(0, 60),
     top_p=st.floats(0.05, 1),
+    min_p=st.just(0.0) | st.floats(0, 1),
     repetition_penalty=st.floats(0.8, 2),
     no_repeat_ngram_size=st.integers(0, 4),
     n=st.integers(1, 4),

@@ -192,7 +192,7 @@ def faults(model: LoadedModel) -> list[Callable[[], Job[Any]]]:
         row_of_choices(allowed=["a"]),
         *[
             row_of_choices(params=with_broken(good, **{name: "a"}))
-            for name in ("top_k", "top_p", "repetition_penalty", "no_repeat_ngram_size")
+            for name in ("top_k", "top_p", "min_p", "repetition_penalty", "no_repeat_ngram_size")
         ],
         job(lambda rows: Feed(rows.open([5, 6]), choices([5, 6]), drafts=[vocab_size + 5])),
         job(lambda rows: Feed(rows.open([5, 6]), choices([5, 6]), drafts=["a"])),  # type: ignore[list-item]
@@ -200,6 +200,8 @@ def faults(model: LoadedModel) -> list[Callable[[], Job[Any]]]:
         lambda: plan(model, text, with_broken(good, temperature=float("nan"))),
         lambda: plan(model, text, with_broken(good, temperature=float("inf"))),
         lambda: plan(model, text, with_broken(good, top_p=float("nan"), top_k=0)),
+        lambda: plan(model, text, with_broken(good, min_p=float("nan"), top_k=0)),
+        lambda: plan(model, text, with_broken(good, min_p=-0.5)),
         lambda: plan(model, text, with_broken(good, repetition_penalty=float("nan"))),
         lambda: plan(model, text, with_broken(good, top_k=-5)),
         lambda: plan(model, text, with_broken(good, top_k="a")),

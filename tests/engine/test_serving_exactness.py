@@ -58,12 +58,15 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"top_k": 0, "top_p": 0.7, "temperature": 1.3, **PLAIN},
     {"temperature": 0.6, "top_k": 30, "top_p": 0.9, "repetition_penalty": 1.4, "no_repeat_ngram_size": 3},
     {"temperature": 0.2, "top_k": 3, **PLAIN},
+    {"min_p": 0.1, "top_k": 0, "top_p": 1.0, "temperature": 1.5, **PLAIN},
+    {"n": 2, "min_p": 0.05, "temperature": 1.2},
     {"repetition_penalty": 0.8, "top_k": 0},
     {"n": 3, "top_k": 0},
     {"n": 5, "temperature": 1.5, "top_k": 0, "top_p": 1.0, **PLAIN},
     {"num_beams": 2, **PLAIN},
     {"num_beams": 4, "n": 2, "no_repeat_ngram_size": 2},
     {"num_beams": 3, "n": 3},
+    {"num_beams": 16, "n": 2},
 )
 
 

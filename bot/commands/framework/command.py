@@ -7,8 +7,9 @@ from typing import Any, Final, Literal
 from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.messages import Click, FormSubmitted, Message
-from bot.core.sampling_params import PRESETS, RANGES, check_option, range_text
+from bot.core.sampling_params import OPTIONS, PRESETS, SamplingOption
 from bot.core.stopping import Stopper
+from bot.core.wording import quote
 from bot.errors import RequestError
 from bot.store.cards import OpenCard
 
@@ -17,51 +18,40 @@ OptionKind = Literal["whole", "real", "text", "choice"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One `--name value`. A repeatable option may be given several times and gathers its values in a tuple."""
+    """One `--name value`. A repeatable option may be given several times and gathers its values in a tuple.
+
+    `number` says what a whole or real one takes.
+    """
 
     name: str
     kind: OptionKind
     help: str
     choices: tuple[str, ...] = ()
     is_repeatable: bool = False
+    number: SamplingOption | None = None
 
     @property
     def takes(self) -> str:
         """Describe the values that are taken."""
         if self.kind == "choice":
             return ", ".join(self.choices)
-        return "a text" if self.kind == "text" else range_text(self.name)
+        return "a text" if self.number is None else self.number.takes
 
     def read(self, value: str) -> int | float | str:
         """Return the typed value. Raises RequestError that states what the option takes."""
-        if self.kind == "text":
-            return value
-        if self.kind == "choice":
-            if value not in self.choices:
-                raise RequestError(f"{self.name} takes one of {self.takes}, not {value[:32]!r}.")
+        if self.kind == "choice" and value not in self.choices:
+            raise RequestError(f"{self.name} takes one of {self.takes}, not {quote(value)}.")
+        if self.number is None:
             return value
         try:
             number: int | float = int(value) if self.kind == "whole" else float(value)
         except ValueError:
-            raise RequestError(f"{self.name} takes {self.takes}, not {value[:32]!r}.") from None
-        return check_option(self.name, number)
+            raise RequestError(f"{self.name} takes {self.takes}, not {quote(value)}.") from None
+        return self.number.check(number)
 
-
-_REAL_OPTIONS: Final = ("temperature", "top_p", "repetition_penalty")
-_SAMPLING_HELP: Final[Mapping[str, str]] = {
-    "n": "how many answers",
-    "max_new_tokens": "longest answer, in tokens",
-    "temperature": "0 takes the likeliest token, higher is wilder",
-    "top_k": "choose among the k likeliest tokens; 0 is off",
-    "top_p": "choose among the likeliest tokens that make up this probability",
-    "repetition_penalty": "above 1 avoids words that were there before",
-    "no_repeat_ngram_size": "never repeat a run of this many tokens; 0 is off",
-    "num_beams": "search this many beams instead of drawing",
-    "seed": "the same seed gives the same answer",
-}
 
 SAMPLING_OPTIONS: Final = (
-    *(Option(name, "real" if name in _REAL_OPTIONS else "whole", _SAMPLING_HELP[name]) for name in RANGES),
+    *(Option(one.name, "real" if one.is_real else "whole", one.help, number=one) for one in OPTIONS.values()),
     Option("stop", "text", "a text that ends the answer; may be given four times", is_repeatable=True),
     Option("preset", "choice", "a set of options by name", choices=tuple(PRESETS)),
 )

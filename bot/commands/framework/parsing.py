@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.commands.framework.command import Command, Option
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
+from bot.core.wording import MAX_QUOTED, quote, shorten
 from bot.errors import RequestError
 
 TEXT_PART_SEPARATOR: Final = " | "
@@ -103,11 +104,11 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
 
 
 def _unknown_option(typed: str, known: Sequence[str]) -> str:
+    shown = shorten(typed, MAX_QUOTED)
     if not known:
-        return f"This command takes no options; to begin the text with --{typed[:32]}, write -- before it."
-    suggestion = nearest(typed, known)
-    hint = f"did you mean --{suggestion}?" if suggestion else f"it takes --{', --'.join(known)}."
-    return f"There is no option --{typed[:32]}; {hint}"
+        return f"This command takes no options; to begin the text with --{shown}, write -- before it."
+    hint = suggest(typed, known, f"it takes --{', --'.join(known)}.", mark="--")
+    return f"There is no option --{shown}; {hint}"
 
 
 def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, str]:
@@ -130,9 +131,7 @@ def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, s
                 return command, rest
         raise RequestError(f"Say which: {first} {', '.join(family)}.")
     names = sorted({name.split()[0] for name in commands})
-    suggestion = nearest(first, names)
-    hint = f"did you mean {suggestion}?" if suggestion else "help lists what there is."
-    raise RequestError(f"There is no command {first[:32]!r}; {hint}")
+    raise RequestError(f"There is no command {quote(first)}; {suggest(first, names, 'help lists what there is.')}")
 
 
 def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLine:

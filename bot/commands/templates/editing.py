@@ -25,9 +25,10 @@ from bot.commands.templates.scoring import measured_cards
 from bot.core.cards import Card, Form, FormField, Text
 from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
 from bot.core.templates.body import KINDS
 from bot.core.templates.forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
+from bot.core.wording import quote
 from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.services.open_cards import open_card
@@ -68,9 +69,8 @@ async def _check_known(services: Services, scope: Scope, name: str) -> None:
     published, _ = await published_template(services, scope, name)
     if published is None:
         names = (await services.templates.of(scope)).names
-        suggestion = nearest(name, names)
-        hint = f"did you mean {suggestion}?" if suggestion else f"prompt new {name[:32]} makes one."
-        raise RequestError(f"There is no template {name[:32]!r}; {hint}")
+        hint = suggest(name, names, f"prompt new {name[:32]} makes one.")
+        raise RequestError(f"There is no template {quote(name)}; {hint}")
 
 
 async def _open_text_form(request: Request, draft: Draft) -> Card:

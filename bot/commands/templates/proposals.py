@@ -12,6 +12,7 @@ from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Te
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
 from bot.core.templates.template import Example, PromptTemplate
+from bot.core.wording import quote
 from bot.errors import RequestError
 from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
@@ -167,7 +168,7 @@ async def find_proposal(services: Services, scope: Scope, name: str, text: str) 
     for proposal in await list_proposals(services, scope, name):
         if word == str(proposal.number):
             return proposal
-    raise RequestError(f"There is no proposal {word[:16]!r}; prompt examples {name[:32]} proposed shows their numbers.")
+    raise RequestError(f"There is no proposal {quote(word)}; prompt examples {name[:32]} proposed shows their numbers.")
 
 
 async def keep_origins(services: Services, scope: Scope, name: str, proposal: Proposal, *, has_labels: bool) -> None:

@@ -15,10 +15,11 @@ from bot.commands.templates.proposals import (
     proposals_card,
 )
 from bot.core.cards import Block, Card, Table, Text, TextFile
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
 from bot.core.templates.forms import checked, with_default_stop
 from bot.core.templates.lines import parse_rows
 from bot.core.templates.template import Example, PromptTemplate
+from bot.core.wording import quote
 from bot.errors import RequestError
 
 TableName = Literal["examples", "tests"]
@@ -46,9 +47,8 @@ async def _answer(request: Request, table: TableName, actions: Sequence[str]) ->
     services, scope, author = request.services, request.message.scope, request.message.author
     name, action = request.arguments["NAME"], request.arguments.get("ACTION", "list").casefold()
     if action not in actions:
-        suggestion = nearest(action, actions)
-        hint = f"did you mean {suggestion}?" if suggestion else f"there are {', '.join(actions)}."
-        raise RequestError(f"prompt {table} has no {action[:32]!r}; {hint}")
+        hint = suggest(action, actions, f"there are {', '.join(actions)}.")
+        raise RequestError(f"prompt {table} has no {quote(action)}; {hint}")
     if action == "list":
         yield await _list(request, table)
         return
@@ -116,7 +116,7 @@ def _read_numbers(text: str, num_rows: int, table: str, name: str) -> set[int]:
     for word in words:
         if not word.isascii() or not word.isdigit() or not 1 <= int(word[:9]) <= num_rows:
             there = f"there are {num_rows}" if num_rows else "there are none"
-            raise RequestError(f"{name} has no {table[:-1]} {word[:16]!r}; {there}.")
+            raise RequestError(f"{name} has no {table[:-1]} {quote(word)}; {there}.")
         numbers.add(int(word[:9]))
     return numbers
 

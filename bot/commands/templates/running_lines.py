@@ -12,13 +12,13 @@ from bot.core.classification import classify
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.template import PromptTemplate
+from bot.core.wording import MAX_CELL, shorten
 from bot.errors import PromptTooLong, RequestError
 from bot.services.chat import asker_of
 
 MAX_LINES: Final = 200
 # More than these stand in a file; the card shows the first of them.
 MAX_SHOWN: Final = 20
-_MAX_CELL: Final = 60
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 LINES: Final = Option(
@@ -125,7 +125,7 @@ def _table(lines: Sequence[str], answers: Sequence[_Answer]) -> tuple[Block, ...
     if not answers:
         return ()
     rows = tuple(
-        (str(i), line if len(line) <= _MAX_CELL else f"{line[: _MAX_CELL - 1]}…", answer.shown)
+        (str(i), shorten(line, MAX_CELL), answer.shown)
         for i, (line, answer) in enumerate(zip(lines[:MAX_SHOWN], answers, strict=False), start=1)
     )
     return (Table(("", "line", "answer"), rows),)
@@ -142,7 +142,7 @@ def _final_card(
     if len(answers) < len(lines):
         blocks.append(Text(f"Stopped after {len(answers)} of {len(lines)} lines.", is_quiet=True))
     file = None
-    if len(answers) > MAX_SHOWN or any(len(line) > _MAX_CELL for line in lines[: len(answers)]):
+    if len(answers) > MAX_SHOWN or any(len(line) > MAX_CELL for line in lines[: len(answers)]):
         file = TextFile(f"{template.name}.csv", _csv(template, lines, answers))
     if len(answers) > MAX_SHOWN:
         blocks.append(Text(f"All {len(answers)} answers are in the file.", is_quiet=True))

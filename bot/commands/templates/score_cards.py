@@ -10,9 +10,9 @@ from bot.core.safe_text import one_line
 from bot.core.statistics import ClassifyFigures, Comparison, CompleteFigures, Figures
 from bot.core.templates.checks import find_warnings
 from bot.core.templates.template import Example
+from bot.core.wording import MAX_CELL, shorten
 
 _NUM_LISTED: Final = 8
-_MAX_CELL: Final = 60
 _MAX_CONFUSED: Final = 6  # labels of a table that can still be read
 _MAX_WARNINGS: Final = 5
 
@@ -122,8 +122,7 @@ def _rows_block(what: str, indexes: Sequence[int], rows: Sequence[Example]) -> l
 
 
 def _cell(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
+    return shorten(one_line(text), MAX_CELL)
 
 
 def _confusion(figures: ClassifyFigures) -> Table:

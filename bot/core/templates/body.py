@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from string import Template
 from typing import Final, Literal
 
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
+from bot.core.wording import MAX_QUOTED, shorten
 from bot.errors import TemplateError
 
 Kind = Literal["complete", "classify", "chat"]
@@ -116,9 +117,8 @@ def _checked(slot: _Slot, kind: Kind, source: str) -> _Slot:
         if slot.name in _ALL_SLOTS:
             problem = f"A template of kind {kind} has no ${slot.name}; its slots are {listed}."
         else:
-            suggestion = nearest(slot.name, names)
-            hint = f"did you mean ${suggestion}?" if suggestion else f"there are {listed}."
-            problem = f"There is no slot ${slot.name[:40]}; {hint}"
+            hint = suggest(slot.name, names, f"there are {listed}.", mark="$")
+            problem = f"There is no slot ${shorten(slot.name, MAX_QUOTED)}; {hint}"
         raise TemplateError(problem, source=source, line=slot.line)
     if slot.name in {"examples", "history"} and not slot.is_alone:
         raise TemplateError(f"${slot.name} must be alone on its line.", source=source, line=slot.line)

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot.core.templates.template import Example, PromptTemplate
+from bot.core.wording import MAX_QUOTED, shorten
 
 MIN_TESTS: Final = 10
 MAX_IMBALANCE: Final = 2
 NEAR_PERCENT: Final = 90
 _MAX_NAMED: Final = 8
-_MAX_LABEL_CHARACTERS: Final = 40
 # Up to so many pairs that share a word are counted one by one, more in one matrix product for all such words.
 _MAX_PAIRS_BY_HAND: Final = 32
 
@@ -166,13 +166,14 @@ def _duplicates(*tables: Sequence[_Row]) -> list[str]:
 def _imbalance(labels: Sequence[str], rows: Sequence[Example], table: str) -> list[str]:
     counts = Counter(dict.fromkeys(labels, 0))
     counts.update(row.output for row in rows)
-    if missing := [_short(label) for label in labels if not counts[label]]:
+    if missing := [shorten(label, MAX_QUOTED) for label in labels if not counts[label]]:
         return [f"No {table} has the label {_listed(missing, ', ', ' or ')}."]
     (most, high), *_, (least, low) = counts.most_common()
     if high <= MAX_IMBALANCE * low:
         return []
     effect = "the model leans to the frequent one" if table == "example" else "the rare one hardly counts"
-    return [f"The {table}s are unbalanced, {high} × {_short(most)} but {low} × {_short(least)}, so {effect}."]
+    most, least = shorten(most, MAX_QUOTED), shorten(least, MAX_QUOTED)
+    return [f"The {table}s are unbalanced, {high} × {most} but {low} × {least}, so {effect}."]
 
 
 def _outweighing(examples: Sequence[Example]) -> list[str]:
@@ -209,7 +210,3 @@ def _listed(names: Iterable[str], between: str = "; ", last: str = "; ") -> str:
         shown = [*shown[: _MAX_NAMED - 1], f"{len(shown) - _MAX_NAMED + 1} more"]
         last = " and "
     return shown[0] if len(shown) == 1 else f"{between.join(shown[:-1])}{last}{shown[-1]}"
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= _MAX_LABEL_CHARACTERS else label[:_MAX_LABEL_CHARACTERS] + "…"

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import Final, Literal, cast
 
 from bot.core.cards import FormField
-from bot.core.sampling_params import PRESETS
+from bot.core.sampling_params import PRESETS, WARPERS
 from bot.core.templates.body import CHAT_QUERY, Kind
 from bot.core.templates.lines import format_rows, parse_rows
 from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import Example, PromptTemplate, default_stop
+from bot.core.wording import quote
 from bot.errors import RequestError, TemplateError
 
 FIELD_NAMES: Final = frozenset(
@@ -18,7 +19,7 @@ FIELD_NAMES: Final = frozenset(
 )
 OWN_PRESET: Final = "own"
 # What a preset decides: an option of the template's own would beat it.
-_DECIDED_BY_PRESETS: Final = ("preset", "temperature", "top_k", "top_p", "num_beams", "n")
+_DECIDED_BY_PRESETS: Final = ("preset", *WARPERS, "num_beams", "n")
 _EXAMPLES_LINE: Final = re.compile(r"^[^\S\n]*\$(?:examples|\{examples\})[^\S\n]*$", re.MULTILINE)
 
 SKELETON: Final = """+++
@@ -168,7 +169,7 @@ def checked(template: PromptTemplate) -> PromptTemplate:
     for what, rows in (("Example", template.examples), ("Test", template.tests)):
         for i, row in enumerate(rows, start=1):
             if len(template.labels) > 1 and row.output not in template.labels:
-                problem = f"{what} {i} is answered with {_quoted(row.output)}, which is none of the labels."
+                problem = f"{what} {i} is answered with {quote(row.output)}, which is none of the labels."
                 raise RequestError(f"{problem} Change the labels or the row.")
     try:
         return parse_template(format_template(template), name=template.name, source=template.name)
@@ -252,7 +253,3 @@ def _kept(typed: str, before: str) -> str:
     """Return what was typed; where only white space at an end or line breaks differ, what stood there before."""
     typed = typed.replace("\r\n", "\n")
     return before if typed.strip() == before.strip() else typed.strip("\n").rstrip()
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:40] + "…")

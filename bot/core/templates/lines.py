@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from bot.core.suggesting import nearest
+from bot.core.suggesting import suggest
 from bot.core.templates.template import Example
+from bot.core.wording import quote
 from bot.errors import RequestError
 
 ARROW: Final = "=>"
@@ -14,7 +15,6 @@ _ARROW: Final = re.compile(r"(?<!\S)=>(?!\S)")
 _ARROW_TO_ESCAPE: Final = re.compile(r"(?<!\S)(?=\\*=>(?!\S))")
 _ESCAPED_ARROW: Final = re.compile(r"(?<!\S)\\(?=\\*=>(?!\S))")
 _LINE_BREAK: Final = re.compile(r"[\n\r]")
-_MAX_QUOTED: Final = 40
 
 
 def fits_line(row: Example) -> bool:
@@ -61,11 +61,6 @@ def _parse_row(line: str, number: int, labels: Sequence[str]) -> Example:
     if not output:
         raise RequestError(f"Line {number} has no output after the {ARROW}.")
     if labels and output not in labels:
-        suggestion = nearest(output, labels)
-        hint = f"did you mean {suggestion}?" if suggestion else f"the labels are {', '.join(labels)}."
-        raise RequestError(f"Line {number} ends with {_quoted(output)}, which is none of the labels; {hint}")
+        hint = suggest(output, labels, f"the labels are {', '.join(labels)}.")
+        raise RequestError(f"Line {number} ends with {quote(output)}, which is none of the labels; {hint}")
     return Example(input, output)
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= _MAX_QUOTED else text[:_MAX_QUOTED] + "…")

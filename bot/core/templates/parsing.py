@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
-from bot.core.sampling_params import PRESETS, RANGES, SamplingParams, apply_options, check_option, range_text
-from bot.core.suggesting import nearest
+from bot.core.sampling_params import OPTIONS, PRESETS, SamplingParams, apply_options
+from bot.core.suggesting import suggest
 from bot.core.templates.body import KINDS, Kind, read_body
 from bot.core.templates.front_matter import FENCE, LineIndex, parse_front_matter, split_file, toml_string
 from bot.core.templates.template import (
@@ -16,8 +16,8 @@ from bot.core.templates.template import (
     PromptTemplate,
     check_template_name,
     default_stop,
-    quoted,
 )
+from bot.core.wording import list_words, quote
 from bot.errors import RequestError, TemplateError
 
 MAX_TEMPLATE_BYTES: Final = 64 * 1024
@@ -41,7 +41,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "examples": KINDS,
     "tests": KINDS,
 }
-_SAMPLING_KEYS: Final = ("preset", *RANGES)
+_SAMPLING_KEYS: Final = ("preset", *OPTIONS)
 
 
 def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
@@ -132,11 +132,11 @@ class _Reader:
         """Return the kind, once every key is known to be one that this kind takes."""
         for key in self._values:
             if key not in _KEYS:
-                raise self.error(f"There is no key {quoted(key)}; {_hint(key, tuple(_KEYS))}", key)
+                raise self.error(f"There is no key {quote(key)}; {_hint(key, tuple(_KEYS))}", key)
         kind = cast(Kind, self.choice("kind", KINDS, default="complete"))
         for key in self._values:
             if kind not in _KEYS[key]:
-                problem = f"{key} is not for kind {kind}, only for {_listed(_KEYS[key])}."
+                problem = f"{key} is not for kind {kind}, only for {list_words(_KEYS[key])}."
                 if key == "sampling":
                     problem = f"Kind {kind} never samples, so it takes no [sampling]."
                 raise self.error(problem, key)
@@ -169,7 +169,7 @@ class _Reader:
         """Return the one of `choices` at `key`."""
         value = self.text(key, default=default)
         if value not in choices:
-            raise self.error(f"There is no {key} {quoted(value)}; {_hint(value, choices)}", key)
+            raise self.error(f"There is no {key} {quote(value)}; {_hint(value, choices)}", key)
         return value
 
     def labels(self) -> tuple[str, ...]:
@@ -180,10 +180,10 @@ class _Reader:
             raise self.error(problem, "labels" if labels else "kind")
         for i, label in enumerate(labels):
             if not label or label != label.strip():
-                problem = f"The label {quoted(label)} must be a text without white space at its ends."
+                problem = f"The label {quote(label)} must be a text without white space at its ends."
                 raise self.error(problem, "labels")
             if label in labels[:i]:
-                raise self.error(f"The label {quoted(label)} stands twice in labels.", "labels")
+                raise self.error(f"The label {quote(label)} stands twice in labels.", "labels")
         return labels
 
     def stop(self, *, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -218,7 +218,7 @@ class _Reader:
             if key in _KEYS:
                 raise self.error(f"{key} must stand above the first line in brackets.", table, i, key)
             if key not in names:
-                problem = f"There is no key {quoted(key)} in [[{table}]]; {_hint(key, names)}"
+                problem = f"There is no key {quote(key)} in [[{table}]]; {_hint(key, names)}"
                 raise self.error(problem, table, i, key)
         for key in names:
             value = row.get(key)
@@ -232,7 +232,7 @@ class _Reader:
         if output != output.strip():
             raise self.error("An output must have no white space at its ends.", table, i, "output")
         if labels and output not in labels:
-            problem = f"The output {quoted(output)} is none of the labels; {_hint(output, labels)}"
+            problem = f"The output {quote(output)} is none of the labels; {_hint(output, labels)}"
             raise self.error(problem, table, i, "output")
         return Example(row["input"], output)
 
@@ -245,17 +245,17 @@ class _Reader:
             if name in _KEYS:
                 raise self.error(f"{name} must stand above the first line in brackets.", "sampling", name)
             if name not in _SAMPLING_KEYS:
-                problem = f"There is no sampling option {quoted(name)}; {_hint(name, _SAMPLING_KEYS)}"
+                problem = f"There is no sampling option {quote(name)}; {_hint(name, _SAMPLING_KEYS)}"
                 raise self.error(problem, "sampling", name)
             if name == "preset":
                 if not isinstance(value, str) or value not in PRESETS:
-                    raise self.error(f"preset takes {_listed(tuple(PRESETS), last='or')}.", "sampling", name)
+                    raise self.error(f"preset takes {list_words(tuple(PRESETS), last='or')}.", "sampling", name)
                 continue
             if not isinstance(value, int | float):
-                raise self.error(f"{name} takes {range_text(name)}, not {_type_of(value)}.", "sampling", name)
+                raise self.error(f"{name} takes {OPTIONS[name].takes}, not {_type_of(value)}.", "sampling", name)
             self._check(name, {name: value})
         self._check(None, options)
-        return {name: value if name == "preset" else check_option(name, value) for name, value in options.items()}
+        return {name: value if name == "preset" else OPTIONS[name].check(value) for name, value in options.items()}
 
     def _check(self, name: str | None, options: Mapping[str, Any]) -> None:
         try:
@@ -288,12 +288,7 @@ def _toml_list(texts: Iterable[str]) -> str:
 
 def _hint(name: str, names: Sequence[str]) -> str:
     """Return how to go on after a name that does not exist."""
-    suggestion = nearest(name, names)
-    return f"did you mean {suggestion}?" if suggestion else f"there are {_listed(names)}."
-
-
-def _listed(names: Sequence[str], last: str = "and") -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+    return suggest(name, names, f"there are {list_words(names)}.")
 
 
 def _type_of(value: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from bot.core.templates.body import Kind
+from bot.core.wording import quote
 from bot.errors import TemplateError
 
 Markup = Literal["auto", "transcript"]
@@ -81,7 +82,7 @@ def check_template_name(name: str, *, source: str) -> str:
     """Return `name` if a template may have it. Raises TemplateError."""
     if not _NAME.fullmatch(name):
         raise TemplateError(
-            f"A template's name has 1 to 32 of a-z, 0-9, _ and -, and starts with a letter or digit; {quoted(name)} "
+            f"A template's name has 1 to 32 of a-z, 0-9, _ and -, and starts with a letter or digit; {quote(name)} "
             "does not.",
             source=source,
         )
@@ -96,8 +97,3 @@ def check_template_name(name: str, *, source: str) -> str:
 def default_stop(kind: Kind, examples: Sequence[Example], example_separator: str) -> tuple[str, ...]:
     """Return what ends an answer where the file says nothing about it."""
     return (example_separator,) if kind == "complete" and examples else ()
-
-
-def quoted(text: str) -> str:
-    """Return `text` quoted and short enough for a sentence."""
-    return repr(text if len(text) <= 40 else text[:40] + "…")

@@ -13,6 +13,7 @@ from typing import Final
 from huggingface_hub import constants
 
 from bot.core.suggesting import nearest
+from bot.core.wording import MAX_PATH, quote
 from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
 from bot.engine.models.weights_file import IncompleteModel
 from bot.errors import ModelError
@@ -87,11 +88,11 @@ def check_name(name: str) -> None:
         return
     short_names = {known.rpartition("/")[2]: known for known in KNOWN_NAMES}
     suggestion = short_names.get(nearest(name, short_names) or "")
-    shown = name if len(name) <= 60 else f"{name[:60]}…"
+    shown = quote(name, MAX_PATH)
     if suggestion:
-        raise ModelError(f"There is no model named {shown!r}; did you mean {suggestion}?")
+        raise ModelError(f"There is no model named {shown}; did you mean {suggestion}?")
     raise ModelError(
-        f"There is no model named {shown!r}; take one of {', '.join(KNOWN_NAMES)}, "
+        f"There is no model named {shown}; take one of {', '.join(KNOWN_NAMES)}, "
         "a Hugging Face id such as EleutherAI/pythia-160m, or a folder."
     )
 

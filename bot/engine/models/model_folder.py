@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bot.core.wording import MAX_PATH, shorten
 from bot.engine.models.weights_file import IncompleteModel, StoredTensor, read_stored_tensors
 from bot.errors import ModelError
 
@@ -245,5 +246,4 @@ def _read_json(path: Path) -> Any:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return shorten(str(value), MAX_PATH)

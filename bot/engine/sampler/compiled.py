@@ -3,6 +3,7 @@
 import ctypes
 from array import array
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -10,6 +11,9 @@ import torch
 from bot.engine.networks.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChooser
 from bot.engine.sampler.rows import Chosen, OpenRow, as_error
 from bot.errors import GenerationError
+
+# The options that choosing.cpp knows; a row with another one is not chosen for in C++.
+HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
 
 
 class _NativeRow:
@@ -33,6 +37,7 @@ class _NativeRow:
             self.struct.moves_on = params.n == 1
             if params.top_p < 1:
                 self.struct.removed_mass = np.float32(1 - params.top_p)
+            self.struct.min_p = np.float32(params.min_p)
 
     def set_lists(self, banned: Sequence[int], allowed: Sequence[int] | None) -> None:
         """Point to the tokens that may not come, and to those that alone may come."""
@@ -52,10 +57,10 @@ class _NativeRow:
 
 
 def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:
-    """Say whether the logits and the draws of all rows lie where C++ can read them."""
+    """Say whether C++ can read the logits and the draws of all rows, and knows all their options."""
     if not logits.is_cpu or logits.dtype != torch.float32 or not logits.is_contiguous():
         return False
-    return all(row.stream is None or row.stream.native is native for row in rows)
+    return all((row.stream is None or row.stream.native is native) and row.active <= HONOURED for row in rows)
 
 
 def choose_natively(

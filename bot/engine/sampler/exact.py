@@ -1,13 +1,25 @@
 """Tokens chosen step by step as transformers does: the way that decides what the quicker ones can't prove."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import torch
 import transformers  # its processors are loaded where they are used: few need them, and it takes two seconds
 
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import OptionRole, SamplingParams
 from bot.engine.sampler.rows import OpenRow
+
+# Every option of the two roles, in the order in which transformers' generate applies them.
+_PROCESSORS: Final[Mapping[str, str]] = {
+    "repetition_penalty": "RepetitionPenaltyLogitsProcessor",
+    "no_repeat_ngram_size": "NoRepeatNGramLogitsProcessor",
+}
+_WARPERS: Final[Mapping[str, str]] = {
+    "temperature": "TemperatureLogitsWarper",
+    "top_k": "TopKLogitsWarper",
+    "top_p": "TopPLogitsWarper",
+    "min_p": "MinPLogitsWarper",
+}
 
 
 def choose_as_transformers(logits: torch.Tensor, row: OpenRow, log_sum: torch.Tensor) -> torch.Tensor:
@@ -35,20 +47,17 @@ def _as_row(ids: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
 
 def make_penalties(params: SamplingParams) -> Any:
     """Return what changes logits by what was said before: repetition penalty, then repeated n-grams."""
-    processors = transformers.LogitsProcessorList()
-    if params.repetition_penalty != 1.0:
-        processors.append(transformers.RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
-    if params.no_repeat_ngram_size > 0:
-        processors.append(transformers.NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
-    return processors
+    return _make("processor", _PROCESSORS, params)
 
 
 def _make_warpers(params: SamplingParams) -> Any:
-    processors = transformers.LogitsProcessorList()
-    if params.temperature != 1.0:
-        processors.append(transformers.TemperatureLogitsWarper(params.temperature))
-    if params.top_k != 0:
-        processors.append(transformers.TopKLogitsWarper(params.top_k))
-    if params.top_p < 1.0:
-        processors.append(transformers.TopPLogitsWarper(params.top_p))
-    return processors
+    return _make("warper", _WARPERS, params)
+
+
+def _make(role: OptionRole, classes: Mapping[str, str], params: SamplingParams) -> Any:
+    """Return the processors of the options that are not off. Raises NotImplementedError for an option without one."""
+    active = params.list_active(role)
+    if unknown := active - classes.keys():
+        raise NotImplementedError(f"No processor is known for {', '.join(sorted(unknown))}.")
+    made = [getattr(transformers, classes[name])(getattr(params, name)) for name in classes if name in active]
+    return transformers.LogitsProcessorList(made)

@@ -53,6 +53,8 @@ class TokenChooser:
 
     def __init__(self, params: SamplingParams, device: torch.device) -> None:
         self.params = params
+        # What a sampler must honour to choose for this request. A greedy choice is the same whatever the warpers do.
+        self.active = params.list_active("processor", *(("warper",) if params.is_sampled else ()))
         is_sampled = params.is_sampled and params.temperature >= _COLDEST
         # Greedy choices leave nothing to chance.
         self.stream = DrawStream(params.seed or 0, params.n, device) if is_sampled else None
@@ -147,6 +149,11 @@ class OpenRow:
     def params(self) -> SamplingParams:
         """Return the options of the row's request."""
         return self.choice.chooser.params
+
+    @property
+    def active(self) -> frozenset[str]:
+        """Return the options that the choice depends on."""
+        return self.choice.chooser.active
 
     @property
     def stream(self) -> DrawStream | None:

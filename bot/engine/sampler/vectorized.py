@@ -13,6 +13,8 @@ from bot.engine.sampler.draws import Draws
 from bot.engine.sampler.rows import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
 from bot.errors import GenerationError
 
+# The options that are worked out here; what has another one is chosen step by step.
+HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
 _GROUP_SIZE: Final = 32  # logits of which first only the maximum is looked at
 _MAX_TOP_K: Final = 200  # above it a row is worked out on the whole vocabulary
 _SPARE: Final = 14  # candidates beyond top_k: room for penalties that push tokens down and for ties
@@ -36,7 +38,7 @@ def choose_among_candidates(
     if not rows:
         return {}
     narrow = [row for row in rows if _is_narrow(row)]
-    num_wanted = max((row.params.top_k if row.draws is not None else 1 for row in narrow), default=1) + _SPARE
+    num_wanted = max(map(_num_wanted, narrow), default=1) + _SPARE
     values, ids, sums, draws = _gather(logits, narrow, num_wanted, log_sums)
     results: dict[int, Chosen | GenerationError] = {
         row.at: GenerationError(NO_NUMBERS) for row in rows if not np.isfinite(sums[row.at])
@@ -65,9 +67,16 @@ def choose_among_candidates(
 
 def _is_narrow(row: OpenRow) -> bool:
     params = row.params
-    if row.choice.allowed is not None or params.repetition_penalty < 1:
+    if row.choice.allowed is not None or params.repetition_penalty < 1 or not row.active <= HONOURED:
         return False
-    return row.draws is None or 1 <= params.top_k <= _MAX_TOP_K
+    return row.draws is None or 1 <= params.top_k <= _MAX_TOP_K or params.min_p > 0
+
+
+def _num_wanted(row: OpenRow) -> int:
+    """Return how many of the likeliest tokens can be chosen; where min_p decides that, how many are worth a try."""
+    if row.draws is None:
+        return 1
+    return row.params.top_k if 1 <= row.params.top_k <= _MAX_TOP_K else _MAX_TOP_K
 
 
 def _gather(
@@ -155,13 +164,18 @@ class _Warp:
     temperatures: Floats
     top_ks: NDArray[np.int64]  # 0: all
     removed_masses: NDArray[np.float64]  # tokens within this much of the mass, least likely first, are out
+    min_ps: NDArray[np.float64]  # tokens below this share of the likeliest one's probability are out; 0: none
     device: torch.device
 
     @classmethod
     def of(cls, params: Sequence[SamplingParams], device: torch.device) -> "_Warp":
         masses = np.array([1 - p.top_p if p.top_p < 1 else -1 for p in params], np.float32).astype(np.float64)
         return cls(
-            np.array([p.temperature for p in params], np.float32), np.array([p.top_k for p in params]), masses, device
+            np.array([p.temperature for p in params], np.float32),
+            np.array([p.top_k for p in params]),
+            masses,
+            np.array([p.min_p for p in params], np.float32).astype(np.float64),
+            device,
         )
 
     def divide(self, scores: Floats) -> Floats:
@@ -176,20 +190,28 @@ def _pick_drawn(
     """Return the column (num_rows,) that sampling takes in each row of candidates; -1 where that is not proven.
 
     `scores` and `draws` are (num_rows, k); a token that is no candidate has a score of at most its row's `bounds`.
-    transformers takes the largest quotient of probability and draw among the tokens that top_k and top_p keep. The
-    sum below all probabilities doesn't change which is largest, so only two things need proof: that no other quotient
-    is as near as rounding could bring it, and that the winner itself is kept, however rounding falls.
+    transformers takes the largest quotient of probability and draw among the tokens that top_k, top_p and min_p keep.
+    The sum below all probabilities doesn't change which is largest, so only two things need proof: that no other
+    quotient is as near as rounding could bring it, and that the winner itself is kept, however rounding falls.
     """
     num_rows, num_candidates = scores.shape
     with np.errstate(all="ignore"):  # what becomes infinite or NaN is not proven
         scaled = warp.divide(scores)
         top_ks = np.where((warp.top_ks == 0) | (warp.top_ks > num_candidates), num_candidates, warp.top_ks)
         smallest = np.take_along_axis(np.sort(scaled, axis=1), (num_candidates - top_ks)[:, None], axis=1)
-        # Beyond the candidates, a token as large as the k-th would be kept too.
-        is_sure = np.ones(num_rows, np.bool_) if is_whole else smallest[:, 0] > warp.divide(bounds)
         largest = scaled.max(axis=1, keepdims=True)
+        least = warp.min_ps[:, None]
+        # Beyond the candidates, a token as large as the k-th would be kept too, unless min_p removes it.
+        has_mass = is_sure = np.ones(num_rows, np.bool_)
+        if not is_whole:
+            limits = warp.divide(bounds)[:, None]
+            has_mass = (smallest > limits)[:, 0]
+            highest = np.exp((limits - largest).astype(np.float64))
+            is_sure = has_mass | (highest < least * (1 - _QUOTIENT_MARGIN))[:, 0]
+            # Only what no other token can push out is surely among those that top_k keeps.
+            smallest = np.maximum(smallest, limits)
         weights = np.where(scaled >= smallest, np.exp((scaled - largest).astype(np.float64)), 0)
-        quotients = weights / draws
+        quotients = np.where(weights < least * (1 - _QUOTIENT_MARGIN), 0, weights) / draws
         columns = np.full(num_rows, -1)
         open_rows = np.flatnonzero(is_sure & np.isfinite(quotients).all(axis=1))
         while open_rows.size:
@@ -198,6 +220,9 @@ def _pick_drawn(
             winners = left.argmax(axis=1)
             near = (left >= left[at, winners, None] * (1 - _QUOTIENT_MARGIN)).sum(axis=1)
             is_kept, is_removed = _judge_mass(here, mass, winners, warp.removed_masses[open_rows])
+            is_kept &= _passes_min_p(here, mass, winners, warp.min_ps[open_rows])
+            # Tokens that are no candidates may add to the mass below a winner, which then is kept all the more.
+            is_removed &= has_mass[open_rows]
             is_clear = near == 1
             columns[open_rows[is_clear & is_kept]] = winners[is_clear & is_kept]
             # A removed winner takes all that is not more likely with it.
@@ -228,11 +253,26 @@ def _judge_mass(
     return is_kept, is_removed
 
 
+def _passes_min_p(
+    scaled: Floats, weights: NDArray[np.floating[Any]], winners: NDArray[np.int64], min_ps: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Say of each row's winner whether min_p surely keeps it; `weights` are shares of the likeliest token's.
+
+    The likeliest one passes even where min_p is 1.
+    """
+    at = np.arange(len(winners))
+    is_best = scaled[at, winners] == scaled.max(axis=1)
+    found: NDArray[np.bool_] = is_best | (weights[at, winners] >= min_ps * (1 + _QUOTIENT_MARGIN))
+    return found
+
+
 def choose_by_quotients(logits: torch.Tensor, row: OpenRow, log_sum: float) -> Chosen | None:
     """Choose for one row on the CPU without sorting it; None where the result is not proven, see `_pick_drawn`.
 
     `log_sum` is that of `logits` (vocab,). Raises GenerationError where it is not finite.
     """
+    if not row.active <= HONOURED:
+        return None
     if not np.isfinite(log_sum):
         raise GenerationError(NO_NUMBERS)
     values, params = logits.numpy(), row.params
@@ -277,8 +317,10 @@ def _pick_drawn_of_all(scores: Floats, draws: Draws, row: OpenRow) -> int:
         if 0 < params.top_k < len(scaled):
             smallest = torch.from_numpy(scaled).topk(params.top_k, sorted=False).values.min().item()
             weights[scaled < smallest] = 0
+        warp = _Warp.of([params], torch.device("cpu"))
         rough = weights / draws.quick_row(index)
-        removed_masses = _Warp.of([params], torch.device("cpu")).removed_masses
+        if params.min_p > 0:
+            rough[weights < warp.min_ps[0] * (1 - _QUOTIENT_MARGIN)] = 0
         while True:
             best = rough.max()
             if not 0 < best < np.inf:
@@ -289,7 +331,9 @@ def _pick_drawn_of_all(scores: Floats, draws: Draws, row: OpenRow) -> int:
             if (quotients >= quotients[first] * (1 - _QUOTIENT_MARGIN)).sum() > 1:
                 return -1
             winner = near[first]
-            is_kept, is_removed = _judge_mass(scaled[None], weights[None], near[first : first + 1], removed_masses)
+            chosen = near[first : first + 1]
+            is_kept, is_removed = _judge_mass(scaled[None], weights[None], chosen, warp.removed_masses)
+            is_kept &= _passes_min_p(scaled[None], weights[None], chosen, warp.min_ps)
             if is_kept[0] or not is_removed[0]:
                 return int(winner) if is_kept[0] else -1
             rough[scaled <= scaled[winner]] = 0

@@ -101,8 +101,8 @@ def test_a_chat_template_has_history_and_ends_with_the_bots_name() -> None:
 
 
 def test_sampling_options_are_kept_in_their_own_types() -> None:
-    template = parse(file('[sampling]\ntemperature = 0\nmax_new_tokens = 20\npreset = "careful"'))
-    assert template.sampling == {"temperature": 0.0, "max_new_tokens": 20, "preset": "careful"}
+    template = parse(file('[sampling]\ntemperature = 0\nmax_new_tokens = 20\nmin_p = 0.1\npreset = "careful"'))
+    assert template.sampling == {"temperature": 0.0, "max_new_tokens": 20, "min_p": 0.1, "preset": "careful"}
     assert isinstance(template.sampling["temperature"], float)
 
 

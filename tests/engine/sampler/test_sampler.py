@@ -10,14 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from bot.core.sampling_params import SamplingParams
 from bot.engine.networks.native import row_chooser
@@ -29,69 +21,13 @@ from bot.engine.sampler.draws import DrawStream
 from bot.engine.sampler.log_sums import are_finite, log_sums
 from bot.engine.sampler.rows import OpenRow
 from bot.engine.sampler.sampler import Choice, Chosen, TokenChooser, choose_tokens
+from bot.engine.sampler.vectorized import choose_among_candidates
 from bot.errors import GenerationError
+from tests.engine.sampler.reference import INF, Reference, random_logits, token_ids
 
 pytestmark = pytest.mark.usefixtures("way_to_choose")
 
 CPU = torch.device("cpu")
-INF = float("inf")
-
-
-class Reference:
-    """The choices of one request as transformers' generate makes them: all n rows, every step."""
-
-    def __init__(self, params: SamplingParams) -> None:
-        self.params = params
-        self.generator = torch.Generator()
-        self.generator.manual_seed(params.seed or 0)
-        self.processors = LogitsProcessorList()
-        if params.repetition_penalty != 1:
-            self.processors.append(RepetitionPenaltyLogitsProcessor(params.repetition_penalty))
-        if params.no_repeat_ngram_size:
-            self.processors.append(NoRepeatNGramLogitsProcessor(params.no_repeat_ngram_size))
-        if params.is_sampled:
-            self.processors.append(TemperatureLogitsWarper(params.temperature))
-            if params.top_k:
-                self.processors.append(TopKLogitsWarper(params.top_k))
-            if params.top_p < 1:
-                self.processors.append(TopPLogitsWarper(params.top_p))
-
-    def choose(self, logits: torch.Tensor, ids: Sequence[Sequence[int]]) -> list[int] | None:
-        """Return the tokens of all n rows; None where one has none to choose."""
-        scores = self.processors(torch.tensor([list(row) for row in ids]), logits)
-        if not self.params.is_sampled:
-            return scores.argmax(dim=-1).tolist() if bool((scores.amax(dim=-1) > -INF).all()) else None
-        probabilities = scores.softmax(dim=-1)
-        if bool(probabilities.isnan().any()):
-            return None
-        return torch.multinomial(probabilities, 1, generator=self.generator)[:, 0].tolist()
-
-
-def token_ids(results: Sequence[Chosen | GenerationError]) -> list[int]:
-    found = []
-    for result in results:
-        assert isinstance(result, Chosen), result
-        found.append(result.token_id)
-    return found
-
-
-def random_logits(seed: int, num_rows: int, vocab_size: int, shape: str) -> torch.Tensor:
-    generator = torch.Generator()
-    generator.manual_seed(seed)
-    logits = torch.randn(num_rows, vocab_size, generator=generator)
-    if shape == "peaked":
-        return logits * 6
-    if shape == "ties":
-        return (logits * 4).round() / 2
-    if shape == "bfloat16":
-        return (logits * 5).bfloat16().float()
-    if shape == "impossible":
-        return logits.masked_fill(torch.rand(logits.shape, generator=generator) < 0.9, -INF)
-    if shape == "equal":
-        return torch.zeros_like(logits)
-    if shape == "shifted":
-        return logits * 3 - 100
-    return logits * 2
 
 
 shapes = st.sampled_from(["flat", "peaked", "ties", "bfloat16", "impossible", "equal", "shifted"])
@@ -101,6 +37,7 @@ params_strategy = st.builds(
     temperature=st.one_of(st.floats(0.01, 2), st.sampled_from([0.8, 1.0, 2.0, 1e-4])),
     top_k=st.one_of(st.integers(0, 60), st.sampled_from([0, 1, 50, 199, 200, 201, 400, 1000])),
     top_p=st.one_of(st.floats(0.001, 1), st.sampled_from([0.95, 1.0, 1e-6, 0.9999999])),
+    min_p=st.one_of(st.just(0.0), st.floats(0, 1), st.sampled_from([0.05, 0.1, 1e-6, 0.5, 0.99999, 1.0, 1e-300])),
     repetition_penalty=st.one_of(st.floats(0.8, 2), st.sampled_from([1.0, 1.1])),
     no_repeat_ngram_size=st.sampled_from([0, 0, 0, 1, 2, 3]),
     seed=st.integers(0, 2**63 - 1),
@@ -176,6 +113,8 @@ VARIED: list[dict[str, Any]] = [
     {"top_k": 5, "repetition_penalty": 0.8},
     {"temperature": 0, "repetition_penalty": 1.0},
     {"top_k": 1000, "top_p": 0.3},
+    {"top_k": 0, "top_p": 1.0, "min_p": 0.1},
+    {"top_k": 30, "min_p": 0.02, "temperature": 1.5},
 ]
 
 
@@ -354,6 +293,7 @@ UNFIT: dict[str, dict[str, Any]] = {
     "index of no number": {"index": "x"},
     "top_k of no number": {"top_k": "x"},
     "top_p of no number": {"top_p": "x"},
+    "min_p of no number": {"min_p": "x"},
     "penalty of no number": {"repetition_penalty": "x"},
     "n-grams of no number": {"no_repeat_ngram_size": "x"},
     "allowed: the size of the vocabulary": {"allowed": [4, 8000]},
@@ -372,7 +312,7 @@ UNFIT: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("options", [{}, {"n": 3}, {"temperature": 0}, {"top_k": 0}])
 def test_a_row_that_no_check_has_seen_is_its_own_error(options: dict[str, Any], unfit: str) -> None:
     broken = dict(UNFIT[unfit])
-    if options.get("temperature") == 0 and unfit.startswith("top_"):
+    if options.get("temperature") == 0 and unfit.startswith(("top_", "min_p")):
         pytest.skip("a greedy row has no use for it")
     logits, ids = random_logits(2, len(VARIED) + 1, 8000, "flat"), [5, 9, 5, 9, 5]
     wanted = choose_tokens(logits[1:], [Choice(make_chooser(**varied), 0, ids, None) for varied in VARIED])
@@ -520,7 +460,10 @@ def check_steps(options: dict[str, Any], steps: Sequence[torch.Tensor], rows: Se
     return chooser
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0}, WILD, {"top_k": 300, "repetition_penalty": 0.8}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"temperature": 0}, WILD, {"top_k": 300, "repetition_penalty": 0.8}, {"top_k": 0, "min_p": 0.1, "top_p": 0.9}],
+)
 @pytest.mark.parametrize("vocab_size", [1, 2, 7, 16, 255, 257, 511, 1001, 4097])
 def test_a_vocabulary_of_any_size_is_exact(options: dict[str, Any], vocab_size: int) -> None:
     check_steps(options, [random_logits(step, 1, vocab_size, "flat") for step in range(8)], [0])
@@ -546,6 +489,52 @@ def test_impossible_tokens_never_come(options: dict[str, Any]) -> None:
         logits[0, step::700] = random_logits(step, 1, 3, "flat")[0, : len(logits[0, step::700])]
         steps.append(logits)
     check_steps(options, steps, [0])
+
+
+@pytest.mark.parametrize("top_k", [0, 50, 1000])
+@pytest.mark.parametrize("top_p", [1.0, 0.8])
+@pytest.mark.parametrize("min_p", [0.01, 0.25, 0.5, 1.0])
+def test_tokens_at_the_edge_of_min_p_are_kept_or_not_as_in_transformers(min_p: float, top_p: float, top_k: int) -> None:
+    steps = []
+    for step in range(6):
+        logits = random_logits(step, 1, 3001, "flat")
+        # The nearer to the edge, the more it is rounding that decides.
+        edge = logits.max() + torch.tensor(min_p).log()
+        logits[0, step::101] = edge + torch.linspace(-1e-3, 1e-3, len(logits[0, step::101])) ** 3 * 1e3
+        logits[0, step + 7 :: 303] = edge
+        logits[0, step + 9 :: 999] = logits.max()
+        steps.append(logits)
+    options = {"temperature": 1.0, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": 1.0}
+    check_steps(options, steps, [0])
+
+
+@pytest.mark.parametrize("repetition_penalty", [1.0, 1.8])
+@pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 0, "top_p": 1.0}, {"top_k": 1000}, {"top_k": 30}])
+def test_a_few_candidates_prove_what_min_p_leaves(options: dict[str, Any], repetition_penalty: float) -> None:
+    num_proven = 0
+    for seed in range(60):
+        params = SamplingParams(**{"seed": seed, "min_p": 0.05, "repetition_penalty": repetition_penalty, **options})
+        logits = random_logits(seed, 1, 9001, "peaked")
+        text = logits[0].topk(8).indices.tolist()[2:]
+        chooser = TokenChooser(params, CPU)
+        row = OpenRow(0, Choice(chooser, 0, text), chooser.remember(0, text, 9001))
+        assert row.stream is not None
+        row.draws = row.stream.draw(9001)
+        found = choose_among_candidates(logits, [row], log_sums(logits))
+        if found:
+            assert token_ids([found[0]]) == Reference(params).choose(logits, [text])
+        num_proven += len(found)
+    assert num_proven >= 54
+
+
+def test_candidates_that_min_p_may_not_cut_off_prove_nothing() -> None:
+    params = SamplingParams(seed=1, min_p=0.01, top_k=0, repetition_penalty=1.0)
+    chooser = TokenChooser(params, CPU)
+    row = OpenRow(0, Choice(chooser, 0, [1]), chooser.remember(0, [1], 9001))
+    assert row.stream is not None
+    row.draws = row.stream.draw(9001)
+    logits = random_logits(1, 1, 9001, "flat") / 4
+    assert choose_among_candidates(logits, [row], log_sums(logits)) == {}
 
 
 @pytest.mark.parametrize("options", [{"top_k": 1000}, {"top_k": 0, "top_p": 1.0}, {"top_k": 1000, "top_p": 0.5}])
@@ -579,7 +568,12 @@ def test_a_number_that_is_none_is_found_wherever_it_is(options: dict[str, Any], 
     assert "no usable numbers" in str(results[1])
 
 
-@pytest.mark.parametrize("options", [{}, {"temperature": 0}, WILD, {"n": 3}, {"no_repeat_ngram_size": 2}])
+MIN_P = {"min_p": 0.1, "top_k": 0, "top_p": 1.0, "temperature": 1.2}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0}, WILD, MIN_P, {"min_p": 0.05}, {"n": 3}, {"no_repeat_ngram_size": 2}]
+)
 def test_cpp_proves_nearly_every_choice(options: dict[str, Any]) -> None:
     native = find_row_chooser()
     if native is None:

@@ -1,9 +1,9 @@
 // The next token of each row: transformers' processors and torch's draws, where a proof needs no sorted vocabulary.
 //
-// transformers takes the largest quotient of probability and draw among the tokens that top_k and top_p keep. The sum
-// below all probabilities doesn't change which is largest, so only two things need proof: that no other quotient is as
-// near as rounding could bring it, and that the winner itself is kept, however rounding falls. What is not proven is
-// left to Python (-1). sampler/vectorized.py says how far rounding goes.
+// transformers takes the largest quotient of probability and draw among the tokens that top_k, top_p and min_p keep.
+// The sum below all probabilities doesn't change which is largest, so only two things need proof: that no other
+// quotient is as near as rounding could bring it, and that the winner itself is kept, however rounding falls. What is
+// not proven is left to Python (-1). sampler/vectorized.py says how far rounding goes.
 #include "choosing.h"
 
 #include <algorithm>
@@ -185,6 +185,11 @@ struct Masses {
     double removed;
 };
 
+// A weight is a token's share of the likeliest one's probability: from the first one min_p surely keeps it, below the
+// second one it surely removes it.
+double surely_kept_by(double min_p) { return min_p * (1 + kQuotientMargin); }
+double surely_removed_by(double min_p) { return min_p * (1 - kQuotientMargin); }
+
 double weigh(const float* scores, float largest, int padded, float* weights) {
     double total = 0;
     for (int chunk = 0; chunk < padded; chunk += kChunk) {
@@ -229,8 +234,8 @@ Verdict judge(const Masses& masses, float score, float largest) {
 }
 
 // Return the token whose quotient is surely the largest of those that are surely kept; -1 where nothing is sure.
-// `contenders` are all whose quotient is at least `bar`, less a margin.
-int decide(std::vector<Contender>& contenders, const Masses& masses, float largest, double bar) {
+// `contenders` are all whose quotient is at least `bar`, less a margin, and that min_p does not surely remove.
+int decide(std::vector<Contender>& contenders, const Masses& masses, double min_p, float largest, double bar) {
     while (!contenders.empty()) {
         const Contender best = *std::max_element(contenders.begin(), contenders.end(), [](auto& a, auto& b) {
             return a.quotient < b.quotient;
@@ -240,7 +245,10 @@ int decide(std::vector<Contender>& contenders, const Masses& masses, float large
         if (std::count_if(contenders.begin(), contenders.end(), [&](auto& c) { return !(c.quotient < near); }) > 1)
             return -1;
         const Verdict verdict = judge(masses, best.scaled, largest);
-        if (verdict != kRemoved) return verdict == kKept ? best.id : -1;
+        if (verdict != kRemoved) {
+            const bool is_kept_by_min_p = best.scaled == largest || best.weight >= surely_kept_by(min_p);
+            return verdict == kKept && is_kept_by_min_p ? best.id : -1;
+        }
         // All that is not more likely goes with it.
         std::erase_if(contenders, [&](auto& c) { return c.scaled <= best.scaled; });
     }
@@ -255,13 +263,16 @@ int draw_of_few(const ChoiceRow& row, float largest, int vocab_size, Scratch& s)
     for (size_t i = 0; i < s.ids.size(); i++) s.kept_scores[i] = s.scores[s.ids[i]];
     const double total = weigh(s.kept_scores.data(), largest, padded, s.kept_weights.data());
     s.contenders.clear();
-    for (size_t i = 0; i < s.ids.size(); i++)
-        s.contenders.push_back({s.ids[i], s.kept_scores[i], s.kept_weights[i] / draw(s.words.data(), s.ids[i])});
-    return decide(s.contenders, {s.kept_scores.data(), s.kept_weights.data(), padded, total, row.removed_mass}, largest,
-                  0);
+    for (size_t i = 0; i < s.ids.size(); i++) {
+        const float weight = s.kept_weights[i];
+        if (weight < surely_removed_by(row.min_p)) continue;
+        s.contenders.push_back({s.ids[i], s.kept_scores[i], weight, weight / draw(s.words.data(), s.ids[i])});
+    }
+    return decide(s.contenders, {s.kept_scores.data(), s.kept_weights.data(), padded, total, row.removed_mass},
+                  row.min_p, largest, 0);
 }
 
-// Return a quotient that the winner has at least: the largest among likely tokens that top_p surely keeps; 0: unknown.
+// Return a quotient that the winner has at least: the largest among likely tokens that are surely kept; 0: unknown.
 double find_bar(const ChoiceRow& row, float largest, double total, int vocab_size, Scratch& s) {
     collect(std::min(kFirst, vocab_size), vocab_size, s);
     std::sort(s.ids.begin(), s.ids.end(), [&](int a, int b) { return s.scores[a] > s.scores[b]; });
@@ -275,6 +286,7 @@ double find_bar(const ChoiceRow& row, float largest, double total, int vocab_siz
         const bool is_only_best = score == largest && num_equal == 1;
         const double least = (total - above - weight * (num_equal - 1)) / total;
         if (!is_only_best && least <= row.removed_mass * (1 + kMassMargin)) break;
+        if (score < largest && weight < surely_kept_by(row.min_p)) break;
         for (; i < end; i++) bar = std::max(bar, weight / draw(s.words.data(), s.ids[i]));
         above += weight * num_equal;
     }
@@ -288,8 +300,11 @@ int draw_of_all(const ChoiceRow& row, float largest, int vocab_size, Scratch& s)
     if (!(bar > 0 && bar < kInf)) return -1;
     // A draw is never below its uniform number, of which the upper 21 bits sort out nearly all tokens.
     const float factor = (float)(bar * (1 - 10 * kQuotientMargin) * 0x1p-21);
+    // min_p leaves no token in a chunk whose largest is as far as this below the largest of all.
+    const float lowest = largest + (float)std::log(surely_removed_by(row.min_p)) - 1e-3f;
     s.contenders.clear();
     for (int first = 0; first < padded; first += kChunk) {
+        if (s.maxima[first / kChunk] < lowest) continue;
         const uint32_t* words = &s.words[2 * (size_t)first];
         const float* weights = &s.weights[first];
         int num_left = 0;
@@ -297,12 +312,15 @@ int draw_of_all(const ChoiceRow& row, float largest, int vocab_size, Scratch& s)
             num_left += weights[i] >= factor * (float)(int32_t)(temper(words[2 * i]) & 0x1fffff);
         if (num_left == 0) continue;
         for (int i = first; i < std::min(first + kChunk, vocab_size); i++) {
-            if (!(s.weights[i] >= factor * (float)(int32_t)(temper(s.words[2 * (size_t)i]) & 0x1fffff))) continue;
-            const double quotient = s.weights[i] / draw(s.words.data(), i);
-            if (!(quotient < bar * (1 - 5 * kQuotientMargin))) s.contenders.push_back({i, s.scores[i], quotient});
+            const float weight = s.weights[i];
+            if (!(weight >= factor * (float)(int32_t)(temper(s.words[2 * (size_t)i]) & 0x1fffff))) continue;
+            if (weight < surely_removed_by(row.min_p)) continue;
+            const double quotient = weight / draw(s.words.data(), i);
+            if (!(quotient < bar * (1 - 5 * kQuotientMargin))) s.contenders.push_back({i, s.scores[i], weight, quotient});
         }
     }
-    return decide(s.contenders, {s.scores.data(), s.weights.data(), padded, total, row.removed_mass}, largest, bar);
+    return decide(s.contenders, {s.scores.data(), s.weights.data(), padded, total, row.removed_mass}, row.min_p,
+                  largest, bar);
 }
 
 void choose_row(ChoiceRow& row, const float* logits, int vocab_size, Scratch& s) {

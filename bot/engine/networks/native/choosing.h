@@ -15,6 +15,7 @@ struct ChoiceRow {
     const int32_t* allowed;  // the only ones that may come (no penalties then), or null
     uint32_t* window;        // of the row's draws; with `moves_on` the window behind them is written after it
     double removed_mass;     // top_p: tokens within this much of the mass, least likely first, are out; -1: none
+    double min_p;            // tokens below this share of the likeliest one's probability are out; 0: none
     float penalty;
     float temperature;  // 0: the likeliest token
     int32_t top_k;      // 0: all
@@ -36,6 +37,7 @@ struct ChoiceStream {
 struct Contender {
     int32_t id;
     float scaled;
+    float weight;
     double quotient;
 };
 

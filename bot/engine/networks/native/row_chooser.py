@@ -29,6 +29,7 @@ class ChoiceRow(ctypes.Structure):
     _fields_: ClassVar[Sequence[Any]] = [
         *[(name, c_void_p) for name in ("seen", "banned", "allowed", "window")],
         ("removed_mass", c_double),
+        ("min_p", c_double),
         ("penalty", c_float),
         ("temperature", c_float),
         *[(name, c_int32) for name in ("top_k", "num_banned", "num_allowed", "moves_on", "at", "token")],

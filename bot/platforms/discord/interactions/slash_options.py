@@ -9,7 +9,7 @@ from discord import AppCommandOptionType
 
 from bot.commands.framework.command import Command, Option
 from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, format_command_line
-from bot.core.sampling_params import MAX_STOPS, RANGES
+from bot.core.sampling_params import MAX_STOPS
 from bot.errors import RequestError
 
 MAX_TEXT: Final = 6000
@@ -136,10 +136,8 @@ def _declared_option(option: Option, name: str, help_text: str) -> SlashOption:
         if len(option.choices) > MAX_CHOICES:
             return SlashOption(name, option.name, help_text, is_suggested=True)
         return SlashOption(name, option.name, help_text, choices=option.choices)
-    if option.kind == "text":
+    if option.number is None:
         return SlashOption(name, option.name, help_text, lowest=1)
-    lowest, highest = RANGES[option.name]
-    if option.kind == "real":
-        return SlashOption(name, option.name, help_text, AppCommandOptionType.number, False, lowest, highest)
-    highest = min(highest, MAX_WHOLE)
-    return SlashOption(name, option.name, help_text, AppCommandOptionType.integer, False, lowest, highest)
+    kind = AppCommandOptionType.number if option.number.is_real else AppCommandOptionType.integer
+    highest = min(option.number.highest, MAX_WHOLE)
+    return SlashOption(name, option.name, help_text, kind, lowest=option.number.lowest, highest=highest)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.commands.framework.parsing import parse_command_line
-from bot.core.sampling_params import RANGES
+from bot.core.sampling_params import OPTIONS
 from bot.errors import RequestError
 from bot.platforms.discord.interactions.slash_options import SlashOption, command_line_of, description_of, slash_options
 
@@ -27,9 +27,9 @@ def values_of(option: SlashOption) -> st.SearchStrategy[Any]:
     if option.kind is AppCommandOptionType.integer:
         return st.integers(int(option.lowest or 0), int(option.highest or 0))
     if option.kind is AppCommandOptionType.number:
-        lowest, highest = RANGES[option.declared_name]
-        exclude_min = option.declared_name == "top_p"
-        return st.floats(lowest, highest, exclude_min=exclude_min, allow_subnormal=False)
+        number = OPTIONS[option.declared_name]
+        exclude_min = not number.takes_lowest
+        return st.floats(number.lowest, number.highest, exclude_min=exclude_min, allow_subnormal=False)
     # A text is given by hand, in one line; white space at its ends does not arrive.
     texts = st.text(st.characters(exclude_characters="\n\r|"), min_size=1, max_size=20)
     lines = st.sampled_from(["--n 3", "-- x", '"a" b', "\\", "a\\nb", "“q", "--", "!help", "<@1> @everyone"])
