@@ -330,7 +330,9 @@ async def test_a_wrong_setting_is_one_sentence(tiny_gpt2: Path, options: dict[st
 
 
 async def test_a_precision_that_a_model_can_not_have_is_refused_in_one_sentence(tiny_openai_gpt: Path) -> None:
-    with pytest.raises(ModelError, match=r"^PRECISION=int8 is not to be had for this model on cpu; take auto\.$"):
+    with pytest.raises(
+        ModelError, match=r"^PRECISION=int8 is not available for this model on cpu; set PRECISION=auto\.$"
+    ):
         async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", precision="int8"):
             pass
 

@@ -161,9 +161,7 @@ def _find_context_length(config: Mapping[str, Any], *, source: str) -> int:
         if length is None:
             continue
         if not isinstance(length, int) or isinstance(length, bool) or length < 2:
-            raise ModelError(
-                f"The config.json of {source} has {key}={_shown(length)}, which is no valid context length."
-            )
+            raise ModelError(f"The config.json of {source} has {key}={_shown(length)}, which is no context length.")
         return length
     raise ModelError(f"The config.json of {source} does not give the model's context length.")
 

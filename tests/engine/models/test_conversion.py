@@ -182,7 +182,7 @@ def test_the_converted_tokenizer_gives_every_text_back_and_cuts_numbers_into_dig
         ({"pre": "llama-bpe"}, r"is not a SmolLM2 \(llama, gpt2, llama-bpe\)\.$"),
         (
             {"extra_tensor": "blk.0.attn_q_norm"},
-            r"contains blk\.0\.attn_q_norm\.weight, which is not part of a SmolLM2 model\.$",
+            r"contains blk\.0\.attn_q_norm\.weight, which is not part of a SmolLM2\.$",
         ),
     ],
 )
