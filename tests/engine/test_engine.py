@@ -184,7 +184,7 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
         waiting = [await engine.generate(PROMPT, LONG, asker=SOMEBODY).__aenter__() for _ in range(4)]
         assert [generation.num_ahead for generation in waiting] == [1, 2, 3, 4]
         assert engine.stats().num_waiting == 4
-        with pytest.raises(Unavailable, match=r"4 requests are waiting already; try again in a minute\."):
+        with pytest.raises(Unavailable, match=r"4 requests are already waiting; try again in a minute\."):
             await run(engine.generate(PROMPT, LONG))
         with pytest.raises(Unavailable):
             await engine.score("text")
@@ -198,7 +198,7 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
 async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY):
         await started(engine)
-        with pytest.raises(Unavailable, match="not your turn"):
+        with pytest.raises(Unavailable, match="without a turn"):
             await run(engine.generate(PROMPT, LONG, timeout_s=0.0, asker=SOMEBODY))
 
 
@@ -315,7 +315,7 @@ async def test_a_model_without_chat_template_says_so(tiny_gpt2: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "cuda:99"}, "DEVICE=cuda:99 is not there; this machine has cpu"),
+        ({"device": "cuda:99"}, "DEVICE=cuda:99 is not available; this machine has cpu"),
         ({"device": "toaster"}, "DEVICE=toaster is not there"),
         (
             {"precision": "float64"},
