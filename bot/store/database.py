@@ -104,7 +104,7 @@ class Database:
             await _finish(asyncio.ensure_future(_close(database, connections, prepared.file_lock)))
 
     async def write(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all of it or nothing takes effect.
+        """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all or nothing takes effect.
 
         Once started, it finishes even if the caller is cancelled. Raises Unavailable (disk full, busy, closed).
         """

@@ -1,4 +1,4 @@
-"""The model thread with its step loop, on a network that only counts: turns, failures, cancelling, hanging."""
+"""The scheduler with its step loop, on a network that only counts: turns, failures, cancelling, hanging."""
 
 import asyncio
 import threading
@@ -304,7 +304,7 @@ async def test_a_full_queue_refuses_and_who_waits_too_long_is_told() -> None:
     async with running(model, max_waiting=3, max_running_per_person=1) as scheduler:
         await held(scheduler, model)
         works = [submit(scheduler, lambda model: model.count(1), Asker(person="a")) for _ in range(3)]
-        with pytest.raises(Unavailable, match="3 requests are waiting"):
+        with pytest.raises(Unavailable, match="3 requests are already waiting"):
             submit(scheduler, lambda model: model.count(1))
         assert [scheduler.num_ahead(work) for work in works] == [1, 2, 3]
         with pytest.raises(Unavailable, match="without a turn"):
