@@ -31,7 +31,7 @@ LONG = SamplingParams(seed=7, max_new_tokens=80, top_k=3, repetition_penalty=1.0
 
 
 class CountingNetwork:
-    """A network that knows nothing: it counts passes, and waits where a test holds it."""
+    """A network without weights: it counts passes, and waits while a test holds it."""
 
     precision = "float32"
     device = torch.device("cpu")

@@ -237,7 +237,7 @@ async def test_a_store_waits_for_another_processes_turn_and_no_longer(
 
 
 async def test_a_full_database_refuses_what_is_new_and_keeps_the_rest(store: Store) -> None:
-    """Stands for a full disk: SQLite reports both as SQLITE_FULL."""
+    """Simulates a full disk: SQLite reports both as SQLITE_FULL."""
     for number in range(5):
         await store.add_message(said(number), kind="chat")
 

@@ -137,7 +137,7 @@ def a_log_without_its_database(tmp_path: Path) -> Path:
         (a_long_name, "can't be created: file name too long"),
         (a_text_file, "file is not a database"),
         (another_programs_database, "is the database of another program"),
-        (a_log_without_its_database, "is missing but its log gone.db-wal is there"),
+        (a_log_without_its_database, "is missing, but its log gone.db-wal exists"),
     ],
 )
 def test_a_place_that_can_hold_no_database_is_one_sentence(
@@ -191,7 +191,7 @@ async def test_a_database_that_may_not_be_read_or_written_is_one_sentence(nobody
     path.with_name("fewshot.db-lock").chmod(0o666)
     for mode in (0o000, 0o444):
         path.chmod(mode)
-        assert prepare_as_nobody(path).startswith(f"The database {path} can't be opened: this user may not")
+        assert prepare_as_nobody(path).startswith(f"The database {path} can't be opened: this user needs permission")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -84,7 +84,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(connection: sqlite3.Connec
         ("PRAGMA user_version = 1", "x.db is the database of another program"),
         (
             "PRAGMA application_id = 0x46657731; PRAGMA user_version = 99",
-            "written by a newer Fewshot .its schema is 99",
+            "written by a newer version of Fewshot .schema 99",
         ),
     ],
 )

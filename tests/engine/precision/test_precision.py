@@ -1,4 +1,4 @@
-"""The choice of the precision: what is measured, what is taken because of it, and what is remembered of it."""
+"""The choice of precision: what is measured, what is chosen, and what is recorded."""
 
 import json
 import math
@@ -39,7 +39,7 @@ EXPLODED = "this pass was interrupted"
 
 
 class Steps(ProgressDisplay):
-    """A display that only remembers, and can be made to interrupt as Ctrl-C does."""
+    """A display that records phases and can interrupt like Ctrl-C."""
 
     def __init__(self, *, interrupts_at: int | None = None) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Steps(ProgressDisplay):
 
 
 class Disturbed:
-    """A network whose short passes are wrong, as if their kernels were."""
+    """A network whose short passes are wrong, as with a faulty kernel."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -79,7 +79,7 @@ class Disturbed:
 
 @pytest.fixture
 def folder(roomy_model: Callable[[str], Path], tmp_path: Path) -> Path:
-    """Return a model's folder that is this test's own."""
+    """Return a copy of a model's folder for this test only."""
     return Path(shutil.copytree(roomy_model("llama"), tmp_path / "model"))
 
 

@@ -1,4 +1,4 @@
-"""The native step is compiled once, found again, and refused in one sentence where it can't be had."""
+"""The native step is compiled once, found again, and refused with one sentence where it is not available."""
 
 import os
 import shutil
