@@ -18,7 +18,7 @@ _SHIPPED_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings; each is named in the environment by its upper-case name and explained in .env.example."""
+    """All settings; in the environment each has its upper-case name. Explained in .env.example."""
 
     model: str = "auto"
     models_dir: Path = _DATA_FOLDER / "models"
@@ -45,17 +45,17 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, env_file: Path = Path(".env")) -> "Settings":
-        """Read the settings: environment first, then `env_file`, then defaults; an empty value is the default.
+        """Read the settings: environment first, then `env_file`, then defaults; an empty value means the default.
 
-        Raises SetupError, one sentence, for the first wrong value and for a name in `env_file` that looks like a
-        misspelt setting; other names there are other programs' business.
+        Raises SetupError, one sentence, for the first wrong value, and for a name in `env_file` that looks like a
+        misspelt setting; other names in the file are ignored.
         """
         from_file = _read_env_file(env_file)
         names = {f.name.upper() for f in fields(cls)}
         for name in from_file:
             suggestion = None if name in names else nearest(name, sorted(names))
             if suggestion:
-                raise SetupError(f"{env_file} sets {name}, which is no setting; did you mean {suggestion}?")
+                raise SetupError(f"{env_file} sets {name}, which is not a setting; did you mean {suggestion}?")
         values = {**from_file, **(os.environ if environ is None else environ)}
         chosen = {}
         for f in fields(cls):
@@ -80,12 +80,12 @@ def _path(name: str, value: str) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as e:  # "~somebody" who does not exist
-        raise SetupError(f"{name} names the home of somebody who is not known here: {value!r}.") from e
+        raise SetupError(f"{name} names the home folder of an unknown user: {value!r}.") from e
 
 
 def _url(name: str, value: str) -> str:
     if not value.startswith(("https://", "http://")):
-        raise SetupError(f"{name} takes a URL that begins with https:// or http://, not {value!r}.")
+        raise SetupError(f"{name} takes a URL that starts with https:// or http://, not {value!r}.")
     return value.rstrip("/")
 
 
@@ -109,7 +109,7 @@ def _seconds(low: float, high: float) -> Callable[[str, str], float]:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise SetupError(f"{name} takes seconds from {low:g} to {high:g}, not {value!r}.")
+            raise SetupError(f"{name} takes a number of seconds from {low:g} to {high:g}, not {value!r}.")
         return number
 
     return read
@@ -117,7 +117,7 @@ def _seconds(low: float, high: float) -> Callable[[str, str], float]:
 
 def _prefix(name: str, value: str) -> str:
     if len(value) > 3 or any(c.isalnum() or c.isspace() for c in value):
-        raise SetupError(f"{name} takes 1 to 3 signs such as ! or ?, no letters, digits or spaces, not {value!r}.")
+        raise SetupError(f"{name} takes 1 to 3 punctuation marks such as ! or ?, not {value!r}.")
     return value
 
 
@@ -136,7 +136,7 @@ def _target(name: str, value: str) -> str:
 
 
 def _log_level(name: str, value: str) -> str:
-    # DEBUG is not offered: libraries write message texts and tokens at that level.
+    # DEBUG is not allowed: at that level libraries log message texts and access tokens.
     levels = ("INFO", "WARNING", "ERROR")
     if value.upper() not in levels:
         raise SetupError(f"{name} takes one of {', '.join(levels)}, not {value!r}.")
@@ -152,7 +152,7 @@ def _name(name: str, value: str) -> str:
 def _ids(name: str, value: str) -> tuple[str, ...]:
     ids = tuple(dict.fromkeys(value.replace(",", " ").split()))
     if not all(one.isascii() and one.isalnum() for one in ids):
-        raise SetupError(f"{name} takes ids with commas between, not {value!r}.")
+        raise SetupError(f"{name} takes ids separated by commas, not {value!r}.")
     return ids
 
 

@@ -42,18 +42,18 @@ def test_the_environment_beats_the_file_and_an_empty_value_is_the_default(tmp_pa
         ("MAX_RUNNING_PER_PERSON", "33", "MAX_RUNNING_PER_PERSON takes a whole number from 1 to 32, not '33'."),
         ("PRECISION", "int3", "PRECISION takes one of auto, float32, bfloat16, float16, int8, not 'int3'."),
         ("COMPILE_FOR", "avx", "COMPILE_FOR takes one of native, avx2, not 'avx'."),
-        ("REQUEST_TIMEOUT_S", "nan", "REQUEST_TIMEOUT_S takes seconds from 1 to 600, not 'nan'."),
+        ("REQUEST_TIMEOUT_S", "nan", "REQUEST_TIMEOUT_S takes a number of seconds from 1 to 600, not 'nan'."),
         (
             "COMMAND_PREFIX",
             "a",
-            "COMMAND_PREFIX takes 1 to 3 signs such as ! or ?, no letters, digits or spaces, not 'a'.",
+            "COMMAND_PREFIX takes 1 to 3 punctuation marks such as ! or ?, not 'a'.",
         ),
         (
             "DATABASE",
             "~nobody-here/x.db",
-            "DATABASE names the home of somebody who is not known here: '~nobody-here/x.db'.",
+            "DATABASE names the home folder of an unknown user: '~nobody-here/x.db'.",
         ),
-        ("OWNER_IDS", "1, <@2>", "OWNER_IDS takes ids with commas between, not '1, <@2>'."),
+        ("OWNER_IDS", "1, <@2>", "OWNER_IDS takes ids separated by commas, not '1, <@2>'."),
         ("BOT_NAME", "a:b", "BOT_NAME takes a name of at most 32 characters without a colon, not 'a:b'."),
     ],
 )

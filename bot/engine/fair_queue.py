@@ -1,4 +1,4 @@
-"""Who is next: requests that wait, in turn between conversations, chat before scoring, one at a time of a person."""
+"""The fair queue of waiting requests: chat before scoring, conversations take turns, a limit for each person."""
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
@@ -11,13 +11,13 @@ WorkT = TypeVar("WorkT", bound=Work[Any, Any])
 
 
 class FairQueue(Generic[WorkT]):
-    """Requests in the order of arrival within a conversation; conversations take turns.
+    """Waiting requests, first come, first served within a conversation; conversations take turns.
 
-    A request of nobody in particular (without a conversation) is a conversation of its own.
+    A request without a conversation counts as a conversation of its own.
     """
 
     def __init__(self) -> None:
-        # A conversation that was served goes to the end: the order of the dict is that of the turns.
+        # The order of the dict is the order of turns: a served conversation moves to the end.
         self._turns: dict[Priority, dict[Hashable, deque[WorkT]]] = {priority: {} for priority in PRIORITIES}
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class FairQueue(Generic[WorkT]):
         self._turns[work.priority].setdefault(_conversation_of(work), deque()).append(work)
 
     def put_back(self, work: WorkT) -> None:
-        """Add a request that was taken out for nothing, as the very next one."""
+        """Return a popped request that could not start to the front of the queue."""
         turns = self._turns[work.priority]
         key = _conversation_of(work)
         waiting = turns.pop(key, deque())
@@ -41,7 +41,7 @@ class FairQueue(Generic[WorkT]):
         self._turns[work.priority] = {key: waiting, **turns}
 
     def remove(self, work: WorkT) -> bool:
-        """Take a request out; return whether it was waiting."""
+        """Remove a request; return whether it was waiting."""
         turns = self._turns[work.priority]
         key = _conversation_of(work)
         waiting = turns.get(key, deque())
@@ -53,7 +53,7 @@ class FairQueue(Generic[WorkT]):
         return True
 
     def pop(self, priority: Priority, may_start: Callable[[Asker], bool]) -> WorkT | None:
-        """Take out the next request of `priority` whose asker may start one; None where there is none."""
+        """Remove and return the next request of `priority` whose asker may start one; None if there is none."""
         turns = self._turns[priority]
         for key, waiting in turns.items():
             for work in waiting:
@@ -66,7 +66,7 @@ class FairQueue(Generic[WorkT]):
         return None
 
     def num_ahead(self, work: WorkT) -> int | None:
-        """Return how many requests come before `work`, were they all started one by one; None where it is not here."""
+        """Return how many requests would start before `work`, one at a time; None if it is not waiting."""
         turns = self._turns[work.priority]
         key = _conversation_of(work)
         if work not in turns.get(key, ()):
@@ -84,7 +84,7 @@ class FairQueue(Generic[WorkT]):
         return num
 
     def clear(self) -> list[WorkT]:
-        """Take out all requests."""
+        """Remove and return all requests."""
         left = list(self)
         for turns in self._turns.values():
             turns.clear()

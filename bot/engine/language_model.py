@@ -1,4 +1,4 @@
-"""Everything the model thread can do: each request planned as a job, and what needs no pass."""
+"""The operations of the model thread: planning a job for each request, and quick work without a pass."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ from bot.errors import RequestError
 
 
 class LanguageModel:
-    """The loaded model with its work. Planning raises what is wrong with a request, a job what goes wrong later."""
+    """A loaded model and its operations. Errors in a request are raised while planning, later errors by the job."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
 
     @property
     def info(self) -> ModelInfo:
-        """Return what the model is."""
+        """Return the facts about the model."""
         return self._loaded.info
 
     def generate(
@@ -74,7 +74,7 @@ class LanguageModel:
         return plan_expect_words(self._loaded, prompt, num=num)
 
     def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
-        """Return how many tokens each prompt feeds to the model; 0 for an empty one that it can't begin from."""
+        """Return how many tokens the model reads for each prompt; 0 for an empty one that it can't start from."""
         counts = []
         for prompt in prompts:
             try:
@@ -84,7 +84,7 @@ class LanguageModel:
         return tuple(counts)
 
     def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
-        """Put `turns` into the model's own chat markup. Raises ModelError for a model without."""
+        """Render `turns` with the model's own chat template. Raises ModelError if it has none."""
         return render_turns(self._loaded.chat_tokenizer, turns, model_name=self._loaded.info.name)
 
 
@@ -99,7 +99,7 @@ def open_language_model(
     kv_cache_mb: int,
     models_dir: Path | None = None,
 ) -> Iterator[LanguageModel]:
-    """Load a model and hold it, without gradients, until the context ends. Raises ModelError."""
+    """Load a model and keep it, without gradients, until the context ends. Raises ModelError."""
     loaded = load_model(
         folder,
         name=name,

@@ -1,4 +1,4 @@
-"""A model in memory: its weights on their networks, their caches, and its tokenizer."""
+"""A loaded model: its networks, their KV caches, and its tokenizer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from bot.engine.tokens.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One network with its cache: requests of a lane share passes."""
+    """One network with its KV cache; requests of a lane share batches."""
 
     network: Network
     cache: PagedCache
@@ -24,9 +24,9 @@ class Lane:
 class LoadedModel:
     """A model ready to run, with its tokenizer.
 
-    `writing` holds the weights in the precision that was asked for, `scoring` in float32: figures are exact. They are
-    the same weights where float32 was asked for. `chat_tokenizer` is the transformers tokenizer (for its chat template
-    only). `eos_ids` end a text when drawn; there may be none.
+    `writing` holds the weights in the chosen precision, `scoring` in float32, so that scores are exact; in float32 both
+    share the weights. `chat_tokenizer` is the transformers tokenizer (for its chat template only). Sampling one of
+    `eos_ids` ends a text; the tuple may be empty.
     """
 
     writing: Lane
@@ -39,7 +39,7 @@ class LoadedModel:
     info: ModelInfo
 
     def close(self) -> None:
-        """Give the memory of the weights and caches back."""
-        networks = {id(lane.network): lane.network for lane in (self.scoring, self.writing)}  # it may be one
+        """Free the memory of the weights and KV caches."""
+        networks = {id(lane.network): lane.network for lane in (self.scoring, self.writing)}  # both may be the same
         for network in networks.values():
             network.close()

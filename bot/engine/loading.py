@@ -1,4 +1,4 @@
-"""From a folder on disk to a model in memory, without touching the network."""
+"""Loading of a model from a folder into memory; never uses the network."""
 
 import json
 import logging
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-# Before transformers is imported: with a dead network its hub look-ups can hang for ever.
+# Set before the import of transformers: without a working network its hub look-ups can hang forever.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
@@ -29,7 +29,7 @@ from bot.errors import ModelError
 
 logger = logging.getLogger(__name__)
 
-_NUM_THREADS: Final = torch.get_num_threads()  # as torch would have it, before anything here changed it
+_NUM_THREADS: Final = torch.get_num_threads()  # torch's default, before anything here changes it
 
 
 def load_model(
@@ -42,10 +42,10 @@ def load_model(
     kv_cache_mb: int = 512,
     models_dir: Path | None = None,
 ) -> LoadedModel:
-    """Load the model in `folder`. Raises ModelError, in one sentence, for whatever is in the way.
+    """Load the model in `folder`. Raises ModelError, in one sentence, if that fails.
 
-    What its precisions give on this machine is measured first where it has to be known and is not recorded, beside the
-    model or in `models_dir`. That a faster way is not to be had here is logged, and in `info.notices`.
+    If the choice of precision needs measurements and there is no record of them beside the model or in `models_dir`,
+    measures first. If a faster way to run is not available here, says so in the log and in `info.notices`.
     """
     target = choose_device(device)
     facts = check_model_folder(folder)
@@ -63,9 +63,11 @@ def load_model(
     except ModelError:
         raise
     except torch.OutOfMemoryError as e:
-        raise ModelError(f"The model {name} does not fit into the memory of {target}.") from e
+        raise ModelError(
+            f"The model {name} does not fit into the memory of {target}; use a smaller model or another DEVICE."
+        ) from e
     except MemoryError as e:
-        raise ModelError(f"The model {name} does not fit into memory.") from e
+        raise ModelError(f"The model {name} does not fit into memory; use a smaller model.") from e
     except Exception as e:
         first_line = (str(e).strip().splitlines() or [type(e).__name__])[0]
         raise ModelError(f"The model {name} in {folder} can't be loaded: {first_line}") from e
@@ -81,9 +83,9 @@ def measure_model(
     models_dir: Path,
     tell: Callable[[str], None],
 ) -> PrecisionChoice:
-    """Return the precision that `load_model` would take, measured first, in this thread, where that is needed.
+    """Return the precision that `load_model` would use; measure first, in this thread, if needed.
 
-    Ctrl-C ends it within a pass and leaves nothing behind. Raises ModelError.
+    Ctrl-C ends it within one pass and leaves nothing behind. Raises ModelError.
     """
     target = choose_device(device)
     facts = check_model_folder(folder)
@@ -93,7 +95,7 @@ def measure_model(
 
 def _set_up(num_threads: int | None) -> None:
     torch.set_num_threads(num_threads or _NUM_THREADS)
-    torch.set_float32_matmul_precision("highest")  # no TF32: figures mean the same on every device
+    torch.set_float32_matmul_precision("highest")  # no TF32, so that scores agree between devices
     torch.backends.cudnn.allow_tf32 = False
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
@@ -117,7 +119,7 @@ def _find_precision(
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the torch device for auto, cpu, cuda, cuda:N or mps. Raises ModelError that names what is there."""
+    """Return the torch device for auto, cpu, cuda, cuda:N or mps. Raises ModelError with the available devices."""
     present = ["cpu"]
     present += [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     present += ["mps"] if torch.backends.mps.is_available() else []
@@ -125,7 +127,7 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device(present[1] if len(present) > 1 else "cpu")
     chosen = "cuda:0" if wanted == "cuda" else wanted
     if chosen not in present:
-        raise ModelError(f"DEVICE={wanted} is not there; this machine has {', '.join(present)}.")
+        raise ModelError(f"DEVICE={wanted} is not available; this machine has {', '.join(present)}.")
     return torch.device(chosen)
 
 
@@ -144,14 +146,14 @@ def _load(
     chat_tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     backend = getattr(chat_tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise ModelError(f"The model {name} in {folder} has no tokenizer.json that this bot can read.")
+        raise ModelError(f"The model {name} in {folder} has no tokenizer.json that Fewshot can read.")
     try:
         writing = _open_lane(folder, device, choice.precision, kv_cache_bytes, tell)
     except ModelError as e:
         if choice.precision == FLOAT32 or not choice.is_automatic:
             raise
-        tell(f"{e} The model runs in float32 for now.")  # such as where the compiled step was lost since
-        choice = PrecisionChoice(FLOAT32, f"{choice.precision} could not be had this time", choice.figures, True)
+        tell(f"{e} The model runs in float32 for now.")  # for example, the native step can no longer be compiled
+        choice = PrecisionChoice(FLOAT32, f"{choice.precision} was not available this time", choice.figures, True)
         writing = _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     network = writing.network
     if network.precision == FLOAT32:
@@ -159,7 +161,7 @@ def _load(
     else:
         scoring = _open_lane(folder, device, FLOAT32, kv_cache_bytes, tell)
     if isinstance(network, NativeNetwork):
-        # What torch still does is small, and its threads spin for a while after each call, on the step's processors.
+        # torch has little left to do, and its threads spin after each call on the CPUs that the native step needs.
         torch.set_num_threads(1)
     vocabulary = Vocabulary(backend, size=network.vocab_size)
     tokenizer = PromptTokenizer(

@@ -1,4 +1,4 @@
-"""Who owns which blocks of a network's KV cache: rows, what they share, and the prefixes that are remembered."""
+"""The block manager of a network's KV cache: allocation to sequences, sharing, and the cache of prefixes."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,14 +7,15 @@ from typing import Final
 
 from bot.engine.networks.network import BLOCK_TOKENS, Network
 
-_ROOT: Final = 0  # the node before the first block of every text
+_ROOT: Final = 0  # the parent of the first block of every sequence
 _Key = tuple[int, tuple[int, ...]]
 
 
 class Row:
-    """One growing sequence: `ids` are its tokens, the first `length` of them have been read by the network.
+    """One growing sequence: `ids` are its tokens, and the KV cache holds the first `length` of them.
 
-    Its owner appends to `ids`; the cache owns the rest. `is_remembered` says whether its blocks serve later rows.
+    The caller appends to `ids`; the cache owns the rest. `is_remembered` says whether later sequences may reuse its
+    blocks.
     """
 
     __slots__ = ("blocks", "ids", "is_remembered", "length", "node", "num_known")
@@ -24,40 +25,40 @@ class Row:
         self.length = 0
         self.blocks: list[int] = []
         self.is_remembered = is_remembered
-        self.node = _ROOT  # that of its last known block
-        self.num_known = 0  # of its blocks, from the first on, that are in the tree of prefixes
+        self.node = _ROOT  # of its last block in the prefix tree
+        self.num_known = 0  # how many of its first blocks are in the prefix tree
 
     @property
     def num_unread(self) -> int:
-        """Return how many of its tokens the network has not read yet."""
+        """Return how many of its tokens are not in the KV cache yet."""
         return len(self.ids) - self.length
 
 
 class PagedCache:
-    """The blocks of one network's KV cache.
+    """The block manager of one network's KV cache.
 
-    A block belongs to every row that uses it and is written by one only: rows that share a block that is not full get
-    a copy before they write. Full blocks stay behind their rows, found again by exactly their tokens and all tokens
-    before them, until their room is needed (least recently used first): so a text that begins like an earlier one is
-    not read again, and a changed template can never meet its old self. Belongs to the model thread.
+    Rows (sequences) share blocks, but only one row writes to a block: a row that shares a block that is not full gets a
+    copy before it writes. After a row closes, its full blocks stay cached until their memory is needed (least recently
+    used first). A later row reuses them only if the block's tokens and all tokens before it are equal, so a common
+    prefix is not read again, and a changed template never matches its old version. Used by the model thread only.
     """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self._num_blocks = network.num_blocks
         self._num_reserved = 0
-        self._num_touched = 0  # blocks from here on were never used: their memory is not even there yet
+        self._num_touched = 0  # blocks from here on were never used, so the system has not allocated their memory yet
         self._free: list[int] = []
         self._num_users: dict[int, int] = {}
-        self._idle: OrderedDict[int, None] = OrderedDict()  # remembered blocks without a row, oldest first
+        self._idle: OrderedDict[int, None] = OrderedDict()  # cached blocks without a row, oldest first
         self._block_at: dict[_Key, int] = {}
-        self._place_of: dict[int, tuple[_Key, int]] = {}  # block -> where it is in the tree, and its node there
+        self._place_of: dict[int, tuple[_Key, int]] = {}  # block -> its key and its node in the prefix tree
         self._num_nodes = _ROOT
         self.num_reused_tokens = 0
 
     @property
     def num_blocks(self) -> int:
-        """Return how many blocks there are in all."""
+        """Return the total number of blocks."""
         return self._num_blocks
 
     @property
@@ -67,28 +68,28 @@ class PagedCache:
 
     @property
     def num_idle_blocks(self) -> int:
-        """Return how many blocks are only remembered."""
+        """Return how many cached blocks no row uses."""
         return len(self._idle)
 
     @property
     def num_reserved_blocks(self) -> int:
-        """Return how many blocks have been promised."""
+        """Return how many blocks are reserved for requests."""
         return self._num_reserved
 
     def reserve(self, num_blocks: int) -> bool:
-        """Promise `num_blocks` blocks to a request; return False where there is no room for them now."""
+        """Reserve `num_blocks` blocks for a request; return False if there is no room for them now."""
         if self._num_reserved + num_blocks > self._num_blocks:
             return False
         self._num_reserved += num_blocks
         return True
 
     def unreserve(self, num_blocks: int) -> None:
-        """Take back a promise."""
+        """Release a reservation."""
         self._num_reserved -= num_blocks
 
     @contextmanager
     def rows(self) -> Iterator["Rows"]:
-        """Open rows; all that are still open at the end are closed."""
+        """Open rows for one request; close those that are still open at the end."""
         opened = Rows(self)
         try:
             yield opened
@@ -96,7 +97,7 @@ class PagedCache:
             opened.close_all()
 
     def prepare(self, row: Row, stop: int) -> None:
-        """Give `row` blocks of its own to write its tokens from `length` to `stop` into."""
+        """Allocate the blocks that `row` needs to write its tokens from `length` to `stop`."""
         self.remember(row)
         at = row.length // BLOCK_TOKENS
         if row.length % BLOCK_TOKENS and self._num_users[row.blocks[at]] > 1:
@@ -112,7 +113,7 @@ class PagedCache:
             row.blocks.append(self._allocate())
 
     def remember(self, row: Row) -> None:
-        """Put the row's full blocks into the tree of prefixes."""
+        """Add the row's full blocks to the prefix tree."""
         if not row.is_remembered:
             return
         num_full = min(row.length, len(row.ids)) // BLOCK_TOKENS
@@ -128,7 +129,7 @@ class PagedCache:
             row.num_known = at + 1
 
     def forget(self) -> None:
-        """Drop every remembered block that no row uses."""
+        """Drop every cached block that no row uses."""
         while self._idle:
             self._free.append(self._drop_oldest())
 
@@ -140,7 +141,7 @@ class PagedCache:
         num_shared = row.length
         if not is_remembered or num_shared > row.num_known * BLOCK_TOKENS:
             return row
-        # At least one token is left to read: its logits are what everybody wants.
+        # Leave at least one token to read, as every request needs its logits.
         for at in range(row.num_known, (len(row.ids) - 1) // BLOCK_TOKENS):
             block = self._block_at.get((row.node, tuple(row.ids[at * BLOCK_TOKENS : (at + 1) * BLOCK_TOKENS])))
             if block is None:
@@ -167,7 +168,7 @@ class PagedCache:
 
     def _close(self, row: Row) -> None:
         self.remember(row)
-        # From its end on: what comes last is least likely to begin another text, so it goes first.
+        # From the end: the last blocks are the least likely to be reused, so they are evicted first.
         while row.blocks:
             self._release(row.blocks.pop())
         row.length = 0
@@ -195,7 +196,7 @@ class PagedCache:
         elif self._idle:
             block = self._drop_oldest()
         else:
-            raise RuntimeError("A request used more blocks of the cache than it had reserved.")
+            raise RuntimeError("A request used more KV cache blocks than it reserved.")
         self._num_users[block] = 1
         return block
 
@@ -221,18 +222,18 @@ class Rows:
         return self._keep(self._cache._open(ids, is_remembered=is_remembered, after=after))
 
     def fork(self, row: Row, new_ids: Iterable[int] = ()) -> Row:
-        """Open a copy of `row` that goes on with `new_ids`; they share what has been read."""
+        """Open a copy of `row` that continues with `new_ids`; both share the blocks read so far."""
         twin = self._keep(self._cache._fork(row))
         twin.ids.extend(new_ids)
         return twin
 
     def close(self, row: Row) -> None:
-        """Let go of a row; closing it twice does nothing."""
+        """Close a row and release its blocks; closing it twice does nothing."""
         if self._open.pop(id(row), None) is not None:
             self._cache._close(row)
 
     def close_all(self) -> None:
-        """Let go of all rows, the last opened first."""
+        """Close all rows, the last opened first."""
         for row in reversed(list(self._open.values())):
             self.close(row)
 
@@ -247,5 +248,5 @@ def count_blocks(num_tokens: int) -> int:
 
 
 def count_blocks_of_branches(num_shared: int, num_branches: int, num_own: int) -> int:
-    """Return how many blocks `num_branches` rows need at most that share `num_shared` tokens and add `num_own` each."""
+    """Return the most blocks that `num_branches` rows need if they share `num_shared` tokens and add `num_own` each."""
     return count_blocks(num_shared) + num_branches * (count_blocks(num_own) + 1)

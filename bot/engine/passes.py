@@ -1,4 +1,4 @@
-"""What one pass reads, and how what it gives is shared out among the requests: to each its own, errors too."""
+"""One forward pass for several requests: its batch, and the split of its logits, tokens and errors among them."""
 
 import logging
 from collections.abc import Generator, Sequence
@@ -10,6 +10,7 @@ from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
 from bot.engine.requests.work import Feed, FeedAnswer, Job, Work
 from bot.engine.sampler.log_sums import are_finite
+from bot.engine.sampler.rows import NO_NUMBERS
 from bot.engine.sampler.sampler import Choice, Chosen, choose_tokens
 from bot.errors import GenerationError
 
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Fed:
-    """A wish that is being fulfilled."""
+    """A Feed in progress, and its answer."""
 
     __slots__ = ("answer", "feed", "is_done")
 
@@ -28,7 +29,7 @@ class Fed:
 
 
 class Running:
-    """A request between its start and its end."""
+    """A running request."""
 
     __slots__ = ("feds", "is_answered", "job", "work")
 
@@ -36,16 +37,16 @@ class Running:
         self.work = work
         self.job = job
         self.feds: list[Fed] = []
-        self.is_answered = False  # had an answer to its first wish: its prompt is read
+        self.is_answered = False  # its first Feed was answered, so its prefill is done
 
     @property
     def has_ended(self) -> bool:
-        """Say whether it wants nothing any more."""
+        """Return whether the request has ended."""
         return not self.feds
 
 
 class Part:
-    """What one pass reads for one wish."""
+    """One Feed's part of a pass."""
 
     __slots__ = ("fed", "num_drafts", "running", "segment")
 
@@ -57,12 +58,12 @@ class Part:
 
     @property
     def is_last(self) -> bool:
-        """Say whether nothing of the wish stays unread after it."""
+        """Return whether this part reads the last tokens of its Feed."""
         return self.segment.stop - self.num_drafts == len(self.fed.feed.row.ids)
 
 
 class OpenPass:
-    """A pass for scoring that is carried forward layer by layer."""
+    """A scoring pass that runs layer by layer."""
 
     __slots__ = ("duration_s", "layers", "num_layers", "parts", "running")
 
@@ -77,9 +78,9 @@ class OpenPass:
 def read_parts(
     lane: Lane, parts: Sequence[Part], errors: list[tuple[Running, Exception]]
 ) -> list[tuple[Sequence[Part], torch.Tensor]]:
-    """Run the network on all parts; where memory runs out or a pass fails, on halves of them, down to the culprit.
+    """Run the network on all parts; if memory runs out or the pass fails, retry in halves, down to the failing request.
 
-    Returns pieces of the pass with their logits; parts that failed are in `errors` instead.
+    Return pieces of the pass with their logits; failed parts go to `errors` instead.
     """
     try:
         return [(parts, lane.network.forward([part.segment for part in parts]))]
@@ -91,42 +92,44 @@ def read_parts(
     running = parts[0].running
     if len(parts) == 1 or (not is_memory and parts[-1].running is running):
         if is_memory:
-            sentence = "The device has not enough memory for this request; make it shorter."
+            sentence = "The device does not have enough memory for this request; shorten the text."
         else:
-            sentence = "The model failed on this request; others are not affected."
-            logger.error("A pass of the model failed: %s: %s", type(error).__name__, error)
+            sentence = "The model failed on this request; other requests are not affected."
+            logger.error("A forward pass failed: %s: %s", type(error).__name__, error)
         failure = GenerationError(sentence)
         failure.__cause__ = error
         errors.append((running, failure))
         return []
-    logger.warning("A pass over %d rows failed (%s); trying halves.", len(parts), type(error).__name__)
+    logger.warning(
+        "A forward pass over %d sequences failed (%s); retrying in halves.", len(parts), type(error).__name__
+    )
     middle = _find_middle(parts)
     first = [(done, logits.clone()) for done, logits in read_parts(lane, parts[:middle], errors)]
     pieces = first + read_parts(lane, parts[middle:], errors)
-    if parts[-1].running is running and len(pieces) > 1:  # the rows of one request draw together
+    if parts[-1].running is running and len(pieces) > 1:  # the sequences of one request are sampled together
         return [([part for done, _ in pieces for part in done], torch.cat([logits for _, logits in pieces]))]
     return pieces
 
 
 def _find_middle(parts: Sequence[Part]) -> int:
-    """Return where to cut `parts` in halves: between two requests if there are two, for one's rows draw together."""
+    """Return where to split `parts`: between two requests if possible, as one request's rows are sampled together."""
     middle = len(parts) // 2
     cuts = [at for at in range(1, len(parts)) if parts[at].running is not parts[at - 1].running]
     return min(cuts, key=lambda at: abs(at - middle)) if cuts else middle
 
 
 def check_ids(ids: Sequence[int], stop: int, network: Any) -> None:
-    """Raise GenerationError for what must not reach a network: on a GPU it would end the whole process."""
+    """Raise GenerationError for ids that must not reach a network: on a GPU they would crash the process."""
     if not ids:
-        raise GenerationError("There is no token to read.")
+        raise GenerationError("There is no token to read; send some text.")
     if stop > network.context_length:
-        raise GenerationError("The model's context is full.")
+        raise GenerationError("The model's context is full; shorten the text.")
     if min(ids) < 0 or max(ids) >= network.vocab_size:
-        raise GenerationError("The tokenizer and the model do not belong together: a token is unknown to the model.")
+        raise GenerationError("The tokenizer does not match the model: a token is not in the model's vocabulary.")
 
 
 def share_out(parts: Sequence[Part], logits: torch.Tensor, errors: list[tuple[Running, Exception]]) -> None:
-    """Give each part its rows of `logits`: choose tokens for all of them at once, hand the others over."""
+    """Give each part its rows of `logits`: sample tokens for all parts at once, or hand over the logits."""
     firsts: list[int] = []
     at = 0
     for part in parts:
@@ -153,7 +156,7 @@ def share_out(parts: Sequence[Part], logits: torch.Tensor, errors: list[tuple[Ru
 def _choose_first(
     parts: Sequence[Part], firsts: Sequence[int], logits: torch.Tensor
 ) -> "dict[int, list[Chosen | GenerationError]]":
-    """Choose the token after the last one of every part that wants one, in one go; by the id of the part."""
+    """Sample the next tokens of all parts that ask for them at once; return them by the id of the part."""
     wanted = [
         (part, first, choice)
         for part, first in zip(parts, firsts, strict=True)
@@ -175,7 +178,7 @@ def _choose_first(
 
 
 def _verify_drafts(part: Part, found: "list[Chosen | GenerationError]", logits: torch.Tensor) -> list[Chosen]:
-    """Return the chosen tokens: after each guess that was right one more. Raises GenerationError."""
+    """Return the chosen tokens: one, and one more for each accepted draft token. Raises GenerationError."""
     chosen: list[Chosen] = []
     for one in found:
         if isinstance(one, GenerationError):
@@ -198,7 +201,7 @@ def _verify_drafts(part: Part, found: "list[Chosen | GenerationError]", logits: 
 
 def _hand_over(part: Part, logits: torch.Tensor) -> None:
     if not are_finite(logits):
-        raise GenerationError("The model gave no usable numbers for this text.")
+        raise GenerationError(NO_NUMBERS)
     feed = part.fed.feed
     if feed.take is None:
         part.fed.answer = logits[-1]

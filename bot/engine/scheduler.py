@@ -1,4 +1,4 @@
-"""The one thread that owns the model: lets waiting requests in, carries the running ones forward, hands out results."""
+"""The scheduler: the thread that owns the model, admits waiting requests, runs them in steps, and returns results."""
 
 import asyncio
 import logging
@@ -21,19 +21,19 @@ logger = logging.getLogger(__name__)
 ModelT = TypeVar("ModelT")
 ResultT = TypeVar("ResultT")
 
-_SHUTTING_DOWN: Final = "The bot is shutting down; ask again when it is back."
-_STOPPED: Final = "The model stopped working and is being started anew; try again in a minute."
+_SHUTTING_DOWN: Final = "The bot is shutting down; try again when it is back."
+_STOPPED: Final = "The model stopped working and is being restarted; try again in a minute."
 _RETRY_S: Final = 0.05
-_TOO_LARGE: Final = "This request needs more memory than the model has for texts (KV_CACHE_MB); make it shorter."
+_TOO_LARGE: Final = "This request needs more memory than the KV cache has (KV_CACHE_MB); shorten the text."
 
 
 class Scheduler(Generic[ModelT]):
-    """A plain thread that makes the model, runs a step loop on it, and frees it.
+    """A thread that opens the model, runs a step loop on it, and frees it.
 
-    Between two passes it looks for cancellation, closing, new requests and quick work (which takes no pass), so none of
-    them waits longer than a pass. Chats come before scoring, conversations take turns, and of one person
-    `max_running_per_person` requests run at a time. Every method but `_run` and what it calls belongs to the event
-    loop's thread.
+    Between two passes it handles cancellation, closing, new requests and quick work (which needs no pass), so none of
+    them waits longer than a pass. Chats come before scoring, conversations take turns, and each person has at most
+    `max_running_per_person` running requests. Call every method from the event loop's thread, except `_run` and what it
+    calls.
     """
 
     def __init__(
@@ -54,22 +54,22 @@ class Scheduler(Generic[ModelT]):
         self._in_flight: set[Work[ModelT, Any] | QuickWork[ModelT, Any]] = set()  # the event loop's
         self._opened: asyncio.Future[ModelT] = self._loop.create_future()
         self._ended = asyncio.Event()
-        self._has_failed = False  # the event loop knows that the thread is ending by itself
-        # The model thread's, read from the event loop without a lock:
+        self._has_failed = False  # the thread ended by itself; set by the event loop
+        # Written by the model thread, read by the event loop without a lock:
         self._steps: StepLoop | None = None
         self._num_running_of: Counter[Hashable] = Counter()
-        self._planned: dict[Work[ModelT, Any], Job[Any]] = {}  # waits for room in the cache
+        self._planned: dict[Work[ModelT, Any], Job[Any]] = {}  # requests that wait for room in the KV cache
         self._outbox: list[tuple[Callable[..., None], tuple[object, ...]]] = []
         self._pass_started_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     async def open(self) -> ModelT:
-        """Start the thread and return the model once it is loaded. Raises what opening it raised."""
+        """Start the thread and return the model once it is loaded. Raises what `open_model` raises."""
         self._thread.start()
         return await self._opened
 
     async def close(self) -> None:
-        """End what runs within a pass, refuse what waits, free the model and join the thread."""
+        """End running requests within one pass, refuse waiting ones, free the model and join the thread."""
         with self._condition:
             self._is_closing = True
             refused: list[Work[ModelT, Any] | QuickWork[ModelT, Any]] = [*self._waiting.clear(), *self._quick]
@@ -81,22 +81,22 @@ class Scheduler(Generic[ModelT]):
             return
         await self._ended.wait()
         self._thread.join()
-        for left in list(self._in_flight):  # was being looked at when the others were refused
+        for left in list(self._in_flight):  # was being admitted when the others were refused
             self._settle(left, error=Unavailable(_SHUTTING_DOWN))
 
     def abandon(self) -> None:
-        """Give up a thread that hangs: fail all its requests; should it ever wake, it ends."""
-        self._is_closing = True  # no lock: who hangs may hold it
+        """Give up on a thread that hangs: fail all its requests; if it resumes, it ends."""
+        self._is_closing = True  # no lock: the thread that hangs may hold it
         self._fail_all()
 
     @property
     def has_died(self) -> bool:
-        """Say whether the thread ended without being asked to."""
+        """Return whether the thread ended unexpectedly."""
         return self._has_failed and self._ended.is_set() and not self._is_closing
 
     @property
     def stalled_s(self) -> float:
-        """Return for how many seconds the present pass has been running; 0 between passes."""
+        """Return how many seconds the current pass has been running; 0 between passes."""
         started_at = self._pass_started_at
         return 0.0 if started_at is None else time.perf_counter() - started_at
 
@@ -119,7 +119,7 @@ class Scheduler(Generic[ModelT]):
                 raise Unavailable(_STOPPED)
             num_waiting = len(self._quick) if isinstance(work, QuickWork) else len(self._waiting)
             if num_waiting >= self._max_waiting:
-                raise Unavailable(f"{num_waiting} requests are waiting already; try again in a minute.")
+                raise Unavailable(f"{num_waiting} requests are already waiting; try again in a minute.")
             if isinstance(work, QuickWork):
                 self._quick.append(work)
             else:
@@ -143,15 +143,15 @@ class Scheduler(Generic[ModelT]):
             return True
 
     def num_ahead(self, work: Work[ModelT, Any]) -> int:
-        """Return how many requests come before `work`, those that run included; 0 once it runs or is done."""
+        """Return how many requests come before `work`, including running ones; 0 once it runs or is done."""
         with self._condition:
             num_waiting = self._waiting.num_ahead(work)
         return 0 if num_waiting is None else num_waiting + self.num_running
 
     async def result(self, work: Work[ModelT, ResultT] | QuickWork[ModelT, ResultT], *, timeout_s: float) -> ResultT:
-        """Wait for what the submitted `work` returns; being cancelled cancels it. Raises what it raises.
+        """Wait for the result of the submitted `work`; cancelling the wait cancels it. Raises what it raises.
 
-        Raises Unavailable when it has not started after `timeout_s`.
+        Raises Unavailable if it has not started after `timeout_s`.
         """
         self.expire_after(work, timeout_s)
         try:
@@ -160,16 +160,19 @@ class Scheduler(Generic[ModelT]):
             self.withdraw(work)
 
     def expire_after(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any], timeout_s: float) -> None:
-        """Refuse `work` with Unavailable if it still waits after `timeout_s`."""
+        """Refuse `work` with Unavailable if it is still waiting after `timeout_s`."""
         timer = self._loop.call_later(timeout_s, self._expire, work)
         work.future.add_done_callback(lambda _: timer.cancel())
 
     def _expire(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
         if self._take_out(work):
             waited = f"{time.perf_counter() - work.queued_at:.0f} s"
-            self._settle(work, error=Unavailable(f"It was not your turn within {waited}; try again later."))
+            self._settle(
+                work,
+                error=Unavailable(f"The bot is busy: your request waited {waited} without a turn. Try again later."),
+            )
         elif isinstance(work, Work) and work.started_at is None and not work.future.done():
-            self._loop.call_later(_RETRY_S, self._expire, work)  # it is being looked at just now
+            self._loop.call_later(_RETRY_S, self._expire, work)  # it is being admitted right now
 
     def _fail_all(self) -> None:
         with_lock = self._condition.acquire(timeout=0.1)
@@ -195,20 +198,20 @@ class Scheduler(Generic[ModelT]):
         else:
             work.future.set_result(result)
 
-    # What follows runs in the model thread, but for the callbacks that it posts to the event loop.
+    # The rest runs in the model thread, except for the callbacks that it posts to the event loop.
 
     def post(self, callback: Callable[..., None], *arguments: object) -> None:
-        """Call `callback` on the event loop after the present pass; in the order of posting."""
+        """Call `callback` on the event loop after the current pass; callbacks run in order."""
         self._outbox.append((callback, arguments))
 
     def _flush(self) -> None:
-        """Bring what was posted to the event loop, all in one go. Without a loop nobody is left: the thread ends."""
+        """Send all posted callbacks to the event loop at once. If the loop is closed, the thread ends."""
         if not self._outbox:
             return
         outbox, self._outbox = self._outbox, []
         try:
             self._loop.call_soon_threadsafe(self._deliver, outbox)
-        except RuntimeError:  # the loop was closed under us
+        except RuntimeError:  # the loop is closed
             self._is_closing = True
 
     @staticmethod
@@ -219,7 +222,7 @@ class Scheduler(Generic[ModelT]):
     def _run(self) -> None:
         try:
             with self._open_model() as model:
-                from bot.engine.step_loop import StepLoop  # imports torch, which is here by now
+                from bot.engine.step_loop import StepLoop  # imports torch, which is loaded by now
 
                 steps = self._steps = StepLoop(self._report)
                 self.post(self._tell_opened, model)
@@ -249,7 +252,7 @@ class Scheduler(Generic[ModelT]):
     def _do_quick_work(self, model: ModelT) -> None:
         while self._quick:
             with self._condition:
-                if not self._quick:  # withdrawn in between
+                if not self._quick:  # withdrawn meanwhile
                     return
                 work = self._quick.popleft()
             if work.is_cancelled:
@@ -263,7 +266,7 @@ class Scheduler(Generic[ModelT]):
                 self.post(self._tell_ended, work, result, None)
 
     def _let_in(self, model: ModelT, steps: "StepLoop") -> None:
-        """Start the waiting requests for which there is room."""
+        """Start waiting requests while there is room."""
         for priority in PRIORITIES:
             while steps.has_room(priority):
                 with self._condition:
@@ -274,11 +277,11 @@ class Scheduler(Generic[ModelT]):
                     with self._condition:
                         self._waiting.put_back(work)
                     if steps.has_room(priority, self._planned[work].num_rows):
-                        return  # it waits for room in the cache: no scoring may take that before it
+                        return  # it waits for room in the KV cache, which no scoring request may take first
                     break
 
     def _try_to_start(self, work: Work[ModelT, Any], model: ModelT, steps: "StepLoop") -> bool:
-        """Plan and start `work`, or end it; return False where it has to wait for room."""
+        """Plan and start `work`, or end it; return False if it must wait for room."""
         job = self._planned.pop(work, None)
         if work.is_cancelled:
             self._report(work, None, WorkCancelled())
@@ -296,10 +299,10 @@ class Scheduler(Generic[ModelT]):
             return True
         self._count_out(person)
         work.started_at = None
-        if not steps.num_running:  # nothing will make room
+        if not steps.num_running:  # no running request could free memory
             self.post(self._tell_ended, work, None, GenerationError(_TOO_LARGE))
             return True
-        # Those that were withdrawn or refused meanwhile are not asked for any more.
+        # Drop the plans of requests that were withdrawn or refused meanwhile.
         self._planned = {known: plan for known, plan in self._planned.items() if not known.future.done()}
         self._planned[work] = job
         return False
@@ -342,10 +345,10 @@ class Scheduler(Generic[ModelT]):
 
 
 def _as_error(error: Exception) -> FewshotError:
-    """Return what to tell of `error`: itself where it was raised on purpose."""
+    """Return the error to report for `error`: itself if it is a FewshotError."""
     if isinstance(error, FewshotError):
         return error
     logger.error("A request failed in the model: %s", type(error).__name__, exc_info=error)
-    failure = GenerationError("The model failed on this request; others are not affected.")
+    failure = GenerationError("The model failed on this request; other requests are not affected.")
     failure.__cause__ = error
     return failure

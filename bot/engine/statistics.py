@@ -1,4 +1,4 @@
-"""What the engine counts and times; belongs to the event loop's thread."""
+"""The engine's counts and timings; used by the event loop's thread only."""
 
 import time
 from collections import deque
@@ -9,12 +9,12 @@ from bot.core.results import EngineStats, Percentiles, Timings
 from bot.engine.requests.work import Work
 from bot.errors import GenerationError
 
-_NUM_RECENT: Final = 200  # answers that percentiles are taken of
+_NUM_RECENT: Final = 200  # answers that the percentiles cover
 _NUM_RECENT_FOR_RATE: Final = 20
 
 
 class Statistics:
-    """Counts since the start, and the timings of the last answers."""
+    """Counts since the start, and the timings of the latest answers."""
 
     def __init__(self) -> None:
         self._started_at = time.perf_counter()
@@ -25,7 +25,7 @@ class Statistics:
         self._recent: deque[Timings] = deque(maxlen=_NUM_RECENT)
 
     def count_end(self, work: Work[Any, Any]) -> None:
-        """Count one request that is done, however it ended."""
+        """Count one finished request, whatever its result."""
         if work.future.cancelled():
             self._num_cancelled += 1
         elif (error := work.future.exception()) is None:
@@ -36,11 +36,11 @@ class Statistics:
             self._num_refused += 1
 
     def count_answer(self, timings: Timings) -> None:
-        """Keep the timings of one answer."""
+        """Add the timings of one answer."""
         self._recent.append(timings)
 
     def snapshot(self, *, num_waiting: int, num_running: int, now: float) -> EngineStats:
-        """Return all figures as they are `now` (of time.perf_counter)."""
+        """Return all figures at the time `now` (of time.perf_counter)."""
         latest = list(self._recent)[-_NUM_RECENT_FOR_RATE:]
         decode_s = sum(timings.decode_ms for timings in latest) / 1000
         return EngineStats(

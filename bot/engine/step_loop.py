@@ -1,4 +1,4 @@
-"""The requests that run, and the passes that carry all of them forward together; knows no threads and no event loop."""
+"""The step loop: runs requests in batched forward passes; knows nothing of threads or the event loop."""
 
 import logging
 import time
@@ -15,32 +15,31 @@ from bot.errors import FewshotError, GenerationError
 
 logger = logging.getLogger(__name__)
 
-MAX_ROWS: Final = 32  # rows of all requests that write at the same time
-MAX_SCORING: Final = 4  # requests that score at the same time
-CHUNK_TOKENS: Final = 256  # of prompts in one pass while nobody is being answered
-BUSY_CHUNK_TOKENS: Final = 128  # … while somebody is: their next token waits for it
-SHORT_TOKENS: Final = 8  # as few unread tokens are no prompt: they are in every pass
-MAX_SPECULATING: Final = 2  # rows at once for which guesses are worth their reading
-SCORING_S: Final = 0.05  # for scoring at a stretch: a chat that arrives waits for its end …
-BUSY_SCORING_S: Final = 0.025  # … and an answer's next token
-SCORING_SHARE: Final = 0.25  # of the time while chats are being answered
+MAX_ROWS: Final = 32  # sequences that generate at the same time, over all requests
+MAX_SCORING: Final = 4  # scoring requests that run at the same time
+CHUNK_TOKENS: Final = 256  # prefill tokens per pass while no request is decoding
+BUSY_CHUNK_TOKENS: Final = 128  # … while one is, as its next token waits for the pass
+SHORT_TOKENS: Final = 8  # up to this many unread tokens count as decode, not prefill: they join every pass
+MAX_SPECULATING: Final = 2  # sequences at once for which speculative decoding pays
+SCORING_S: Final = 0.05  # time slice of scoring: a new chat waits for its end …
+BUSY_SCORING_S: Final = 0.025  # … and so does the next token of an answer
+SCORING_SHARE: Final = 0.25  # scoring's share of the time while chats run
 MAX_SCORING_PAUSE_S: Final = 2.0
-SCORING_CHUNK_TOKENS: Final = 128  # in one pass for scoring
+SCORING_CHUNK_TOKENS: Final = 128  # per scoring pass
 MIN_SCORING_CHUNK_TOKENS: Final = 16
 
 
 class Reporter(Protocol):
-    """Who is told how a request ended."""
+    """A callback for the end of a request."""
 
     def __call__(self, work: Work[Any, Any], result: object, error: BaseException | None) -> None:
         """Take the result, or the error, of `work`."""
 
 
 class StepLoop:
-    """The running requests of one model. Every call of `step` is at most one pass for chats and one for scoring.
+    """The running requests of one model. Each call of `step` runs at most one pass for chats and one slice of scoring.
 
-    A request ends by itself, by an error of its own, by being cancelled, or when its time is up; whatever happens to
-    one never reaches another.
+    A request ends when it is done, fails, is cancelled, or passes its deadline; that never affects another request.
     """
 
     def __init__(self, report: Reporter, *, max_rows: int = MAX_ROWS) -> None:
@@ -49,8 +48,8 @@ class StepLoop:
         self._running: dict[Priority, list[Running]] = {"chat": [], "scoring": []}
         self._open_pass: OpenPass | None = None
         self._scoring_chunk = SCORING_CHUNK_TOKENS
-        self._chat_s = 0.0  # spent on chats since the last pass for scoring …
-        self._due_chat_s = 0.0  # … and how much of it has to pass before the next one
+        self._chat_s = 0.0  # spent on chats since the last slice of scoring …
+        self._due_chat_s = 0.0  # … and the time to spend on them before the next one
         self._scored_at = 0.0
         self._num_passes = 0
 
@@ -60,14 +59,14 @@ class StepLoop:
         return len(self._running["chat"]) + len(self._running["scoring"])
 
     def has_room(self, priority: Priority, num_rows: int = 1) -> bool:
-        """Say whether a request with that many rows may start; one alone always may."""
+        """Return whether a request with `num_rows` sequences may start; a request alone always may."""
         running = self._running[priority]
         if priority == "scoring":
             return len(running) < MAX_SCORING
         return not running or sum(one.job.num_rows for one in running) + num_rows <= self._max_rows
 
     def start(self, work: Work[Any, Any], job: Job[Any]) -> bool:
-        """Start a request; return False, and leave it as it was, where there is no room for it now."""
+        """Start a request; return False, and change nothing, if there is no room for it now."""
         if not self.has_room(work.priority, job.num_rows) or not job.lane.cache.reserve(job.num_blocks):
             return False
         running = Running(work, job)
@@ -76,7 +75,7 @@ class StepLoop:
         return True
 
     def step(self) -> None:
-        """End what is to end, then carry the requests forward by one token or one chunk."""
+        """End cancelled and overdue requests, then advance the others by one token or one chunk."""
         self._end_unwanted()
         chats = self._running["chat"]
         started = time.perf_counter()
@@ -87,7 +86,7 @@ class StepLoop:
             self._score_for_a_while()
 
     def close(self) -> None:
-        """Cancel everything."""
+        """Cancel all requests."""
         for running in [*self._running["chat"], *self._running["scoring"]]:
             self._throw(running, WorkCancelled())
             if not running.has_ended:
@@ -106,7 +105,7 @@ class StepLoop:
         waiting = [(running, fed) for running in chats for fed in running.feds if not fed.is_done]
         short = [pair for pair in waiting if pair[1].feed.row.num_unread <= SHORT_TOKENS]
         long = [pair for pair in waiting if pair[1].feed.row.num_unread > SHORT_TOKENS]
-        # The shortest prompt first, but now and then the oldest, so that a long one gets on too.
+        # The shortest prompt first, but in every fourth pass the oldest, so that a long one makes progress too.
         self._num_passes += 1
         if self._num_passes % 4:
             long.sort(key=lambda pair: pair[1].feed.row.num_unread)
@@ -129,7 +128,7 @@ class StepLoop:
         return all(running.is_answered for running in chats) and self._chat_s >= self._due_chat_s
 
     def _score_for_a_while(self) -> None:
-        """Carry the open pass for scoring forward, or open one, until its time at a stretch is used up."""
+        """Continue the open scoring pass, or open one, until the time slice is used up."""
         started = time.perf_counter()
         until = started + (BUSY_SCORING_S if self._running["chat"] else SCORING_S)
         while self._running["scoring"]:
@@ -145,7 +144,7 @@ class StepLoop:
         self._scored_at = ended
 
     def _begin_scoring(self, running: Running) -> OpenPass | None:
-        """Plan the next pass for a request that scores; None where the request ended by it."""
+        """Plan the next pass of a scoring request; None if planning ended the request."""
         parts = []
         budget = min(self._scoring_chunk, SCORING_CHUNK_TOKENS)
         for fed in running.feds:
@@ -160,7 +159,7 @@ class StepLoop:
         return OpenPass(running, parts, network.forward_by_layers([part.segment for part in parts]))
 
     def _advance_scoring(self, open_pass: OpenPass) -> bool:
-        """Carry a pass forward by one part, and share out what it gives at its end; return whether it is done."""
+        """Advance a pass by one part, and share out its logits at the end; return whether it is done."""
         running = open_pass.running
         started = time.perf_counter()
         open_pass.num_layers += 1
@@ -171,19 +170,19 @@ class StepLoop:
         except StopIteration as stop:
             logits: torch.Tensor | None = stop.value
         except Exception as e:
-            logger.warning("A pass for scoring failed (%s); trying it anew.", type(e).__name__)
+            logger.warning("A scoring pass failed (%s); retrying it.", type(e).__name__)
             logits = None
         open_pass.duration_s += time.perf_counter() - started
         self._adapt_chunk(open_pass)
         self._carry_out(open_pass.parts, logits)
         scoring = self._running["scoring"]
-        if running in scoring:  # they take turns
+        if running in scoring:  # requests take turns
             scoring.remove(running)
             scoring.append(running)
         return True
 
     def _adapt_chunk(self, done: OpenPass) -> None:
-        """Read less at a time where a part of a pass takes longer than scoring may at a stretch, else more."""
+        """Use smaller chunks if a part of a pass takes longer than the time slice, else larger ones."""
         part_s = done.duration_s / done.num_layers
         if part_s > 2 * SCORING_S:
             self._scoring_chunk = max(MIN_SCORING_CHUNK_TOKENS, self._scoring_chunk // 2)
@@ -191,7 +190,7 @@ class StepLoop:
             self._scoring_chunk = min(SCORING_CHUNK_TOKENS, self._scoring_chunk * 2)
 
     def _plan_part(self, running: Running, fed: Fed, max_tokens: int, *, may_guess: bool) -> Part | None:
-        """Return what the next pass reads for a wish; None where the request ended by it, or has ended already."""
+        """Return a Feed's part of the next pass; None if the request has ended, or planning ended it."""
         if running.has_ended:
             return None
         row, network, cache = fed.feed.row, running.job.lane.network, running.job.lane.cache
@@ -216,11 +215,11 @@ class StepLoop:
         return Part(running, fed, segment, len(drafts))
 
     def _carry_out(self, parts: Sequence[Part], logits: torch.Tensor | None = None) -> None:
-        """Read the parts in one pass, choose tokens, and give every request whose wishes are fulfilled its answers.
+        """Read the parts in one pass, sample tokens, and resume every request whose Feeds are all done.
 
-        `logits` are those of the parts where they have been read already.
+        `logits` are those of the parts if they were already read.
         """
-        parts = [part for part in parts if not part.running.has_ended]  # a later wish of it may have failed
+        parts = [part for part in parts if not part.running.has_ended]  # another Feed of the request may have failed
         if not parts:
             return
         lane = parts[0].running.job.lane
@@ -230,7 +229,7 @@ class StepLoop:
             try:
                 share_out(done, found, errors)
             except Exception as e:
-                logger.exception("Choosing tokens failed for %d rows.", len(done))
+                logger.exception("Sampling failed for %d sequences.", len(done))
                 errors += [(part.running, e.with_traceback(None)) for part in done]
         for running, error in errors:
             self._throw(running, error)
@@ -240,15 +239,15 @@ class StepLoop:
                 answers = [fed.answer for fed in running.feds]
                 self._advance(running, partial(running.job.steps.send, answers))
             else:
-                for fed in running.feds:  # the next pass overwrites the buffer that these are in
+                for fed in running.feds:  # the next pass overwrites the buffer of these logits
                     if isinstance(fed.answer, torch.Tensor):
                         fed.answer = fed.answer.clone()
 
     def _advance(self, running: Running, resume: Callable[[], list[Feed]]) -> None:
-        """Let a request go on to its next wishes, or to its end."""
+        """Resume a request until its next Feeds or its end."""
         try:
             feeds = resume()
-            while not feeds:  # it wishes for nothing: it has its answer at once
+            while not feeds:  # no Feeds: resume at once
                 feeds = running.job.steps.send([])
         except StopIteration as stop:
             self._end(running, stop.value, None)
@@ -256,7 +255,7 @@ class StepLoop:
             self._end(running, None, e)
         except Exception as e:
             logger.error("A request failed in the model: %s", type(e).__name__, exc_info=e)
-            failure = GenerationError("The model failed on this request; others are not affected.")
+            failure = GenerationError("The model failed on this request; other requests are not affected.")
             failure.__cause__ = e
             self._end(running, None, failure)
         else:

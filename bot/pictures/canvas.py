@@ -1,4 +1,4 @@
-"""A sheet of paper for words on tints: one layer of tint and one of ink, joined into a picture of 256 exact colours."""
+"""The canvas of a picture: a layer of tints and a layer of ink, joined into a PNG with 256 colours."""
 
 import io
 from functools import cache
@@ -9,13 +9,13 @@ from PIL.ImageFont import FreeTypeFont
 
 from bot.pictures.tints import INK, NUM_INKS, NUM_TINTS, PALETTE
 
-# Beside INK for words: what is said in a lower voice, and hairlines.
+# Lighter than INK: secondary text, and hairlines.
 QUIET_INK: Final = 170
 LINE_INK: Final = 34
 
 
 class Canvas:
-    """A picture to draw on. Colours come from PALETTE, so a PNG of it is small and written fast."""
+    """A picture to draw on. All colours are in PALETTE, so the PNG is small and quick to write."""
 
     def __init__(self, width: int, height: int) -> None:
         self._tints = Image.new("L", (width, height), 0)
@@ -26,11 +26,11 @@ class Canvas:
     def text(
         self, place: tuple[float, float], text: str, font: FreeTypeFont, ink: int = INK, anchor: str = "ls"
     ) -> None:
-        """Write `text`; `place` is where its baseline starts, or ends with the anchor "rs"."""
+        """Write `text`; its baseline starts at `place`, or ends there with the anchor "rs"."""
         self._ink_pen.text(place, text, ink, font, anchor)
 
     def line(self, left: float, right: float, y: float) -> None:
-        """Draw a level hairline."""
+        """Draw a horizontal hairline."""
         self._ink_pen.line((left, y, right, y), LINE_INK, 2)
 
     def frame(self, left: float, top: float, right: float, bottom: float) -> None:
@@ -38,7 +38,7 @@ class Canvas:
         self._ink_pen.rounded_rectangle((left, top, right, bottom), 3, outline=QUIET_INK, width=2)
 
     def box(self, left: int, top: int, right: int, bottom: int, tint: int, radius: int) -> None:
-        """Fill a box whose round corners fade over lighter tints, which have the same hue."""
+        """Fill a box with round corners, which blend with the lighter tints around it."""
         radius = min(radius, (right - left - 1) // 2)
         value = tint * NUM_INKS
         self._tint_pen.rectangle((left + radius, top, right - radius - 1, bottom - 1), value)

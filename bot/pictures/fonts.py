@@ -1,4 +1,4 @@
-"""The fonts that pictures are drawn with: Noto Sans from its package, then what else this machine has."""
+"""The fonts of pictures: Noto Sans from its package, then other packages and the system's fonts."""
 
 import importlib.util
 import os
@@ -11,13 +11,13 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
-# Packages from PyPI that hold nothing but fonts; the first is a dependency, the others come with the extra `fonts`.
+# Font packages from PyPI; the first is a dependency, the others belong to the extra `fonts`.
 _PACKAGES: Final = ("fontpkg_noto_sans", "fontpkg_noto_sans_arabic", "fontpkg_noto_sans_thai", "noto_cjk_sans_otc")
 _SYSTEM_FOLDERS: Final = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
     "win32": ("${WINDIR}/Fonts",),
 }.get(sys.platform, ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts"))
-# Fonts of many characters come before those of one script; what a folder lacks is passed over.
+# Fonts with many characters come before fonts of one script; missing ones are skipped.
 _SYSTEM_NAMES: Final[tuple[str, ...]] = (
     "DejaVuSans.ttf",
     "NotoSansCJK-Regular.ttc",
@@ -48,12 +48,12 @@ _FONT_ENDINGS: Final = (".ttf", ".otf", ".ttc")
 _MAX_SYSTEM_FONTS: Final = 150
 _JOINERS: Final = "\u200c\u200d"
 _PROBE_SIZE: Final = 16
-# In no font: a noncharacter, so it is drawn as the font's sign for a missing glyph.
+# A noncharacter, which no font has: it is drawn as the font's missing-glyph sign.
 _NO_CHARACTER: Final = "\U0010ffff"
 
 
 class Face:
-    """One font: with shaping, without it, and small to see which characters it has."""
+    """One font: with shaping, without shaping, and in a small size to test which characters it has."""
 
     def __init__(self, font: FreeTypeFont, plain_font: FreeTypeFont, probe: FreeTypeFont | ImageFont.ImageFont) -> None:
         self._font = font
@@ -62,11 +62,11 @@ class Face:
         self._missing = self._picture(_NO_CHARACTER)
 
     def font_for(self, text: str) -> FreeTypeFont:
-        """Return the font to draw `text` with: shaping takes twice the time, and plain small letters need none."""
+        """Return the font for `text`: without shaping for lower-case ASCII letters, which takes half the time."""
         return self._plain_font if text.isascii() and text.isalpha() and text.islower() else self._font
 
     def covers(self, character: str) -> bool:
-        """Return whether the font has a glyph for `character`: it looks unlike the sign for a missing one."""
+        """Return whether the font has a glyph for `character`: it looks different from the missing-glyph sign."""
         return self._picture(character) != self._missing
 
     def _picture(self, character: str) -> bytes:
@@ -76,7 +76,7 @@ class Face:
 
 
 class Fonts:
-    """The fonts at one size, the best first. FreeType is not thread-safe: one thread at a time."""
+    """The fonts at one size, the best first. Use from one thread at a time, as FreeType is not thread-safe."""
 
     def __init__(self, size: int, paths: Sequence[Path] | None = None) -> None:
         self.size = size
@@ -87,17 +87,19 @@ class Fonts:
         self.width = lru_cache(maxsize=16384)(self._width)
 
     def _main(self) -> Face:
-        """Return the font for Latin letters: the first that can be read, else the one that Pillow brings."""
+        """Return the font for Latin letters: the first that can be read, else Pillow's default font."""
         for face in self._each_face():
             return face
         font = ImageFont.load_default(self.size)
         if not isinstance(font, FreeTypeFont):
-            raise RuntimeError("Pillow was built without FreeType, so no text can be drawn.")
+            raise RuntimeError(
+                "Pillow was built without FreeType, so pictures can't have text; install Pillow with FreeType."
+            )
         self._faces.append(Face(font, font, ImageFont.load_default(_PROBE_SIZE)))
         return self._faces[-1]
 
     def _each_face(self) -> Iterator[Face]:
-        """Yield the faces read so far, then read on; files that can't be read are passed over."""
+        """Yield the faces read so far, then read more; skip files that can't be read."""
         yield from tuple(self._faces)
         for path in self._unread:
             try:
@@ -105,13 +107,13 @@ class Fonts:
                 plain_font = ImageFont.truetype(path, self.size, layout_engine=ImageFont.Layout.BASIC)
                 probe = ImageFont.truetype(path, _PROBE_SIZE, layout_engine=ImageFont.Layout.BASIC)
                 face = Face(font, plain_font, probe)
-            except (OSError, ValueError):  # not a font, or a bitmap font without this size, such as coloured emoji
+            except (OSError, ValueError):  # not a font, or a bitmap font without this size, such as colour emoji
                 continue
             self._faces.append(face)
             yield face
 
     def _find(self, cluster: str) -> Face | None:
-        """Return the first font that has every character of `cluster`, else its base alone; None where no font has."""
+        """Return the first font with all characters of `cluster`, else with its base character; None if none has it."""
         wanted = [c for c in cluster if c not in _JOINERS]
         for characters in (wanted, wanted[:1]):
             for face in self._each_face():
@@ -125,7 +127,7 @@ class Fonts:
 
     @property
     def box_width(self) -> float:
-        """The width of the box that stands for a character that no font has."""
+        """Return the width of the box that replaces a character without a font."""
         return self.size * 0.7
 
 
@@ -145,5 +147,5 @@ def _font_paths() -> Iterator[Path]:
 
 
 def _files_in(folder: Path) -> Iterator[Path]:
-    for root, _, names in os.walk(folder):  # passes over what can't be read
+    for root, _, names in os.walk(folder):  # skips folders that can't be read
         yield from (Path(root, name) for name in names if name.endswith(_FONT_ENDINGS))

@@ -1,4 +1,4 @@
-"""The heat map: a text as a picture, each word on a tint that is darker the more it surprised the model."""
+"""The heat map: a picture of a text in which the background of a word is darker the more it surprised the model."""
 
 import math
 import threading
@@ -15,7 +15,7 @@ from bot.pictures.fonts import Fonts
 from bot.pictures.layout import Layout, Word, lay_out
 from bot.pictures.tints import INK, MAX_BITS, NUM_TINTS, tint_of
 
-# What a phone shows 360 points wide, three pixels a point: the text is then as large as that of the chat.
+# A phone shows this as 360 points of three pixels, which makes the text as large as chat text.
 WIDTH: Final = 1080
 MAX_HEIGHT: Final = 3000
 
@@ -40,11 +40,11 @@ _drawing = threading.Lock()
 
 
 def draw_heat_map(pieces: Sequence[tuple[str, float | None]]) -> bytes:
-    """Return the PNG of a text in `pieces`, each with its bits (None: not scored, so not tinted).
+    """Return the PNG of a text in `pieces`, each with its bits (None: not scored, so without a tint).
 
-    Joined, the pieces are the text with its white space and line breaks. What MAX_HEIGHT has no room for is counted
-    below the text. Safe to call from several threads, which take turns. Letters are joined and words of right-to-left
-    scripts ordered as far as Pillow's layout and a word-by-word order can; mixed directions within a word may not be.
+    Joined, the pieces are the text with its white space and line breaks. Words beyond MAX_HEIGHT are not drawn but
+    counted below the text. Safe to call from several threads, which take turns. Pillow joins letters, and words of
+    right-to-left scripts are put in order; mixed directions within a word may come out wrong.
     """
     with _drawing:
         fonts = _fonts(_FONT_SIZE)
@@ -54,19 +54,19 @@ def draw_heat_map(pieces: Sequence[tuple[str, float | None]]) -> bytes:
 
 
 def heat_map_alt_text(pieces: Sequence[tuple[str, float | None]], *, max_characters: int) -> str:
-    """Return what someone who can't see the picture should know: what it shows and the most surprising words.
+    """Return the alt text: what the picture shows, and the most surprising words.
 
-    It has at most `max_characters` (from 150), counted in UTF-16 code units, of which there are never fewer.
+    It has at most `max_characters` (at least 150), counted in UTF-16 code units, the largest count a platform uses.
     """
     scored = [(bits, piece) for piece, bits in pieces if bits is not None and not math.isnan(bits) and piece.strip()]
     scored.sort(key=lambda item: -item[0])
-    text = "Heat map of the text: each word on a tint that is darker the more it surprised the model."
+    text = "Heat map of the text: the darker the background of a word, the more it surprised the model."
     if not scored:
         return f"{text} No word was scored."
     start = " Most surprising: "
     for bits, piece in scored[:_MAX_NAMED]:
         named = f"{start}“{_named(piece)}” {bits:.1f} bits"
-        # One is kept for the full stop.
+        # One unit is reserved for the full stop.
         if len((text + named).encode("utf-16-le", "replace")) // 2 >= max_characters:
             break
         text += named
@@ -102,7 +102,7 @@ def _draw(layout: Layout) -> Canvas:
 def _draw_word(canvas: Canvas, x: float, top: int, word: Word) -> None:
     is_scored = word.bits is not None and not math.isnan(word.bits)
     if word.bits is not None and is_scored:
-        right = round(x + word.width) - 2  # so that two words without white space between them still are two
+        right = round(x + word.width) - 2  # a gap, so that two words without white space between them look separate
         canvas.box(round(x), top, right, top + _BOX_HEIGHT, tint_of(word.bits), _BOX_RADIUS)
     x += _BOX_PADDING
     baseline = top + _BASELINE

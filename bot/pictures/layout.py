@@ -1,4 +1,4 @@
-"""Words set into lines: what stands where, as far as there is room."""
+"""The layout of a picture's text: words in lines, as many as there is room for."""
 
 import re
 import unicodedata
@@ -16,18 +16,17 @@ _BREAKS: Final = "\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
 _SEGMENTS: Final = re.compile(f"(?P<line_break>\r\n|[{_BREAKS}])|(?P<space>[^\\S{_BREAKS}]+)|(?P<word>\\S+)")
 _TAB_SPACES: Final = 4
 _WIDE_SPACE: Final = "\u3000"
-# Zero-width joiners change how letters join; every other invisible sign (direction marks among them) is dropped.
+# Zero-width joiners change how letters join; all other invisible characters (such as direction marks) are dropped.
 _JOINERS: Final = "\u200c\u200d"
 _SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 _MAX_CLUSTER: Final = 12
 _MAX_BLANK_LINES: Final = 1
-# Of a line's width.
-_MAX_INDENT: Final = 0.4
+_MAX_INDENT: Final = 0.4  # of a line's width
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Characters of one font; `font` is None for those that no font has, as many boxes as `text` is long."""
+    """Characters of one font; `font` is None for those without a font, drawn as one box per character of `text`."""
 
     text: str
     font: FreeTypeFont | None
@@ -36,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word or the part of it that stands on this line; `width` includes the padding of its box."""
+    """A word, or its part on this line; `width` includes the padding of its box."""
 
     runs: tuple[Run, ...]
     bits: float | None
@@ -46,21 +45,21 @@ class Word:
 
 @dataclass(slots=True)
 class Space:
-    """Room between two words."""
+    """White space between two words."""
 
     width: float
 
 
 @dataclass(slots=True)
 class Line:
-    """What stands on a line, in reading order; `is_right_to_left` is that of the paragraph."""
+    """The items of a line in reading order; `is_right_to_left` is the direction of the paragraph."""
 
     items: list[Word | Space]
     width: float = 0.0
     is_right_to_left: bool = False
 
     def placed(self, width: float) -> Iterator[tuple[float, Word]]:
-        """Yield where each word starts, on a line `width` wide: words that run against the line's direction turned."""
+        """Yield each word with its x position on a line `width` wide, in visual order."""
         items = self.items
         while items and isinstance(items[-1], Space):
             items = items[:-1]
@@ -73,7 +72,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The lines that there was room for, and how many words came after them."""
+    """The lines that there was room for, and the number of words after them."""
 
     lines: tuple[Line, ...]
     num_left_out: int
@@ -164,7 +163,7 @@ class _Typesetter:
         self._add(word)
 
     def _break_word(self, clusters: list[str], bits: float | None) -> list[str]:
-        """Put what fits of a word onto this line, start the next, and return the rest."""
+        """Put as much of a word as fits on this line, start the next line, and return the rest."""
         num_here = self._num_fitting(clusters)
         if num_here:
             self._add_word(self._word(clusters[:num_here], bits))
@@ -198,7 +197,7 @@ class _Typesetter:
 def lay_out(
     pieces: Iterable[tuple[str, float | None]], fonts: Fonts, *, width: float, padding: float, max_lines: int
 ) -> Layout:
-    """Set the pieces into at most `max_lines` lines; what comes after them is counted, not measured."""
+    """Lay out the pieces in at most `max_lines` lines; count the words after them."""
     typesetter = _Typesetter(fonts, width, padding, max_lines)
     rest = iter(pieces)
     num_left_out = 0
@@ -222,7 +221,7 @@ def lay_out(
 
 
 def _clusters(text: str) -> Iterator[str]:
-    """Yield the characters of `text`, each with its combining marks; nothing that is invisible or out of hand."""
+    """Yield the characters of `text`, each with a limited number of combining marks; drop invisible ones."""
     cluster = ""
     num_marks = 0
     for character in unicodedata.normalize("NFC", text):
@@ -244,7 +243,7 @@ def _clusters(text: str) -> Iterator[str]:
 
 
 def _direction_of(text: str) -> bool | None:
-    """Return whether `text` runs from right to left; None where none of its characters says."""
+    """Return whether `text` runs from right to left; None if none of its characters has a direction."""
     for character in text:
         direction = unicodedata.bidirectional(character)
         if direction in ("R", "AL"):
@@ -255,10 +254,10 @@ def _direction_of(text: str) -> bool | None:
 
 
 def _in_visual_order(items: Sequence[Word | Space], is_right_to_left: bool) -> Iterator[Word | Space]:
-    """Yield the items of a line from left to right: runs of words against the line's direction are turned around."""
+    """Yield the items of a line from left to right: reverse runs of words against the line's direction."""
     ordered: list[Word | Space] = []
     turned: list[Word | Space] = []
-    waiting: list[Word | Space] = []  # what has no direction: part of the run to be turned if that goes on after it
+    waiting: list[Word | Space] = []  # items without a direction: part of a reversed run if it continues after them
     for item in items:
         direction = item.is_right_to_left if isinstance(item, Word) else None
         if direction is None:

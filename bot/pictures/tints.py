@@ -1,4 +1,4 @@
-"""The colours of a heat map: one hue that darkens with the bits, the same dark ink on all of it."""
+"""The colours of a heat map: tints of one hue that get darker with the bits, and dark ink for the text."""
 
 import colorsys
 import math
@@ -6,17 +6,17 @@ from typing import Final
 
 Color = tuple[int, int, int]
 
-# From here on every word has the darkest tint.
+# Words with at least this many bits have the darkest tint.
 MAX_BITS: Final = 20.0
-# Tint 0 is the bare paper, tint 1 that of 0 bits.
+# Tint 0 is the paper, tint 1 is for 0 bits.
 NUM_TINTS: Final = 16
 NUM_INKS: Final = 16
 INK: Final = 255
 
 _PAPER: Final[Color] = (255, 253, 250)
 _INK_COLOR: Final[Color] = (28, 25, 23)
-# Orange: seen as a range of yellows by those who can't tell red from green, and the terminal's colour too. Hue and
-# saturation stay; the lightness alone tells the bits, so the picture can be read in grey as well.
+# Orange, as on the terminal: people who can't tell red from green see a range of yellows. Hue and saturation are
+# constant and only the lightness shows the bits, so the picture is readable in grey too.
 _HUE: Final = 27 / 360
 _SATURATION: Final = 0.95
 _LIGHTEST: Final = 0.955
@@ -24,7 +24,7 @@ _DARKEST: Final = 0.5
 
 
 def tint_of(bits: float) -> int:
-    """Return the number of the tint behind a word of that many bits."""
+    """Return the number of the tint for a word of `bits`."""
     fraction = 0.0 if math.isnan(bits) else min(max(bits / MAX_BITS, 0.0), 1.0)
     return 1 + round((NUM_TINTS - 2) * fraction)
 

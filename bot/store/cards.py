@@ -1,4 +1,4 @@
-"""The state behind open cards: who may use them, at which revision they stand, and when they end."""
+"""Open cards: the state behind buttons and typed choices, its owner, revision and expiry."""
 
 import json
 import sqlite3
@@ -14,10 +14,10 @@ from bot.store.records import Records, conversation_id, from_microseconds, scope
 
 @dataclass(frozen=True, slots=True)
 class OpenCard:
-    """What stands behind a card's buttons or typed choices.
+    """The state behind a card's buttons or typed choices.
 
-    `revision` counts from 1. `state` is JSON-able. `source_message_id` names the message whose words the state holds:
-    when that is deleted, the card goes too.
+    `revision` counts from 1. `state` can be stored as JSON. `source_message_id` names the message whose words the state
+    holds: if that message is deleted, so is the card.
     """
 
     id: str
@@ -32,13 +32,14 @@ class OpenCard:
 
 
 class OpenCards(Records):
-    """The part of the store that holds open cards. Expired ones are as good as gone."""
+    """The part of the store that holds open cards. Expired cards are never returned."""
 
     async def save_open_card(self, card: OpenCard) -> bool:
-        """Keep a new card (revision 1), or the next revision of a known one (its revision plus 1).
+        """Save a new card (revision 1), or the next revision of a stored one (its revision plus 1).
 
-        Return False, changing nothing, when someone else was first: the id exists, or its revision is another one,
-        or the card was closed. The owner, scope, kind, source and start of a known card stay as they are.
+        Return False, and change nothing, if another save came first: the id exists already, the stored revision
+        differs, or the card was closed. The owner, scope, kind, source and creation time of a stored card never
+        change.
         """
 
         async def insert(transaction: Transaction) -> bool:
@@ -75,17 +76,17 @@ class OpenCards(Records):
         return await self._database.write(insert if card.revision == 1 else update)
 
     async def get_open_card(self, scope: Scope, card_id: str) -> OpenCard | None:
-        """Return the card `card_id` of `scope`, None where there is none or it has expired."""
+        """Return the card `card_id` of `scope`; None if there is none or it has expired."""
         return await self._load_card(scope, "AND o.id = ?", card_id)
 
     async def latest_open_card(self, scope: Scope, owner_id: str) -> OpenCard | None:
-        """Return the card of `owner_id` in `scope` that was saved last, None where there is none."""
+        """Return the card of `owner_id` in `scope` that was saved last; None if there is none."""
         return await self._load_card(
             scope, "AND o.owner_id = ? ORDER BY o.saved_at_utc DESC, o.rowid DESC LIMIT 1", owner_id
         )
 
     async def close_open_card(self, scope: Scope, card_id: str) -> bool:
-        """Forget a card and its state; return False when there was none."""
+        """Delete a card and its state; return False if there was none."""
 
         async def delete(transaction: Transaction) -> bool:
             rows = await transaction.execute(
@@ -98,7 +99,7 @@ class OpenCards(Records):
         return await self._database.write(delete)
 
     async def list_open_cards(self, scope: Scope, kind: str, *, limit: int) -> list[OpenCard]:
-        """Return the newest cards of `kind` on the server of `scope`, in direct messages of this one conversation."""
+        """Return the newest cards of `kind` on the server of `scope`; in direct messages, of this conversation only."""
         rows = await self._database.read(
             "SELECT o.*, c.channel, c.thread FROM open_cards o JOIN conversations c ON c.id = o.conversation_id"
             " WHERE c.platform = ? AND c.server = ? AND (c.server <> ? OR c.channel = ?) AND o.kind = ?"

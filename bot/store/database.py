@@ -1,4 +1,4 @@
-"""One SQLite file through two connections: a writer that does every commit and checkpoint, and a reader."""
+"""The database: one SQLite file with two connections, a writer for every commit and checkpoint, and a reader."""
 
 import asyncio
 import logging
@@ -24,17 +24,17 @@ Value = str | int | float | None
 
 BUSY_TIMEOUT_S: Final = 5.0
 _CHECKPOINT_TIMEOUT_MS: Final = 250
-# A VACUUM writes the whole file anew, so it follows an erasure at most this often, and by itself only in small files.
+# VACUUM rewrites the whole file, so after erasures it runs at most this often, and automatically only in small files.
 _VACUUM_PAUSE_S: Final = 60.0
 _SMALL_BYTES: Final = 64 * 2**20
 
 logger = logging.getLogger(__name__)
-# At DEBUG aiosqlite logs every statement with its parameters: people's words.
+# At DEBUG, aiosqlite logs every statement with its parameters, which contain people's messages.
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
 def storable(value: Value) -> Value:
-    """Return `value` as SQLite can hold it: lone surrogates, which UTF-8 has no form for, become U+FFFD."""
+    """Return `value` in a form that SQLite can store: lone surrogates, which UTF-8 can't encode, become U+FFFD."""
     if not isinstance(value, str):
         return value
     try:
@@ -45,27 +45,27 @@ def storable(value: Value) -> Value:
 
 
 class Transaction:
-    """What a transaction's function works with; it lives until the function returns."""
+    """The statements of an open transaction; valid until the transaction's function returns."""
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
         self.has_erased = False
 
     def mark_erased(self) -> None:
-        """Ask that the words which this transaction took away are gone from the files when it has been committed."""
+        """Request that text erased by this transaction is removed from the files after the commit."""
         self.has_erased = True
 
     async def execute(self, sql: str, *values: Value) -> list[sqlite3.Row]:
-        """Run one statement with `values` for its `?` and return its rows (of RETURNING or SELECT)."""
+        """Run one statement with `values` for its `?`; return the rows of a SELECT or RETURNING."""
         return list(await self._connection.execute_fetchall(sql, [storable(value) for value in values]))
 
 
 class Database:
     """An open database. `open` makes it; all access goes through `write` and `read`.
 
-    SQLite before 3.51.3 can corrupt a file when one connection commits while another one checkpoints. Within a
-    process there is one writer; between processes a lock file beside the database keeps writers apart.
-    `notices` are sentences for the operator about what was repaired at opening.
+    SQLite before 3.51.3 can corrupt a file if one connection commits while another one checkpoints. So a process has
+    one writer, and a lock file beside the database lets only one process write at a time. `notices` are sentences for
+    the operator about repairs made while opening.
     """
 
     def __init__(self, prepared: Prepared, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
@@ -84,7 +84,7 @@ class Database:
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path) -> AsyncIterator["Database"]:
-        """Open the database file at `path`, made where there is none, brought to the newest schema.
+        """Open the database file at `path`; create it if missing, and migrate it to the newest schema.
 
         Raises StoreError, one sentence.
         """
@@ -104,18 +104,18 @@ class Database:
             await _finish(asyncio.ensure_future(_close(database, connections, prepared.file_lock)))
 
     async def write(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all of it happens, or nothing.
+        """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all or nothing takes effect.
 
-        Once begun it is finished even when the caller is cancelled. Raises Unavailable (disk full, busy, closed).
+        Once started, it finishes even if the caller is cancelled. Raises Unavailable (disk full, busy, closed).
         """
         return await self._take_turn(self._run(transaction))
 
     async def forget(self) -> None:
-        """Rid the files of whatever erased words are left in them now, however long that takes. Raises Unavailable."""
+        """Remove all erased text from the files, however long that takes. Raises Unavailable."""
         await self._take_turn(self._tidy_alone())
 
     async def _take_turn(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` alone with the writer and to its end; cancelled before its turn comes, it never runs."""
+        """Run `work` to its end with exclusive use of the writer; if cancelled before its turn, never run it."""
         try:
             await self._turn.acquire()
         except BaseException:
@@ -131,7 +131,7 @@ class Database:
             raise
 
     async def read(self, sql: str, *values: Value) -> list[sqlite3.Row]:
-        """Return all rows of one SELECT, which sees everything committed before. Raises Unavailable."""
+        """Return all rows of one SELECT, which sees every earlier commit. Raises Unavailable."""
         self._check_open()
         with self._translated():
             return list(await self._reader.execute_fetchall(sql, [storable(value) for value in values]))
@@ -139,7 +139,7 @@ class Database:
     async def back_up(self) -> Path:
         """Write a copy of the database beside it, named NAME.backup-TIME, and return its path.
 
-        Reading and writing go on meanwhile. Raises Unavailable, and leaves no half copy, when it can't be written.
+        Reads and writes continue meanwhile. Raises Unavailable, and leaves no partial copy, if it can't be written.
         """
         self._check_open()
         backup = self.path.with_name(f"{self.path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
@@ -161,7 +161,7 @@ class Database:
         return backup
 
     async def close(self) -> None:
-        """Let the running transaction finish, refuse everything else, and leave the files tidy."""
+        """Finish the running transaction, refuse everything else, and remove erased text from the files."""
         async with self._turn:
             self._is_closed = True
             with suppress(Unavailable):
@@ -182,7 +182,7 @@ class Database:
                     result = await transaction(working)
                     await self._writer.execute_fetchall("COMMIT")
                 finally:
-                    # Always queued: when this task itself is cancelled, BEGIN may not have run yet.
+                    # Always queued: if this task is cancelled, BEGIN may still be waiting in the queue.
                     await self._writer.rollback()
                 if working.has_erased:
                     self._is_log_due = self._is_vacuum_due = True
@@ -195,17 +195,17 @@ class Database:
             await self._tidy(max_bytes=math.inf)
 
     async def _tidy(self, *, max_bytes: float, pause_s: float = 0.0) -> None:
-        """Rid the files of erased words as far as that is due.
+        """Remove erased text from the files, as far as that is due.
 
-        `secure_delete` overwrites them in the database, but now and then a copy stays in a page from which a row was
-        moved away: VACUUM leaves those pages behind. The write-ahead log holds earlier pages until it is emptied.
-        What fails here (a reader in the way, a full disk) is tried again after the next write; the transaction stands.
+        `secure_delete` overwrites it in the database, but a copy can stay in a page that a row was moved from; VACUUM
+        drops such pages. The write-ahead log keeps earlier pages until it is emptied. A failure here (an active reader,
+        a full disk) is retried after the next write and does not affect the transaction.
         """
         if self._is_vacuum_due and time.monotonic() - self._vacuumed_at_s >= pause_s:
-            with _logged("leaving behind pages with erased words"):
+            with _logged("dropping pages with erased text"):
                 await self._vacuum(max_bytes)
         if self._is_log_due:
-            with _logged("emptying the log of the database"):
+            with _logged("emptying the write-ahead log"):
                 await self._empty_log()
 
     async def _vacuum(self, max_bytes: float) -> None:
@@ -238,11 +238,11 @@ class Database:
 
 @contextmanager
 def _logged(doing: str) -> Iterator[None]:
-    """Say on the log, instead of raising, that something failed which will be tried again."""
+    """Log a failure that will be retried, instead of raising it."""
     try:
         yield
     except sqlite3.OperationalError as e:
-        logger.warning("%s failed for now: %s", doing, e)
+        logger.warning("%s failed and will be retried: %s", doing, e)
 
 
 async def _prepare(path: Path) -> Prepared:
@@ -263,7 +263,7 @@ async def _connect(path: Path, mode: str, connections: list[aiosqlite.Connection
     connection = aiosqlite.connect(
         f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
     )
-    await connection  # when this fails it has stopped its thread by itself
+    await connection  # if this fails, it stops its own thread
     connections.append(connection)
     connection.row_factory = sqlite3.Row
     for pragma in PRAGMAS:
@@ -272,11 +272,11 @@ async def _connect(path: Path, mode: str, connections: list[aiosqlite.Connection
 
 
 async def _close(database: Database | None, connections: list[aiosqlite.Connection], file_lock: FileLock) -> None:
-    """Close everything; an aiosqlite connection left open would keep the process alive for ever."""
+    """Close everything; an open aiosqlite connection would keep the process alive forever."""
     try:
         if database is not None:
             await database.close()
-        # Closing checkpoints, so it takes its turn among the processes; it happens even without the lock.
+        # Closing checkpoints, so it needs the lock between processes; it happens even if the lock is not free in time.
         with suppress(Unavailable):
             await file_lock.acquire(BUSY_TIMEOUT_S)
     finally:
@@ -293,7 +293,7 @@ async def _stop(connections: Iterable[aiosqlite.Connection]) -> None:
 
 
 async def _finish(task: "asyncio.Future[None]") -> None:
-    """Wait for `task` to its end, through cancellations, and raise the cancellation then."""
+    """Wait for the end of `task` despite cancellations; raise a cancellation after that."""
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
@@ -306,6 +306,6 @@ async def _finish(task: "asyncio.Future[None]") -> None:
 
 
 def _log_failure(task: "asyncio.Task[Any]") -> None:
-    """Say on the log what a cancelled caller no longer hears."""
+    """Log the failure that a cancelled caller does not get."""
     if not task.cancelled() and task.exception() is not None:
         logger.error("a transaction whose caller was cancelled failed: %s", task.exception())

@@ -1,4 +1,4 @@
-"""What moderators have written of a template and not published yet, and where its examples came from."""
+"""Drafts: templates that moderators have not published yet, and the messages that examples were taken from."""
 
 import json
 import sqlite3
@@ -23,9 +23,9 @@ _OF_DRAFT: Final = f"{OF_OWNER} AND name = ? AND author_id = ?"
 class Draft:
     """One person's draft of a template.
 
-    `based_on` is the version that it started from, 0 the shipped one (`based_on_sha256`: of its text) or nothing.
-    `source_text` is the last valid state, None before the first. Where the last form was not valid, `form_values` is
-    what was typed, by the fields' names, and `problem` the sentence about it.
+    `based_on` is the number of the version it started from; 0 means the shipped template (`based_on_sha256` is the hash
+    of its text) or none. `source_text` is the last valid text, None if there was none yet. If the last form was not
+    valid, `form_values` is its input by field name, and `problem` the error.
     """
 
     name: str
@@ -39,12 +39,12 @@ class Draft:
 
 
 class Drafts(Records):
-    """The part of the store that holds drafts; they belong to a server as its templates do."""
+    """The part of the store that holds drafts; like templates, they belong to a server."""
 
     async def save_draft(self, scope: Scope, draft: Draft) -> None:
-        """Keep `draft` in the place of the author's earlier one of that name.
+        """Save `draft`; it replaces the author's earlier draft of that name.
 
-        Raises RequestError for too long a text, and at the author's MAX_DRAFTS here.
+        Raises RequestError if the text is too long or the author has MAX_DRAFTS here.
         """
         check_size(draft.source_text or "", "template")
         form_values = None if draft.form_values is None else json.dumps(dict(draft.form_values), ensure_ascii=False)
@@ -77,14 +77,14 @@ class Drafts(Records):
         await self._database.write(save)
 
     async def get_draft(self, scope: Scope, name: str, author_id: str) -> Draft | None:
-        """Return the draft of `name` that a person has here, None where there is none."""
+        """Return a person's draft of `name` here; None if there is none."""
         rows = await self._database.read(
             f"SELECT * FROM template_drafts WHERE {_OF_DRAFT}", *owner_values(scope), name, author_id
         )
         return _to_draft(rows[0]) if rows else None
 
     async def list_drafts(self, scope: Scope, author_id: str | None = None) -> list[Draft]:
-        """Return the drafts of one person here, or of all, the one changed last first."""
+        """Return the drafts here of one person or of everyone, last changed first."""
         rows = await self._database.read(
             f"SELECT * FROM template_drafts WHERE {OF_OWNER} AND author_id = coalesce(?, author_id)"
             " ORDER BY updated_at_utc DESC, name",
@@ -94,7 +94,7 @@ class Drafts(Records):
         return [_to_draft(row) for row in rows]
 
     async def discard_draft(self, scope: Scope, name: str, author_id: str) -> bool:
-        """Forget a draft; return False when there was none."""
+        """Delete a draft; return False if there was none."""
 
         async def discard(transaction: Transaction) -> bool:
             rows = await transaction.execute(
@@ -107,10 +107,10 @@ class Drafts(Records):
     async def add_template_origin(
         self, scope: Scope, name: str, words: str, *, message_id: str, author_id: str
     ) -> None:
-        """Keep that `words`, the input or the output of a row of `name`, were taken from a member's message.
+        """Record that `words`, the input or output of a row of `name`, come from a member's message.
 
-        When the message is deleted or the member is forgotten, every row that says these words goes from the versions
-        and drafts of the server. Of the words themselves only a check sum is kept, until then.
+        If the message is deleted or the member is forgotten, every row with these words is removed from the versions
+        and drafts of the server. Until then only a checksum of the words is stored here.
         """
 
         async def insert(transaction: Transaction) -> None:

@@ -1,4 +1,4 @@
-"""A lock between processes: who holds it may write to the database beside it."""
+"""A lock between processes: only its holder may write to the database beside it."""
 
 import asyncio
 import os
@@ -41,17 +41,17 @@ else:
 
 
 class FileLock:
-    """An exclusive lock on a file of its own, never removed; it falls with the process that holds it.
+    """An exclusive lock on a separate file that is never removed; the lock ends with the process that holds it.
 
-    Not the database file itself: closing any descriptor of that would drop SQLite's own locks on it.
+    The file is not the database itself, because closing a descriptor of that would drop SQLite's own locks.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or make the lock file. Raises OSError."""
+        """Open the lock file, or create it. Raises OSError."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
 
     def acquire_blocking(self, timeout_s: float) -> None:
-        """Take the lock from a thread that may sleep. Raises Unavailable after `timeout_s`."""
+        """Acquire the lock in a thread that may block. Raises Unavailable after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not _try_lock(self._descriptor):
             if time.monotonic() > deadline:
@@ -59,7 +59,7 @@ class FileLock:
             time.sleep(_PAUSE_S)
 
     async def acquire(self, timeout_s: float) -> None:
-        """Take the lock. Raises Unavailable after `timeout_s`."""
+        """Acquire the lock. Raises Unavailable after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
         while not _try_lock(self._descriptor):
             if time.monotonic() > deadline:
@@ -67,12 +67,12 @@ class FileLock:
             await asyncio.sleep(_PAUSE_S)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         _unlock(self._descriptor)
 
     @asynccontextmanager
     async def hold(self, timeout_s: float) -> AsyncIterator[None]:
-        """Hold the lock for a block. Raises Unavailable after `timeout_s`."""
+        """Hold the lock during the `async with` block. Raises Unavailable after `timeout_s`."""
         await self.acquire(timeout_s)
         try:
             yield
@@ -80,9 +80,9 @@ class FileLock:
             self.release()
 
     def close(self) -> None:
-        """Close the file, which gives the lock back as well."""
+        """Close the file, which also releases the lock."""
         os.close(self._descriptor)
 
 
 def _in_use() -> Unavailable:
-    return Unavailable("The bot's database is in use by another program; try again in a moment.")
+    return Unavailable("Another program is using the bot's database; try again in a moment.")

@@ -1,4 +1,4 @@
-"""What a platform has to know again after a restart: a few texts by name, and nobody's words."""
+"""Notes: short named texts that a platform needs after a restart; never people's messages."""
 
 from bot.store.database import Transaction
 from bot.store.records import Records
@@ -8,12 +8,12 @@ class Notes(Records):
     """The part of the store that holds notes."""
 
     async def get_note(self, platform: str, name: str) -> str | None:
-        """Return what was noted under `name`, None where nothing was."""
+        """Return the note `name`; None if there is none."""
         rows = await self._database.read("SELECT value FROM notes WHERE platform = ? AND name = ?", platform, name)
         return str(rows[0]["value"]) if rows else None
 
     async def set_note(self, platform: str, name: str, value: str) -> None:
-        """Note `value` under `name` in the place of what stood there."""
+        """Save `value` as the note `name`, replacing an earlier one."""
 
         async def change(transaction: Transaction) -> None:
             await transaction.execute(

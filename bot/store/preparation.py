@@ -1,4 +1,4 @@
-"""What happens to the database file before it is used: its place, its health, its schema; blocking, for a thread."""
+"""Preparation of the database file before use: path, check for damage, migrations; blocks, so run it in a thread."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from bot.store.schema import APPLICATION_ID, migrate, read_migrations
 OPEN_TIMEOUT_S: Final = 5.0
 LOWEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
 
-# What every connection that may write sets first.
+# Set first by every connection that may write.
 PRAGMAS: Final = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA trusted_schema = OFF",
@@ -30,7 +30,7 @@ PRAGMAS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A database ready to be opened: its real path, the lock beside it, and a sentence about each thing repaired."""
+    """A database that can be opened: its real path, the lock beside it, and a sentence about each repair."""
 
     path: Path
     file_lock: FileLock
@@ -38,12 +38,12 @@ class Prepared:
 
 
 def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
-    """Make `path` a healthy database of the newest schema. Raises StoreError, one sentence.
+    """Make `path` an undamaged database with the newest schema. Raises StoreError, one sentence.
 
-    `timeout_s` is how long to wait for other programs that use the file.
+    Waits up to `timeout_s` for other programs that use the file.
     """
     if sqlite3.sqlite_version_info < LOWEST_SQLITE:
-        raise StoreError(f"This Python has SQLite {sqlite3.sqlite_version}; the database needs 3.37 or newer.")
+        raise StoreError(f"This Python has SQLite {sqlite3.sqlite_version}; Fewshot needs SQLite 3.37 or newer.")
     path = _real_path(path)
     file_lock = _open_lock(path)
     try:
@@ -56,7 +56,7 @@ def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
     except BaseException as e:
         file_lock.close()
         if isinstance(e, Unavailable):
-            raise StoreError(f"The database {path} is in use by another program; stop that first.") from e
+            raise StoreError(f"Another program is using the database {path}; stop it first.") from e
         raise
     return Prepared(path, file_lock, notices)
 
@@ -65,7 +65,7 @@ def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
 def hold_platform(path: Path, platform: str) -> Iterator[None]:
     """Let no other program answer on `platform` from the database at `path` while the block runs.
 
-    Two would each go on with the other's unfinished requests. Raises StoreError, one sentence.
+    Two programs would each answer the other's unfinished requests. Raises StoreError, one sentence.
     """
     path = _real_path(path)
     file_lock = _open_lock(path, f"{platform.lower()}-lock")
@@ -74,7 +74,7 @@ def hold_platform(path: Path, platform: str) -> Iterator[None]:
             file_lock.acquire_blocking(0)
         except Unavailable as e:
             raise StoreError(
-                f"Another program runs the bot on {platform} with the database {path} already; stop that first."
+                f"Another program already runs the bot on {platform} with the database {path}; stop it first."
             ) from e
         yield
     finally:
@@ -82,17 +82,17 @@ def hold_platform(path: Path, platform: str) -> Iterator[None]:
 
 
 def _real_path(path: Path) -> Path:
-    """Return `path` without `~` and links, its folder made (for its owner alone) where there was none."""
+    """Return `path` without `~` and links; create its folder, for this user only, if there is none."""
     try:
         # RuntimeError: no home folder or a loop of links; ValueError: a NUL in the name.
         path = path.expanduser().resolve()
         if path.is_dir():
-            raise StoreError(f"The database {path} is a folder; DATABASE must name a file.")
+            raise StoreError(f"The database {path} is a folder; set DATABASE to a file.")
         if path.exists() and not path.is_file():
-            raise StoreError(f"The database {path} is not a regular file; DATABASE must name one.")
+            raise StoreError(f"The database {path} is not a regular file; set DATABASE to one.")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as e:
-        raise StoreError(f"The database {path} can't be made there: {_reason(e)}.") from e
+        raise StoreError(f"The database {path} can't be created: {_reason(e)}.") from e
     return path
 
 
@@ -104,18 +104,18 @@ def _open_lock(path: Path, suffix: str = "lock") -> FileLock:
 
 
 def _make_healthy(path: Path, timeout_s: float) -> tuple[str, ...]:
-    """Make an empty file where there is none, and put a backup in the place of a damaged one."""
+    """Create an empty file if there is none, and replace a damaged one by a backup."""
     try:
         wal = path.with_name(f"{path.name}-wal")
         has_wal = wal.exists() and wal.stat().st_size > 0
         if not path.exists():
-            if has_wal:  # SQLite would delete it, and with it what was written last
-                raise StoreError(f"The database {path} is missing but its log {wal.name} is there; put both back.")
+            if has_wal:  # SQLite would delete the log, and with it the latest writes
+                raise StoreError(f"The database {path} is missing, but its log {wal.name} exists; restore both files.")
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             return ()
-        # SQLite would open a file that it may not write for reading, without a word.
+        # SQLite would silently open a file without write permission as read-only.
         if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
-            raise StoreError(f"The database {path} can't be opened: this user may not read and write it.")
+            raise StoreError(f"The database {path} can't be opened: this user needs permission to read and write it.")
         is_emptied = path.stat().st_size == 0 and (has_wal or bool(_backups(path)))
         problem = "it is empty" if is_emptied else _find_damage(path, "rw", timeout_s)
         return (_restore(path, problem),) if problem else ()
@@ -124,7 +124,7 @@ def _make_healthy(path: Path, timeout_s: float) -> tuple[str, ...]:
 
 
 def _find_damage(path: Path, mode: str, timeout_s: float) -> str | None:
-    """Return what is wrong with a database file, None when it is sound. Raises StoreError where it can't be read."""
+    """Return what is wrong with a database file; None if it is undamaged. Raises StoreError if it can't be read."""
     try:
         with closing(_connect(path, mode, timeout_s)) as connection:
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
@@ -146,22 +146,22 @@ def _backups(path: Path) -> list[Path]:
 
 
 def _restore(path: Path, problem: str) -> str:
-    """Move the damaged file aside and copy the newest good backup to its place; return a sentence that says so.
+    """Rename the damaged file, restore the newest good backup, and return a sentence about it.
 
-    Without a good backup nothing is touched, so that no later start can begin empty without a word.
+    Without a good backup, change nothing, so that a later start can't silently begin with an empty database.
     """
     backup = next((other for other in _backups(path) if _is_good_backup(other)), None)
     if backup is None:
         raise StoreError(
-            f"The database {path} is damaged ({problem}) and no good backup {path.name}.backup-* lies beside it;"
-            " nothing was changed: put a good copy in its place, or move it away to start empty."
+            f"The database {path} is damaged ({problem}), and there is no good backup {path.name}.backup-* beside it."
+            " Nothing was changed. Replace it by a good copy, or move it away to start with an empty database."
         )
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     restored = path.with_name(f"{path.name}.restoring")
     shutil.copyfile(backup, restored)
     restored.chmod(0o600)
     sync_file(restored)
-    # The log goes first and the place is never empty: a crash between two steps leads back here at the next start.
+    # The log moves first and a file always stays at `path`, so after a crash in between the next start gets here again.
     for suffix in ("-wal", "-shm"):
         beside = path.with_name(path.name + suffix)
         if beside.exists():
@@ -172,11 +172,11 @@ def _restore(path: Path, problem: str) -> str:
         shutil.copy2(path, aside)
         sync_file(aside)
     restored.replace(path)
-    return f"The database {path} was damaged; it was moved to {aside.name}, and {backup.name} was restored."
+    return f"The database {path} was damaged. It was renamed to {aside.name}, and {backup.name} was restored."
 
 
 def _is_good_backup(path: Path) -> bool:
-    """Say whether a backup is a sound database of this program, without writing anything beside it."""
+    """Return whether a backup is an undamaged database of this program; write nothing beside it."""
     try:
         if _find_damage(path, "ro&immutable=1", 0):
             return False
@@ -193,10 +193,10 @@ def _bring_up_to_date(path: Path, timeout_s: float) -> None:
             for pragma in PRAGMAS:
                 connection.execute(pragma)
             migrate(connection, migrations, path=path)
-            # Last: on a file that turns out to be another program's nothing was changed.
+            # Last, so that another program's file stays unchanged.
             mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
             if mode != "wal":
-                raise StoreError(f"The database {path} lies where SQLite can't keep a log; name another in DATABASE.")
+                raise StoreError(f"SQLite can't keep a log beside the database {path}; set DATABASE to another disk.")
     except sqlite3.Error as e:
         raise StoreError(f"The database {path} can't be opened: {why_not_opened(e)}.") from e
 
@@ -214,5 +214,5 @@ def sync_file(path: Path) -> None:
 def _reason(error: Exception) -> str:
     if not isinstance(error, OSError) or error.errno is None:
         return str(error)
-    # mkdir says "file exists" of a parent that is a file.
+    # mkdir reports "file exists" if a parent is a file.
     return os.strerror(errno.ENOTDIR if error.errno == errno.EEXIST else error.errno).lower()

@@ -1,4 +1,4 @@
-"""What the nouns of the store share: the database, times, and the row of a conversation."""
+"""What all parts of the store share: the database, times, and the row of a conversation."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -14,7 +14,7 @@ IN_SCOPE: Final = "platform = ? AND server = ? AND channel = ? AND thread = ?"
 
 
 class Records:
-    """The base of each noun of the store."""
+    """The base class of each part of the store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,7 +38,7 @@ def scope_values(scope: Scope) -> tuple[str, str, str, str]:
 
 
 async def conversation_id(transaction: Transaction, scope: Scope) -> int:
-    """Return the row of the conversation in `scope`, made where there is none."""
+    """Return the row id of the conversation in `scope`; insert the row if there is none."""
     values = scope_values(scope)
     await transaction.execute(
         "INSERT INTO conversations (platform, server, channel, thread) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -1,4 +1,4 @@
-"""How long things are kept, and how much there is."""
+"""Retention: deletes what is older than its retention period, and counts what is stored."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from bot.store.row_outcomes import ROW_OUTCOME_DAYS
 from bot.store.used_templates import forget_unused_templates
 
 RETENTION_SETTING: Final = "retention_days"
-# How long a message that is delivered again is known, and how long the words of an abandoned request are kept.
+# Days to recognise a message that is delivered again, and to keep the text of an abandoned request.
 INBOX_DAYS: Final = 14
 _ABANDONED_DAYS: Final = 1
 DRAFT_DAYS: Final = 30
@@ -21,7 +21,7 @@ DRAFT_DAYS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """How much is stored: of one server or of all, and the bytes of the database file."""
+    """How much is stored, of one server or of all, and the size of the database file in bytes."""
 
     num_messages: int
     num_replies: int
@@ -29,20 +29,20 @@ class StoreStats:
 
 
 class Retention(Records):
-    """The part of the store that forgets and counts."""
+    """The part of the store that deletes expired rows and counts stored ones."""
 
     async def delete_expired(self, *, default_days: int = 30, now: datetime | None = None) -> int:
-        """Erase messages older than their server's setting `retention_days`; return how many.
+        """Delete messages older than their server's setting `retention_days`; return how many.
 
-        A server without the setting, or with one that is no whole number from 1, has `default_days`. How answers
-        came about goes with them, and so do the cards made from them and those that have expired. Drafts of templates
-        go when they were not changed for DRAFT_DAYS, measured rows after ROW_OUTCOME_DAYS.
+        Without a valid setting (a whole number from 1) a server has `default_days`. Also deletes the replies' details,
+        the cards made from deleted messages, expired cards, drafts that were not changed for DRAFT_DAYS, and row
+        outcomes after ROW_OUTCOME_DAYS.
         """
         now_us = to_microseconds(now or now_utc())
         day_us = timedelta(days=1) // timedelta(microseconds=1)
 
         async def erase(transaction: Transaction) -> int:
-            # In direct messages there is no server's level: each channel's own setting counts.
+            # Direct messages have no server settings: each channel's own setting counts.
             rows = await transaction.execute(
                 """DELETE FROM messages WHERE id IN (
                      SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
@@ -61,7 +61,7 @@ class Retention(Records):
             if rows:
                 await forget_stale_check_sums(transaction)
                 await forget_unused_templates(transaction)
-                # A card holds words of its message and ends with it, however long it was to live.
+                # A card holds words of its message, so it is deleted with it, even before it expires.
                 await transaction.execute(
                     "DELETE FROM open_cards WHERE source_message_id IS NOT NULL AND NOT EXISTS ("
                     " SELECT 1 FROM conversations c JOIN messages m ON m.platform = c.platform"
@@ -78,7 +78,7 @@ class Retention(Records):
         return num_deleted
 
     async def count_stored(self, *, platform: str | None = None, server: str | None = None) -> StoreStats:
-        """Count what is stored, of one server where `platform` and `server` are given, else of all."""
+        """Count what is stored: of one server if `platform` and `server` are given, else of all."""
         rows = await self._database.read(
             """SELECT count(*) AS num_messages, count(r.id) AS num_replies,
                  (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS num_bytes
@@ -92,7 +92,7 @@ class Retention(Records):
 
 
 async def _forget_requests(transaction: Transaction, now_us: int, day_us: int) -> bool:
-    """Forget old rows of the inbox, and visible messages that lead to no request and no stored answer any more."""
+    """Delete old rows of the inbox, and sent messages whose request and stored answer are both gone."""
     old = await transaction.execute(
         "DELETE FROM inbox WHERE accepted_at_utc < ? RETURNING id", now_us - INBOX_DAYS * day_us
     )

@@ -1,4 +1,4 @@
-"""What a model made of single rows, so that a measurement goes on where it was interrupted: numbers, no words."""
+"""Measured outcomes of single template rows, so that an interrupted measurement can resume: numbers, no text."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from bot.core.messages import now_utc
 from bot.store.database import Transaction
 from bot.store.records import Records, to_microseconds
 
-# Figures by name; a list has one figure for each label, in the labels' order.
+# Figures by name; a list has one figure per label, in the order of the labels.
 Outcome = Mapping[str, float | Sequence[float]]
 
 ROW_OUTCOME_DAYS: Final = 90
@@ -18,7 +18,7 @@ class RowOutcomes(Records):
     """The part of the store that holds measurements of rows, by prompt, model and row."""
 
     async def get_row_outcomes(self, prompt_sha256: str, model: str, row_sha256s: Sequence[str]) -> dict[str, Outcome]:
-        """Return what is known of those rows, by their check sums."""
+        """Return the known outcomes of those rows, by checksum."""
         rows = await self._database.read(
             "SELECT o.row_sha256, o.numbers FROM json_each(?) wanted CROSS JOIN row_outcomes o"
             " ON o.prompt_sha256 = ? AND o.model = ? AND o.row_sha256 = wanted.value",
@@ -29,7 +29,7 @@ class RowOutcomes(Records):
         return {row["row_sha256"]: json.loads(row["numbers"]) for row in rows}
 
     async def put_row_outcomes(self, prompt_sha256: str, model: str, outcomes: Mapping[str, Outcome]) -> None:
-        """Keep what was measured, by the rows' check sums. Raises ValueError for anything but finite numbers."""
+        """Save outcomes by the rows' checksums. Raises ValueError for anything but finite numbers."""
         values = [(row_sha256, _to_json(outcome)) for row_sha256, outcome in outcomes.items()]
         saved_at_us = to_microseconds(now_utc())
 

@@ -1,4 +1,4 @@
-"""The store's one face: everything that the bot remembers, in one SQLite file."""
+"""The store's public interface: everything that the bot remembers, in one SQLite file."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,16 +35,16 @@ class Store(
     People,
     Retention,
 ):
-    """Messages, replies, settings, open cards, the inbox and servers' templates; each noun's module holds its methods.
+    """Messages, replies, settings, open cards, the inbox and servers' templates; each base class has its own module.
 
-    Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. A call that
-    returned has been written to the disk.
+    Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. When a call
+    returns, its changes are on the disk.
     """
 
     @classmethod
     @asynccontextmanager
     async def open(cls, path: Path) -> AsyncIterator["Store"]:
-        """Open the store in the file `path`, made where there is none. Raises StoreError, one sentence."""
+        """Open the store in the file `path`; create it if missing. Raises StoreError, one sentence."""
         async with Database.open(path) as database:
             yield cls(database)
 
@@ -55,12 +55,12 @@ class Store(
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Return sentences for the operator about what was repaired at opening: a damaged file, a backup restored."""
+        """Return sentences for the operator about repairs while opening, such as a restored backup."""
         return self._database.notices
 
     async def back_up(self) -> Path:
-        """Write a copy of everything beside the database file and return its path; a damaged file is restored from it.
+        """Write a backup beside the database file and return its path; a damaged database is restored from it.
 
-        It still holds words that are deleted later: whoever makes copies removes them in time. Raises Unavailable.
+        A backup keeps text that is deleted later, so the caller must remove old backups. Raises Unavailable.
         """
         return await self._database.back_up()

@@ -1,4 +1,4 @@
-"""How forgetting reaches the templates of servers: examples that were taken from a member's message, and authors."""
+"""Forgetting in servers' templates: examples that were taken from a member's message, and authors."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from bot.store.used_templates import forget_unused_templates, used_template_id
 
 Owner = tuple[str, str, str]
 
-# A condition on a source_text that takes the JSON array of `_parts`: whether it is worth reading.
+# A condition on a source_text, with the JSON array of `_parts`: whether it may contain the words.
 _MAY_SAY = "EXISTS (SELECT 1 FROM json_each(?) part WHERE instr({}, part.value) > 0)"
 _ANSWERS_OF_OWNER = (
     "SELECT m.id FROM conversations c JOIN messages m ON m.conversation_id = c.id"
@@ -26,12 +26,12 @@ _ANSWERS_OF_OWNER = (
 async def forget_examples(
     transaction: Transaction, platform: str, *, message_id: str | None = None, author_id: str | None = None
 ) -> bool:
-    """Take the words that came from a message, or from a person's, out of the templates; return False for none.
+    """Remove the words of a message, or of a person's messages, from the templates; return False if there were none.
 
-    They go from every version, draft and recorded use on the server where they were taken, and on no other: else
-    whoever writes in two servers could change the templates of one from the other. Each template that held them gets
-    one more version, which says that something was forgotten. The measurements go too, as their check sums would tell
-    whether a guess at the words is right.
+    They are removed from every version, draft and recorded use on the server where they were taken, and on no other:
+    else a member of two servers could change the templates of one from the other. Each template that had them gets a
+    new version which says that something was forgotten. Row outcomes are deleted too, because their checksums could
+    confirm a guess at the words.
     """
     rows = await transaction.execute(
         "DELETE FROM template_origins WHERE platform = ? AND (message_id = ? OR author_id = ?)"
@@ -44,7 +44,7 @@ async def forget_examples(
         taken = [row for row in rows if (row["server"], row["channel"]) == owner[1:]]
         names = {row["name"] for row in taken}
         words = await _find_words(transaction, owner, names, {row["words_sha256"] for row in taken})
-        # What is no valid template can't be read row by row, so it goes whole.
+        # Form input that is not a valid template can't be searched row by row, so it is deleted.
         await transaction.execute(
             "UPDATE template_drafts SET form_values = NULL, problem = ''"
             f" WHERE {OF_OWNER} AND form_values IS NOT NULL AND name IN (SELECT value FROM json_each(?))",
@@ -61,9 +61,9 @@ async def forget_examples(
 
 
 async def forget_moderator(transaction: Transaction, platform: str, author_id: str) -> None:
-    """Forget who wrote what a person wrote: published texts stay with the server, reasons and drafts go.
+    """Remove a person as an author: published texts stay with the server; their reasons and drafts are deleted.
 
-    Templates of the person's direct messages go whole.
+    Templates in the person's direct messages are deleted.
     """
     for table in ("server_templates", "template_drafts"):
         channels = await transaction.execute(
@@ -88,7 +88,7 @@ async def forget_moderator(transaction: Transaction, platform: str, author_id: s
 
 
 async def _find_words(transaction: Transaction, owner: Owner, names: Set[str], sha256s: Set[str]) -> set[str]:
-    """Return the words that the check sums are of; a row that says them stands in the templates or nowhere."""
+    """Return the words with these checksums, found in the templates' rows."""
     rows: list[sqlite3.Row] = []
     for table, order in (("server_templates", "number DESC"), ("template_drafts", "name")):
         rows += await transaction.execute(
@@ -101,7 +101,7 @@ async def _find_words(transaction: Transaction, owner: Owner, names: Set[str], s
     def find() -> set[str]:
         found: dict[str, str] = {}
         for row in rows:
-            # Mostly the newest versions tell all, and there may be hundreds of long ones.
+            # Usually the newest versions have all of them; reading hundreds of long ones would be slow.
             if missing := sha256s - found.keys():
                 words = find_words(row["source_text"], name=row["name"], sha256s=missing)
                 found |= {words_sha256(one): one for one in words}
@@ -130,7 +130,7 @@ async def _rewrite_versions(transaction: Transaction, owner: Owner, words: Set[s
 
 
 async def _note_forgotten(transaction: Transaction, owner: Owner, name: str) -> None:
-    """Add the version which says that something was forgotten; drafts of the one before go on from it."""
+    """Add a version which says that something was forgotten; move drafts of the version before to it."""
     rows = await transaction.execute(
         f"SELECT * FROM server_templates WHERE {OF_OWNER} AND name = ? AND is_newest = 1", *owner, name
     )
@@ -178,7 +178,7 @@ async def _rewrite_drafts(transaction: Transaction, owner: Owner, words: Set[str
 
 
 async def _rewrite_uses(transaction: Transaction, owner: Owner, words: Set[str]) -> None:
-    """Let the server's answers say that they were made with the template as it is without the words."""
+    """Link the server's answers to the template without the words instead of the one they used."""
     rows = await transaction.execute(
         f"SELECT id, name, source_text FROM template_versions t WHERE {_MAY_SAY.format('source_text')}"
         f" AND EXISTS (SELECT 1 FROM replies r WHERE r.template_id = t.id AND r.id IN ({_ANSWERS_OF_OWNER}))",
@@ -200,7 +200,7 @@ async def _rewrite_uses(transaction: Transaction, owner: Owner, words: Set[str])
 
 
 async def _rewrite(texts: Iterable[tuple[int, str, str]], words: Set[str]) -> dict[int, PromptTemplate | None]:
-    """Return the templates that have changed, by the row of their text; None where no valid one is left."""
+    """Return the changed templates by row id; None if the rest is not a valid template."""
 
     def rewrite() -> dict[int, PromptTemplate | None]:
         rewritten: dict[int, PromptTemplate | None] = {}

@@ -1,4 +1,4 @@
-"""The templates that a server's moderators write: every version of each, and which one is published."""
+"""Servers' templates, written by moderators: every version, and which one is published."""
 
 import json
 import sqlite3
@@ -17,9 +17,9 @@ TemplateAction = Literal["new", "edit", "rollback", "import", "delete", "forget"
 
 MAX_NAMES: Final = 1_000
 MAX_VERSIONS: Final = 500
-# Of all versions of one template together: each is read while an example is forgotten, and nobody can write meanwhile.
+# In all versions of one template: forgetting an example reads them all, and blocks other writes meanwhile.
 MAX_HISTORY_CHARACTERS: Final = 4 * 2**20
-# A condition that takes the three values of `owner_values`: whose templates they are.
+# A condition for the owner of templates, with the three values of `owner_values`.
 OF_OWNER: Final = "platform = ? AND server = ? AND channel = ?"
 _NAMED: Final = f"{OF_OWNER} AND name = ?"
 
@@ -28,10 +28,10 @@ _NAMED: Final = f"{OF_OWNER} AND name = ?"
 class StoredTemplate:
     """One version of a server's template.
 
-    `number` counts from 1; number 0, a `parent_number` only, is the shipped template or nothing. `source_text` is None
-    where nothing stands any more: the action is "delete", or "forget" of a deleted template. `author_id` and
-    `author_name` are "" when that person was forgotten, and of "forget", which nobody in particular did. `score` holds
-    figures measured with the model of the fingerprint `score_model`.
+    `number` counts from 1; a `parent_number` of 0 means the shipped template or none. `source_text` is None if there is
+    no text: the action is "delete", or "forget" on a deleted template. `author_id` and `author_name` are "" if that
+    person was forgotten, and for "forget", which has no author. `score` holds figures measured with the model whose
+    fingerprint is `score_model`.
     """
 
     name: str
@@ -51,8 +51,9 @@ class StoredTemplate:
 class ServerTemplates(Records):
     """The part of the store that holds the templates of servers; in direct messages each channel has its own.
 
-    At most MAX_NAMES templates a server: beyond that the one deleted longest ago goes with its history. At most
-    MAX_VERSIONS versions and MAX_HISTORY_CHARACTERS a template: beyond that the oldest go; no number is used again.
+    A server has at most MAX_NAMES templates; beyond that, the one deleted longest ago is dropped with its history. A
+    template has at most MAX_VERSIONS versions and MAX_HISTORY_CHARACTERS; beyond that, the oldest are dropped. Numbers
+    are never reused.
     """
 
     async def add_template_version(
@@ -69,11 +70,11 @@ class ServerTemplates(Records):
         expected_published: int | None = None,
         draft_author_id: str | None = None,
     ) -> int | None:
-        """Publish the next version of `name` and return its number; None, changing nothing, when that is outdated.
+        """Publish the next version of `name` and return its number; None, and no change, if the request is outdated.
 
-        It is when another number than `expected_published` is published by now (0: none of the server's own; None:
-        whichever is). With `draft_author_id` that person's draft goes in the same step, and a draft which is gone or
-        says something else than `source_text` outdates it too. Raises RequestError for too long a text or too many
+        It is outdated if the published version is not `expected_published` (0: none of the server's own; None: any).
+        With `draft_author_id`, that person's draft is deleted in the same transaction, and the request is also outdated
+        if the draft is gone or its text is not `source_text`. Raises RequestError for too long a text or too many
         templates.
         """
         check_size(source_text, "template")
@@ -101,9 +102,9 @@ class ServerTemplates(Records):
     async def delete_template(
         self, scope: Scope, name: str, *, author: Author, reason: str = "", expected_published: int | None = None
     ) -> int | None:
-        """Take the server's own template `name` out of use, as one more version; return its number.
+        """Delete the server's own template `name` by adding a version without text; return its number.
 
-        Its history stays. Return None, changing nothing, when none is published, or not `expected_published` any more.
+        The history stays. Return None, and change nothing, if none is published or it is not `expected_published`.
         """
 
         async def delete(transaction: Transaction) -> int | None:
@@ -125,23 +126,23 @@ class ServerTemplates(Records):
         return [_to_stored_template(row) for row in rows]
 
     async def template_history(self, scope: Scope, name: str) -> list[StoredTemplate]:
-        """Return all versions of `name` that are kept, newest first."""
+        """Return all stored versions of `name`, newest first."""
         rows = await self._database.read(
             f"SELECT * FROM server_templates WHERE {_NAMED} ORDER BY number DESC", *owner_values(scope), name
         )
         return [_to_stored_template(row) for row in rows]
 
     async def get_template_version(self, scope: Scope, name: str, number: int) -> StoredTemplate | None:
-        """Return one version of `name`, None where there is none or it is not kept any more."""
+        """Return one version of `name`; None if it does not exist or is no longer stored."""
         rows = await self._database.read(
             f"SELECT * FROM server_templates WHERE {_NAMED} AND number = ?", *owner_values(scope), name, number
         )
         return _to_stored_template(rows[0]) if rows else None
 
     async def latest_template_change(self, scope: Scope) -> int:
-        """Return a number that is another one after every change of `published_templates`; quick enough to ask often.
+        """Return a number that differs after every change of `published_templates`; fast enough to call often.
 
-        Forgetting a person or a message changes templates too, on servers that whoever asked for it doesn't name.
+        Forgetting a person or a message also changes templates, on servers that the caller did not name.
         """
         rows = await self._database.read(
             f"SELECT coalesce(max(change), 0) AS latest FROM server_templates WHERE {OF_OWNER}", *owner_values(scope)
@@ -151,7 +152,7 @@ class ServerTemplates(Records):
     async def set_score(
         self, scope: Scope, name: str, number: int, *, version: str, score: Mapping[str, Any], model: str
     ) -> bool:
-        """Keep what was measured of a version; return False when it is gone or its text is not `version` any more."""
+        """Save the score of a version; return False if it is gone or its hash is no longer `version`."""
 
         async def update(transaction: Transaction) -> bool:
             rows = await transaction.execute(
@@ -176,14 +177,14 @@ def owner_values(scope: Scope) -> tuple[str, str, str]:
 
 
 def check_size(text: str, what: str, *, max_bytes: int = MAX_TEMPLATE_BYTES) -> None:
-    """Raise RequestError for a text that is too long to be kept."""
+    """Raise RequestError if `text` is too long to be stored."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > max_bytes:
         raise RequestError(f"A {what} has at most {max_bytes:,} bytes; this one has {size:,}.")
 
 
 async def next_change(transaction: Transaction) -> int:
-    """Return the number of one more change."""
+    """Count one more change and return its number."""
     rows = await transaction.execute("UPDATE template_changes SET latest = latest + 1 RETURNING latest")
     return int(rows[0]["latest"])
 
@@ -196,7 +197,7 @@ async def insert_version(
     source_text: str | None,
     version: str | None,
 ) -> int:
-    """Append a version, with `values` from action to parent_number, and return its number."""
+    """Append a version and return its number; `values` are its columns action to parent_number."""
     rows = await transaction.execute(
         f"UPDATE server_templates SET is_newest = 0 WHERE {_NAMED} AND is_newest = 1 RETURNING number", *owner, name
     )
@@ -228,7 +229,7 @@ async def insert_version(
 
 
 async def _newest(transaction: Transaction, scope: Scope, name: str) -> tuple[int, int]:
-    """Return the number that is published, 0 for none, and the newest number."""
+    """Return the published number (0 for none) and the newest number."""
     rows = await transaction.execute(
         f"SELECT number, source_text IS NOT NULL AS is_published FROM server_templates WHERE {_NAMED}"
         " AND is_newest = 1",
@@ -239,7 +240,7 @@ async def _newest(transaction: Transaction, scope: Scope, name: str) -> tuple[in
 
 
 async def _make_room(transaction: Transaction, scope: Scope, name: str) -> None:
-    """See to it that one more name has place. Raises RequestError where every one is in use."""
+    """Make room for one more name. Raises RequestError if all names are in use."""
     owner = owner_values(scope)
     others = await transaction.execute(
         f"SELECT name, source_text IS NULL AS is_deleted FROM server_templates WHERE {OF_OWNER} AND is_newest = 1"
@@ -250,7 +251,7 @@ async def _make_room(transaction: Transaction, scope: Scope, name: str) -> None:
     if len(others) < MAX_NAMES:
         return
     if not others[0]["is_deleted"]:
-        raise RequestError(f"There are {MAX_NAMES:,} templates here already, the most that are kept; delete one first.")
+        raise RequestError(f"There are {MAX_NAMES:,} templates here already, which is the limit; delete one first.")
     await transaction.execute(f"DELETE FROM server_templates WHERE {_NAMED}", *owner, others[0]["name"])
 
 

@@ -1,4 +1,4 @@
-"""The texts of templates that answers were made with, each kept once."""
+"""The template texts that answers were made with, each stored once."""
 
 import hashlib
 from datetime import timedelta
@@ -8,12 +8,12 @@ from bot.core.messages import DIRECT_MESSAGES, now_utc
 from bot.store.database import Transaction
 from bot.store.records import to_microseconds
 
-# No answer is written for longer than this with the template that it began with.
+# No answer takes longer than this from reading its template to being saved.
 _LONGEST: Final = timedelta(days=1)
 
 
 async def used_template_id(transaction: Transaction, name: str, version: str, source_text: str) -> int:
-    """Return the row of a template as it was used, made where there is none."""
+    """Return the row id of a template text; insert the row if there is none."""
     digest = hashlib.sha256(source_text.encode("utf-8", "replace")).hexdigest()
     await transaction.execute(
         "INSERT INTO template_versions (name, version, source_text, source_sha256) VALUES (?, ?, ?, ?)"
@@ -33,9 +33,9 @@ async def used_template_id(transaction: Transaction, name: str, version: str, so
 
 
 async def was_forgotten(transaction: Transaction, row_id: int, name: str, source_text: str) -> bool:
-    """Say whether a text of the template `name` was rewritten by forgetting since the answer in `row_id` was begun.
+    """Return whether forgetting has changed the template `name` since the answer in `row_id` was started.
 
-    It is so when something of that template was forgotten not long ago and no version says this text.
+    That is so if something was recently forgotten in the template, and no version has `source_text` any more.
     """
     rows = await transaction.execute(
         "SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id"
@@ -54,7 +54,7 @@ async def was_forgotten(transaction: Transaction, row_id: int, name: str, source
 
 
 async def forget_unused_templates(transaction: Transaction) -> None:
-    """Forget the texts that no stored answer was made with any more."""
+    """Delete the texts that no stored answer uses any more."""
     await transaction.execute(
         "DELETE FROM template_versions WHERE NOT EXISTS ("
         " SELECT 1 FROM replies WHERE replies.template_id = template_versions.id)"

@@ -1,4 +1,4 @@
-"""How far the events of a platform were handled, so that what was missed can be read back from there."""
+"""Watermarks: up to which message a platform's events were handled, so that missed ones can be fetched later."""
 
 from collections.abc import Collection
 
@@ -9,18 +9,18 @@ from bot.store.records import Records
 class Watermarks(Records):
     """The part of the store that holds watermarks: one message id for each `key` of a platform.
 
-    Ids are compared as numbers of any length: the longer one is higher, then the text decides.
+    Ids are compared as decimal numbers of any length: first by length, then as text.
     """
 
     async def get_watermark(self, platform: str, key: str) -> str | None:
-        """Return the id below which everything was handled, None where nothing is known."""
+        """Return the id up to which everything was handled; None if there is none."""
         rows = await self._database.read(
             "SELECT message_id FROM watermarks WHERE platform = ? AND key = ?", platform, key
         )
         return str(rows[0]["message_id"]) if rows else None
 
     async def advance_watermark(self, platform: str, key: str, message_id: str) -> bool:
-        """Move the watermark up to `message_id`; return False, changing nothing, where it is there or above."""
+        """Move the watermark up to `message_id`; return False, and change nothing, if it is there or higher."""
 
         async def advance(transaction: Transaction) -> bool:
             rows = await transaction.execute(
@@ -36,9 +36,9 @@ class Watermarks(Records):
         return await self._database.write(advance)
 
     async def regroup_watermarks(self, platform: str, keys: Collection[str]) -> None:
-        """Let a platform have watermarks under no other than `keys`.
+        """Replace a platform's watermarks if any of them is not under one of `keys`.
 
-        Where others are stored, whoever had them handled other events than now: all of `keys` begin at the lowest.
+        Then the earlier run grouped events differently, so all of `keys` start at the lowest watermark.
         """
 
         async def regroup(transaction: Transaction) -> None:

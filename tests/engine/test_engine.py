@@ -184,7 +184,7 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
         waiting = [await engine.generate(PROMPT, LONG, asker=SOMEBODY).__aenter__() for _ in range(4)]
         assert [generation.num_ahead for generation in waiting] == [1, 2, 3, 4]
         assert engine.stats().num_waiting == 4
-        with pytest.raises(Unavailable, match=r"4 requests are waiting already; try again in a minute\."):
+        with pytest.raises(Unavailable, match=r"4 requests are already waiting; try again in a minute\."):
             await run(engine.generate(PROMPT, LONG))
         with pytest.raises(Unavailable):
             await engine.score("text")
@@ -198,7 +198,7 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
 async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY):
         await started(engine)
-        with pytest.raises(Unavailable, match="not your turn"):
+        with pytest.raises(Unavailable, match="without a turn"):
             await run(engine.generate(PROMPT, LONG, timeout_s=0.0, asker=SOMEBODY))
 
 
@@ -315,8 +315,8 @@ async def test_a_model_without_chat_template_says_so(tiny_gpt2: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "cuda:99"}, "DEVICE=cuda:99 is not there; this machine has cpu"),
-        ({"device": "toaster"}, "DEVICE=toaster is not there"),
+        ({"device": "cuda:99"}, "DEVICE=cuda:99 is not available; this machine has cpu"),
+        ({"device": "toaster"}, "DEVICE=toaster is not available"),
         (
             {"precision": "float64"},
             r"^PRECISION takes auto or one of float32, bfloat16, float16, int8, not 'float64'\.$",
@@ -330,7 +330,9 @@ async def test_a_wrong_setting_is_one_sentence(tiny_gpt2: Path, options: dict[st
 
 
 async def test_a_precision_that_a_model_can_not_have_is_refused_in_one_sentence(tiny_openai_gpt: Path) -> None:
-    with pytest.raises(ModelError, match=r"^PRECISION=int8 is not to be had for this model on cpu; take auto\.$"):
+    with pytest.raises(
+        ModelError, match=r"^PRECISION=int8 is not available for this model on cpu; set PRECISION=auto\.$"
+    ):
         async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", precision="int8"):
             pass
 
@@ -369,5 +371,5 @@ async def test_without_a_compiler_the_same_is_written_and_the_operator_is_told(
         ]
         assert len(await slower.score("The cat sat")) > 1
         (notice,) = slower.info.notices
-    assert "slower" in notice
+    assert "more slowly" in notice
     assert "No C++ compiler" in notice

@@ -1,4 +1,4 @@
-"""Whose turn it is: conversations in turn, chat before scoring, and a place in the queue that comes true."""
+"""The fair queue: conversations take turns, chat comes before scoring, and the place in the queue is right."""
 
 from collections.abc import Sequence
 

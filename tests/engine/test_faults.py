@@ -1,4 +1,4 @@
-"""Requests that go wrong in every way, among others that must not notice: they end, those are right, nothing leaks.
+"""Requests that fail in every way beside others: the failing ones end, the others are right, nothing leaks.
 
 `FEWSHOT_FAULTS=5000 pytest tests/engine/test_faults.py` takes as many faults as named.
 """

@@ -1,4 +1,4 @@
-"""What was read once is not read again, never taken for something else, and never more than the budget holds."""
+"""The block manager reuses prefixes that were already read, never confuses two, and stays within its budget."""
 
 import gc
 import tracemalloc
@@ -337,7 +337,7 @@ def test_promises_are_kept_within_the_number_of_blocks() -> None:
     assert blocks.reserve(3)
     blocks.unreserve(7)
     assert blocks.num_reserved_blocks == 3
-    with blocks.rows() as rows, pytest.raises(RuntimeError, match="more blocks"):
+    with blocks.rows() as rows, pytest.raises(RuntimeError, match="more KV cache blocks"):
         blocks.prepare(rows.open([1] * 200), 200)
     assert blocks.num_used_blocks == 0
 

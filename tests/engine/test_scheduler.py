@@ -1,4 +1,4 @@
-"""The model thread with its step loop, on a network that only counts: turns, failures, cancelling, hanging."""
+"""The scheduler with its step loop, on a network that only counts: turns, failures, cancelling, hanging."""
 
 import asyncio
 import threading
@@ -31,7 +31,7 @@ LONG = SamplingParams(seed=7, max_new_tokens=80, top_k=3, repetition_penalty=1.0
 
 
 class CountingNetwork:
-    """A network that knows nothing: it counts passes, and waits where a test holds it."""
+    """A network without weights: it counts passes, and waits while a test holds it."""
 
     precision = "float32"
     device = torch.device("cpu")
@@ -170,7 +170,7 @@ async def test_a_failure_ends_only_its_own_request(caplog: pytest.LogCaptureFixt
         unplanned = submit(scheduler, lambda model: 1 // 0)  # type: ignore[arg-type, return-value]
         fine = submit(scheduler, lambda model: model.count(2))
         for work in (broken, unplanned):
-            with pytest.raises(GenerationError, match="others are not affected") as caught:
+            with pytest.raises(GenerationError, match="other requests are not affected") as caught:
                 await scheduler.result(work, timeout_s=5)
             assert isinstance(caught.value.__cause__, ZeroDivisionError)
         with pytest.raises(RequestError, match=r"Too long\."):
@@ -304,10 +304,10 @@ async def test_a_full_queue_refuses_and_who_waits_too_long_is_told() -> None:
     async with running(model, max_waiting=3, max_running_per_person=1) as scheduler:
         await held(scheduler, model)
         works = [submit(scheduler, lambda model: model.count(1), Asker(person="a")) for _ in range(3)]
-        with pytest.raises(Unavailable, match="3 requests are waiting"):
+        with pytest.raises(Unavailable, match="3 requests are already waiting"):
             submit(scheduler, lambda model: model.count(1))
         assert [scheduler.num_ahead(work) for work in works] == [1, 2, 3]
-        with pytest.raises(Unavailable, match="not your turn within"):
+        with pytest.raises(Unavailable, match="without a turn"):
             await scheduler.result(works[1], timeout_s=0.02)
         assert [scheduler.num_ahead(work) for work in works] == [1, 0, 2]
         assert scheduler.num_waiting == 2
@@ -404,7 +404,7 @@ async def test_what_needs_more_room_than_there_is_is_refused_and_nothing_is_kept
         await until(lambda: scheduler.num_running == 1)
         for person in range(5):
             waiting = submit(scheduler, lambda model: model.count(1, num_blocks=10), Asker(person=person))
-            with pytest.raises(Unavailable, match="not your turn"):
+            with pytest.raises(Unavailable, match="without a turn"):
                 await scheduler.result(waiting, timeout_s=0.02)
         assert len(scheduler._planned) <= 1
         scheduler.withdraw(endless)
@@ -445,7 +445,7 @@ async def test_a_thread_that_died_is_started_anew_and_says_so(engine: Engine, ca
     dying = asyncio.create_task(consume(engine.generate(PROMPT, LONG, end_at=die)))
     others = [asyncio.create_task(consume(engine.generate(PROMPT, LONG))) for _ in range(2)]
     for task in (dying, *others):
-        with pytest.raises(Unavailable, match="being started anew"):
+        with pytest.raises(Unavailable, match="being restarted"):
             await task
     await until(lambda: engine.num_restarts == 1 and "started anew" in caplog.text)
     assert (await consume(engine.generate(PROMPT, LONG))).completions
@@ -463,7 +463,7 @@ async def test_a_thread_that_hangs_is_left_and_another_one_serves(
     hanging = asyncio.create_task(consume(engine.generate(PROMPT, LONG, end_at=hang)))
     scoring = asyncio.create_task(engine.score("The cat sat on the mat."))
     for task in (hanging, scoring):
-        with pytest.raises(Unavailable, match="being started anew"):
+        with pytest.raises(Unavailable, match="being restarted"):
             await asyncio.wait_for(task, 10)
     await until(lambda: "was started anew" in caplog.text)
     assert (await consume(engine.generate(PROMPT, LONG))).completions

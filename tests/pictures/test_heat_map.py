@@ -185,7 +185,7 @@ def test_the_alt_text_names_the_most_surprising_words_first() -> None:
         [("Can", None), (" ", None), ("it", 2.0), (" ", None), ("does\n", 14.26), ("what?", 9.0)], max_characters=1024
     )
     assert text == (
-        "Heat map of the text: each word on a tint that is darker the more it surprised the model. "
+        "Heat map of the text: the darker the background of a word, the more it surprised the model. "
         "Most surprising: “does” 14.3 bits, “what?” 9.0 bits, “it” 2.0 bits."
     )
 

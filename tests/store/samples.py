@@ -27,7 +27,7 @@ def said(number: int, text: str = "", *, scope: Scope = HERE, author: Author = A
 
 
 def provenance(*read: tuple[str, int], **fields: Any) -> Provenance:
-    """Return how an answer came about that read the given (message id, revision)."""
+    """Return the details of an answer that read the given (message id, revision) pairs."""
     values: dict[str, Any] = {
         "command": "chat",
         "model_name": "gpt2",

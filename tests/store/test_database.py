@@ -219,7 +219,7 @@ async def test_a_file_that_another_program_holds_is_one_sentence_and_reading_goe
         other.execute("BEGIN IMMEDIATE")
         assert len(await store.load_history(HERE, limit=9)) == 1
         await store._database._writer.execute_fetchall("PRAGMA busy_timeout = 50")
-        with pytest.raises(Unavailable, match="in use by another program"):
+        with pytest.raises(Unavailable, match="Another program is using"):
             await store.add_message(said(2), kind="chat")
         other.execute("ROLLBACK")
     assert await store.add_message(said(2), kind="chat")
@@ -231,13 +231,13 @@ async def test_a_store_waits_for_another_processes_turn_and_no_longer(
     async with Store.open(path) as other:
         monkeypatch.setattr("bot.store.database.BUSY_TIMEOUT_S", 0.05)
         async with other._database._file_lock.hold(1):
-            with pytest.raises(Unavailable, match="in use by another program"):
+            with pytest.raises(Unavailable, match="Another program is using"):
                 await store.add_message(said(1), kind="chat")
         assert await store.add_message(said(1), kind="chat")
 
 
 async def test_a_full_database_refuses_what_is_new_and_keeps_the_rest(store: Store) -> None:
-    """Stands for a full disk: SQLite reports both as SQLITE_FULL."""
+    """Simulates a full disk: SQLite reports both as SQLITE_FULL."""
     for number in range(5):
         await store.add_message(said(number), kind="chat")
 

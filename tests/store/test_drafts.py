@@ -29,9 +29,9 @@ async def test_what_was_typed_wrongly_is_kept_with_the_problem(store: Store) -> 
     draft = Draft("new-one", "u1", 0, "ab" * 32, None, {"query": "no slot\n…", "labels": ""}, "The text needs $input.")
     await store.save_draft(HERE, draft)
     assert await store.get_draft(HERE, "new-one", "u1") == draft
-    mended = replace(draft, source_text=template("new-one").source_text, form_values=None, problem="")
-    await store.save_draft(HERE, mended)
-    assert await store.list_drafts(HERE) == [mended]
+    fixed = replace(draft, source_text=template("new-one").source_text, form_values=None, problem="")
+    await store.save_draft(HERE, fixed)
+    assert await store.list_drafts(HERE) == [fixed]
 
 
 async def test_everyone_has_a_draft_of_their_own(store: Store) -> None:

@@ -128,16 +128,16 @@ def a_log_without_its_database(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (a_folder, "is a folder; DATABASE must name a file"),
-        (below_a_file, "can't be made there: not a directory"),
+        (a_folder, "is a folder; set DATABASE to a file"),
+        (below_a_file, "can't be created: not a directory"),
         (a_pipe, "is not a regular file"),
-        (where_nobody_may_write, "can't be made there"),
-        (a_link_to_itself, "can't be made there"),
-        (a_nul, "can't be made there"),
-        (a_long_name, "can't be made there: file name too long"),
+        (where_nobody_may_write, "can't be created"),
+        (a_link_to_itself, "can't be created"),
+        (a_nul, "can't be created"),
+        (a_long_name, "can't be created: file name too long"),
         (a_text_file, "file is not a database"),
-        (another_programs_database, "is a database of another program"),
-        (a_log_without_its_database, "is missing but its log gone.db-wal is there"),
+        (another_programs_database, "is the database of another program"),
+        (a_log_without_its_database, "is missing, but its log gone.db-wal exists"),
     ],
 )
 def test_a_place_that_can_hold_no_database_is_one_sentence(
@@ -181,7 +181,7 @@ def test_a_folder_that_may_not_be_written_is_one_sentence(nobodys_folder: Path) 
     path = nobodys_folder / "fewshot.db"
     assert prepare_as_nobody(path) == f"The database's folder {nobodys_folder} can't be written: permission denied."
     path = nobodys_folder / "sub" / "fewshot.db"
-    assert prepare_as_nobody(path) == f"The database {path} can't be made there: permission denied."
+    assert prepare_as_nobody(path) == f"The database {path} can't be created: permission denied."
 
 
 async def test_a_database_that_may_not_be_read_or_written_is_one_sentence(nobodys_folder: Path) -> None:
@@ -191,7 +191,7 @@ async def test_a_database_that_may_not_be_read_or_written_is_one_sentence(nobody
     path.with_name("fewshot.db-lock").chmod(0o666)
     for mode in (0o000, 0o444):
         path.chmod(mode)
-        assert prepare_as_nobody(path).startswith(f"The database {path} can't be opened: this user may not")
+        assert prepare_as_nobody(path).startswith(f"The database {path} can't be opened: this user needs permission")
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -230,7 +230,7 @@ async def test_the_newest_good_backup_takes_a_damaged_databases_place(
         (aside,) = (other for other in path.parent.iterdir() if ".damaged-" in other.name)
         assert (
             notice
-            == f"The database {path} was damaged; it was moved to {aside.name}, and {newest_good.name} was restored."
+            == f"The database {path} was damaged. It was renamed to {aside.name}, and {newest_good.name} was restored."
         )
         assert aside.read_bytes() == damaged
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -249,5 +249,5 @@ async def test_a_database_locked_by_another_program_is_one_sentence(path: Path) 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreError, match="can't be opened: it is in use by another program"):
+        with pytest.raises(StoreError, match="can't be opened: another program is using it"):
             prepare(path, timeout_s=0.1)

@@ -1,4 +1,4 @@
-"""What happens to the store when its process is killed, or its disk is full: with real processes."""
+"""The store when its process is killed or its disk is full, with real processes."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ async def test_a_full_disk_is_one_sentence_and_everything_works_again_when_there
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert all("failed for now: disk I/O error" in line for line in done.stderr.splitlines())
+    assert all("failed and will be retried: disk I/O error" in line for line in done.stderr.splitlines())
     told = json.loads(done.stdout)
     assert told["refusals"] == ["The bot's disk is full or failing, so nothing new can be stored; try again later."]
     assert 5 < len(told["accepted"]) < 20

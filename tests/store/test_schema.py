@@ -47,7 +47,7 @@ def test_shipped_migrations_leave_the_transaction_to_the_program() -> None:
         (["0001_a.sql", "0003_c.sql"], "not numbered 1, 2, 3 …: found [1, 3]"),
         (["0002_b.sql"], "found [2]"),
         (["0001_a.sql", "0001_b.sql"], "found [1, 1]"),
-        (["1_a.sql"], "1_a.sql is not named like"),
+        (["1_a.sql"], "1_a.sql needs a name like"),
         ([], "found []"),
     ],
 )
@@ -79,12 +79,12 @@ def test_a_migration_that_fails_leaves_nothing_behind(connection: sqlite3.Connec
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
-        ("CREATE TABLE theirs (x)", "x.db is a database of another program"),
-        ("PRAGMA application_id = 7", "x.db is a database of another program"),
-        ("PRAGMA user_version = 1", "x.db is a database of another program"),
+        ("CREATE TABLE theirs (x)", "x.db is the database of another program"),
+        ("PRAGMA application_id = 7", "x.db is the database of another program"),
+        ("PRAGMA user_version = 1", "x.db is the database of another program"),
         (
             "PRAGMA application_id = 0x46657731; PRAGMA user_version = 99",
-            "written by a newer Fewshot .its schema is 99",
+            "written by a newer version of Fewshot .schema 99",
         ),
     ],
 )

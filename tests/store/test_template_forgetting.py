@@ -23,7 +23,7 @@ def used(made: PromptTemplate) -> TemplateVersion:
 
 
 async def take(store: Store, name: str = "greet", *, scope: Scope = HERE, message_id: str = "1") -> None:
-    """Keep that WORDS came from message 1 of Ann."""
+    """Record that WORDS came from message 1 of Ann."""
     await store.add_template_origin(scope, name, WORDS, message_id=message_id, author_id="u1")
 
 

@@ -1,1 +1,1 @@
-"""From a model's name to a loaded model: catalog, download, conversion, loading."""
+"""Models by name: catalog, download, conversion and checks of their files."""

@@ -1,4 +1,4 @@
-"""The models by name: what a name means, where its files lie, which one `auto` is; nothing here uses the network."""
+"""The catalog of models: what a name means, where its files are, and which model `auto` is; never uses the network."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ AUTO: Final = "auto"
 SMOLLM2: Final = "smollm2-135m"
 GPT2: Final = "gpt2"
 
-# name -> ids on the Hugging Face hub under which its files may lie in the cache; the first is the one that is fetched.
+# name -> ids on the Hugging Face hub that the cache may have its files under; the first is the one to download.
 _HUB_IDS: Final[Mapping[str, tuple[str, ...]]] = {
     "gpt2": ("openai-community/gpt2", "gpt2"),
     "gpt2-medium": ("openai-community/gpt2-medium", "gpt2-medium"),
@@ -37,16 +37,16 @@ _CHOICE_FILE: Final = "auto.json"
 
 
 class ModelNotPulled(ModelError):
-    """The model is known, but its files are not all on this machine yet."""
+    """The model is known, but some of its files are not on this machine yet."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"The model {name} is not on this machine yet; fetch it with: python -m bot model pull {name}")
+        super().__init__(f"The model {name} is not on this machine; download it with: python -m bot model pull {name}")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """A model that is ready to be loaded from `folder`; `reason` completes the sentence "Model: NAME, because …"."""
+    """A model that can be loaded from `folder`; `reason` completes the sentence "Model: NAME, because …"."""
 
     name: str
     folder: Path
@@ -54,13 +54,13 @@ class ModelChoice:
 
     @property
     def line(self) -> str:
-        """Return the line that tells people which model it is and why."""
+        """Return the line that tells people which model was chosen and why."""
         return f"Model: {self.name}, because {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """A row of the list: `facts` where the model is here and works, `problem` where it is here but does not."""
+    """A row of the list: `facts` if the model is installed and works, `problem` if it is installed but does not."""
 
     name: str
     source: str
@@ -70,18 +70,18 @@ class ListedModel:
 
 
 def resolve_model(name: str, models_dir: Path) -> ModelChoice:
-    """Return where the model `name` lies on this machine, without any network.
+    """Return the installed model `name`, without using the network.
 
-    Raises ModelError for a wrong name or a model that can't be used, ModelNotPulled where its files are not all here.
+    Raises ModelError for a wrong name or a model that can't be used, ModelNotPulled if some of its files are missing.
     """
     if name == AUTO:
         return _resolve_auto(models_dir)
     check_name(name)
-    return ModelChoice(name, _find_folder(name, models_dir), "MODEL names it")
+    return ModelChoice(name, _find_folder(name, models_dir), "MODEL asks for it")
 
 
 def check_name(name: str) -> None:
-    """Raise ModelError, with the nearest known name, where `name` can't name a model."""
+    """Raise ModelError, with the nearest known name, if `name` can't be the name of a model."""
     if name in KNOWN_NAMES or is_folder_name(name) or _is_hub_id(name):
         return
     if _BARE_NAME.fullmatch(name) and _snapshot_of(name) is not None:
@@ -92,19 +92,19 @@ def check_name(name: str) -> None:
     if suggestion:
         raise ModelError(f"There is no model named {shown}; did you mean {suggestion}?")
     raise ModelError(
-        f"There is no model named {shown}; take one of {', '.join(KNOWN_NAMES)}, "
+        f"There is no model named {shown}; choose one of {', '.join(KNOWN_NAMES)}, "
         "a Hugging Face id such as EleutherAI/pythia-160m, or a folder."
     )
 
 
 def is_folder_name(name: str) -> bool:
-    """Return whether `name` means a folder on disk: it looks like a path, or is one that holds a model."""
+    """Return whether `name` means a folder on disk: it looks like a path, or is a folder with a model in it."""
     if name in KNOWN_NAMES or not name or "\0" in name:
         return False
     looks_like_path = name.startswith((".", "~", "/", "\\")) or Path(name).is_absolute() or name.count("/") > 1
     try:
         return looks_like_path or (Path(name) / "config.json").is_file()
-    except OSError:  # such as a name that is too long for any file
+    except OSError:  # for example, the name is too long for a file
         return False
 
 
@@ -119,12 +119,12 @@ def smollm2_folder(models_dir: Path) -> Path:
 
 
 def hub_cache_folder(repo_id: str) -> Path:
-    """Return the folder of `repo_id` in the Hugging Face cache, whether it exists or not."""
+    """Return the folder of `repo_id` in the Hugging Face cache; it may not exist."""
     return Path(constants.HF_HUB_CACHE) / f"models--{repo_id.replace('/', '--')}"
 
 
 def list_models(models_dir: Path) -> tuple[ListedModel, ...]:
-    """Return the known models, installed or not, and after them every other one in the cache that would work here."""
+    """Return the known models, installed or not, then every other model in the cache that works here."""
     known = []
     for name in KNOWN_NAMES[1:]:
         source = "package index" if name == SMOLLM2 else f"Hugging Face hub, {hub_id(name)}"
@@ -140,7 +140,7 @@ def list_models(models_dir: Path) -> tuple[ListedModel, ...]:
 
 
 def record_choice(choice: ModelChoice, models_dir: Path) -> None:
-    """Write down what `auto` is, so that it stays that. Raises ModelError where the folder can't be written."""
+    """Record which model `auto` is, so that it stays the same. Raises ModelError if the folder can't be written."""
     record = {
         "name": choice.name,
         "reason": choice.reason,
@@ -153,7 +153,7 @@ def record_choice(choice: ModelChoice, models_dir: Path) -> None:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as e:
-        raise ModelError(f"The choice of the model can't be recorded in {path}: {e.strerror or e}.") from e
+        raise ModelError(f"The choice of model can't be saved in {path}: {e.strerror or e}.") from e
 
 
 def _resolve_auto(models_dir: Path) -> ModelChoice:
@@ -166,7 +166,7 @@ def _resolve_auto(models_dir: Path) -> ModelChoice:
         choice = ModelChoice(GPT2, _find_folder(GPT2, models_dir), "it is in the Hugging Face cache")
     except ModelError as e:
         raise ModelNotPulled(AUTO) from e
-    # Where nothing can be written the same choice is made again next time.
+    # If this can't be saved, the next start makes the same choice again.
     with contextlib.suppress(ModelError):
         record_choice(choice, models_dir)
     return choice
@@ -182,7 +182,7 @@ def _read_choice(models_dir: Path) -> tuple[str, str] | None:
 
 
 def _find_folder(name: str, models_dir: Path) -> Path:
-    """Return the checked folder of the model `name`; `auto` is none. Raises ModelError, ModelNotPulled."""
+    """Return the checked folder of the model `name`, which is not `auto`. Raises ModelError, ModelNotPulled."""
     if is_folder_name(name):
         folder = _expanded(name)
         check_model_folder(folder)

@@ -1,4 +1,4 @@
-"""From a GGUF file to a folder that transformers loads at once: weights in float32, tokenizer, configuration."""
+"""Conversion of a GGUF file to a folder that transformers can load: float32 weights, tokenizer, configuration."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from bot.engine.models.model_folder import WEIGHTS_NAME
 from bot.engine.models.pull_progress import ProgressWriter
 from bot.errors import ModelError
 
-# How GGUF names what stands before the layers and after them.
+# GGUF's names for the tensors outside the layers.
 _OUTER_NAMES: Final = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -39,7 +39,7 @@ _LAYER_NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LlamaShape:
-    """The figures of a Llama as GGUF states them; the head size is `hidden_size / num_heads`."""
+    """The sizes of a Llama model as stored in a GGUF file; the head size is `hidden_size / num_heads`."""
 
     num_layers: int
     num_heads: int
@@ -53,10 +53,10 @@ class LlamaShape:
 
 
 def convert_gguf(source: Path, folder: Path, progress: ProgressWriter) -> None:
-    """Write the Llama in the GGUF file `source` into the empty `folder`: float32 safetensors, tokenizer and config.
+    """Convert the Llama in the GGUF file `source` into the empty `folder`: float32 safetensors, tokenizer and config.
 
-    Only what SmolLM2 needs is understood: the llama architecture without biases, a GPT-2 style vocabulary cut the way
-    "smollm" says. Raises ModelError for every other file.
+    Supports only what SmolLM2 needs: the llama architecture without biases, and a GPT-2 style vocabulary with the
+    "smollm" pre-tokenizer. Raises ModelError for every other file.
     """
     progress.phase(f"Reading {source.name}")
     try:
@@ -75,9 +75,9 @@ def convert_gguf(source: Path, folder: Path, progress: ProgressWriter) -> None:
     try:
         with progress.watch_growth(folder):
             save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
-    except SafetensorError as e:  # its only failure here is writing; it gives no error number
+    except SafetensorError as e:  # only writing can fail here; the error has no errno
         raise ModelError(f"The converted weights can't be written to {folder} (is the disk full?): {e}.") from e
-    # safetensors makes it readable for its owner only; it is as public as the files beside it.
+    # safetensors makes the file readable by its owner only; give it the permissions of the files beside it.
     (folder / WEIGHTS_NAME).chmod((folder / "config.json").stat().st_mode)
 
 
@@ -89,8 +89,8 @@ def _field(reader: GGUFReader, key: str, default: Any = None) -> Any:
 def _read_shape(reader: GGUFReader, source: Path) -> LlamaShape:
     found = {key: _field(reader, key) for key in ("general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre")}
     if tuple(found.values()) != ("llama", "gpt2", "smollm"):
-        raise ModelError(f"The file {source} is no SmolLM2 ({', '.join(str(value) for value in found.values())}).")
-    # The epsilon is a float32 in the file; its shortest decimal form is what the model was trained with.
+        raise ModelError(f"The file {source} is not a SmolLM2 ({', '.join(str(value) for value in found.values())}).")
+    # The file stores the epsilon as float32; the shortest decimal that rounds to it is the value used in training.
     return LlamaShape(
         num_layers=int(_field(reader, "llama.block_count")),
         num_heads=int(_field(reader, "llama.attention.head_count")),
@@ -118,13 +118,13 @@ def _read_tensors(reader: GGUFReader, shape: LlamaShape, source: Path) -> Iterat
                     values = _pair_halves(values, shape.num_key_value_heads)
                 yield f"model.layers.{layer}.{_LAYER_NAMES[part]}.weight", np.ascontiguousarray(values)
             case _:
-                raise ModelError(f"The file {source} holds {tensor.name}, which a SmolLM2 does not have.")
+                raise ModelError(f"The file {source} contains {tensor.name}, which is not part of a SmolLM2.")
 
 
 def _pair_halves(weight: NDArray[np.float32], num_heads: int) -> NDArray[np.float32]:
     """Undo GGUF's row order of a query or key projection.
 
-    Rotary embedding turns pairs of rows of each head: GGUF lays a pair side by side, transformers half a head apart.
+    Rotary embedding rotates pairs of rows of a head: GGUF stores a pair side by side, transformers half a head apart.
     """
     rows, columns = weight.shape  # (num_heads * head_size, hidden_size)
     pairs = weight.reshape(num_heads, rows // num_heads // 2, 2, columns)
@@ -136,7 +136,7 @@ def _write_tokenizer(reader: GGUFReader, folder: Path, shape: LlamaShape) -> Non
     merges = [tuple(merge.split(" ")) for merge in _field(reader, "tokenizer.ggml.merges")]
     vocab = {token: token_id for token_id, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
-    # "smollm" cuts numbers into single digits before the usual cutting of GPT-2.
+    # "smollm" splits numbers into single digits, then splits as GPT-2 does.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Digits(individual_digits=True),

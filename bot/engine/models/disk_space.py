@@ -1,4 +1,4 @@
-"""Whether a folder's disk has room for what is about to be written, and what a full one is called."""
+"""Free disk space: the check before a download, and the sentences for errors while files are written."""
 
 import errno
 import shutil
@@ -11,20 +11,20 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def require_space(folder: Path, num_bytes: int, *, what: str) -> None:
-    """Raise ModelError where the disk of the existing `folder` has less than `num_bytes` free for `what`."""
+    """Raise ModelError if the disk of the existing `folder` has less than `num_bytes` free for `what`."""
     free = shutil.disk_usage(folder).free
     if free < num_bytes:
         raise ModelError(
-            f"The disk of {folder} has {free / 1e6:,.0f} MB free; "
-            f"{what} needs {num_bytes / 1e6:,.0f} MB while it is fetched."
+            f"The disk of {folder} has {free / 1e6:,.0f} MB free, but {what} needs "
+            f"{num_bytes / 1e6:,.0f} MB during the download; free some space and pull again."
         )
 
 
 def explain_os_error(name: str, error: OSError) -> str:
-    """Return one sentence for an operating system's error while the model `name` was fetched."""
+    """Return one sentence for an operating system error during the download of the model `name`."""
     place = f" ({error.filename})" if error.filename else ""
     if error.errno in _FULL:
-        return f"The disk is full{place}, so {name} was not fetched; make room and pull again."
+        return f"The disk is full{place}, so {name} was not downloaded; free some space and pull again."
     if isinstance(error, PermissionError):
-        return f"{name} was not fetched, because this user may not write there{place}."
-    return f"{name} was not fetched: {error.strerror or error}{place}."
+        return f"{name} was not downloaded: this user has no permission to write there{place}."
+    return f"{name} was not downloaded: {error.strerror or error}{place}."

@@ -1,4 +1,4 @@
-"""A model from the Hugging Face hub into the ordinary Hugging Face cache; runs in the pulling process only."""
+"""Download of a model from the Hugging Face hub into the standard Hugging Face cache; used by the pull process only."""
 
 import fnmatch
 import hashlib
@@ -22,7 +22,7 @@ from bot.engine.models.pull_progress import ProgressWriter
 from bot.engine.models.weights_file import IncompleteModel
 from bot.errors import ModelError
 
-# Beside the weights; nothing else of a repository is fetched, above all no pickle files and no Python code.
+# Besides the weights, only these files are downloaded: no pickle files and no Python code.
 _SMALL_FILES: Final = (
     "config.json",
     "generation_config.json",
@@ -36,24 +36,24 @@ _SMALL_FILES: Final = (
     "chat_template.json",
 )
 _SHARDS: Final = "model-*-of-*.safetensors"
-# The packages in which the hub's client has its transport errors.
+# The packages that define the transport errors of the hub's client.
 _HTTP_CLIENTS: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
 _CONTACT_TIMEOUT_S: Final = 10.0
 _CHUNK_BYTES: Final = 1 << 20
-# The hub's client hands over 10 MB at a time: on a slow line that looks like a stall, and is lost when the line breaks.
+# The hub's client passes on 10 MB at a time: a slow connection then looks stalled, and a broken one loses that much.
 constants.DOWNLOAD_CHUNK_SIZE = 1 << 16
 
 
 def probe_hub() -> None:
-    """Return when the hub has answered that it has GPT-2; raise whatever the hub's client raises otherwise."""
+    """Return once the hub has confirmed that it has GPT-2; else raise what the hub's client raises."""
     HfApi().model_info(hub_id("gpt2"), timeout=_CONTACT_TIMEOUT_S)
 
 
 def fetch_from_hub(name: str, progress: ProgressWriter) -> Path:
-    """Fetch the model `name` into the Hugging Face cache and return its folder there.
+    """Download the model `name` into the Hugging Face cache and return its folder there.
 
-    A download that was cut off goes on where it stopped. Raises ModelError, one sentence, for a model that the engine
-    could not run, before its weights are fetched; what the hub's client raises, see `explain_hub_error`; OSError.
+    An interrupted download resumes where it stopped. Raises ModelError, one sentence, before the weights are
+    downloaded if the engine can't run the model; what the hub's client raises (see `explain_hub_error`); OSError.
     """
     repo_id = hub_id(name)
     progress.phase(f"Asking the Hugging Face hub for {repo_id}")
@@ -64,23 +64,23 @@ def fetch_from_hub(name: str, progress: ProgressWriter) -> Path:
     check_config(json.loads(Path(config_path).read_bytes()), source=repo_id)
     _fetch_large_files(repo_id, [files[name] for name in weights], str(info.sha), progress)
     wanted = [name for name in (*weights, *_SMALL_FILES) if name in files]
-    progress.phase("Fetching the tokenizer and the configuration")
+    progress.phase("Downloading the tokenizer and the configuration")
     snapshot = Path(snapshot_download(repo_id, allow_patterns=wanted, max_workers=2, tqdm_class=_counter(progress)))
     try:
         check_model_folder(snapshot)
     except IncompleteModel:
-        progress.phase(f"Fetching {repo_id} again, since the files here are damaged")
+        progress.phase(f"Downloading {repo_id} again, because the local files are damaged")
         snapshot_download(repo_id, allow_patterns=wanted, force_download=True, tqdm_class=_counter(progress))
         check_model_folder(snapshot)
     return snapshot
 
 
 def explain_hub_error(name: str, error: Exception) -> str | None:
-    """Return one sentence for what the hub's client raised while it fetched `name`; None for any other error."""
+    """Return one sentence for an error of the hub's client during the download of `name`; None for any other error."""
     if isinstance(error, GatedRepoError):
         return f"The model {name} is gated: accept its terms on the Hugging Face hub and set HF_TOKEN."
     if isinstance(error, RepositoryNotFoundError):
-        return f"The Hugging Face hub has no model {hub_id(name)} that is open to you; check the name."
+        return f"The Hugging Face hub has no model {hub_id(name)} that you can access; check the name."
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         advice = "try again later" if status >= 500 or status == 429 else "check the name and the network's proxy"
@@ -90,22 +90,22 @@ def explain_hub_error(name: str, error: Exception) -> str | None:
         return None
     detail = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     return (
-        f"The Hugging Face hub can't be reached, so {name} was not fetched ({detail}); check the network, "
-        "or take smollm2-135m, which comes from the package index."
+        f"The Hugging Face hub can't be reached, so {name} was not downloaded ({detail}); check the network, "
+        "or use smollm2-135m, which comes from the package index."
     )
 
 
 def _choose_weights(repo_id: str, names: set[str]) -> list[str]:
     if "config.json" not in names:
-        raise ModelError(f"The repository {repo_id} holds no model: it has no config.json.")
+        raise ModelError(f"The repository {repo_id} contains no model: it has no config.json.")
     if WEIGHTS_NAME in names:
         return [WEIGHTS_NAME]
     shards = sorted(fnmatch.filter(names, _SHARDS))
     if INDEX_NAME in names and shards:
         return [INDEX_NAME, *shards]
     raise ModelError(
-        f"The repository {repo_id} has no safetensors weights, and files of other kinds (such as pickle) "
-        "can run code when loaded; take a model that has them."
+        f"The repository {repo_id} has no safetensors weights. Other formats (such as pickle) "
+        "can run code when loaded; choose a model with safetensors weights."
     )
 
 
@@ -120,10 +120,10 @@ def _fetch_large_files(repo_id: str, files: Sequence[RepoSibling], commit: str, 
 
 
 def _fetch_blob(repo_id: str, file_name: str, lfs: BlobLfsInfo, commit: str, progress: ProgressWriter) -> None:
-    """Put one large file where the cache keeps contents by their SHA-256, going on with what an earlier call left.
+    """Download one large file into the cache's blobs, which are named by SHA-256, resuming what an earlier call left.
 
-    The hub's own client begins such a file anew after a kill. Names and lock are those of the cache, so that
-    any client then takes the file for its own.
+    The hub's own client starts such a file from zero after a kill. File names and lock follow the cache's rules, so
+    that any other client can use the file.
     """
     sha256, size = lfs.sha256, lfs.size
     blobs = hub_cache_folder(repo_id) / "blobs"
@@ -151,12 +151,12 @@ def _fetch_blob(repo_id: str, file_name: str, lfs: BlobLfsInfo, commit: str, pro
             )
         if _sha256(partial, size, progress) != sha256:
             partial.unlink()
-            raise ModelError(f"The file {file_name} of {repo_id} came damaged and was thrown away; pull again.")
+            raise ModelError(f"The file {file_name} of {repo_id} arrived damaged and was deleted; pull again.")
         partial.replace(blobs / sha256)
 
 
 def _sha256(path: Path, size: int, progress: ProgressWriter) -> str:
-    progress.phase("Checking what was downloaded", total=size)
+    progress.phase("Checking the download", total=size)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -166,7 +166,7 @@ def _sha256(path: Path, size: int, progress: ProgressWriter) -> str:
 
 
 def _counter(progress: ProgressWriter) -> Any:
-    """Return a class that the hub's client takes for a tqdm bar: it only passes on how many bytes came."""
+    """Return a class that the hub's client can use as its tqdm bar; it only reports the number of bytes received."""
 
     class ByteCounter:
         def __init__(self, *args: Any, total: int | None = None, initial: int = 0, **kwargs: Any) -> None:
@@ -184,7 +184,7 @@ def _counter(progress: ProgressWriter) -> Any:
             pass
 
         def __getattr__(self, _name: str) -> Any:
-            return lambda *_args, **_kwargs: None  # what only draws
+            return lambda *_args, **_kwargs: None  # methods that only draw
 
         def update(self, num: float | None = 1) -> None:
             self.n += int(num or 0)

@@ -1,4 +1,4 @@
-"""A model's folder on disk, checked without loading it: whole, safe to load, of a kind that the engine runs rightly."""
+"""Checks of a model's folder without loading it: complete, safe to load, and of a type that the engine supports."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from bot.core.wording import MAX_PATH, shorten
 from bot.engine.models.weights_file import IncompleteModel, StoredTensor, read_stored_tensors
 from bot.errors import ModelError
 
-# model_type -> the class that generates with it. All have full attention; each is tested with a tiny random model.
+# model_type -> its causal language model class. All use full attention; each is tested with a tiny random model.
 SUPPORTED_MODELS: Final[Mapping[str, str]] = {
     "gpt2": "GPT2LMHeadModel",
     "gpt_neox": "GPTNeoXForCausalLM",
@@ -21,12 +21,12 @@ SUPPORTED_MODELS: Final[Mapping[str, str]] = {
     "qwen3": "Qwen3ForCausalLM",
 }
 _WITHOUT_CACHE: Final = frozenset({"openai-gpt"})
-# Where config.json is silent, transformers ties input and output embeddings for these.
+# transformers ties the input and output embeddings of these unless config.json says otherwise.
 _TIED_BY_DEFAULT: Final = frozenset({"gpt2", "openai-gpt"})
-# Where config.json is silent, transformers gives these a sliding window.
+# transformers gives these a sliding window unless config.json says otherwise.
 _SLIDING_BY_DEFAULT: Final = frozenset({"mistral"})
-# Frequencies that depend on the longest text in the batch would make an answer depend on its neighbours.
-_UNSTEADY_ROPE: Final = frozenset({"dynamic", "longrope"})
+# Their frequencies depend on the longest sequence in the batch, so an answer would depend on other requests.
+_LENGTH_DEPENDENT_ROPE: Final = frozenset({"dynamic", "longrope"})
 _OUTPUT_EMBEDDINGS: Final = frozenset({"lm_head.weight", "embed_out.weight"})
 _BUFFER_SUFFIXES: Final = (".masked_bias", ".rotary_emb.inv_freq")
 _MASK_SUFFIXES: Final = (".attn.bias", ".attention.bias")
@@ -39,10 +39,10 @@ INDEX_NAME: Final = "model.safetensors.index.json"
 
 @dataclass(frozen=True, slots=True)
 class ModelConfigFacts:
-    """What a model's folder says about it.
+    """Facts about a model from the files in its folder.
 
-    `context_length` counts tokens and comes from config.json, never from the tokenizer. `num_parameters` counts shared
-    weights once, and no buffers. `num_bytes` is the size of the weights on disk, `dtypes` in safetensors' names.
+    `context_length` counts tokens and comes from config.json, never from the tokenizer. `num_parameters` counts tied
+    weights once and leaves out buffers. `num_bytes` is the size of the weights on disk, `dtypes` in safetensors' names.
     """
 
     model_type: str
@@ -55,10 +55,10 @@ class ModelConfigFacts:
 
 
 def check_model_folder(folder: Path) -> ModelConfigFacts:
-    """Return the facts of the model in `folder`, reading its config and the headers of its weights only.
+    """Return the facts of the model in `folder`; read only its config and the headers of its weights.
 
-    Raises ModelError, one sentence, for whatever would keep the engine from running it rightly and safely;
-    IncompleteModel, its subclass, where fetching the model again would mend it.
+    Raises ModelError, one sentence, if the engine can't run it correctly and safely; IncompleteModel, its subclass,
+    if another download would fix that.
     """
     try:
         return _check_model_folder(folder)
@@ -68,7 +68,7 @@ def check_model_folder(folder: Path) -> ModelConfigFacts:
 
 def _check_model_folder(folder: Path) -> ModelConfigFacts:
     if not folder.is_dir():
-        what = "is no folder" if folder.exists() else "does not exist"
+        what = "is not a folder" if folder.exists() else "does not exist"
         raise ModelError(f"The model folder {folder} {what}.")
     config = read_config(folder)
     model_type = check_config(config, source=str(folder))
@@ -87,10 +87,10 @@ def _check_model_folder(folder: Path) -> ModelConfigFacts:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Return config.json of `folder`. Raises ModelError where it is missing or no JSON object."""
+    """Return config.json of `folder`. Raises ModelError if it is missing or not a JSON object."""
     path = folder / "config.json"
     if not path.exists():
-        raise IncompleteModel(f"The folder {folder} holds no model: it has no config.json.")
+        raise IncompleteModel(f"The folder {folder} contains no model: it has no config.json.")
     config = _read_json(path)
     if not isinstance(config, dict):
         raise ModelError(f"The file {path} is not a model's configuration.")
@@ -98,37 +98,35 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_config(config: Mapping[str, Any], *, source: str) -> str:
-    """Return the model type that `config` (of config.json) names, if the engine runs such a model rightly.
+    """Return the model type in `config` (from config.json) if the engine supports the model.
 
-    Raises ModelError, one sentence that begins with `source`, for every other one.
+    Raises ModelError, one sentence that names `source`, if it does not.
     """
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or not model_type:
-        raise ModelError(f"The config.json of {source} does not name a model_type.")
+        raise ModelError(f"The config.json of {source} has no model_type.")
     if config.get("is_encoder_decoder") or config.get("add_cross_attention"):
         raise ModelError(
-            f"The model {source} ({model_type}) is an encoder-decoder; only plain language models work here."
+            f"The model {source} ({model_type}) is an encoder-decoder; choose a decoder-only language model."
         )
     if model_type not in SUPPORTED_MODELS:
         if config.get("auto_map"):
-            raise ModelError(
-                f"The model {source} ({model_type}) works only with Python code of its own, which is never run here."
-            )
+            raise ModelError(f"The model {source} ({model_type}) needs its own Python code, which is never run here.")
         _check_attention(config, model_type, source)
         raise ModelError(
-            f"The model {source} is of the type {model_type}, which is not supported; "
-            f"supported are {', '.join(sorted(SUPPORTED_MODELS))}."
+            f"The model {source} has the type {model_type}, which is not supported; "
+            f"supported types are {', '.join(sorted(SUPPORTED_MODELS))}."
         )
     architectures = _listed(config, "architectures", source) or [SUPPORTED_MODELS[model_type]]
     if SUPPORTED_MODELS[model_type] not in architectures:
         raise ModelError(
-            f"The model {source} is made for something else than writing text: "
+            f"The model {source} is not made for generating text: its architecture is "
             f"{_shown(architectures)} instead of {SUPPORTED_MODELS[model_type]}."
         )
     quantization = config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
-        raise ModelError(f"The model {source} has quantized weights ({_shown(method)}); take the unquantized one.")
+        raise ModelError(f"The model {source} has quantized weights ({_shown(method)}); choose the unquantized model.")
     _check_attention(config, model_type, source)
     _check_rope(config, source)
     _find_context_length(config, source=source)
@@ -145,15 +143,16 @@ def _check_attention(config: Mapping[str, Any], model_type: str, source: str) ->
         strange.add("sliding_attention")
     if strange:
         kinds = ", ".join(sorted(strange)).replace("_", " ")
-        raise ModelError(f"The model {source} ({model_type}) uses {kinds}; only models with full attention work here.")
+        raise ModelError(f"The model {source} ({model_type}) uses {kinds}; choose a model with full attention.")
 
 
 def _check_rope(config: Mapping[str, Any], source: str) -> None:
     rope = config.get("rope_parameters") or config.get("rope_scaling")
     kind = (rope.get("rope_type") or rope.get("type")) if isinstance(rope, dict) else None
-    if kind in _UNSTEADY_ROPE:
+    if kind in _LENGTH_DEPENDENT_ROPE:
         raise ModelError(
-            f"The model {source} changes its position code with the length of a text ({kind}), which is not supported."
+            f"The model {source} has a position encoding that depends on the length of the text ({kind}), "
+            "which is not supported."
         )
 
 
@@ -163,9 +162,9 @@ def _find_context_length(config: Mapping[str, Any], *, source: str) -> int:
         if length is None:
             continue
         if not isinstance(length, int) or isinstance(length, bool) or length < 2:
-            raise ModelError(f"The config.json of {source} says {key}={_shown(length)}, which is no context length.")
+            raise ModelError(f"The config.json of {source} has {key}={_shown(length)}, which is no context length.")
         return length
-    raise ModelError(f"The config.json of {source} does not say how long the model's context is.")
+    raise ModelError(f"The config.json of {source} does not give the model's context length.")
 
 
 def _read_weights(folder: Path) -> tuple[dict[str, StoredTensor], int]:
@@ -176,11 +175,11 @@ def _read_weights(folder: Path) -> tuple[dict[str, StoredTensor], int]:
     if index.exists():
         return _read_shards(folder, index)
     if (folder / "adapter_model.safetensors").exists():
-        raise ModelError(f"The folder {folder} holds an adapter, not a whole model; merge it into its model first.")
+        raise ModelError(f"The folder {folder} contains only an adapter; merge it into its base model first.")
     if any(path.suffix in _PICKLE_SUFFIXES for path in folder.iterdir()):
         raise IncompleteModel(
-            f"The folder {folder} has its weights as pickle files only, which can run code when loaded; "
-            f"{WEIGHTS_NAME} is needed."
+            f"The folder {folder} has only pickle weights, which can run code when loaded; "
+            f"add {WEIGHTS_NAME} or choose another model."
         )
     raise IncompleteModel(f"The folder {folder} has no weights: {WEIGHTS_NAME} is missing.")
 
@@ -189,15 +188,15 @@ def _read_shards(folder: Path, index: Path) -> tuple[dict[str, StoredTensor], in
     found = _read_json(index)
     weight_map = found.get("weight_map") if isinstance(found, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
-        raise IncompleteModel(f"The file {index} does not say where the weights are.")
+        raise IncompleteModel(f"The file {index} does not list the weights.")
     tensors: dict[str, StoredTensor] = {}
     num_bytes = 0
     for shard in sorted({str(shard) for shard in weight_map.values()}):
         if Path(shard).name != shard:
-            raise ModelError(f"The file {index} points out of its folder, to {_shown(shard)}.")
+            raise ModelError(f"The file {index} points to a file outside its folder: {_shown(shard)}.")
         stored = read_stored_tensors(folder / shard)
         if any(name not in stored for name, place in weight_map.items() if place == shard):
-            raise IncompleteModel(f"The weights file {folder / shard} lacks weights that {INDEX_NAME} promises.")
+            raise IncompleteModel(f"The weights file {folder / shard} lacks weights that {INDEX_NAME} lists.")
         tensors |= stored
         num_bytes += (folder / shard).stat().st_size
     return tensors, num_bytes
@@ -212,14 +211,14 @@ def _check_tokenizer(folder: Path) -> None:
     if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
         return
     if (folder / "tokenizer.model").exists():
-        raise ModelError(f"The folder {folder} has its tokenizer as tokenizer.model only; tokenizer.json is needed.")
+        raise ModelError(f"The folder {folder} has only tokenizer.model, which is not supported; add tokenizer.json.")
     raise IncompleteModel(f"The folder {folder} has no tokenizer: tokenizer.json is missing.")
 
 
 def _count_parameters(tensors: Mapping[str, StoredTensor], *, is_tied: bool) -> int:
     num = 0
     for name, tensor in tensors.items():
-        # Old GPT-2 and GPT-NeoX files carry their causal masks: square, with two leading ones.
+        # Old GPT-2 and GPT-NeoX files store their causal masks, of shape (1, 1, n, n).
         is_mask = name.endswith(_MASK_SUFFIXES) and len(tensor.shape) == 4
         is_copy = is_tied and name in _OUTPUT_EMBEDDINGS
         if not (is_mask or is_copy or name.endswith(_BUFFER_SUFFIXES)):
@@ -230,14 +229,14 @@ def _count_parameters(tensors: Mapping[str, StoredTensor], *, is_tied: bool) -> 
 def _listed(config: Mapping[str, Any], key: str, source: str) -> list[Any]:
     value = config.get(key) or []
     if not isinstance(value, list):
-        raise ModelError(f"The config.json of {source} says {key}={_shown(value)}, which makes no sense.")
+        raise ModelError(f"The config.json of {source} has {key}={_shown(value)}, which is not valid.")
     return value
 
 
 def _read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelError(f"The file {path} is too large to be what its name says.")
+            raise ModelError(f"The file {path} is too large for a file of that name.")
         return json.loads(path.read_bytes())
     except OSError as e:
         raise ModelError(f"The file {path} can't be read: {e.strerror or e}.") from e

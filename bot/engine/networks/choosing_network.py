@@ -1,4 +1,4 @@
-"""Which network runs a model: the native one where it can, else that of torch."""
+"""The choice of a model's network: the native one if it supports the model, else torch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,8 +26,8 @@ def open_network(
 ) -> Network:
     """Load the weights in `folder` in `precision` onto `device`. Raises ModelError.
 
-    On the processor the native network is taken where there is a compiler for it; where it is not to be had, `tell`
-    is given the reason, and torch does the work, slower.
+    On the CPU this is the native network if it can be compiled; else `tell` gets the reason, and the slower torch
+    network is used.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"PRECISION takes auto or one of {', '.join(PRECISIONS)}, not {precision!r}.")
@@ -37,18 +37,18 @@ def open_network(
                 folder, precision=precision, kv_cache_bytes=kv_cache_bytes, num_threads=torch.get_num_threads()
             )
         except NativeUnavailable as e:
-            tell(f"The model runs slower than it could: {e}")
+            tell(f"The model runs more slowly than it could: {e}")
     if precision not in _DTYPES:
-        raise ModelError(f"PRECISION={precision} is not to be had for this model on {device}; take auto.")
+        raise ModelError(f"PRECISION={precision} is not available for this model on {device}; set PRECISION=auto.")
     from bot.engine.networks.torch_network import load_torch_network  # its imports take two seconds
 
     return load_torch_network(folder, device=device, dtype=_DTYPES[precision], kv_cache_bytes=kv_cache_bytes)
 
 
 def list_precisions(folder: Path, device: torch.device) -> tuple[str, ...]:
-    """Return the precisions beside float32 that may be faster than it on `device`; compiles the native step if need be.
+    """Return the precisions that may be faster than float32 on `device`; compile the native step if needed.
 
-    Those that a device only imitates are not among them.
+    Precisions that the device only emulates are left out.
     """
     if device.type == "cuda":
         return ("bfloat16", "float16") if torch.cuda.is_bf16_supported(including_emulation=False) else ("float16",)

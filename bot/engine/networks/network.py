@@ -1,4 +1,4 @@
-"""One forward pass over rows of different lengths: what every implementation of the network takes and gives."""
+"""The interface of a network: one forward pass over a ragged batch of sequences."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     import torch
 
-BLOCK_TOKENS: Final = 16  # tokens whose keys and values lie in one block of the KV cache
+BLOCK_TOKENS: Final = 16  # tokens in one block of the KV cache
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One row's part of a pass: the tokens `ids[start:stop]` are read at the positions start … stop-1.
+    """One sequence's part of a pass: the tokens `ids[start:stop]` are read at the positions start … stop-1.
 
-    `ids` are the row's tokens from its first one on (there may be more than `stop`); the first `start` of them are in
-    the cache. `blocks` are the ids of the row's KV blocks in order, at least enough for `stop` tokens; those that the
-    new tokens fall into belong to this row alone. Logits are wanted after the last `num_logits` of the tokens that
-    are read (0 to stop - start).
+    `ids` are the sequence's tokens from the first one (there may be more than `stop`); the first `start` of them are
+    in the KV cache. `blocks` are the ids of its KV blocks in order, enough for at least `stop` tokens; blocks that new
+    tokens are written to belong to this sequence alone. The pass returns logits after the last `num_logits` of the
+    tokens that it reads (0 to stop - start).
     """
 
     ids: Sequence[int]
@@ -28,15 +28,15 @@ class Segment:
 
     @property
     def num_tokens(self) -> int:
-        """Return how many tokens are read."""
+        """Return how many tokens the pass reads."""
         return self.stop - self.start
 
 
 class Network(Protocol):
-    """The weights of one model in one precision, with the memory of its KV cache; used by the model thread alone.
+    """The weights of one model in one precision, with its KV cache; used by the model thread only.
 
-    Whoever calls `forward` has checked it all before: token ids below `vocab_size`, positions below `context_length`,
-    blocks below `num_blocks`.
+    The caller of `forward` must check its arguments: token ids below `vocab_size`, positions below `context_length`,
+    block ids below `num_blocks`.
     """
 
     precision: str  # float32, bfloat16, float16 or int8: how the weights are held
@@ -46,23 +46,23 @@ class Network(Protocol):
     num_blocks: int
 
     def forward(self, segments: Sequence[Segment]) -> "torch.Tensor":
-        """Read all segments; return the wanted logits, in the segments' order, (sum of num_logits, vocab) float32.
+        """Read all segments; return the requested logits in segment order, (sum of num_logits, vocab) float32.
 
-        The result is a buffer that the next call overwrites. What a row gets does not depend on its neighbours, up to
-        rounding. Calling it again with the same segments does the same again. Raises torch.OutOfMemoryError.
+        The result is a buffer that the next call overwrites. Up to rounding, a sequence's logits do not depend on the
+        rest of the batch. A second call with the same segments has the same effect. Raises torch.OutOfMemoryError.
         """
 
     def forward_by_layers(self, segments: Sequence[Segment]) -> "Generator[None, None, torch.Tensor]":
-        """Do what `forward` does in several parts, if it can.
+        """Do what `forward` does, in several parts where the network supports that.
 
-        Between the parts a network made by `make_twin`, and one with other weights, may do passes; this one may not.
+        Between the parts, a network from `make_twin` or one with other weights may run passes; this one may not.
         """
 
     def make_twin(self) -> "Network":
-        """Return a network with the same weights and the same cache; itself where `forward_by_layers` has one part."""
+        """Return a network with the same weights and KV cache; itself if `forward_by_layers` has only one part."""
 
     def copy_block(self, source: int, target: int) -> None:
-        """Copy the keys and values of one block of the cache, in all layers."""
+        """Copy the keys and values of one KV block, in all layers."""
 
     def close(self) -> None:
-        """Give the memory back; nothing may be called afterwards."""
+        """Free the memory; call nothing afterwards."""

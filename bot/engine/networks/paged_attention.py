@@ -1,4 +1,4 @@
-"""Attention of ragged rows over a paged KV cache, in the torch operations that are fastest for each kind of row."""
+"""Attention of a ragged batch over a paged KV cache, with the fastest torch operations for each kind of segment."""
 
 import math
 import warnings
@@ -7,38 +7,38 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name that everybody knows it by
+import torch.nn.functional as F  # noqa: N812 - torch's usual name for it
 
 from bot.engine.networks.network import BLOCK_TOKENS, Segment
 
-# On a processor segments up to this length read the cache where it lies; for longer ones a copy of it pays.
+# On a CPU, segments up to this length read the KV cache in place; longer ones are faster with a copy.
 _MAX_SCATTERED_TOKENS: Final = 8
-# There groups are kept small: large copies fall out of its cache, and scores and their indices take memory.
+# On a CPU, groups stay small: large copies don't fit in the CPU's cache, and scores and indices need memory.
 _MAX_GATHERED_TOKENS: Final = 2048
 _MAX_SCORES_PER_HEAD: Final = 65_536
 
 
 class _Group(Protocol):
-    """Some of a pass's queries, neighbours in it, that attend in one call."""
+    """Consecutive queries of a pass that attend in one call."""
 
     def __init__(self, table: torch.Tensor, positions: torch.Tensor, num_heads: int, num_kv_heads: int) -> None:
-        """Take what _fill_table gives and the position of each token."""
+        """Take the result of _fill_table and the position of each token."""
 
     def attend(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """Return (T, heads, head_dim) for the group's `query` (heads, T, head_dim).
 
-        `key` and `value` (kv_heads, T, head_dim) are new; with all those before they also are in `rows` (2, rows of
-        the pool, head_dim).
+        `key` and `value` (kv_heads, T, head_dim) are new; `rows` (2, rows of the pool, head_dim) holds them and all
+        earlier ones.
         """
 
 
 class PagedPass:
-    """What all layers need to know of one pass, made once: which tokens, where they are kept, who looks at what.
+    """The data of one pass that all layers share: its tokens, their places in the KV cache, and who attends to what.
 
-    The tokens are ordered by group: `ids` and `positions` (T,), `wanted` the tokens whose logits are wanted, in the
-    order of the segments.
+    The tokens are ordered by group: `ids` and `positions` (T,); `wanted` are the indices of tokens whose logits are
+    requested, in the order of the segments.
     """
 
     def __init__(self, segments: Sequence[Segment], pool: torch.Tensor, num_heads: int) -> None:
@@ -64,7 +64,7 @@ class PagedPass:
             [ids, positions, blocks, wanted, _find_open_blocks(segments), *tables], device
         )
         if len(fresh):
-            # What lies in a block behind its row's last token is masked, but a NaN there would come through.
+            # Values after a sequence's last token are masked, but a NaN among them would still spread.
             pool.index_fill_(2, fresh, 0)
         heads = torch.arange(num_kv_heads, device=device)
         rows = (token_blocks[:, None] * num_kv_heads + heads) * BLOCK_TOKENS + self.positions[:, None] % BLOCK_TOKENS
@@ -79,7 +79,7 @@ class PagedPass:
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
-        """Keep the layer's new keys and values (kv_heads, T, head_dim); return (T, heads, head_dim) for `query`."""
+        """Store the layer's new keys and values (kv_heads, T, head_dim); return (T, heads, head_dim) for `query`."""
         rows = self._layers[layer]
         new = torch.stack((key, value)).transpose(1, 2).flatten(1, 2)  # (2, T * kv_heads, head_dim)
         rows.index_copy_(1, self._rows, new.to(rows.dtype))
@@ -102,19 +102,20 @@ def attend_paged(
     paged: PagedPass,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend as transformers wants it: `query` (1, heads, T, head_dim) in, (1, T, heads, head_dim) out."""
+    """Attend with the signature that transformers calls: `query` (1, heads, T, head_dim) to (1, T, heads, head_dim)."""
     return paged.attend(module.layer_idx, query[0], key[0], value[0], scaling).to(query.dtype)[None], None
 
 
 with warnings.catch_warnings():
-    # torch says once per process that sparse tensors may still change; the tests would show it.
+    # torch warns once per process that sparse tensors are in beta; the tests treat warnings as errors.
     warnings.simplefilter("ignore")
     torch.zeros((1, 1)).to_sparse_csr()
 
 
 class _ScatteredGroup:
-    """A few tokens a row, on a processor: scores and sums read the cache where it lies, which is several times faster
-    than to copy it together first. A sparse matrix product samples the scores, an embedding bag makes the sums.
+    """Segments of a few tokens on a CPU, which read the KV cache in place: several times faster than copying it first.
+
+    A sparse matrix product computes the scores, an embedding bag the weighted sums.
     """
 
     def __init__(self, table: torch.Tensor, positions: torch.Tensor, num_heads: int, num_kv_heads: int) -> None:
@@ -140,7 +141,7 @@ class _ScatteredGroup:
             self._scores = torch.sparse_csr_tensor(
                 self._starts,
                 self._rows.flatten(),
-                torch.zeros(self._rows.numel()),  # beta=0.0 below still multiplies what was there
+                torch.zeros(self._rows.numel()),  # zeros, as beta=0.0 below still multiplies the old values
                 (len(flat), rows.shape[1]),
                 check_invariants=False,
             )
@@ -152,18 +153,18 @@ class _ScatteredGroup:
 
 
 class _GatheredGroup:
-    """Segments of the same length that look back into the cache: it is copied together for them."""
+    """Segments of one length that attend to the KV cache, whose blocks are first copied into one tensor."""
 
     def __init__(self, table: torch.Tensor, positions: torch.Tensor, num_heads: int, num_kv_heads: int) -> None:
         """Take each segment's blocks (S, n) and the position of each token."""
         num_segments, num_blocks = table.shape
         heads = torch.arange(num_kv_heads, device=table.device)
-        # One copy, in the order that the kernels want: by segment, then by head, then by block.
+        # One copy, in the kernels' order: by segment, head, block.
         self._chunks = (table[:, None] * num_kv_heads + heads[:, None]).flatten()
         self._shape = (num_segments, num_kv_heads, num_blocks * BLOCK_TOKENS)
-        self._group = num_heads // num_kv_heads  # query heads that share a head of the cache
+        self._group = num_heads // num_kv_heads  # query heads per KV head
         is_ahead = torch.arange(num_blocks * BLOCK_TOKENS, device=table.device) > positions[:, None]
-        # The heads of a group follow each other like further tokens: no kernel needs to know of them.
+        # Query heads that share a KV head are laid out like more tokens, so kernels need no support for groups.
         is_ahead = is_ahead.view(num_segments, 1, -1, is_ahead.shape[-1]).repeat(1, 1, self._group, 1)
         self._is_ahead = is_ahead
         self._mask: torch.Tensor | None = None
@@ -188,7 +189,7 @@ class _GatheredGroup:
 
 
 class _FirstGroup:
-    """Segments of the same length with nothing before them: the new keys and values are all there is."""
+    """Segments of one length that start at position 0: they attend to the new keys and values only."""
 
     def __init__(self, table: torch.Tensor, positions: torch.Tensor, num_heads: int, num_kv_heads: int) -> None:
         """Take one row of `table` for each segment."""
@@ -198,7 +199,7 @@ class _FirstGroup:
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         """See _Group.attend."""
-        # Not every kernel takes fewer heads of keys than of queries, and to copy them costs next to nothing.
+        # Some kernels need as many key heads as query heads; copying them costs almost nothing.
         repeats = len(query) // len(key)
         queries, keys, values = (
             part.view(len(part), self._num_segments, -1, part.shape[-1]).transpose(0, 1)
@@ -209,7 +210,7 @@ class _FirstGroup:
 
 
 def _group_segments(segments: Sequence[Segment], device: torch.device) -> list[tuple[type[_Group], list[int]]]:
-    """Return the kinds of groups that the segments attend in, each with the indices of its segments."""
+    """Return the groups that the segments attend in: the kind of each, with the indices of its segments."""
     found: dict[tuple[type[_Group], int], list[int]] = {}
     for index, segment in enumerate(segments):
         if device.type == "cpu" and segment.num_tokens <= _MAX_SCATTERED_TOKENS:
@@ -225,7 +226,7 @@ def _group_segments(segments: Sequence[Segment], device: torch.device) -> list[t
         for index in members:
             segment = segments[index]
             new_rows = segment.num_tokens if kind is _ScatteredGroup else 1
-            # All rows of a group cost what its longest one costs.
+            # Every sequence of a group costs as much as the longest one.
             if segment.stop < longest // 2 or (num_rows + new_rows) * longest > _max_size(kind, device):
                 longest = num_rows = 0
             if not num_rows:
@@ -243,7 +244,7 @@ def _max_size(kind: type[_Group], device: torch.device) -> float:
 
 
 def _fill_table(kind: type[_Group], segments: Sequence[Segment]) -> list[list[int]]:
-    """Return the blocks of each segment (of each token, if scattered), filled up with the first of them."""
+    """Return the blocks of each segment (of each token, if scattered), padded with its first block."""
     if kind is _FirstGroup:
         return [[0]] * len(segments)
     width = max(count_blocks(segment.stop) for segment in segments)
@@ -256,7 +257,7 @@ def _fill_table(kind: type[_Group], segments: Sequence[Segment]) -> list[list[in
 
 
 def _find_open_blocks(segments: Iterable[Segment]) -> list[int]:
-    """Return the blocks that this pass begins and doesn't fill."""
+    """Return the blocks that this pass starts but does not fill."""
     return [
         segment.blocks[segment.stop // BLOCK_TOKENS]
         for segment in segments
@@ -265,7 +266,7 @@ def _find_open_blocks(segments: Iterable[Segment]) -> list[int]:
 
 
 def _send(arrays: Sequence[Any], device: torch.device) -> list[torch.Tensor]:
-    """Return the lists (of lists) of int as tensors on `device`, which takes one transfer."""
+    """Return the lists (of lists) of int as tensors on `device`, moved in one transfer."""
     made = [np.array(array, dtype=np.int64) for array in arrays]
     flat = torch.from_numpy(np.concatenate([array.ravel() for array in made]))
     if device.type == "cuda":
@@ -275,5 +276,5 @@ def _send(arrays: Sequence[Any], device: torch.device) -> list[torch.Tensor]:
 
 
 def count_blocks(num_tokens: int) -> int:
-    """Return how many blocks `num_tokens` take."""
+    """Return how many blocks hold `num_tokens` tokens."""
     return -(-num_tokens // BLOCK_TOKENS)

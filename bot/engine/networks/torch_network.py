@@ -1,11 +1,11 @@
-"""The network as transformers runs it, on any device: ragged rows over a paged KV cache, or no cache at all."""
+"""The torch network: a transformers model on any device, with a paged KV cache or without a cache."""
 
 import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
-# Before transformers is imported: with a dead network its hub look-ups can hang for ever.
+# Set before the import of transformers: without a working network its hub look-ups can hang forever.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
@@ -19,12 +19,12 @@ from bot.engine.networks.network import BLOCK_TOKENS, Segment
 from bot.engine.networks.paged_attention import PagedPass, attend_paged, count_blocks
 from bot.errors import ModelError
 
-_ATTENTION: Final = "fewshot_paged"  # transformers builds no mask for a name that it knows no mask of
+_ATTENTION: Final = "fewshot_paged"  # an unknown name, for which transformers builds no mask
 _PRECISIONS: Final = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-# oneDNN lays a packed weight out for about this many rows; measured to serve one row and hundreds as well.
+# oneDNN optimises a packed weight for about this many rows; measured to be fast for one row and for hundreds too.
 _PACKED_ROWS: Final = 8
-_MIN_CACHED_TOKENS: Final = 8 * 512  # beside one whole context
-_CACHELESS_BLOCKS: Final = 65_536  # they cost nothing
+_MIN_CACHED_TOKENS: Final = 8 * 512  # in addition to one full context
+_CACHELESS_BLOCKS: Final = 65_536  # they use no memory
 _CACHELESS_TOKENS: Final = 4096  # in one forward pass without a cache
 
 
@@ -33,18 +33,20 @@ def load_torch_network(
 ) -> "TorchNetwork | CachelessNetwork":
     """Load the weights in `folder`, held as `dtype` on `device`, with `kv_cache_bytes` of KV cache.
 
-    Raises ModelError, in one sentence, for whatever is in the way.
+    Raises ModelError, in one sentence, if that fails.
     """
-    torch.set_float32_matmul_precision("highest")  # no TF32: figures mean the same on every device
+    torch.set_float32_matmul_precision("highest")  # no TF32, so that scores agree between devices
     torch.backends.cudnn.allow_tf32 = False
     try:
         return _load(folder, device, dtype, kv_cache_bytes)
     except ModelError:
         raise
     except torch.OutOfMemoryError as e:
-        raise ModelError(f"The model in {folder} does not fit into the memory of {device}.") from e
+        raise ModelError(
+            f"The model in {folder} does not fit into the memory of {device}; use a smaller model or another DEVICE."
+        ) from e
     except MemoryError as e:
-        raise ModelError(f"The model in {folder} does not fit into memory.") from e
+        raise ModelError(f"The model in {folder} does not fit into memory; use a smaller model.") from e
     except Exception as e:
         first_line = (str(e).strip().splitlines() or [type(e).__name__])[0]
         raise ModelError(f"The model in {folder} can't be loaded: {first_line}") from e
@@ -61,7 +63,7 @@ def _load(
     if broken:
         raise ModelError(f"The model in {folder} is incomplete: {len(broken)} of its weights are missing.")
     if not _find_context_length(model.config):
-        raise ModelError(f"The model in {folder} does not say how long its context is.")
+        raise ModelError(f"The model in {folder} does not give its context length in config.json.")
     model = model.eval().requires_grad_(False).to(device)
     if model.config.model_type == "openai-gpt":
         return CachelessNetwork(model, precision=_PRECISIONS[dtype])
@@ -69,14 +71,14 @@ def _load(
 
 
 class TorchNetwork:
-    """A transformers model with attention whose keys and values lie in blocks; see Network.
+    """A transformers model with a paged KV cache; see Network.
 
-    It owns `model`: its attention is exchanged, and on a processor its matrices are packed, so that transformers'
-    `generate` no longer works with it. A processor keeps the cache in float32 whatever the precision of the weights.
+    It owns `model`: it replaces the attention, and on a CPU packs the matrices, so transformers' `generate` no longer
+    works with it. On a CPU the KV cache is float32 whatever the precision of the weights.
     """
 
     def __init__(self, model: Any, *, precision: str, kv_cache_bytes: int) -> None:
-        """Take a loaded causal language model in evaluation mode over; raises torch.OutOfMemoryError."""
+        """Take over a loaded causal language model in evaluation mode. Raises torch.OutOfMemoryError."""
         self.precision = precision
         self.device: torch.device = model.device
         self.model = model
@@ -92,7 +94,7 @@ class TorchNetwork:
         needed = count_blocks(self.context_length) + count_blocks(_MIN_CACHED_TOKENS)
         num_layers = int(config.num_hidden_layers)
         self.num_blocks = max(needed, kv_cache_bytes // (layer_bytes * num_layers))
-        # On a processor untouched pages cost nothing.
+        # On a CPU, untouched memory pages cost nothing.
         shape = (num_layers, 2, self.num_blocks, num_kv_heads, BLOCK_TOKENS, head_dim)
         self._pool = torch.empty(shape, dtype=dtype, device=self.device)
         self._num_heads = num_heads
@@ -106,7 +108,7 @@ class TorchNetwork:
         """Read all segments in one pass; see Network.forward."""
         with torch.inference_mode():
             batch = PagedPass(segments, self._pool, self._num_heads)
-            # Not by input_ids: transformers would look at them for padding, which makes a GPU wait.
+            # Not input_ids: transformers would check them for padding, which makes a GPU wait.
             hidden = self._base(
                 inputs_embeds=self._embed(batch.ids)[None],
                 position_ids=batch.positions[None],
@@ -123,16 +125,16 @@ class TorchNetwork:
         return self.forward(segments)
 
     def make_twin(self) -> Self:
-        """Return itself: its passes have one part."""
+        """Return itself, as its passes have one part."""
         return self
 
     def copy_block(self, source: int, target: int) -> None:
-        """Copy the keys and values of one block, in all layers."""
+        """Copy the keys and values of one KV block, in all layers."""
         with torch.inference_mode():
             self._pool[:, :, target] = self._pool[:, :, source]
 
     def close(self) -> None:
-        """Give the memory back; nothing may be called afterwards."""
+        """Free the memory; call nothing afterwards."""
         del self.model, self._base, self._embed, self._head, self._pool
 
 
@@ -149,7 +151,7 @@ def _count_parameters(model: Any) -> int:
 
 
 class _PackedLinear(torch.nn.Module):
-    """x @ weight.T + bias with the weight laid out for oneDNN: up to three times as fast for a few rows."""
+    """x @ weight.T + bias with the weight in oneDNN's layout: up to three times as fast for a few rows."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
         """Pack the weight (out, in)."""
@@ -163,7 +165,7 @@ class _PackedLinear(torch.nn.Module):
 
 
 def _prepare(model: Any) -> None:
-    """Exchange the parts of `model` that there are faster equal ones for."""
+    """Replace parts of `model` by faster equivalents."""
     is_packing = model.device.type == "cpu" and _can_pack(model.dtype)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
@@ -186,10 +188,10 @@ def _can_pack(dtype: torch.dtype) -> bool:
 
 
 class CachelessNetwork:
-    """A transformers model without a KV cache: each row is read whole again in each pass; see Network."""
+    """A transformers model without a KV cache: each pass reads every sequence from its start; see Network."""
 
     def __init__(self, model: Any, *, precision: str) -> None:
-        """Take a loaded causal language model in evaluation mode over."""
+        """Take over a loaded causal language model in evaluation mode."""
         self.precision = precision
         self.device: torch.device = model.device
         self.model = model
@@ -200,7 +202,7 @@ class CachelessNetwork:
         _prepare(model)
 
     def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
-        """Read every distinct row that logits are wanted of, as long as it is now; see Network.forward."""
+        """Read every distinct sequence whose logits are requested, from its start; see Network.forward."""
         with torch.inference_mode():
             rows = dict.fromkeys(tuple(segment.ids[: segment.stop]) for segment in segments if segment.num_logits)
             hidden = self._read(list(rows))
@@ -214,7 +216,7 @@ class CachelessNetwork:
             return cast(torch.Tensor, self.model.get_output_embeddings()(torch.cat(wanted)).float())
 
     def _read(self, rows: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], torch.Tensor]:
-        """Return the hidden states (length, hidden) of each row; rows of the same length are read together."""
+        """Return the hidden states (length, hidden) of each sequence; sequences of one length form a batch."""
         by_length: dict[int, list[tuple[int, ...]]] = {}
         for row in rows:
             by_length.setdefault(len(row), []).append(row)
@@ -233,12 +235,12 @@ class CachelessNetwork:
         return self.forward(segments)
 
     def make_twin(self) -> Self:
-        """Return itself: its passes have one part."""
+        """Return itself, as its passes have one part."""
         return self
 
     def copy_block(self, source: int, target: int) -> None:
-        """Do nothing: nothing is kept in blocks."""
+        """Do nothing: there are no blocks."""
 
     def close(self) -> None:
-        """Give the memory back; nothing may be called afterwards."""
+        """Free the memory; call nothing afterwards."""
         del self.model

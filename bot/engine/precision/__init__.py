@@ -1,1 +1,1 @@
-"""The fastest precision whose measured perplexity a model allows."""
+"""The choice of a model's precision: the fastest whose measured perplexity is close enough to float32."""

@@ -1,4 +1,4 @@
-"""Which precision a model runs in: what was measured of each on this machine, and the choice among them."""
+"""The choice of the precision that a model runs in, from measurements on this machine."""
 
 import math
 from collections.abc import Sequence
@@ -9,17 +9,17 @@ from bot.core.results import MAX_PERPLEXITY_RATIO, PrecisionFigures
 
 AUTO: Final = "auto"
 FLOAT32: Final = "float32"
-# So small a model is fast enough in float32, and measuring it would take longer than it could ever gain.
+# A smaller model is fast enough in float32, and measuring it takes longer than it saves.
 MIN_MEASURED_PARAMETERS: Final = 10_000_000
-# Whoever is this near to the fastest may be as fast on another day; then the more exact one is taken.
+# Speeds closer than this may just be noise; among such precisions the most exact one is chosen.
 _AS_FAST: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class PrecisionChoice:
-    """The precision to run in; `reason` completes "Precision: int8, because …"; `figures` are all that were measured.
+    """The precision to run in; `reason` completes "Precision: int8, because …"; `figures` are all measurements.
 
-    `is_automatic` says that nobody asked for it by name.
+    `is_automatic` is true if PRECISION did not ask for it by name.
     """
 
     precision: str
@@ -29,33 +29,33 @@ class PrecisionChoice:
 
     @property
     def is_worth_saying(self) -> bool:
-        """Return whether measured figures stand behind the choice."""
+        """Return whether the choice is based on measurements."""
         return bool(self.figures)
 
     @property
     def line(self) -> str:
-        """Return the line that tells people which precision it is and why."""
+        """Return the line that tells people which precision was chosen and why."""
         return f"Precision: {self.precision}, because {self.reason}"
 
 
 def is_measured(wanted: str, num_parameters: int) -> bool:
-    """Return whether a model of that size is measured before it runs in the precision that PRECISION asks for."""
+    """Return whether a model of `num_parameters` must be measured before it runs with PRECISION=`wanted`."""
     return wanted != FLOAT32 and num_parameters >= MIN_MEASURED_PARAMETERS
 
 
 def choose_precision(wanted: str, num_parameters: int, figures: Sequence[PrecisionFigures]) -> PrecisionChoice:
-    """Return the precision for `wanted` (PRECISION): one asked for by name, or the fastest that is exact enough.
+    """Return the precision for `wanted` (PRECISION): the one it names, or the fastest that is exact enough.
 
-    `figures` has float32 first; it is empty where nothing was measured.
+    `figures` starts with float32; it is empty if nothing was measured.
     """
     measured = tuple(figures)
     if wanted != AUTO:
         return PrecisionChoice(wanted, _explain_named(wanted, measured), measured)
     if num_parameters < MIN_MEASURED_PARAMETERS:
-        return PrecisionChoice(FLOAT32, "the model is too small to gain from another one", measured, True)
+        return PrecisionChoice(FLOAT32, "the model is too small to gain from another precision", measured, True)
     admitted = [one for one in measured if one.is_admitted]
     if not admitted:
-        return PrecisionChoice(FLOAT32, "no other one is to be had for this model on this device", measured, True)
+        return PrecisionChoice(FLOAT32, "no other precision is available for this model on this device", measured, True)
     fastest = max(_speed(one) for one in admitted)
     near = [one for one in admitted if _speed(one) >= _AS_FAST * fastest]
     best = min(near, key=_inexactness)
@@ -63,7 +63,7 @@ def choose_precision(wanted: str, num_parameters: int, figures: Sequence[Precisi
 
 
 def _speed(figures: PrecisionFigures) -> float:
-    """Return one number for the speed of answers: alone and in company count alike."""
+    """Return one number for the speed of answers: a single answer and eight at once count equally."""
     return math.sqrt((figures.tokens_per_s or 0.0) * (figures.tokens_per_s_of_8 or 0.0))
 
 
@@ -74,12 +74,12 @@ def _inexactness(figures: PrecisionFigures) -> float:
 def _explain_named(wanted: str, figures: Sequence[PrecisionFigures]) -> str:
     found = next((one for one in figures if one.precision == wanted), None)
     if found is None or found.perplexity_ratio is None:
-        return "PRECISION names it"
+        return "PRECISION asks for it"
     if wanted == FLOAT32:
-        return f"PRECISION names it ({found.tokens_per_s:.0f} tokens/s)"
-    verdict = "" if found.is_admitted else f", more than the {MAX_PERPLEXITY_RATIO:g} times that auto admits"
+        return f"PRECISION asks for it ({found.tokens_per_s:.0f} tokens/s)"
+    verdict = "" if found.is_admitted else f", above the limit of {MAX_PERPLEXITY_RATIO:g} for auto"
     return (
-        f"PRECISION names it; its perplexity is {found.perplexity_ratio:.4f} times that of float32{verdict} "
+        f"PRECISION asks for it; its perplexity is {found.perplexity_ratio:.4f} times that of float32{verdict} "
         f"({_compare_speed(found, figures)})"
     )
 
@@ -87,16 +87,16 @@ def _explain_named(wanted: str, figures: Sequence[PrecisionFigures]) -> str:
 def _explain_best(best: PrecisionFigures, figures: Sequence[PrecisionFigures]) -> str:
     if best.precision == FLOAT32:
         others = "; ".join(_describe_loser(one, best) for one in figures if one is not best)
-        return f"no other one is both faster and exact enough ({others})" if others else "there is no other one"
+        return f"no other precision is faster and exact enough ({others})" if others else "there is no other precision"
     return (
-        f"it is the fastest one here that is exact enough: perplexity {best.perplexity_ratio:.4f} times that of "
+        f"it is the fastest that is exact enough: perplexity {best.perplexity_ratio:.4f} times that of "
         f"float32, {_compare_speed(best, figures)}"
     )
 
 
 def _describe_loser(one: PrecisionFigures, best: PrecisionFigures) -> str:
     if one.perplexity_ratio is None:
-        return f"{one.precision} can't be had"
+        return f"{one.precision}: not available"
     if not one.is_admitted:
         return f"{one.precision}: perplexity {one.perplexity_ratio:.4f} times as high"
     return f"{one.precision}: {_speed(one) / _speed(best):.2f} times as fast"

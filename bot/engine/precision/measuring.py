@@ -1,4 +1,4 @@
-"""How exact and how fast each precision of a model is on this machine: one text read in all of them, one by one."""
+"""Measurement of each precision of a model on this machine: its perplexity and speed on one text."""
 
 import gc
 import itertools
@@ -23,26 +23,27 @@ from bot.engine.precision.record import TEXT_FILE, make_key, read_figures, write
 from bot.engine.sampler.log_sums import log_sums
 from bot.errors import ModelError
 
-_CHUNK_TOKENS: Final = 128  # of a long text in one pass, as the engine reads prompts while it answers
+_CHUNK_TOKENS: Final = 128  # of a long text per pass, the chunk size of the engine's prefill during decoding
 _NUM_PREFILLS: Final = 2
 _NUM_ROWS: Final = 8
-# How many tokens each row reads in one pass after another: one as in plain writing, a few as with guesses.
+# Tokens that each sequence reads in successive passes: 1 as in plain decoding, a few as with draft tokens.
 _WIDTHS_ALONE: Final = (1,) * 12 + (2, 3, 4)
 _WIDTHS_TOGETHER: Final = (1,) * 10 + (2, 3, 4)
-# Without a cache each pass reads whole texts again, with the kernels of long texts.
+# Without a KV cache each pass reads the whole text again, with the kernels for long texts.
 _WIDTHS_ALONE_CACHELESS: Final = (1,) * 3
 _WIDTHS_TOGETHER_CACHELESS: Final = (1,)
-# On a processor memory that is not written to costs nothing; torch's networks take what one context needs anyway.
+# On a CPU, memory that is never written costs nothing; torch networks reserve one context in any case.
 _CPU_CACHE_BYTES: Final = 2 * 2**30
 _CACHE_BYTES: Final = 2**26
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one network made of the text.
+    """The measurements of one network on the text.
 
-    `chunked` are the nats of every token read in long chunks, as perplexity is computed; `decoded` by how many nats
-    some of them changed when they were read a few at a time, as answers are written. The speeds are in tokens a second.
+    `chunked` is the negative log-likelihood (nats) of every token, read in long chunks as for perplexity; `decoded`
+    is by how much it changed for some tokens when they were read a few at a time, as in decoding. Speeds are in tokens
+    per second.
     """
 
     chunked: tuple[float, ...]
@@ -62,9 +63,9 @@ def find_figures(
     tell: Callable[[str], None],
     display: ProgressDisplay | None = None,
 ) -> tuple[PrecisionFigures, ...]:
-    """Return the figures of every precision that `device` offers, float32 first; measured now if they are not recorded.
+    """Return the figures of every precision that `device` offers, float32 first; measure them if there is no record.
 
-    Nothing where float32 is the only one. Progress goes to `display`. Raises ModelError where float32 fails.
+    Empty if float32 is the only precision. Progress goes to `display`. Raises ModelError if float32 fails.
     """
     make = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     key = make_key(folder, device=make, num_threads=torch.get_num_threads())
@@ -91,9 +92,9 @@ def measure_precisions(
     tell: Callable[[str], None],
     display: ProgressDisplay,
 ) -> tuple[PrecisionFigures, ...]:
-    """Read the text in each of `precisions`, float32 first, with one network in memory at a time.
+    """Measure each of `precisions`, float32 first, with one network in memory at a time.
 
-    A precision that fails has the reason as its `problem`. Raises ModelError where float32 fails.
+    A precision that fails has the reason as its `problem`. Raises ModelError if float32 fails.
     """
     tokens = _encode_text(folder)
     num_chunks = -(-min(len(tokens) - 1, facts.context_length) // _CHUNK_TOKENS)
@@ -126,7 +127,7 @@ def _measure(
     tell: Callable[[str], None],
     display: ProgressDisplay,
 ) -> Reading:
-    """Open the network, read the text, and give all memory back before the next one comes."""
+    """Open the network, read the text, and free all memory before the next measurement."""
     cache_bytes = _CPU_CACHE_BYTES if device.type == "cpu" else _CACHE_BYTES
     done = itertools.count(1)
     try:
@@ -146,9 +147,9 @@ def _measure(
 def read_text(
     network: Network, tokens: Sequence[int], *, has_cache: bool, advance: Callable[[], None] = lambda: None
 ) -> Reading:
-    """Read `tokens` in long chunks, then from several places on a few at a time; all but the first are targets.
+    """Read `tokens` in long chunks, then a few at a time from several places; all but the first token are scored.
 
-    `advance` is called after each pass. Raises ModelError for a network that can't hold or does not know them.
+    `advance` is called after each pass. Raises ModelError if they don't fit in the KV cache or the vocabulary.
     """
     alone, together = _plan_widths(has_cache=has_cache)
     with torch.inference_mode():
@@ -161,7 +162,7 @@ def read_text(
 
 
 class _Reader:
-    """Passes of one network over one text, each timed, with the nats of the tokens that follow."""
+    """Timed passes of one network over one text, with the nats of each next token."""
 
     def __init__(self, network: Network, tokens: Sequence[int], advance: Callable[[], None]) -> None:
         self._network = network
@@ -170,14 +171,16 @@ class _Reader:
         self._tokens = tuple(tokens[: self._length + 1])
         self._num_blocks = -(-self._length // BLOCK_TOKENS)
         self.num_prefilled = min(_CHUNK_TOKENS, self._length)
-        own = -(-(sum(_WIDTHS_ALONE) + sum(_WIDTHS_TOGETHER)) // BLOCK_TOKENS)  # more than any row needs of its own
+        own = -(
+            -(sum(_WIDTHS_ALONE) + sum(_WIDTHS_TOGETHER)) // BLOCK_TOKENS
+        )  # the most blocks that one sequence writes
         if self._length < 1 or self._num_blocks + (_NUM_ROWS + 1) * own > network.num_blocks:
-            raise ModelError("The memory for texts (KV cache) is too small to measure it.")
+            raise ModelError("The KV cache is too small for the measurement; raise KV_CACHE_MB.")
         if max(self._tokens) >= network.vocab_size:
-            raise ModelError("The tokenizer has tokens that the model does not know.")
+            raise ModelError("The tokenizer does not match the model: it has tokens outside the model's vocabulary.")
 
     def read_chunks(self) -> tuple[list[float], float]:
-        """Read the whole text; return its nats, and the seconds of a prefill of its first chunk (median)."""
+        """Read the whole text; return its nats, and the median seconds of a prefill of its first chunk."""
         blocks = range(self._num_blocks)
         nats = []
         for start in range(0, self._length, _CHUNK_TOKENS):
@@ -188,11 +191,11 @@ class _Reader:
         return nats, statistics.median(self._read([first])[1] for _ in range(_NUM_PREFILLS))
 
     def decode(self, num_rows: int, widths: Sequence[int]) -> tuple[list[tuple[int, float]], float]:
-        """Read on from `num_rows` places, in each pass the next of `widths` tokens in all of them.
+        """Decode from `num_rows` places at once; each pass reads the next of `widths` tokens in all of them.
 
-        Return places with the nats of the token after each, and the seconds of a pass one token wide (median).
+        Return positions with the nats of the token after each, and the median seconds of a pass one token wide.
         """
-        # The rows share what comes before them, in whole blocks, and write into blocks of their own.
+        # The sequences share the full blocks of their prefix and write into blocks of their own.
         last = max(0, self._length - sum(widths))
         starts = [last * (row + 1) // num_rows // BLOCK_TOKENS * BLOCK_TOKENS for row in range(num_rows)]
         num_own = -(-sum(widths) // BLOCK_TOKENS)
@@ -221,10 +224,10 @@ class _Reader:
         return nats, statistics.median(seconds)
 
     def _read(self, segments: Sequence[Segment]) -> tuple[list[tuple[int, float]], float]:
-        """Return the places that logits are wanted of with the nats of the token after each, and the pass's seconds."""
+        """Return the positions with logits and the nats of the token after each, and the seconds of the pass."""
         started = time.perf_counter()
         logits = self._network.forward(segments)
-        logits[-1, :1].tolist()  # a GPU is done only when something of its result is here
+        logits[-1, :1].tolist()  # waits until a GPU has finished
         took_s = time.perf_counter() - started
         places = [at for s in segments for at in range(s.stop - s.num_logits, s.stop)]
         wanted = torch.tensor([self._tokens[at + 1] for at in places], device=logits.device)
@@ -240,7 +243,7 @@ def _plan_widths(*, has_cache: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _encode_text(folder: Path) -> tuple[int, ...]:
-    """Return the tokens of the text as perplexity takes them: after BOS, else EOS, where there is one."""
+    """Return the tokens of the text as for perplexity: after BOS, else EOS, if the tokenizer has one."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     text = TEXT_FILE.read_text(encoding="utf-8")
     ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
@@ -249,13 +252,15 @@ def _encode_text(folder: Path) -> tuple[int, ...]:
 
 
 def _compare(precision: str, reading: Reading, exact: Reading) -> PrecisionFigures:
-    """Return a reading's figures beside those of float32."""
+    """Return the figures of a reading, compared with float32."""
     speeds = (reading.tokens_per_s, reading.tokens_per_s_of_8, reading.prefill_tokens_per_s)
     more = statistics.fmean(reading.chunked) - statistics.fmean(exact.chunked)
-    # Short passes may run on kernels of their own. Token by token beside the long ones: a few suffice to see a loss.
+    # Short passes may use other kernels. Comparing the same tokens shows a loss with only a few of them.
     more_decoding = statistics.fmean(reading.decoded) - statistics.fmean(exact.decoded)
     if not (math.isfinite(more) and math.isfinite(more_decoding)):
-        return PrecisionFigures(precision, None, *speeds, problem="It gives no finite probabilities.")
+        return PrecisionFigures(
+            precision, None, *speeds, problem="The model gives no finite probabilities in this precision."
+        )
     return PrecisionFigures(precision, math.exp(min(100.0, more + max(0.0, more_decoding))), *speeds)
 
 

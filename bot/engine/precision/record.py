@@ -1,4 +1,4 @@
-"""What was measured of a model's precisions, kept as a file beside the model for each machine that measured it."""
+"""The record of a model's measured precisions: a file beside the model, with an entry for each machine."""
 
 import contextlib
 import hashlib
@@ -22,20 +22,20 @@ logger = logging.getLogger(__name__)
 
 RECORD_NAME: Final = "precision.json"
 TEXT_FILE: Final = Path(__file__).with_name("precision_text.txt")
-_MEASURING_VERSION: Final = 1  # raise it where what is measured changes its meaning
-_MAX_ENTRIES: Final = 16  # of machines that share a folder; the oldest go
+_MEASURING_VERSION: Final = 1  # raise it when the meaning of a figure changes
+_MAX_ENTRIES: Final = 16  # one for each machine that shares the folder; the oldest are dropped
 _MAX_BYTES: Final = 1_000_000
 _KERNEL_SUFFIXES: Final = frozenset({".cpp", ".h", ".py"})
 
 _Key = dict[str, Any]
-# Where neither folder can be written, a process at least measures once.
+# If neither folder can be written, each process measures only once.
 _measured_here: dict[str, tuple[PrecisionFigures, ...]] = {}
 
 
 def make_key(folder: Path, *, device: str, num_threads: int) -> _Key:
-    """Return what figures of the model in `folder` depend on; `device` names its make, the processor if "cpu".
+    """Return everything that the figures of the model in `folder` depend on; `device` is a GPU's name or "cpu".
 
-    That is machine, torch, weights, kernels and what is measured: where one of them differs, nothing is known.
+    That is the machine, torch, the weights, the kernels and the measurement: figures are valid only for an equal key.
     """
     return {
         "device": _describe_processor() if device == "cpu" else device,
@@ -50,7 +50,7 @@ def make_key(folder: Path, *, device: str, num_threads: int) -> _Key:
 
 
 def read_figures(folder: Path, models_dir: Path | None, key: _Key) -> tuple[PrecisionFigures, ...]:
-    """Return the figures recorded under `key`, float32 first; none where there are none or they can't be read."""
+    """Return the figures recorded under `key`, float32 first; empty if there are none or they can't be read."""
     for path in _find_places(folder, models_dir):
         for entry in _read_entries(path):
             if entry.get("key") == key:
@@ -60,7 +60,7 @@ def read_figures(folder: Path, models_dir: Path | None, key: _Key) -> tuple[Prec
 
 
 def write_figures(folder: Path, models_dir: Path | None, key: _Key, figures: Sequence[PrecisionFigures]) -> None:
-    """Record `figures` beside the model, else in `models_dir`; where neither can be written, only in this process."""
+    """Record `figures` beside the model, else in `models_dir`; if neither can be written, only in this process."""
     _measured_here[_name_memory(folder, key)] = tuple(figures)
     entry = {
         "key": key,
@@ -74,11 +74,11 @@ def write_figures(folder: Path, models_dir: Path | None, key: _Key, figures: Seq
             return
         except OSError as e:
             problem = e
-    logger.warning("What was measured of the model in %s can't be kept: %s", folder, problem)
+    logger.warning("The measurements of the model in %s can't be saved: %s", folder, problem)
 
 
 def _find_places(folder: Path, models_dir: Path | None) -> list[Path]:
-    """Return where the record may lie, the first choice first."""
+    """Return the possible paths of the record, the preferred one first."""
     places = [folder / RECORD_NAME]
     if models_dir is not None:
         places.append(models_dir / "precision" / f"{_digest(str(folder.resolve()).encode())}.json")
@@ -116,7 +116,7 @@ def _name_memory(folder: Path, key: _Key) -> str:
 
 @cache
 def _describe_processor() -> str:
-    """Return the processor's name with a digest of its abilities: the same name may come with and without AVX-512."""
+    """Return the CPU's name with a digest of its flags: CPUs of one name may differ, for example in AVX-512."""
     name, flags = platform.processor(), ""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
@@ -130,9 +130,9 @@ def _describe_processor() -> str:
 
 @cache
 def _describe_kernels(target: str) -> str:
-    """Return a digest of the code that computes, with the compiler that makes it fast; none makes other kernels.
+    """Return a digest of the kernels' code, with the compiler found here, as kernels without one differ.
 
-    `target` is what the code is compiled for, see `compile_for`.
+    `target` is the CPU that the code is compiled for; see `compile_for`.
     """
     networks = Path(__file__).parent.parent / "networks"
     native = (path for path in (networks / "native").iterdir() if path.suffix in _KERNEL_SUFFIXES)

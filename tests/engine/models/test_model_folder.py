@@ -1,4 +1,4 @@
-"""A model's folder: what is accepted, and the one sentence for everything that is not."""
+"""A model's folder: what is accepted, and the sentence for each thing that is not."""
 
 import json
 import shutil
@@ -100,112 +100,113 @@ def make_sentencepiece_only(folder: Path) -> None:
 
 BROKEN: dict[str, tuple[Change, str]] = {
     "no folder": (shutil.rmtree, "The model folder {folder} does not exist."),
-    "no config": (remove("config.json"), "The folder {folder} holds no model: it has no config.json."),
+    "no config": (remove("config.json"), "The folder {folder} contains no model: it has no config.json."),
     "config cut": (write("config.json", b'{"model_type": '), "The file {folder}/config.json is not valid JSON."),
     "config not UTF-8": (write("config.json", b"\xff\xfe{}"), "The file {folder}/config.json is not valid JSON."),
     "config a list": (write("config.json", b"[]"), "The file {folder}/config.json is not a model's configuration."),
     "config too deep": (write("config.json", b"[" * 10**6), "The file {folder}/config.json is not valid JSON."),
-    "no model type": (set_config(model_type=None), "The config.json of {folder} does not name a model_type."),
-    "model type a list": (set_config(model_type=[]), "The config.json of {folder} does not name a model_type."),
+    "no model type": (set_config(model_type=None), "The config.json of {folder} has no model_type."),
+    "model type a list": (set_config(model_type=[]), "The config.json of {folder} has no model_type."),
     "unknown type": (
         set_config(model_type="mamba"),
-        "The model {folder} is of the type mamba, which is not supported; "
-        "supported are gpt2, gpt_neox, llama, mistral, openai-gpt, qwen2, qwen3.",
+        "The model {folder} has the type mamba, which is not supported; "
+        "supported types are gpt2, gpt_neox, llama, mistral, openai-gpt, qwen2, qwen3.",
     ),
     "remote code": (
         set_config(model_type="mpt", auto_map={"AutoModelForCausalLM": "modeling_mpt.MPTForCausalLM"}),
-        "The model {folder} (mpt) works only with Python code of its own, which is never run here.",
+        "The model {folder} (mpt) needs its own Python code, which is never run here.",
     ),
     "encoder-decoder": (
         set_config(model_type="t5", is_encoder_decoder=True),
-        "The model {folder} (t5) is an encoder-decoder; only plain language models work here.",
+        "The model {folder} (t5) is an encoder-decoder; choose a decoder-only language model.",
     ),
     "classifier": (
         set_config(architectures=["GPT2ForSequenceClassification"]),
-        "The model {folder} is made for something else than writing text: "
+        "The model {folder} is not made for generating text: its architecture is "
         "['GPT2ForSequenceClassification'] instead of GPT2LMHeadModel.",
     ),
     "quantized": (
         set_config(quantization_config={"quant_method": "gptq"}),
-        "The model {folder} has quantized weights (gptq); take the unquantized one.",
+        "The model {folder} has quantized weights (gptq); choose the unquantized model.",
     ),
     "sliding window": (
         set_config(model_type="mistral", architectures=None, sliding_window=4096),
-        "The model {folder} (mistral) uses sliding attention; only models with full attention work here.",
+        "The model {folder} (mistral) uses sliding attention; choose a model with full attention.",
     ),
     "sliding window by default": (
         set_config(model_type="mistral", architectures=None),
-        "The model {folder} (mistral) uses sliding attention; only models with full attention work here.",
+        "The model {folder} (mistral) uses sliding attention; choose a model with full attention.",
     ),
     "sliding window switched on": (
         set_config(model_type="qwen2", architectures=None, sliding_window=4096, use_sliding_window=True),
-        "The model {folder} (qwen2) uses sliding attention; only models with full attention work here.",
+        "The model {folder} (qwen2) uses sliding attention; choose a model with full attention.",
     ),
     "hybrid layers": (
         set_config(model_type="qwen3_next", layer_types=["linear_attention", "full_attention"]),
-        "The model {folder} (qwen3_next) uses linear attention; only models with full attention work here.",
+        "The model {folder} (qwen3_next) uses linear attention; choose a model with full attention.",
     ),
     "sliding layers": (
         set_config(model_type="qwen3", architectures=None, layer_types=["sliding_attention", "full_attention"]),
-        "The model {folder} (qwen3) uses sliding attention; only models with full attention work here.",
+        "The model {folder} (qwen3) uses sliding attention; choose a model with full attention.",
     ),
     "local layers": (
         set_config(model_type="gpt_neo", attention_types=[[["global", "local"], 6]]),
-        "The model {folder} (gpt_neo) uses local attention; only models with full attention work here.",
+        "The model {folder} (gpt_neo) uses local attention; choose a model with full attention.",
     ),
     "layer types a number": (
         set_config(layer_types=5),
-        "The config.json of {folder} says layer_types=5, which makes no sense.",
+        "The config.json of {folder} has layer_types=5, which is not valid.",
     ),
     "unsteady rope": (
         set_config(model_type="llama", architectures=None, rope_scaling={"type": "dynamic", "factor": 2.0}),
-        "The model {folder} changes its position code with the length of a text (dynamic), which is not supported.",
+        "The model {folder} has a position encoding that depends on the length of the text (dynamic), "
+        "which is not supported.",
     ),
     "no context length": (
         set_config(n_positions="REMOVED", n_ctx="REMOVED"),
-        "The config.json of {folder} does not say how long the model's context is.",
+        "The config.json of {folder} does not give the model's context length.",
     ),
     "context length a float": (
         set_config(n_positions=1e30),
-        "The config.json of {folder} says n_positions=1e+30, which is no context length.",
+        "The config.json of {folder} has n_positions=1e+30, which is no context length.",
     ),
-    "weights empty": (cut_weights(0), "The weights file {folder}/model.safetensors is cut short or damaged (0 bytes)."),
+    "weights empty": (cut_weights(0), "The weights file {folder}/model.safetensors is truncated or damaged (0 bytes)."),
     "header cut": (
         cut_weights(100),
-        "The weights file {folder}/model.safetensors is cut short or damaged (100 bytes).",
+        "The weights file {folder}/model.safetensors is truncated or damaged (100 bytes).",
     ),
     "weights too long": (append_to_weights, "The weights file {folder}/model.safetensors is longer than its header"),
     "a web page": (
         write(WEIGHTS, b"<!DOCTYPE html><html>" * 9),
-        "The weights file {folder}/model.safetensors is cut short or damaged (189 bytes).",
+        "The weights file {folder}/model.safetensors is truncated or damaged (189 bytes).",
     ),
     "header no JSON": (
         write(WEIGHTS, struct.pack("<Q", 8) + b"\xff" * 16),
         "The weights file {folder}/model.safetensors is damaged: its header can't be read.",
     ),
-    "header a list": (write_header([]), "The weights file {folder}/model.safetensors is damaged: its header makes no"),
+    "header a list": (write_header([]), "The weights file {folder}/model.safetensors is damaged: its header is not"),
     "offsets wrong": (
         write_header({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}}),
-        "The weights file {folder}/model.safetensors is damaged: its header makes no sense.",
+        "The weights file {folder}/model.safetensors is damaged: its header is not valid.",
     ),
     "a gap": (
         write_header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}),
-        "The weights file {folder}/model.safetensors is damaged: its header makes no sense.",
+        "The weights file {folder}/model.safetensors is damaged: its header is not valid.",
     ),
     "entry a number": (write_header({"a": 1}), "The weights file {folder}/model.safetensors is damaged: its header"),
     "dtype a list": (
         write_header({"a": {"dtype": [], "shape": [1], "data_offsets": [0, 8]}}),
-        "The weights file {folder}/model.safetensors is damaged: its header makes no sense.",
+        "The weights file {folder}/model.safetensors is damaged: its header is not valid.",
     ),
     "no weights": (remove(WEIGHTS), "The folder {folder} has no weights: model.safetensors is missing."),
     "pickle only": (
         make_pickle_only,
-        "The folder {folder} has its weights as pickle files only, which can run code when loaded; "
-        "model.safetensors is needed.",
+        "The folder {folder} has only pickle weights, which can run code when loaded; "
+        "add model.safetensors or choose another model.",
     ),
     "adapter": (
         remove_weights_and(write("adapter_model.safetensors", b"")),
-        "The folder {folder} holds an adapter, not a whole model; merge it into its model first.",
+        "The folder {folder} contains only an adapter; merge it into its base model first.",
     ),
     "shard missing": (
         make_shard_missing,
@@ -217,11 +218,11 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "shard elsewhere": (
         make_shard_elsewhere,
-        "The file {folder}/model.safetensors.index.json points out of its folder, to ../other.safetensors.",
+        "The file {folder}/model.safetensors.index.json points to a file outside its folder: ../other.safetensors.",
     ),
     "index empty": (
         remove_weights_and(write(INDEX, b"{}")),
-        "The file {folder}/model.safetensors.index.json does not say where the weights are.",
+        "The file {folder}/model.safetensors.index.json does not list the weights.",
     ),
     "no tokenizer": (
         remove("tokenizer.json"),
@@ -230,7 +231,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "tokenizer cut": (write("tokenizer.json", b'{"model"'), "The file {folder}/tokenizer.json is not valid JSON."),
     "sentencepiece only": (
         make_sentencepiece_only,
-        "The folder {folder} has its tokenizer as tokenizer.model only; tokenizer.json is needed.",
+        "The folder {folder} has only tokenizer.model, which is not supported; add tokenizer.json.",
     ),
 }
 
@@ -333,7 +334,7 @@ def test_a_folder_name_that_no_disk_takes_is_one_sentence(tmp_path: Path) -> Non
 def test_checking_a_folder_does_not_import_torch(tiny_gpt2: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from bot.engine.models.catalog import resolve_model;"
-        "from bot.engine import pulling; from bot.engine.models.model_folder import check_model_folder;"
+        "from bot.engine.models import pulling; from bot.engine.models.model_folder import check_model_folder;"
         "check_model_folder(Path(sys.argv[1])); sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert run([sys.executable, "-c", code, tiny_gpt2], check=False).returncode == 0

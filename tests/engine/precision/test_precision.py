@@ -1,4 +1,4 @@
-"""The choice of the precision: what is measured, what is taken because of it, and what is remembered of it."""
+"""The choice of precision: what is measured, what is chosen, and what is recorded."""
 
 import json
 import math
@@ -39,7 +39,7 @@ EXPLODED = "this pass was interrupted"
 
 
 class Steps(ProgressDisplay):
-    """A display that only remembers, and can be made to interrupt as Ctrl-C does."""
+    """A display that records phases and can interrupt like Ctrl-C."""
 
     def __init__(self, *, interrupts_at: int | None = None) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Steps(ProgressDisplay):
 
 
 class Disturbed:
-    """A network whose short passes are wrong, as if their kernels were."""
+    """A network whose short passes are wrong, as with a faulty kernel."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -79,7 +79,7 @@ class Disturbed:
 
 @pytest.fixture
 def folder(roomy_model: Callable[[str], Path], tmp_path: Path) -> Path:
-    """Return a model's folder that is this test's own."""
+    """Return a copy of a model's folder for this test only."""
     return Path(shutil.copytree(roomy_model("llama"), tmp_path / "model"))
 
 
@@ -105,7 +105,7 @@ def test_auto_takes_the_fastest_precision_that_is_exact_enough() -> None:
     choice = choose_precision("auto", LARGE, [EXACT, HALF, BYTES])
     assert choice.precision == "int8"
     assert choice.line == (
-        "Precision: int8, because it is the fastest one here that is exact enough: "
+        "Precision: int8, because it is the fastest that is exact enough: "
         "perplexity 1.0030 times that of float32, 70 tokens/s instead of 20"
     )
     assert choose_precision("auto", LARGE, [EXACT, HALF, ROUGH]).precision == "bfloat16"
@@ -130,17 +130,17 @@ def test_a_precision_asked_for_by_name_is_taken_and_its_loss_is_said() -> None:
     choice = choose_precision("int8", LARGE, [EXACT, HALF, ROUGH])
     assert choice.precision == "int8"
     assert choice.reason == (
-        "PRECISION names it; its perplexity is 1.0051 times that of float32, more than the 1.005 times that auto "
-        "admits (70 tokens/s instead of 20)"
+        "PRECISION asks for it; its perplexity is 1.0051 times that of float32, above the limit of 1.005 for auto "
+        "(70 tokens/s instead of 20)"
     )
-    assert choose_precision("bfloat16", 1, []).line == "Precision: bfloat16, because PRECISION names it"
+    assert choose_precision("bfloat16", 1, []).line == "Precision: bfloat16, because PRECISION asks for it"
 
 
 def test_a_small_model_runs_in_float32_and_is_not_measured(folder: Path) -> None:
     model = load_model(folder, name="tiny", device="cpu", precision="auto", num_threads=1)
     model.close()
     assert (model.info.precision, model.info.precision_figures) == ("float32", ())
-    assert model.info.precision_reason == "the model is too small to gain from another one"
+    assert model.info.precision_reason == "the model is too small to gain from another precision"
     assert not (folder / RECORD_NAME).exists()
 
 
@@ -163,12 +163,13 @@ def test_a_machine_without_a_compiler_is_told_once_what_it_lacks(
     model = load_model(folder, name="tiny", device="cpu", precision="bfloat16", num_threads=1)
     model.close()
     sentence = (
-        "The model runs slower than it could: No C++ compiler was found on this machine (looked for c++, g++, clang++)."
+        "The model runs more slowly than it could: "
+        "No C++ compiler was found on this machine (looked for c++, g++, clang++)."
     )
     assert model.info.notices == (sentence,)
     assert [record.getMessage() for record in caplog.records if record.name.startswith("bot.engine")] == [sentence]
     assert "int8" not in list_precisions(folder, CPU)
-    with pytest.raises(ModelError, match="PRECISION=int8 is not to be had"):
+    with pytest.raises(ModelError, match="PRECISION=int8 is not available"):
         load_model(folder, name="tiny", device="cpu", precision="int8", num_threads=1)
 
 
@@ -219,13 +220,13 @@ def test_figures_that_are_no_numbers_admit_nothing(folder: Path) -> None:
     broken = type(exact)((math.nan, *exact.chunked[1:]), exact.decoded, 1.0, 1.0, 1.0)
     figures = _compare("int8", broken, exact)
     assert (figures.perplexity_ratio, figures.is_admitted) == (None, False)
-    assert figures.problem == "It gives no finite probabilities."
+    assert figures.problem == "The model gives no finite probabilities in this precision."
 
 
 def test_a_precision_that_fails_is_lost_with_its_sentence(tiny_openai_gpt: Path) -> None:
     exact, failed = measure(tiny_openai_gpt, "float32", "int8")
     assert exact.perplexity_ratio == 1.0
-    assert failed.problem == "PRECISION=int8 is not to be had for this model on cpu; take auto."
+    assert failed.problem == "PRECISION=int8 is not available for this model on cpu; set PRECISION=auto."
     assert not failed.is_admitted
 
 

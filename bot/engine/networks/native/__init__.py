@@ -1,1 +1,1 @@
-"""The step in C++: compiled on this machine, one call for a whole forward pass of a GPT-2 or Llama model on the CPU."""
+"""The native step: C++ code, compiled on this machine, for the forward pass of a GPT-2 or Llama model on the CPU."""

@@ -1,4 +1,4 @@
-// What Python calls: plain C functions over one Step; none throws, and memory that is missing is a return value.
+// The C functions that Python calls on a Step; none throws: a lack of memory is a return value.
 #include "step.h"
 
 extern "C" {
@@ -8,12 +8,12 @@ void* native_create(const Config* config) {
         return new Step(std::make_shared<Model>(*config));
     } catch (const std::bad_alloc&) {
         return nullptr;
-    } catch (const std::system_error&) {  // no thread to be had
+    } catch (const std::system_error&) {  // no thread available
         return nullptr;
     }
 }
 
-// A second step over the same weights and cache, for a pass that goes on while others come in between.
+// A second step with the same weights and cache, for a pass that continues while others run in between.
 void* native_create_twin(void* step) {
     try {
         return new Step(((Step*)step)->shared_model);
@@ -38,7 +38,7 @@ static Matrix& find_matrix(Step& step, int layer, int which) {
     }
 }
 
-// turn: 0 channels lie one after the other; 1 and 2: gate and up, in turns of 16.
+// turn: 0: channels in order; 1 and 2: gate and up, interleaved in runs of 16 channels.
 static int find_channel(int channel, int turn) {
     return turn ? channel / 16 * 32 + (turn - 1) * 16 + channel % 16 : channel;
 }
@@ -61,7 +61,7 @@ void native_pack(void* step, int layer, int which, int turn, int first, int coun
             done = end;
         }
     } catch (const std::system_error&) {
-        // No more threads to be had: the rest is packed by this one.
+        // No more threads available: this one packs the rest.
     }
     pack(done, count);
     for (std::thread& other : others) other.join();
@@ -89,8 +89,8 @@ float* native_vector(void* step, int layer, int which) {
     }
 }
 
-// facts: for every segment start, number of tokens, number of logits, where its blocks begin in `blocks`.
-// They, `ids` and `logits` have to stay until the pass is done. Returns 0, or 1 where memory is missing.
+// facts, for every segment: start, number of tokens, number of logits, index of its first block in `blocks`.
+// All arrays must stay valid until the pass is done. Returns 0, or 1 if there is not enough memory.
 int native_begin(void* step, int num_segments, const int32_t* facts, const int32_t* ids, const int32_t* blocks,
                    float* logits) {
     try {

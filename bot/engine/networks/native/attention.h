@@ -1,13 +1,13 @@
 // Attention over the paged KV cache: a few query rows that share a key-value head, over one part of the context.
 //
-// The context is always cut at the same places (every kPart keys), each part is summed key after key, and the parts are
-// joined in order: a row's result does not depend on its neighbours or on how the work was spread over threads.
+// The context is always split at the same places (every kPart keys), each part is summed key by key, and the parts are
+// joined in order: a row's result does not depend on the rest of the batch or on how threads share the work.
 #pragma once
 
 #include "matrix.h"
 
 constexpr int kBlock = 16;         // tokens in a block of the cache (network.py: BLOCK_TOKENS)
-constexpr int kPart = 256;         // keys that one softmax is taken over before parts are joined
+constexpr int kPart = 256;         // keys of one partial softmax
 constexpr int kQueryRows = 6;      // query rows of one register block
 constexpr int kUnit = 16 / kLanes;  // vectors in 16 floats
 
@@ -23,7 +23,7 @@ struct Cache {
     const T* values(int block) const { return keys(block) + (size_t)dim * kBlock; }
 };
 
-// Softmax state of a row: the largest score, the sum of exponentials, and the weighted sum of values.
+// The softmax state of a row: the largest score, the sum of exponentials, and the weighted sum of values.
 struct Partial {
     float largest, sum;
 };
@@ -86,7 +86,7 @@ inline Partial exponentiate(float* scores, int valid, int padded) {
     return {bound, sum_lanes(sum)};
 }
 
-// Join the next part of the context to what the earlier ones gave.
+// Join the next part of the context to the result of the earlier ones.
 inline void join_part(Partial& so_far, float* out, const Partial& part, const float* part_out, int dim) {
     if (so_far.sum == 0) {
         so_far = part;
@@ -100,8 +100,8 @@ inline void join_part(Partial& so_far, float* out, const Partial& part, const fl
         store(out + d, load<F32>(out + d) * splat(keep) + load<F32>(part_out + d) * splat(take));
 }
 
-// One part for R rows: q (R, dim), scaled; limits[r] = keys that row r sees, counted from the context's start.
-// Gives a state and an output (R, dim) for every row; a row that sees nothing here gets sum 0.
+// One part for R rows: q (R, dim), scaled; limits[r] = how many keys row r attends to, from the context's start.
+// Writes a state and an output (R, dim) for every row; a row that attends to nothing here gets sum 0.
 template <int R, class T>
 void attend_rows(const float* q, const Cache<T>& cache, int part, const int* limits, float* scores, Partial* states,
                  float* out) {

@@ -1,4 +1,4 @@
-"""From the C++ sources beside this file to a loaded library: compiled on this machine once, then found in the cache."""
+"""The compiled library of the native step: built once on this machine from the C++ sources, then cached."""
 
 import ctypes
 import hashlib
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 COMPILERS: Final = ("c++", "g++", "clang++")
 _SOURCES: Final = ("step.cpp", "abi.cpp", "choosing.cpp")
-# One output is to be the same sum in every kernel, so nothing that lets the compiler reorder sums.
+# Every kernel must add in the same order, so no flag may let the compiler reorder sums.
 _FLAGS: Final = ("-O3", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
 # What the library can be compiled for beside the processor at hand.
 _FLAGS_FOR: Final[Mapping[str, Sequence[str]]] = {"avx2": ("-mavx2", "-mfma", "-mf16c")}
@@ -31,7 +31,7 @@ _QUESTION_TIMEOUT_S: Final = 10.0
 
 
 class NativeUnavailable(Exception):
-    """The native step can't be had on this machine; the message says why, in one sentence."""
+    """The native step is not available on this machine; the message says why, in one sentence."""
 
 
 def compile_for(target: str) -> None:
@@ -51,10 +51,10 @@ def compile_target() -> str:
 
 
 def load_library(cache_folder: Path | None = None) -> ctypes.CDLL:
-    """Return the compiled library, compiling it first (some seconds) where `cache_folder` has no fitting one.
+    """Return the compiled library; compile it first (10 to 20 seconds) if `cache_folder` has no matching one.
 
-    `cache_folder` is the user's cache folder unless given. Two processes may do this at once: each writes a file of its
-    own and renames it. Raises NativeUnavailable.
+    `cache_folder` defaults to the user's cache folder. Two processes may do this at once, as each writes its own file
+    and renames it. Raises NativeUnavailable.
     """
     folder = cache_folder or Path(platformdirs.user_cache_dir("fewshot", appauthor=False)) / "native"
     compiler = _find_compiler()
@@ -68,7 +68,7 @@ def load_library(cache_folder: Path | None = None) -> ctypes.CDLL:
 
 
 def _find_compiler() -> str:
-    """Return the first known C++ compiler on the path."""
+    """Return the first known C++ compiler on the PATH."""
     for name in COMPILERS:
         path = shutil.which(name)
         if path is not None:
@@ -77,7 +77,7 @@ def _find_compiler() -> str:
 
 
 def _make_key(compiler: str) -> str:
-    """Return a name for what the library depends on: sources, compiler, flags and the processor's abilities."""
+    """Return a digest of all that the library depends on: sources, compiler, flags and the CPU."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.iterdir()):
         if path.suffix in (".cpp", ".h"):
@@ -108,7 +108,7 @@ def _processor_flags() -> Sequence[str]:
 
 
 def _read_processor() -> str:
-    """Return what tells processors apart, as one cache folder may serve several machines."""
+    """Return a description of the CPU, as several machines may share one cache folder."""
     described = platform.machine() + platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
@@ -120,13 +120,13 @@ def _read_processor() -> str:
 
 def _compile(compiler: str, target: Path) -> None:
     started = time.perf_counter()
-    ProgressDisplay().tell("Compiling the model's step for this processor (once, some 10 to 20 seconds) …")
+    ProgressDisplay().tell("Compiling the native step for this CPU (only once, 10 to 20 seconds) …")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=".building-", suffix=".so")
         os.close(handle)
     except OSError as e:
-        raise NativeUnavailable(f"The native step can't be stored in {target.parent}: {e.strerror or e}.") from e
+        raise NativeUnavailable(f"The native step can't be saved in {target.parent}: {e.strerror or e}.") from e
     built = Path(name)
     sources = [str(Path(__file__).parent / source) for source in _SOURCES]
     try:

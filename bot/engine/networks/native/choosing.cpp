@@ -1,9 +1,9 @@
-// The next token of each row: transformers' processors and torch's draws, where a proof needs no sorted vocabulary.
+// The native sampler: transformers' logits processors and torch's draws, without sorting the vocabulary.
 //
 // transformers takes the largest quotient of probability and draw among the tokens that top_k, top_p and min_p keep.
-// The sum below all probabilities doesn't change which is largest, so only two things need proof: that no other
-// quotient is as near as rounding could bring it, and that the winner itself is kept, however rounding falls. What is
-// not proven is left to Python (-1). sampler/vectorized.py says how far rounding goes.
+// The softmax denominator does not change which is largest, so only two things need proof: that no other quotient is
+// within the rounding error, and that the winner itself is kept however its values are rounded. Without a proof the row
+// is left to Python (-1). sampler/vectorized.py gives the bounds of the rounding errors.
 #include "choosing.h"
 
 #include <algorithm>
@@ -17,16 +17,16 @@
 namespace {
 
 constexpr double kMassMargin = 1e-3, kQuotientMargin = 1e-4;
-constexpr int kDepth = 32;               // values to the maximum of a lane
-constexpr int kChunk = kDepth * kLanes;  // values to a vector of these
-constexpr int kFirst = 64;               // likeliest tokens that tell how large a quotient must be to matter
+constexpr int kDepth = 32;               // values per maximum of a lane
+constexpr int kChunk = kDepth * kLanes;  // values per vector of such maxima
+constexpr int kFirst = 64;               // number of likeliest tokens that bound the winning quotient from below
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 int pad(int count) { return (count + kChunk - 1) / kChunk * kChunk; }
 
-// e^x for x up to 0, in half the time of simd.h's: 0 below -87, and not-a-number stays.
+// e^x for x up to 0, in half the time of simd.h's: 0 below -87, NaN for NaN.
 INLINE F32 exponential_of_negative(F32 x) {
-    const F32 magic = splat(12582912.0f);  // as its last bits are whole numbers
+    const F32 magic = splat(12582912.0f);  // adding it leaves a whole number in the last bits
     const F32 shifted = fma(x, splat(1.44269504088896341f), magic);
     const F32 n = shifted - magic;
     F32 r = fma(n, splat(-0.693359375f), x);
@@ -44,7 +44,7 @@ INLINE F32 exponential_of_negative(F32 x) {
 
 INLINE F32 larger(F32 a, F32 b) { return a > b ? a : b; }
 
-// Call work(chunk) for kChunk values after another; what does not fill the last chunk is minus infinity there.
+// Call work(chunk) for each kChunk values; the last chunk is padded with minus infinity.
 template <class Work>
 INLINE void for_chunks(const float* values, int count, Work work) {
     const int whole = count / kChunk * kChunk;
@@ -56,7 +56,7 @@ INLINE void for_chunks(const float* values, int count, Work work) {
     work(rest);
 }
 
-// Return the largest value, and what is no number where there is one like that.
+// Return the largest value; NaN if there is one.
 float find_maximum(const float* values, int count) {
     F32 best = splat(-kInf), no_number = {};
     for_chunks(values, count, [&](const float* chunk) {
@@ -69,8 +69,8 @@ float find_maximum(const float* values, int count) {
     return max_lanes(best) + sum_lanes(no_number);
 }
 
-// Return log(sum(exp(values))); not finite where one is not a number or infinite, or all are minus infinity.
-// One copy of it in the program, as another one might be compiled to other roundings: whoever asks gets the same bits.
+// Return log(sum(exp(values))); not finite if a value is NaN or infinite, or all are minus infinity.
+// Not inlined: another copy might be compiled to different roundings, and every caller must get the same bits.
 __attribute__((noinline)) float find_log_sum(const float* values, int count) {
     F32 best = splat(-kInf);
     for_chunks(values, count, [&](const float* chunk) {
@@ -116,7 +116,7 @@ void apply_options(const ChoiceRow& row, const float* logits, int vocab_size, Sc
         if (row.banned[i] < vocab_size) scores[row.banned[i]] = -kInf;
 }
 
-// Divide the scores by the temperature and find the maxima of chunks, and of their lanes. Returns the largest.
+// Divide the scores by the temperature and find the maxima of chunks and of their lanes. Returns the largest.
 float scale(float temperature, int padded, Scratch& s) {
     float largest = -kInf;
     for (int chunk = 0; chunk < padded; chunk += kChunk) {
@@ -176,7 +176,7 @@ void collect(int count, int vocab_size, Scratch& s) {
     std::erase_if(s.ids, [&](int id) { return s.scores[id] < smallest; });
 }
 
-// The masses that top_p looks at: tokens' scores, least likely removed, and their weights; padded with zero weights.
+// The scores of the tokens that top_p considers, and their weights; padded with zero weights.
 struct Masses {
     const float* scores;
     const float* weights;
@@ -206,8 +206,8 @@ double weigh(const float* scores, float largest, int padded, float* weights) {
 
 enum Verdict { kKept, kRemoved, kUnsure };
 
-// A token is removed when it and all less likely ones hold at most the removed mass. Among equals the order is the
-// sorting algorithm's: the token may be the first or the last of them.
+// top_p removes a token if it and all less likely ones have at most the removed mass in total. The order of equals
+// depends on the sorting algorithm: the token may be the first or the last of them.
 Verdict judge(const Masses& masses, float score, float largest) {
     if (masses.removed < 0) return kKept;
     double below = 0, equal = 0;
@@ -233,7 +233,7 @@ Verdict judge(const Masses& masses, float score, float largest) {
     return most < masses.removed * (1 - kMassMargin) && most > 0 ? kRemoved : kUnsure;
 }
 
-// Return the token whose quotient is surely the largest of those that are surely kept; -1 where nothing is sure.
+// Return the token whose quotient is provably the largest among those provably kept; -1 without a proof.
 // `contenders` are all whose quotient is at least `bar`, less a margin, and that min_p does not surely remove.
 int decide(std::vector<Contender>& contenders, const Masses& masses, double min_p, float largest, double bar) {
     while (!contenders.empty()) {
@@ -249,7 +249,7 @@ int decide(std::vector<Contender>& contenders, const Masses& masses, double min_
             const bool is_kept_by_min_p = best.scaled == largest || best.weight >= surely_kept_by(min_p);
             return verdict == kKept && is_kept_by_min_p ? best.id : -1;
         }
-        // All that is not more likely goes with it.
+        // All tokens that are not more likely are removed too.
         std::erase_if(contenders, [&](auto& c) { return c.scaled <= best.scaled; });
     }
     return -1;
@@ -298,7 +298,7 @@ int draw_of_all(const ChoiceRow& row, float largest, int vocab_size, Scratch& s)
     const double total = weigh(s.scores.data(), largest, padded, s.weights.data());
     const double bar = find_bar(row, largest, total, vocab_size, s);
     if (!(bar > 0 && bar < kInf)) return -1;
-    // A draw is never below its uniform number, of which the upper 21 bits sort out nearly all tokens.
+    // A draw is never below its uniform number, whose upper 21 bits already rule out nearly all tokens.
     const float factor = (float)(bar * (1 - 10 * kQuotientMargin) * 0x1p-21);
     // min_p leaves no token in a chunk whose largest is as far as this below the largest of all.
     const float lowest = largest + (float)std::log(surely_removed_by(row.min_p)) - 1e-3f;
@@ -374,7 +374,7 @@ void Chooser::choose(int num_streams, const ChoiceStream* streams, int num_rows,
         pool_.run(num_pieces_);
         return;
     }
-    // A row alone is done before another thread has woken up.
+    // A single row is done before another thread could wake up.
     for (int i = 0; i < num_streams; i++) work(0, 0, i);
     for (int i = 0; i < num_rows; i++) work(0, 1, i);
 }
@@ -404,7 +404,7 @@ void Chooser::work(int thread, int phase, int piece) {
     }
     const ChoiceStream& stream = streams_[piece];
     std::memcpy(stream.windows, stream.windows + stream.num_rows * kWindow, sizeof(uint32_t) * kWindow);
-    if (stream.num_rows == 1) return;  // its row moves it on
+    if (stream.num_rows == 1) return;  // its row advances it
     for (int64_t row = 0; row < stream.num_rows; row++)
         move_on(stream.windows + row * kWindow, stream.windows + (row + 1) * kWindow, 2 * (int64_t)vocab_size_,
                 s.words.data());
@@ -412,7 +412,7 @@ void Chooser::work(int thread, int phase, int piece) {
 
 extern "C" {
 
-// A chooser lives as long as the process. Null where there is no memory or no thread to be had.
+// A chooser lives as long as the process. Null if there is not enough memory or no thread.
 void* native_create_chooser(int num_threads) {
     try {
         return new Chooser(num_threads);
@@ -423,7 +423,7 @@ void* native_create_chooser(int num_threads) {
     }
 }
 
-// Returns 0, or 1 where memory is missing.
+// Returns 0, or 1 if there is not enough memory.
 int native_choose(void* chooser, int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows,
                   const float* logits, int vocab_size) {
     try {
@@ -434,19 +434,19 @@ int native_choose(void* chooser, int num_streams, const ChoiceStream* streams, i
     }
 }
 
-// Write log(sum(exp(logits))) of each row to `out`; not finite where a logit is not a number or infinite, or all are
-// minus infinity. Takes no memory.
+// Write log(sum(exp(logits))) of each row to `out`; not finite if a logit is NaN or infinite, or all are minus
+// infinity. Allocates no memory.
 void native_log_sums(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
     ((Chooser*)chooser)->reduce(find_log_sum, logits, num_rows, vocab_size, out);
 }
 
-// Write the largest logit of each row to `out`; not a number where a logit is none. Takes no memory.
+// Write the largest logit of each row to `out`; NaN if a logit is NaN. Allocates no memory.
 void native_maxima(void* chooser, const float* logits, int num_rows, int vocab_size, float* out) {
     ((Chooser*)chooser)->reduce(find_maximum, logits, num_rows, vocab_size, out);
 }
 
-// Write the `count` numbers of 64 bits that follow a window, and the window behind them. Returns 0, or 1 where memory is
-// missing.
+// Write the `count` 64-bit numbers that follow a window, and the window after them. Returns 0, or 1 if there is not
+// enough memory.
 int native_draw_words(const uint32_t* window, uint32_t* window_behind, uint64_t* out, int64_t count) {
     try {
         std::vector<uint32_t> words(kWindow + 2 * count + kLanes);

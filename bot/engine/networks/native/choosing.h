@@ -1,4 +1,4 @@
-// Which token comes next in each of many rows of logits, threaded over rows: see choosing.cpp.
+// The native sampler: chooses the next token for each of many rows of logits, in parallel; see choosing.cpp.
 #pragma once
 
 #include <memory>
@@ -8,27 +8,27 @@
 #include "pool.h"
 #include "twister.h"
 
-// row_chooser.py has the same struct field by field.
+// row_chooser.py has the same struct; keep the fields equal.
 struct ChoiceRow {
-    const uint8_t* seen;     // vocab flags of tokens that the repetition penalty is for, or null
-    const int32_t* banned;   // tokens that may not come
-    const int32_t* allowed;  // the only ones that may come (no penalties then), or null
-    uint32_t* window;        // of the row's draws; with `moves_on` the window behind them is written after it
-    double removed_mass;     // top_p: tokens within this much of the mass, least likely first, are out; -1: none
-    double min_p;            // tokens below this share of the likeliest one's probability are out; 0: none
+    const uint8_t* seen;     // a flag per token: whether the repetition penalty applies, or null
+    const int32_t* banned;   // tokens that must not be chosen
+    const int32_t* allowed;  // the only tokens that may be chosen (without penalties), or null
+    uint32_t* window;        // of the row's draws; with `moves_on` the next window is written after it
+    double removed_mass;     // top_p: removes the least likely tokens up to this total probability; -1: none
+    double min_p;            // removes tokens below this share of the likeliest token's probability; 0: none
     float penalty;
     float temperature;  // 0: the likeliest token
     int32_t top_k;      // 0: all
     int32_t num_banned;
     int32_t num_allowed;
     int32_t moves_on;
-    int32_t at;  // which row of the logits
-    // Results. -1: no token, or none that is proven to be what transformers would take.
+    int32_t at;  // row of the logits
+    // Results. -1: no token, or no proof that transformers would choose it.
     int32_t token;
     float logprob;
 };
 
-// The draws of one request with n rows: n + 1 windows, of which the last is where the step before ended.
+// The draws of one request with n rows: n + 1 windows, of which the last is the end of the previous step.
 struct ChoiceStream {
     uint32_t* windows;
     int64_t num_rows;
@@ -41,7 +41,7 @@ struct Contender {
     double quotient;
 };
 
-// What one thread works with; each vector as long as the vocabulary, padded.
+// The buffers of one thread; each vector is as long as the vocabulary, padded.
 struct alignas(64) Scratch {
     std::vector<float> scores, weights, maxima, lane_maxima, ordered, kept_scores, kept_weights;
     std::vector<uint32_t> words;
@@ -50,7 +50,7 @@ struct alignas(64) Scratch {
     void prepare(int vocab_size);
 };
 
-// What is worked out of one row: its values and how many there are in, one number out.
+// Maps a row's values and their count to one number.
 using Reduction = float (*)(const float*, int);
 
 class Chooser {
@@ -74,5 +74,5 @@ private:
     std::vector<int> num_pieces_ = {0, 0, 0};
     const float* logits_ = nullptr;
     int vocab_size_ = 0;
-    Pool pool_;  // last: its threads use what is above
+    Pool pool_;  // last: its threads use the members above
 };

@@ -1,4 +1,4 @@
-"""The functions of the compiled library, typed: what abi.cpp takes, and nothing about models."""
+"""The types of the compiled library's functions in abi.cpp."""
 
 import ctypes
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, list[Any]]]] = {
 
 
 class StepConfig(ctypes.Structure):
-    """The struct Config of model.h, field by field."""
+    """The struct Config of model.h; keep the fields equal."""
 
     _fields_: ClassVar[Sequence[Any]] = [
         *[
@@ -51,7 +51,7 @@ class StepConfig(ctypes.Structure):
 
 
 def open_library(cache_folder: Path | None = None) -> Any:
-    """Return the library with its functions' types set. Raises NativeUnavailable."""
+    """Return the library with the types of its functions set. Raises NativeUnavailable."""
     library = load_library(cache_folder)
     for name, (result, arguments) in _SIGNATURES.items():
         function = getattr(library, name)

@@ -1,8 +1,8 @@
 // Weight matrices in panels of 32 output channels, and their products with a few or many rows.
 //
-// Whatever kernel computes it, one output is the same sum in the same order: float weights are added one input after
-// the other with one rounding each; int8 weights are multiplied with int16 inputs and added exactly within a group of
-// 64 inputs, and the groups are added in order. So a row's result does not depend on how many rows there are.
+// Every kernel adds up an output in the same order: products with float weights are added input by input with one
+// rounding each; int8 weights are multiplied with int16 inputs and added exactly within a group of 64 inputs, and the
+// groups are added in order. So a row's result does not depend on the number of rows.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 
 constexpr int kPanel = 32;        // output channels in a panel
 constexpr int kGroup = 64;        // inputs that share a scale, both of int8 weights and of int16 inputs
-constexpr int kTileInputs = 128;  // inputs of a float tile that stays in the first-level cache
+constexpr int kTileInputs = 128;  // inputs of a float tile that fits in the L1 cache
 constexpr int kVectors = kPanel / kLanes;
 constexpr int kMaxRows = WIDE_REGISTERS ? 12 : 6;    // rows of one register block
-constexpr int kNarrowRows = WIDE_REGISTERS ? 12 : 3;  // rows that a block of all 32 channels has registers for
+constexpr int kNarrowRows = WIDE_REGISTERS ? 12 : 3;  // rows that fit in registers with all 32 channels
 constexpr int kPrefetchBytes = 1536;
 
 enum class Kind : int { float32 = 0, bfloat16 = 1, int8 = 2 };
@@ -44,8 +44,8 @@ struct Matrix {
     size_t bias_count() const { return (size_t)num_panels * kPanel; }
 };
 
-// Where input k of channel c lies in an int8 panel: pairs of inputs; in each 16-bit lane the low byte belongs to a
-// channel of the first half of a register, the high byte to one of the second, so that two shifts unpack a register.
+// The position of input k of channel c in an int8 panel: pairs of inputs; in each 16-bit lane the low byte belongs to a
+// channel of the first half of a register, the high byte to one of the second half, so two shifts unpack a register.
 INLINE size_t int8_place(int k, int c) {
     constexpr int in_load = kLanes * 2;
     const int within = c % in_load;
@@ -53,7 +53,7 @@ INLINE size_t int8_place(int k, int c) {
            within / kLanes;
 }
 
-// Put one channel's weights into its place; the source is float32, `stride` values from one input to the next.
+// Write one channel's weights to their place; the source is float32, with `stride` values from one input to the next.
 inline void pack_channel(const Matrix& m, int channel, const float* from, size_t stride) {
     char* panel = m.data + (size_t)(channel / kPanel) * m.panel_bytes;
     const int c = channel % kPanel;
@@ -119,7 +119,7 @@ inline void quantize_row(const float* values, int count, int16_t* ints, float* s
         for (int k = begin; k < end; k += kLanes) {
             const F32 v = load<F32>(values + k);
             largest = max(largest, absolute(v));
-            not_finite += v * splat(0.0f);  // 0, or not-a-number, which the group's scale then hands on
+            not_finite += v * splat(0.0f);  // 0, or NaN, which the group's scale then passes on
         }
         const float bound = max_lanes(largest);
         const F32 inverse = splat(bound > 0 ? 32767.0f / bound : 0.0f);
@@ -140,10 +140,10 @@ INLINE void store_sums(const F32 (&acc)[R][V], float* c) {
         for (int v = 0; v < V; v++) store(c + r * kPanel + v * kLanes, acc[r][v]);
 }
 
-// What the next call will read, fetched into the cache line by line while this one computes.
+// The data of the next call, prefetched line by line while this one computes.
 struct Ahead {
     const char* from;
-    size_t step;  // bytes for one turn of the loop
+    size_t step;  // bytes per loop iteration
 };
 
 // R rows by V vectors of channels; w: (inputs, 32) float32.
@@ -221,7 +221,7 @@ void multiply_int8(const Inputs& x, int group, const char* w, int num_pairs, con
     add_group<R, V>(acc, x, group, scales, c);
 }
 
-// The same on weights that are unpacked already; w: (inputs / 2, 32, 2) int16.
+// The same for weights that are already unpacked; w: (inputs / 2, 32, 2) int16.
 template <int R, int V>
 void multiply_int16(const Inputs& x, int group, const char* w, int num_pairs, const float* scales, float* c,
                     const char* ahead) {
@@ -266,7 +266,7 @@ INLINE void with_rows(int rows, F&& f) {
     f(std::integral_constant<int, R>{});
 }
 
-// Cut `rows` into blocks of nearly the same size, none above kMaxRows: f(first row, number of rows).
+// Split `rows` into blocks of nearly equal size, none above kMaxRows: f(first row, number of rows).
 template <class F>
 INLINE void each_row_block(int rows, F&& f) {
     const int blocks = (rows + kMaxRows - 1) / kMaxRows;
@@ -277,7 +277,7 @@ INLINE void each_row_block(int rows, F&& f) {
     }
 }
 
-// Rows up to which weights are unpacked in registers, again for each block of rows, rather than once into a tile.
+// Up to this many rows, weights are unpacked in registers for each block of rows, instead of once into a tile.
 constexpr int kUnpackedInRegisters = 2 * kMaxRows;
 
 inline void multiply_panel_int8(const Matrix& m, int panel, const Inputs& x, int rows, float* c, char* tile) {

@@ -1,4 +1,4 @@
-// The weights of one model in memory, and the cache of its keys and values.
+// The weights of one model in memory, and its KV cache.
 #pragma once
 
 #include <memory>
@@ -11,14 +11,14 @@
 
 #include "attention.h"
 
-// Mirrored field by field in library.py.
+// library.py has the same struct; keep the fields equal.
 struct Config {
     int32_t is_gpt2, num_layers, hidden, num_heads, num_kv_heads, head_dim, intermediate, vocab_size, context_length;
     int32_t kind, has_output_matrix, has_qk_norm, has_half_cache, num_blocks, num_threads;
     float epsilon, attention_scale;
 };
 
-// Memory that costs nothing until it is written to, all zero.
+// Zeroed memory that is not allocated until it is written.
 class Pages {
 public:
     explicit Pages(size_t bytes, bool with_large_pages) : bytes_(bytes) {
@@ -56,7 +56,7 @@ public:
         for (Layer& layer : layers) {
             layer.qkv = Matrix(kind, q + 2 * kv, c.hidden);
             layer.out = Matrix(kind, c.hidden, q);
-            // Gate and up lie in turns of 16 channels, so that one panel has both for the same 16.
+            // Gate and up are interleaved in runs of 16 channels, so that one panel has both for the same 16.
             layer.up = Matrix(kind, c.is_gpt2 ? c.intermediate : 2 * round_up(c.intermediate, 16), c.hidden);
             layer.down = Matrix(kind, c.hidden, c.intermediate);
         }
@@ -92,7 +92,7 @@ public:
     size_t value_bytes = 0, head_values = 0, block_values = 0;
 
 private:
-    // Give everything its place from `base` on and count the bytes; called once to count and once for good.
+    // Place everything from `base` on and count the bytes; called once to count and once to place.
     void lay_out(char* base, size_t& bytes) {
         auto place = [&](size_t size) {
             char* at = base ? base + bytes : nullptr;

@@ -1,4 +1,4 @@
-"""What the native step has to know of a model's config.json: sizes, and whether it computes such a model rightly."""
+"""The sizes in a model's config.json, and whether the native step supports the model."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from bot.engine.models.model_folder import read_config
 
 _LLAMA_LIKE: Final = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 _GELU_TANH: Final = frozenset({"gelu_new", "gelu_pytorch_tanh"})
-# What transformers takes where config.json is silent.
+# transformers' defaults for keys that config.json lacks.
 _DEFAULT_KV_HEADS: Final[Mapping[str, int]] = {"mistral": 8, "qwen2": 32, "qwen3": 32}
 _DEFAULT_EPSILON: Final = 1e-6
 _ROPE_TYPES: Final = frozenset({"default", "llama3"})
@@ -20,7 +20,7 @@ _ROPE_TYPES: Final = frozenset({"default", "llama3"})
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """A model's sizes, all counted in values; `rope` holds rope_theta and, for llama3, its scaling."""
+    """The sizes of a model, in values; `rope` holds rope_theta and, for llama3, its scaling."""
 
     model_type: str
     num_layers: int
@@ -37,19 +37,19 @@ class ModelShape:
 
     @property
     def is_gpt2(self) -> bool:
-        """Return whether it is of GPT-2's family; else it is of Llama's."""
+        """Return whether the model is a GPT-2; else it is like Llama."""
         return self.model_type == "gpt2"
 
     @property
     def has_qk_norm(self) -> bool:
-        """Return whether queries and keys are normalised head by head."""
+        """Return whether queries and keys are normalised per head."""
         return self.model_type == "qwen3"
 
     def inverse_frequencies(self) -> list[float]:
-        """Return the head_dim / 2 frequencies of the rotary position code, in radians a token.
+        """Return the head_dim / 2 frequencies of the rotary position embedding, in radians per token.
 
-        They are rounded as transformers rounds them, step by step in float32: a last bit, times the position, is what
-        tells the scores of a long text apart.
+        They are rounded in float32 exactly as in transformers: an error in the last bit grows with the position, and
+        changes the scores of a long text.
         """
         theta = float(self.rope.get("rope_theta", 10000.0))
         plain = 1.0 / (theta ** (torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim))
@@ -59,9 +59,9 @@ class ModelShape:
 
 
 def read_shape(source: Path | Mapping[str, Any]) -> ModelShape | None:
-    """Return the shape of the model in a folder or config, or None where the native step does not compute it rightly.
+    """Return the shape of the model in a folder or config; None if the native step does not support it.
 
-    Raises ModelError where the folder has no readable config.json.
+    Raises ModelError if the folder has no readable config.json.
     """
     config = read_config(source) if isinstance(source, Path) else source
     try:
@@ -137,7 +137,7 @@ def _rope_type(rope: Mapping[str, Any]) -> str:
 
 
 def _stretch(frequency: torch.Tensor, rope: Mapping[str, Any]) -> torch.Tensor:
-    """Slow one frequency down as Llama 3.1 does. Source: transformers, modeling_rope_utils, llama3."""
+    """Scale one frequency as Llama 3.1 does. Source: transformers, modeling_rope_utils, llama3."""
     factor, old_length = float(rope["factor"]), float(rope["original_max_position_embeddings"])
     low, high = float(rope["low_freq_factor"]), float(rope["high_freq_factor"])
     wavelength = 2 * math.pi / frequency

@@ -1,4 +1,4 @@
-"""A GPT-2 or Llama model on the CPU whose whole forward pass is one call into C++."""
+"""The native network: a GPT-2 or Llama model on the CPU whose forward pass is one call into C++."""
 
 import ctypes
 from array import array
@@ -20,9 +20,9 @@ _KINDS: Final[Mapping[str, int]] = {"float32": 0, "bfloat16": 1, "int8": 2}
 
 
 def supports(source: Path | Mapping[str, Any], *, precision: str = "float32") -> bool:
-    """Return whether the model in a folder, or of a config, can be computed here in `precision`.
+    """Return whether the native step supports the model in a folder or config in `precision`.
 
-    Raises ModelError where the folder has no readable config.json.
+    Raises ModelError if the folder has no readable config.json.
     """
     return precision in _KINDS and read_shape(source) is not None
 
@@ -30,15 +30,15 @@ def supports(source: Path | Mapping[str, Any], *, precision: str = "float32") ->
 class NativeNetwork:
     """The weights of one model with its KV cache; see Network. Used by one thread at a time.
 
-    float32 computes what transformers computes, up to rounding. bfloat16 holds the weights in 16 bits and computes in
-    float32. int8 holds weights in 8 bits, a scale for each output channel and group of 64 inputs, and rounds a
-    product's inputs to 16 bits, a scale for each row and group. Keys and values are float32 with float32 weights, else
-    16 bits. In each precision a row's result is the same to the bit, whatever its neighbours, however its prompt was
-    cut into passes, and whatever the number of threads.
+    float32 gives the results of transformers, up to rounding. bfloat16 stores the weights in 16 bits and computes in
+    float32. int8 stores the weights in 8 bits, with a scale for each output channel and group of 64 inputs, and rounds
+    a product's inputs to 16 bits, with a scale for each row and group. Keys and values are float32 with float32
+    weights, else 16 bits. In each precision a sequence's result is bit-identical whatever the rest of the batch, the
+    chunks of its prefill, and the number of threads.
     """
 
     def __init__(self, library: Any, step: int, shape: ModelShape, *, precision: str, num_blocks: int) -> None:
-        """Take over a step that is filled with weights; `load` makes one."""
+        """Take over a step that has its weights; use `load` to make one."""
         self.precision = precision
         self.device = torch.device("cpu")
         self.vocab_size = shape.vocab_size
@@ -60,15 +60,14 @@ class NativeNetwork:
         num_threads: int,
         cache_folder: Path | None = None,
     ) -> "NativeNetwork":
-        """Load the model in `folder`, which has been checked; compile the step first if need be.
+        """Load the model in `folder`, which has been checked; compile the step first if needed.
 
-        Of the memory for the KV cache only what gets written to is really taken. Raises NativeUnavailable if the step
-        can't be had here or does not compute such a model, ModelError for weights that are missing, and
-        torch.OutOfMemoryError.
+        The KV cache uses memory only for blocks that have been written. Raises NativeUnavailable if the step is not
+        available here or does not support the model, ModelError if weights are missing, and torch.OutOfMemoryError.
         """
         shape = read_shape(folder)
         if shape is None or precision not in _KINDS:
-            raise NativeUnavailable(f"The native step does not compute the model in {folder} in {precision}.")
+            raise NativeUnavailable(f"The native step does not support the model in {folder} in {precision}.")
         library = open_library(cache_folder)
         use_library(library, max(1, num_threads))
         has_output_matrix = not shape.is_tied
@@ -116,26 +115,26 @@ class NativeNetwork:
         """Read all segments in one pass; see Network.forward. Raises torch.OutOfMemoryError."""
         arrays, logits = self._begin(segments)
         self._library.native_advance(self._step, self._num_layers)
-        del arrays  # until here the step has read from them
+        del arrays  # the step reads from them until here
         return logits
 
     def forward_by_layers(self, segments: Sequence[Segment]) -> Generator[None, None, torch.Tensor]:
-        """Do what `forward` does in as many parts as there are layers; its twin may do passes in between."""
+        """Do what `forward` does, one layer per part; its twin may run passes in between."""
         arrays, logits = self._begin(segments)
         while not self._library.native_advance(self._step, 1):
             yield
-        del arrays  # until here the step has read from them
+        del arrays  # the step reads from them until here
         return logits
 
     def make_twin(self) -> "NativeNetwork":
-        """Return a network with the same weights and cache whose passes may come between the parts of one of these."""
+        """Return a network with the same weights and KV cache, whose passes may run between those parts."""
         twin = self._library.native_create_twin(self._find_step())
         if not twin:
             raise torch.OutOfMemoryError("A second step over the model does not fit into memory.")
         return NativeNetwork(self._library, twin, self._shape, precision=self.precision, num_blocks=self.num_blocks)
 
     def _begin(self, segments: Sequence[Segment]) -> tuple[object, torch.Tensor]:
-        """Plan a pass; return what has to stay in memory until it is done, and where its logits will be."""
+        """Plan a pass; return the arrays that must stay in memory until it is done, and the tensor for its logits."""
         facts, ids, blocks = array("i"), array("i"), array("i")
         num_logits = 0
         for segment in segments:
@@ -163,11 +162,11 @@ class NativeNetwork:
         return self._step
 
     def copy_block(self, source: int, target: int) -> None:
-        """Copy the keys and values of one block of the cache, in all layers."""
+        """Copy the keys and values of one KV block, in all layers."""
         self._library.native_copy_block(self._find_step(), source, target)
 
     def close(self) -> None:
-        """Give the memory back; nothing may be called afterwards."""
+        """Free the memory; call nothing afterwards."""
         if self._step is not None:
             self._library.native_destroy(self._step)
             self._step = None

@@ -1,7 +1,7 @@
-// Threads that walk through the phases of a step together; whoever is free takes the next piece of work.
+// Threads that run the phases of a step together; a free thread takes the next piece of work.
 //
-// A thread that the system keeps from running stalls nobody unless it holds a piece: a phase is over when its pieces
-// are done, not when all threads have come by. Such a late thread finds that the epoch has moved on and goes back.
+// A thread that the system has paused delays the others only if it holds a piece: a phase ends when its pieces are
+// done, not when all threads have arrived. A late thread sees that the epoch has changed and returns.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@
 
 class Pool {
 public:
-    // work(thread, phase, piece, is_first): is_first where this thread has not had a piece of this phase yet.
+    // work(thread, phase, piece, is_first): is_first: this thread's first piece of the phase.
     using Work = std::function<void(int, int, int, bool)>;
 
     Pool(int num_threads, int num_phases, Work work)
@@ -95,7 +95,7 @@ private:
         }
     }
 
-    // Spin for some ten microseconds, as a phase is that short; then let the system run somebody else.
+    // Spin for about ten microseconds, as a phase is that short; then let the system run other threads.
     template <class T, class Condition>
     static void wait_while(std::atomic<T>& value, Condition is_waiting) {
         const auto begin = std::chrono::steady_clock::now();

@@ -1,4 +1,4 @@
-"""The functions of choosing.cpp, typed: rows of logits in, tokens out, and the words of random draws."""
+"""The native sampler: the functions of choosing.cpp, from rows of logits to tokens, and their random words."""
 
 import ctypes
 from array import array
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WINDOW_WORDS: Final = 624  # of a Mersenne twister
-MAX_TOP_K: Final = 2**31 - 1  # ctypes would cut a larger number short, to any other
+MAX_TOP_K: Final = 2**31 - 1  # ctypes would truncate a larger number
 _SIGNATURES: Final[Mapping[str, tuple[Any, list[Any]]]] = {
     "native_create_chooser": (c_void_p, [c_int]),
     "native_choose": (c_int, [c_void_p, c_int, c_void_p, c_int, c_void_p, c_void_p, c_int]),
@@ -24,7 +24,7 @@ Windows = NDArray[np.uint32]
 
 
 class ChoiceRow(ctypes.Structure):
-    """The struct ChoiceRow of choosing.h, field by field."""
+    """The struct ChoiceRow of choosing.h; keep the fields equal."""
 
     _fields_: ClassVar[Sequence[Any]] = [
         *[(name, c_void_p) for name in ("seen", "banned", "allowed", "window")],
@@ -38,10 +38,10 @@ class ChoiceRow(ctypes.Structure):
 
 
 class RowChooser:
-    """Chooses with the compiled library, with threads that live as long as the process."""
+    """Chooses tokens with the compiled library; its threads live as long as the process."""
 
     def __init__(self, library: Any, num_threads: int) -> None:
-        """Set up the threads. Raises MemoryError where they are not to be had."""
+        """Start the threads. Raises MemoryError if that fails."""
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
@@ -51,10 +51,10 @@ class RowChooser:
             raise MemoryError
 
     def choose(self, logits: int, vocab_size: int, rows: Sequence[int], streams: Sequence[tuple[int, int]]) -> None:
-        """Choose for the `rows`, addresses of a ChoiceRow each; the results are in them. Raises MemoryError.
+        """Choose a token for each of `rows`, addresses of ChoiceRow structs that get the results. Raises MemoryError.
 
-        `logits` is the address of float32 (…, vocab_size), of which a row takes number `at`. `streams` are address of
-        the windows and number of rows of every request that draws; each takes one step of its draws.
+        `logits` is the address of float32 (…, vocab_size); a ChoiceRow uses row `at` of it. `streams` has the address
+        of the windows and the number of rows of every request that samples; each advances by one step of draws.
         """
         addresses = array("Q", rows)
         facts = array("q", [value for stream in streams for value in stream])
@@ -73,29 +73,29 @@ class RowChooser:
     def find_log_sums(self, logits: int, num_rows: int, vocab_size: int, out: int) -> None:
         """Write log(sum(exp(logits))) of each row to `out`; both are addresses of float32.
 
-        It is not finite where a logit is NaN or infinity, or all are minus infinity. A row's sum is the same to the
-        bit whatever rows are beside it, and the one that `choose` subtracts from a logit.
+        A result is not finite if a logit is NaN or infinity, or all are minus infinity. A row's result is
+        bit-identical whatever the other rows, and is the one that `choose` subtracts from a logit.
         """
         self._library.native_log_sums(self._chooser, logits, num_rows, vocab_size, out)
 
     def find_maxima(self, logits: int, num_rows: int, vocab_size: int, out: int) -> None:
-        """Write the largest logit of each row to `out`, NaN where any is: as `find_log_sums`."""
+        """Write the largest logit of each row to `out` (NaN if any is NaN); arguments as for `find_log_sums`."""
         self._library.native_maxima(self._chooser, logits, num_rows, vocab_size, out)
 
     def open_windows(self, key: NDArray[np.uint32], num_rows: int) -> Windows:
-        """Return the windows (num_rows + 1, WINDOW_WORDS) of a freshly seeded twister's state `key` (WINDOW_WORDS,)."""
+        """Return the windows (num_rows + 1, WINDOW_WORDS) for a newly seeded twister's state `key` (WINDOW_WORDS,)."""
         windows = np.zeros((num_rows + 1, WINDOW_WORDS), np.uint32)
         self._draw(key, windows[num_rows], WINDOW_WORDS // 2)
         return windows
 
     def move_on(self, windows: Windows, vocab_size: int) -> None:
-        """Take the draws of one step in all rows of a request, as `choose` does."""
+        """Advance all rows of a request by the draws of one step, as `choose` does."""
         windows[0] = windows[-1]
         for row in range(len(windows) - 1):
             self._draw(windows[row], windows[row + 1], vocab_size)
 
     def see_words(self, windows: Windows, row: int, vocab_size: int) -> Words:
-        """Return the words (vocab_size,) of one row in the step that the windows are at."""
+        """Return the random words (vocab_size,) of one row in the windows' current step."""
         return self._draw(windows[row], np.empty(WINDOW_WORDS, np.uint32), vocab_size)
 
     def _draw(self, window: NDArray[np.uint32], behind: NDArray[np.uint32], count: int) -> Words:
@@ -106,7 +106,7 @@ class RowChooser:
 
 
 def use_library(library: Any | None, num_threads: int = 1) -> None:
-    """Let the compiled `library` choose from now on, if none does so already; None: numpy again."""
+    """Use the compiled `library` for sampling from now on, unless one is in use already; None: use numpy again."""
     global _row_chooser  # noqa: PLW0603
     if library is None:
         _row_chooser = None
@@ -115,7 +115,7 @@ def use_library(library: Any | None, num_threads: int = 1) -> None:
 
 
 def find_row_chooser() -> RowChooser | None:
-    """Return what chooses in C++ in this process; None where there is no compiled library."""
+    """Return this process's native sampler; None if there is no compiled library."""
     return _row_chooser
 
 

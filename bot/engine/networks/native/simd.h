@@ -1,4 +1,4 @@
-// Vectors of floats and integers, as wide as the machine's registers, and the few operations on them that the step uses.
+// Vectors of floats and integers, as wide as the CPU's registers, and the operations on them that the step uses.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@
 constexpr int kLanes = 16;
 #else
 #define WIDE_REGISTERS 0
-constexpr int kLanes = 8;  // without AVX2 the compiler splits such a vector over smaller registers
+constexpr int kLanes = 8;  // without AVX2 the compiler splits a vector into smaller registers
 #endif
 
 #define INLINE inline __attribute__((always_inline))
@@ -37,7 +37,7 @@ template <class V>
 INLINE void store(void* to, V v) {
     std::memcpy(to, &v, sizeof v);
 }
-// Minus, since adding zero would change a negative zero and so could not be left out by the compiler.
+// Minus zero: adding plus zero would change a negative zero, so the compiler could not remove it.
 INLINE F32 splat(float x) { return x - F32{}; }
 INLINE I32 splat_int(int32_t x) { return I32{} + x; }
 INLINE I32 splat_pair(const int16_t* from) {
@@ -96,13 +96,13 @@ INLINE float max_lanes(F32 v) {
     return lane[0];
 }
 
-// The nearest integers, for values below 2^22 in size.
+// The nearest integers, for absolute values below 2^22.
 INLINE I32 round_to_int(F32 v) {
     const F32 magic = splat(12582912.0f);
     return (I32)(v + magic) - (I32)magic;
 }
 
-// e^x to two units in the last place: 0 below -87 (also for minus infinity), infinity above 88, not-a-number stays.
+// e^x to two units in the last place: 0 below -87 (also for minus infinity), infinity above 88, NaN for NaN.
 INLINE F32 exponential(F32 x) {
     const F32 low = splat(-87.0f);
     const F32 bounded = min(max(x, low), splat(88.7f));
@@ -117,7 +117,7 @@ INLINE F32 exponential(F32 x) {
     p = fma(p, r, splat(1.6666665459e-1f));
     p = fma(p, r, splat(5.0000001201e-1f));
     p = fma(p, r * r, r) + splat(1.0f);
-    // Two steps, since 2^128 has no float of its own.
+    // Two steps, as 2^128 is not a float.
     const I32 half = n >> 1;
     F32 e = p * (F32)((half + 127) << 23) * (F32)((n - half + 127) << 23);
     e = select(x < low, splat(0.0f), e);
@@ -143,7 +143,7 @@ INLINE uint16_t to_bfloat16(float x) {
     return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-// Keys and values in 16 bits: IEEE halves where the machine converts them by itself, else bfloat16.
+// Keys and values in 16 bits: IEEE half floats if the CPU can convert them, else bfloat16.
 struct Half {
     uint16_t bits;
 };

@@ -130,7 +130,7 @@ void Step::add_attention(std::vector<AttentionPiece>& pieces, int segment, int f
     if (queries <= 0) return;
     const int parts = (s.start + s.count + kPart - 1) / kPart, group = model.config.num_heads / model.config.num_kv_heads;
     const bool is_split = queries <= kSplitQueries && parts > 1;
-    // The last queries see the most keys: they come first, so that no long piece is left for the end.
+    // The last queries attend to the most keys: they come first, so that no long piece is left for the end.
     const int num_cuts = is_split ? 1 : (queries + kQueriesInPiece - 1) / kQueriesInPiece;
     for (int cut = num_cuts - 1; cut >= 0; cut--) {
         const int a = first + cut * kQueriesInPiece, b = is_split ? s.count : std::min(s.count, a + kQueriesInPiece);
@@ -180,7 +180,7 @@ const Matrix& Step::matrix_of(const Phase& phase) const {
     }
 }
 
-// How many rows a phase works on: from the last layer's attention on only those whose logits are wanted.
+// The number of rows of a phase: from the last layer's attention on, only those whose logits are requested.
 int Step::rows_in(const Phase& phase) const {
     if (phase.stage >= Stage::prepare_head) return num_wanted_;
     return phase.stage <= Stage::rotate ? num_rows_ : rows_of(phase.layer);
@@ -240,7 +240,7 @@ void Step::embed(int piece) {
     }
 }
 
-// Make the rows first … last-1 ready for the product that follows the preparing phase.
+// Prepare the rows first … last-1 for the next product.
 void Step::prepare(const Phase& phase, int first, int last, Prepared& into) const {
     const Config& c = model.config;
     const bool is_last = phase.layer >= c.num_layers - 1 && phase.stage != Stage::prepare_qkv;
@@ -265,7 +265,7 @@ void Step::prepare(const Phase& phase, int first, int last, Prepared& into) cons
         if (weight) {
             float* normal = into.values.as() + row * stride;
             normalize(values, count, weight, c.is_gpt2 ? bias : nullptr, c.epsilon, normal);
-            // Another product's wider rows may have lain here: what is read past the end has to be zero.
+            // Wider rows of another product may have been here: values read past the end must be zero.
             std::memset(normal + count, 0, sizeof(float) * (round_up(count, 16) - count));
             values = normal;
         }
@@ -301,7 +301,7 @@ void Step::multiply(int thread, const Phase& phase, int piece, bool is_first) {
     }
 }
 
-// Add the bias and put one panel's sums for the rows first … last-1 where the phase wants them.
+// Add the bias and write one panel's sums of the rows first … last-1 to the phase's output.
 void Step::finish_panel(const Phase& phase, int panel, int first, int last, const float* sums) const {
     const Config& c = model.config;
     const Matrix& m = matrix_of(phase);
@@ -324,7 +324,7 @@ void Step::finish_panel(const Phase& phase, int panel, int first, int last, cons
                 store(up_.as() + (size_t)row * up_stride_ + column / 2 + i * kLanes, silu(v[i]) * v[kVectors / 2 + i]);
         } else {
             float* x = (is_last ? last_x_ : x_).as() + (size_t)row * hidden_stride_ + column;
-            // The last layer goes on with the wanted rows alone, so its first sum moves them together.
+            // The last layer continues with the requested rows only, so its first sum gathers them.
             const bool moves = is_last && phase.stage == Stage::out;
             const float* before = moves ? x_.as() + (size_t)wanted_[row] * hidden_stride_ + column : x;
             for (int i = 0; i < kVectors; i++) store(x + i * kLanes, load<F32>(before + i * kLanes) + v[i]);
@@ -345,7 +345,7 @@ void Step::write_cache(int layer, int row, const float* k, const float* v) const
     }
 }
 
-// Turn queries and keys to their positions, and write keys and values to the cache.
+// Rotate queries and keys to their positions, and write keys and values to the cache.
 void Step::rotate(int layer, int piece) {
     const Config& c = model.config;
     const int half = c.head_dim / 2, last = std::min(num_rows_, (piece + 1) * kRowsInPiece);

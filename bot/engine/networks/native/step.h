@@ -1,4 +1,4 @@
-// One forward pass over all segments: which phases there are, and what a piece of each one does.
+// One forward pass over all segments: its phases, and the work of a piece of each.
 #pragma once
 
 #include <cstdlib>
@@ -7,11 +7,11 @@
 #include "model.h"
 #include "pool.h"
 
-constexpr int kOwnRows = 4;        // up to here every thread prepares the inputs for itself, which saves a phase
-constexpr int kRowsInPiece = 4;    // rows of a piece in the phases that go row by row
+constexpr int kOwnRows = 4;        // up to this many, every thread prepares the inputs itself, which saves a phase
+constexpr int kRowsInPiece = 4;    // rows per piece in phases that work row by row
 constexpr int kQueriesInPiece = 24;
-constexpr int kSplitQueries = 8;   // up to here the context's parts are pieces of their own
-constexpr int kMaxPanelRows = 240;  // rows that a piece of a product takes at once
+constexpr int kSplitQueries = 8;   // up to this many, each part of the context is a piece of its own
+constexpr int kMaxPanelRows = 240;  // rows of a product per piece
 constexpr int kTileBytes = 16384;
 
 struct SegmentView {
@@ -22,9 +22,9 @@ struct SegmentView {
 // A piece of attention: queries first … last-1 of a segment; all parts in order, or (part >= 0) just one.
 struct AttentionPiece {
     int segment, kv_head, first, last, part, num_parts;
-    int row;          // where the first query's result goes
-    size_t partial;   // where the partial results of all its parts begin, in rows
-    int join;         // which counter says that all parts are there
+    int row;          // row for the first query's result
+    size_t partial;   // first row of the partial results of all its parts
+    int join;         // index of the counter of finished parts
 };
 
 enum class Stage { embed, prepare_qkv, qkv, rotate, attend, prepare_out, out, prepare_up, up, prepare_down, down,
@@ -35,7 +35,7 @@ struct Phase {
     int layer;
 };
 
-// A float buffer that grows, is aligned and starts as zeros; growing forgets the content.
+// An aligned float buffer that grows and starts as zeros; growing discards the content.
 class Buffer {
 public:
     ~Buffer() { std::free(data_); }
@@ -59,7 +59,7 @@ private:
     size_t bytes_ = 0;
 };
 
-// Rows made ready for a product with `Inputs`: normalised and rounded to int16 as the precision wants.
+// Rows prepared for a product with `Inputs`: normalised, and rounded to int16 if the precision needs it.
 struct Prepared {
     Buffer values, ints, scales;
 };
@@ -67,11 +67,11 @@ struct Prepared {
 class Step {
 public:
     explicit Step(std::shared_ptr<Model> shared);
-    // Plan a pass; `segments`' blocks, `ids` and `logits` have to stay where they are until it is done.
+    // Plan a pass; the blocks of `segments`, `ids` and `logits` must stay in place until it is done.
     void begin(const std::vector<SegmentView>& segments, const int32_t* ids, float* logits);
-    // Carry it forward by some layers; returns whether it is done. The last layer goes together with the output.
+    // Compute some more layers; returns whether the pass is done. The output belongs to the last layer.
     bool advance(int num_layers);
-    const std::shared_ptr<Model> shared_model;  // several steps may compute with one model, one at a time
+    const std::shared_ptr<Model> shared_model;  // several steps may share a model, one at a time
     Model& model;
 
 private:
@@ -113,5 +113,5 @@ private:
     float* logits_ = nullptr;
     Buffer x_, last_x_, qkv_, heads_, up_, cosines_, partial_states_, partial_out_;
     Prepared shared_;
-    std::unique_ptr<Pool> pool_;  // last: its threads use all of the above
+    std::unique_ptr<Pool> pool_;  // last: its threads use the members above
 };

@@ -1,4 +1,4 @@
-// The random numbers of torch's CPU generator, a Mersenne twister: many words at once, few of them made into numbers.
+// The random numbers of torch's CPU generator, a Mersenne twister: makes many words at once and converts only a few.
 #pragma once
 
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "simd.h"
 
-// The words that come next, before tempering: all there is to a twister's state.
+// The next words, before tempering: the whole state of a twister.
 constexpr int kWindow = 624;
 
 inline uint32_t temper(uint32_t y) {
@@ -17,7 +17,7 @@ inline uint32_t temper(uint32_t y) {
     return y ^ (y >> 18);
 }
 
-// Write the `count` words that follow a window (and up to kLanes more) behind it. `words` holds the window.
+// Write the next `count` words (and up to kLanes more) after a window. `words` starts with the window.
 inline void twist(uint32_t* words, int64_t count) {
     const U32 upper = U32{} + 0x80000000u, lower = U32{} + 0x7fffffffu, one = U32{} + 1u, matrix = U32{} + 0x9908b0dfu;
     for (int64_t i = 0; i < count; i += kLanes) {
@@ -33,7 +33,7 @@ inline void move_on(const uint32_t* from, uint32_t* to, int64_t count, uint32_t*
     std::memcpy(to, words + count, sizeof(uint32_t) * kWindow);
 }
 
-// 64 bits as ATen's random64() makes them, and of these the draw as its exponential_() does.
+// 64 bits as from ATen's random64(), and the draw that its exponential_() makes of them.
 inline uint64_t join(const uint32_t* words, int64_t token) {
     return (uint64_t)temper(words[2 * token]) << 32 | temper(words[2 * token + 1]);
 }

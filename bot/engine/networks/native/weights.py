@@ -1,4 +1,4 @@
-"""A model's weights, from the safetensors files of its folder into the native step's own layout, a piece at a time."""
+"""Packing of a model's weights: from its safetensors files into the native step's layout, piece by piece."""
 
 import ctypes
 import json
@@ -14,14 +14,14 @@ from bot.engine.networks.native.model_shape import ModelShape
 _EMBEDDING, _OUTPUT, _QKV, _OUT, _UP, _DOWN = range(6)
 _POSITIONS, _FREQUENCIES, _FINAL_NORM, _FINAL_NORM_BIAS = range(4)
 _NORM1, _NORM1_BIAS, _NORM2, _NORM2_BIAS, _Q_NORM, _K_NORM = range(4, 10)
-# Rows of a large matrix that are in memory as float32 beside their packed form.
+# Rows of a large matrix that are in memory as float32 at one time, besides the packed form.
 _ROWS_AT_ONCE: Final = 4096
 
 
 class StoredWeights:
-    """The tensors of a model's folder by name, read as float32.
+    """The tensors in a model's folder by name, read as float32.
 
-    Each is read through a mapping of its own that ends at once: a file that stays mapped would count as memory held.
+    Each read maps the file and unmaps it at once, as a mapped file would count as used memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,11 +36,11 @@ class StoredWeights:
             self._files = {name: folder / Path(file).name for name, file in index["weight_map"].items()}
 
     def __contains__(self, name: str) -> bool:
-        """Return whether there is a tensor of that name."""
+        """Return whether there is a tensor `name`."""
         return name in self._files
 
     def read(self, name: str, begin: int | None = None, end: int | None = None) -> torch.Tensor:
-        """Return the rows begin … end-1 of a tensor (all without bounds). Raises ValueError if it is not there."""
+        """Return the rows begin … end-1 of a tensor (all without bounds). Raises ValueError if it is missing."""
         if name not in self._files:
             raise ValueError(f"the weights {name} are missing")
         with safe_open(self._files[name], framework="pt") as opened:
@@ -48,7 +48,7 @@ class StoredWeights:
             return torch.empty(found.shape, dtype=torch.float32).copy_(found)
 
     def count_rows(self, name: str) -> int:
-        """Return the size of a tensor's first dimension. Raises ValueError if it is not there."""
+        """Return the size of a tensor's first dimension. Raises ValueError if it is missing."""
         if name not in self._files:
             raise ValueError(f"the weights {name} are missing")
         with safe_open(self._files[name], framework="pt") as opened:
@@ -56,13 +56,13 @@ class StoredWeights:
 
 
 class WeightPacker:
-    """Packs a model's tensors into one native step."""
+    """Packs a model's tensors into a native step."""
 
     def __init__(self, library: Any, step: int, stored: StoredWeights, shape: ModelShape) -> None:
         self._library, self._step, self._stored, self._shape = library, step, stored, shape
 
     def pack(self, *, has_output_matrix: bool) -> None:
-        """Pack everything. Raises ValueError where a tensor is missing or has the wrong size."""
+        """Pack everything. Raises ValueError if a tensor is missing or has the wrong size."""
         if self._shape.is_gpt2:
             self._pack_gpt2()
         else:
@@ -112,7 +112,7 @@ class WeightPacker:
     def _pack_linear(
         self, name: str, layer: int, which: int, first: int, num_outputs: int, num_inputs: int, *, turn: int = 0
     ) -> None:
-        """Pack a matrix that is stored as (outputs, inputs) from channel `first` on, with its bias if it has one."""
+        """Pack a matrix stored as (outputs, inputs), and its bias if there is one, from channel `first` on."""
         if self._stored.count_rows(f"{name}.weight") != num_outputs:
             raise ValueError(f"the weights {name} have the wrong size")
         for begin in range(0, num_outputs, _ROWS_AT_ONCE):
@@ -124,7 +124,7 @@ class WeightPacker:
         self._pack_bias(name, layer, which, first, num_outputs, turn)
 
     def _pack_conv(self, name: str, layer: int, which: int, num_outputs: int, num_inputs: int) -> None:
-        """Pack a matrix that is stored as (inputs, outputs), as GPT-2's are."""
+        """Pack a matrix stored as (inputs, outputs), as in GPT-2."""
         stored = self._stored.read(f"{name}.weight")
         _check_size(name, stored, num_outputs * num_inputs)
         self._library.native_pack(self._step, layer, which, 0, 0, num_outputs, stored.data_ptr(), 1, num_outputs)

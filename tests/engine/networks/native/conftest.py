@@ -1,4 +1,4 @@
-"""Models for the native step, and a skip where this machine has no compiler for it."""
+"""Models for the native step, and a skip if this machine has no compiler."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def library_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def load(library_folder: Path) -> Iterator[Callable[..., NativeNetwork]]:
-    """Return a function that loads a network; all are closed in the end."""
+    """Return a function that loads a network; all are closed at the end."""
     torch.set_num_threads(1)
     opened: list[NativeNetwork] = []
 

@@ -1,4 +1,4 @@
-"""The native step is compiled once, found again, and refused in one sentence where it can't be had."""
+"""The native step is compiled once, found again, and refused with one sentence where it is not available."""
 
 import os
 import shutil
@@ -100,7 +100,7 @@ def test_a_library_that_can_not_be_loaded_is_refused(tmp_path: Path, monkeypatch
 def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
     find_compiler()
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(NativeUnavailable, match="can't be stored"):
+    with pytest.raises(NativeUnavailable, match="can't be saved"):
         load_library(tmp_path / "cache" / "native")
 
 

@@ -1,4 +1,4 @@
-"""The native step computes what transformers computes, and a row's result depends on nothing but the row."""
+"""The native step gives transformers' results, and a sequence's result does not depend on its batch."""
 
 import itertools
 import json
