@@ -154,7 +154,7 @@ def test_the_converted_model_is_exactly_what_transformers_reads_from_the_file(gg
     assert ours.state_dict().keys() == expected.keys()
     assert all(torch.equal(values, expected[name]) for name, values in ours.state_dict().items())
     ids = torch.tensor([[5, 9, 200, 7, 7, 30]])
-    assert torch.equal(ours(ids).logits, theirs(ids).logits)
+    torch.testing.assert_close(ours(ids).logits, theirs(ids).logits)  # kernels may round by where weights lie
     facts = check_model_folder(tmp_path)
     assert (facts.context_length, facts.num_parameters) == (96, ours.num_parameters())
     assert ours.generation_config.eos_token_id == 2

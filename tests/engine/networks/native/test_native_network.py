@@ -66,7 +66,9 @@ def test_float32_equals_transformers_up_to_the_context_s_end(name: str, tmp_path
     expected = compute_expected(tmp_path, ids)
     got = read_all(network, ids, [])
     assert_close(got, expected, 1e-5)
-    assert torch.equal(got.argmax(-1), expected.argmax(-1))
+    # Of two tokens that are as likely up to rounding, either is the likeliest.
+    chosen = expected.gather(1, got.argmax(-1, keepdim=True))[:, 0]
+    assert ((expected.amax(-1) - chosen) <= 2e-5 * expected.abs().max()).all()
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "int8"])
