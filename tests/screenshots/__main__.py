@@ -17,7 +17,7 @@ FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "images"
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _COLUMNS: Final = 88
 _TYPED: Final = (
-    "Hello! What can you do?",
+    "What is the color of the sky?",
     "!perplexity Can it does what?",
     "!compare Can it do that? | Can it does what?",
     "!next The capital of France is",
