@@ -56,7 +56,7 @@ def draw_heat_map(pieces: Sequence[tuple[str, float | None]]) -> bytes:
 def heat_map_alt_text(pieces: Sequence[tuple[str, float | None]], *, max_characters: int) -> str:
     """Return the alt text: what the picture shows, and the most surprising words.
 
-    It has at most `max_characters` (at least 150), counted in UTF-16 code units, the largest count a platform uses.
+    It has at most `max_characters` (at least 150), counted in UTF-16 code units, which are never fewer than characters.
     """
     scored = [(bits, piece) for piece, bits in pieces if bits is not None and not math.isnan(bits) and piece.strip()]
     scored.sort(key=lambda item: -item[0])

@@ -23,7 +23,7 @@ COMPILERS: Final = ("c++", "g++", "clang++")
 _SOURCES: Final = ("step.cpp", "abi.cpp", "choosing.cpp")
 # Every kernel must add in the same order, so no flag may let the compiler reorder sums.
 _FLAGS: Final = ("-O3", "-std=c++20", "-shared", "-fPIC", "-pthread", "-ffp-contract=fast", "-fno-math-errno")
-# What the library can be compiled for beside the processor at hand.
+# The CPUs that the library can be compiled for besides this machine's.
 _FLAGS_FOR: Final[Mapping[str, Sequence[str]]] = {"avx2": ("-mavx2", "-mfma", "-mf16c")}
 _NATIVE: Final = "native"
 _COMPILE_TIMEOUT_S: Final = 120.0
@@ -35,18 +35,18 @@ class NativeUnavailable(Exception):
 
 
 def compile_for(target: str) -> None:
-    """Choose what libraries are compiled for from now on: "native", the processor at hand, or "avx2", any with AVX2.
+    """Set the CPU that libraries are compiled for from now on: "native", this machine's, or "avx2", any with AVX2.
 
     Raises ValueError for another target.
     """
     global _target  # noqa: PLW0603
     if target != _NATIVE and target not in _FLAGS_FOR:
-        raise ValueError(f"There is no such target: {target!r}.")
+        raise ValueError(f"COMPILE_FOR has no target {target!r}.")
     _target = target
 
 
 def compile_target() -> str:
-    """Return what libraries are compiled for, see `compile_for`."""
+    """Return the CPU that libraries are compiled for; see `compile_for`."""
     return _target
 
 
@@ -103,7 +103,7 @@ def _processor_flags() -> Sequence[str]:
     if _target == _NATIVE:
         return ["-mcpu=native"] if machine in ("arm64", "aarch64") else ["-march=native"]
     if machine not in ("x86_64", "amd64"):
-        raise NativeUnavailable(f"The native step can't be compiled for {_target} on this processor ({machine}).")
+        raise NativeUnavailable(f"The native step can't be compiled for {_target} on this CPU ({machine}).")
     return _FLAGS_FOR[_target]
 
 

@@ -59,7 +59,7 @@ public:
     // Raises std::bad_alloc before any row has changed.
     void choose(int num_streams, const ChoiceStream* streams, int num_rows, ChoiceRow* const* rows, const float* logits,
                 int vocab_size);
-    // Write one number for each row to `out`. Takes no memory, so what numpy falls back to has the same sums.
+    // Write one number for each row to `out`. Allocates no memory, so the numpy sampler gets the same sums in any case.
     void reduce(Reduction reduction, const float* logits, int num_rows, int vocab_size, float* out);
 
 private:
