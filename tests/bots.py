@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +87,11 @@ class Talk:
     services: Services
     message_ids: list[str] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
+    _typed: Bot = field(init=False)
+
+    def __post_init__(self) -> None:
+        traits = replace(self.services.traits, has_buttons=False)
+        self._typed = Bot(replace(self.services, traits=traits))
 
     @property
     def store(self) -> Store:
@@ -101,18 +106,19 @@ class Talk:
         reply_to: str | None = None,
         is_moderator: bool = True,
         stopper: Stopper | None = None,
-        types_actions: bool = True,
+        has_buttons: bool = False,
         reach: Reach = "private",
         attachment: str | None = None,
         roles: tuple[str, ...] = (),
     ) -> AsyncIterator[Card]:
-        """Say `text` and yield every snapshot of the answer."""
+        """Say `text` and yield every snapshot of the answer; without `has_buttons` as one types in a terminal."""
         # Another opening of the same database goes on with other ids.
         message_id = f"m{next(self._numbers)}-{id(self)}"
         self.message_ids.append(message_id)
         author = Author(id=who.lower(), name=who, is_moderator=is_moderator, roles=roles)
         message = Message(message_id, scope, author, text, reply_to=reply_to, attachment=attachment, reach=reach)
-        async for card in self.bot.answer(message, stopper or Stopper(), types_actions=types_actions):
+        bot = self.bot if has_buttons else self._typed
+        async for card in bot.answer(message, stopper or Stopper()):
             yield card
 
     async def card(self, text: str, **how: Any) -> Card:

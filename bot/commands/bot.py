@@ -67,18 +67,15 @@ class Bot:
         """Return the first words of all commands."""
         return COMMAND_WORDS
 
-    def answer(
-        self, message: Message, stopper: Stopper, *, types_actions: bool = False, place: Place | None = None
-    ) -> Cards:
+    def answer(self, message: Message, stopper: Stopper, *, place: Place | None = None) -> Cards:
         """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised.
 
-        `types_actions` is for a terminal, which has one person and no buttons: a plain number or word acts on the
-        author's open card, and no quota is counted. `place` is what `place_where_wanted` returned for this message;
-        without it that is read again.
+        Where the platform has no buttons, a plain number or word acts on the author's open card. `place` is what
+        `place_where_wanted` returned for this message; without it that is read again.
         """
         asked = Asked("chat")
         begin = self._router.begin_message
-        return _told(asked, partial(begin, asked, message, stopper, place, types_actions=types_actions))
+        return _told(asked, partial(begin, asked, message, stopper, place))
 
     def click(self, click: Click, stopper: Stopper) -> Cards:
         """Yield snapshots of what a click leads to, the last one final.

@@ -79,16 +79,15 @@ class Router:
         # Who asked not to be read and speaks to others need not be told so each time.
         return place if answer_when == "every" and not place.is_opted_out else None
 
-    async def begin_message(
-        self, asked: Asked, message: Message, stopper: Stopper, place: Place | None, *, types_actions: bool
-    ) -> Cards:
+    async def begin_message(self, asked: Asked, message: Message, stopper: Stopper, place: Place | None) -> Cards:
         """Return what answers a message; `place` is what holds where it was said, read here where it is None."""
         message = check_message(message)
+        has_buttons = self._services.traits.has_buttons
         is_command = self._is_command(message.text)
         if is_command:
             asked.command = self._command_word(message)[:32]
         place = place or await self._services.place_of(message.scope, message.author)
-        author = await self._admit(message.scope, message.author, place, is_counted=not types_actions)
+        author = await self._admit(message.scope, message.author, place, is_counted=has_buttons)
         message = replace(message, author=author)
         note_step(message.id, "accepted")
         if is_command:
@@ -97,14 +96,14 @@ class Router:
                 COMMANDS,
                 message,
                 stopper,
-                has_buttons=not types_actions,
+                has_buttons=has_buttons,
                 may_store=not place.is_opted_out,
             )
             asked.command = request.command.name
             return await self._run(request)
         if place.is_opted_out:
             raise RequestError(f"You asked not to be read; {self._services.command_prefix}privacy --read on ends that.")
-        if types_actions and (card := await self._open_completion(message)):
+        if not has_buttons and (card := await self._open_completion(message)):
             if completing.is_action(message.text):
                 cards = await self._act(message, card, stopper)
                 asked.command = "complete"

@@ -24,12 +24,12 @@ def texts(card: Card) -> list[str]:
 
 async def offered(talk: Talk, text: str = "The cat sat", **how: Any) -> Card:
     """Return the card of a completion on a platform with buttons."""
-    return await talk.card(ASK + text, types_actions=False, reach="public", **how)
+    return await talk.card(ASK + text, has_buttons=True, reach="public", **how)
 
 
 async def said(talk: Talk, text: str, **how: Any) -> Card:
     """Return the card of a chat answer on a platform with buttons."""
-    return await talk.card(text, types_actions=False, reach="public", **how)
+    return await talk.card(text, has_buttons=True, reach="public", **how)
 
 
 async def test_clicks_do_what_typed_words_do(any_talk: Talk) -> None:
@@ -125,7 +125,7 @@ async def test_numbers_are_chat_where_there_are_buttons_and_close_no_card(talk: 
 async def test_what_fails_half_way_gives_the_card_back(tmp_path: Path) -> None:
     engine = ScriptedEngine([" on the mat."])
     async with open_scripted_bot(engine, tmp_path) as talk:
-        card = await talk.card("!complete --n 1 The cat", types_actions=False)
+        card = await talk.card("!complete --n 1 The cat", has_buttons=True)
         taken = await talk.click(card, "1")
         engine.scripts = [GenerationError("The model broke.")]
         assert await talk.click_refusal(taken, "longer") == "The model broke."
@@ -294,7 +294,7 @@ async def test_a_label_is_explained_and_nothing_else(any_talk: Talk) -> None:
 
 async def test_a_private_command_waits_behind_a_button_where_all_would_see_it(talk: Talk) -> None:
     await said(talk, "Hello")
-    card = await talk.card("!why", types_actions=False, reach="public")
+    card = await talk.card("!why", has_buttons=True, reach="public")
     assert card.answers == "public"
     assert [button.label for button in card.buttons] == ["Open"]
     assert "prompt" not in card.data
@@ -305,14 +305,14 @@ async def test_a_private_command_waits_behind_a_button_where_all_would_see_it(ta
         assert opened.data["command"] == "why"
         assert opened.data["is_exact"]
     for reach in ("private", "form"):
-        assert (await talk.card("!why", types_actions=False, reach=reach)).data["is_exact"]
+        assert (await talk.card("!why", has_buttons=True, reach=reach)).data["is_exact"]
     await talk.bot.deleted("terminal", [talk.message_ids[-3]])
     assert await talk.click_refusal(card, "open") == GONE
 
 
 async def test_an_edited_command_does_not_open_as_another_one(talk: Talk) -> None:
     await said(talk, "Hello")
-    card = await talk.card("!why", types_actions=False, reach="public")
+    card = await talk.card("!why", has_buttons=True, reach="public")
     await talk.store.edit_message("terminal", talk.message_ids[-1], "!stats")
     assert "edited" in await talk.click_refusal(card, "open")
 
@@ -323,9 +323,9 @@ async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk) -
         await offered(talk),
         await said(talk, "Hello"),
         await said(talk, "!prompt sentiment I love it"),
-        await talk.card("!why", types_actions=False, reach="public"),
-        await talk.card("!settings", types_actions=False),
-        await talk.card("!privacy", types_actions=False),
+        await talk.card("!why", has_buttons=True, reach="public"),
+        await talk.card("!settings", has_buttons=True),
+        await talk.card("!privacy", has_buttons=True),
     ]
     num_stored = await talk.num_stored()
     actions = ["", "0", "9", "١", "²", "1" * 400, "nonsense", "open ", "\ud800", "continue\0", "__class__"]

@@ -23,7 +23,7 @@ async def test_purge_takes_the_last_answers_away_here_alone(talk: Talk) -> None:
     for i in range(3):
         cards.append(await talk.card(f"message {i}"))
         await talk.store.note_sent("terminal", talk.message_ids[-1], f"v{i}", 0)
-    card = await talk.card("!purge 2", types_actions=False, reach="public")
+    card = await talk.card("!purge 2", has_buttons=True, reach="public")
     assert sorted(card.removed_ids) == ["v1", "v2"]
     assert card.data["num_removed"] == 2
     left = [await talk.store.get_reply(HERE, shown.reply_id or "") is not None for shown in cards]
@@ -51,7 +51,7 @@ async def test_a_report_goes_to_the_channel_for_it(talk: Talk) -> None:
     await talk.ask("!settings report_channel <#4711>")
     assert (await talk.ask("!settings", scope=replace(HERE, channel="x")))["settings"]["report_channel"] == "4711"
     card = await talk.card(
-        "!report that is rude", who="Bob", is_moderator=False, reply_to=answer.reply_id, types_actions=False
+        "!report that is rude", who="Bob", is_moderator=False, reply_to=answer.reply_id, has_buttons=True
     )
     assert card.answers == "private"
     ((channel, notice),) = card.notices
@@ -73,7 +73,7 @@ async def test_a_direct_message_reports_to_nobody(talk: Talk) -> None:
 
 
 async def test_settings_are_chosen_on_their_card(talk: Talk) -> None:
-    card = await talk.card("!settings", types_actions=False)
+    card = await talk.card("!settings", has_buttons=True)
     assert [select.action for select in card.selects] == ["chat_template", "preset", "answer_when"]
     assert [option.value for option in card.selects[2].options if option.is_chosen] == ["mention"]
     changed = await talk.click(card, "answer_when", value="every", who="Mia", is_moderator=True)
@@ -97,7 +97,7 @@ async def test_a_role_that_the_server_names_makes_a_moderator(talk: Talk) -> Non
     answer = await talk.ask("!settings moderator_roles <@&8> 9")
     assert answer["settings"]["moderator_roles"] == "8 9"
     assert (await talk.ask("!settings", **member))["settings"]
-    card = await talk.card("!settings", types_actions=False)
+    card = await talk.card("!settings", has_buttons=True)
     assert (await talk.click(card, "preset", value="wild", **member)).error is None
     assert "moderators" in await talk.refusal("!settings", **member | {"roles": ("7",)})
     assert "moderators" in await talk.refusal("!settings", scope=replace(HERE, server="work"), **member)
@@ -118,23 +118,21 @@ async def test_above_the_quota_there_is_one_sentence_and_later_it_works(
     now = [1000.0]
     monkeypatch.setattr(request.time, "monotonic", lambda: now[0])
     await talk.ask("!settings quota_per_minute 3")
-    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False, "types_actions": False}
+    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False, "has_buttons": True}
     for _ in range(2):
         await talk.ask("!help", **bob)
         now[0] += 10
     card = await talk.card("Hello", **bob)
     assert await talk.refusal("!help", **bob) == "You have asked 3 times within a minute; ask again in 41 s."
     assert "ask again" in await talk.click_refusal(card, "again", who="Bob")
-    assert (await talk.ask("!help", who="Cat", is_moderator=False, types_actions=False))["commands"], (
-        "each has their own"
-    )
+    assert (await talk.ask("!help", who="Cat", is_moderator=False, has_buttons=True))["commands"], "each has their own"
     assert (await talk.ask("!help", scope=replace(HERE, server="work"), **bob))["commands"]
-    assert (await talk.ask("!help", types_actions=False))["commands"], "moderators are not counted"
+    assert (await talk.ask("!help", has_buttons=True))["commands"], "moderators are not counted"
     now[0] += 41
     assert (await talk.ask("!help", **bob))["commands"]
     assert "ask again" in await talk.refusal("!help", **bob)
     for _ in range(20):
-        await talk.ask("!help", scope=DIRECT, types_actions=False)
-    assert "20 times" in await talk.refusal("!help", scope=DIRECT, types_actions=False)
+        await talk.ask("!help", scope=DIRECT, has_buttons=True)
+    assert "20 times" in await talk.refusal("!help", scope=DIRECT, has_buttons=True)
     for _ in range(30):
         assert (await talk.ask("!help", who="Bob", is_moderator=False))["commands"], "a terminal counts nothing"

@@ -32,7 +32,7 @@ async def test_help_calls_commands_as_the_platform_does(tmp_path: Path) -> None:
 async def test_a_slash_command_is_named_only_where_there_are_some(tmp_path: Path) -> None:
     async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
         await talk.ask("!privacy --read off")
-        how: dict[str, Any] = {"types_actions": False, "reach": "public"}
+        how: dict[str, Any] = {"has_buttons": True, "reach": "public"}
         with_slash = await on(talk, WITH_SLASH).refusal("!privacy", **how)
         assert with_slash.endswith("in a direct message, or as a slash command.")
         assert (await on(talk, TYPED_ONLY).refusal("!privacy", **how)).endswith("in a direct message.")
@@ -48,6 +48,6 @@ async def test_no_more_values_are_suggested_than_the_platform_takes(tmp_path: Pa
 async def test_a_text_that_no_field_of_the_platform_takes_is_left_out_of_the_form(tmp_path: Path) -> None:
     async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
         for traits, is_there in [(WITH_SLASH, False), (TYPED_ONLY, True)]:
-            card = await on(talk, traits).card("!prompt edit exact", types_actions=False, reach="form")
+            card = await on(talk, traits).card("!prompt edit exact", has_buttons=True, reach="form")
             assert card.form is not None
             assert ("description" in {field.name for field in card.form.fields}) is is_there

@@ -20,7 +20,7 @@ async def test_privacy_says_what_is_stored_and_for_how_long(talk: Talk) -> None:
     await talk.ask("Hello")
     await talk.ask("Hello", who="Bob")
     await talk.ask("Hello", scope=ELSEWHERE)
-    card = await talk.card("!privacy", types_actions=False)
+    card = await talk.card("!privacy", has_buttons=True)
     assert card.answers == "private"
     # The command itself is the third message.
     assert (card.data["num_messages"], card.data["retention_days"], card.data["is_read"]) == (3, 30, True)
@@ -34,7 +34,7 @@ async def test_privacy_says_what_is_stored_and_for_how_long(talk: Talk) -> None:
 async def test_everything_is_handed_over_as_a_file(talk: Talk) -> None:
     await talk.ask("My cat is called Zorp.")
     await talk.ask("My dog is called Blip.", who="Bob")
-    card = await talk.card("!privacy", types_actions=False)
+    card = await talk.card("!privacy", has_buttons=True)
     exported = await talk.click(card, "export")
     assert exported.answers == "private"
     assert exported.file is not None
@@ -47,7 +47,7 @@ async def test_everything_is_handed_over_as_a_file(talk: Talk) -> None:
 async def test_being_forgotten_takes_a_second_click(talk: Talk) -> None:
     await talk.ask("My cat is called Zorp.")
     await talk.ask("My dog is called Blip.", who="Bob")
-    card = await talk.card("!privacy", types_actions=False)
+    card = await talk.card("!privacy", has_buttons=True)
     asked = await talk.click(card, "forget")
     assert [button.action for button in asked.buttons] == ["forget-now"]
     assert "Zorp" in (await talk.why())["prompt"]
@@ -80,7 +80,7 @@ async def test_who_asked_not_to_be_read_is_neither_read_nor_stored(open_tiny: Op
         assert not await talk.bot.keep(Message("k1", HERE, Author("ann", "Ann"), "Zorp!"))
         assert (await talk.ask("!perplexity Zorp sat on the mat"))["input"] == "Zorp sat on the mat"
         for line in ("!complete --seed 1 --max_new_tokens 4 Zorp", "!prompt story Zorp", "!prompt sentiment Zorp"):
-            card = await talk.card(line, types_actions=False)
+            card = await talk.card(line, has_buttons=True)
             assert (card.error, card.buttons, card.reply_id, card.open_card_id) == (None, (), None, None)
             assert any("nothing of this is stored" in getattr(block, "text", "") for block in card.blocks)
         assert "nothing of yours" in await talk.refusal("!prompt example --template story --output x Zorp")
@@ -103,18 +103,18 @@ async def test_a_message_of_someone_who_is_not_read_can_t_be_asked_about(talk: T
 
 async def test_the_wish_not_to_be_read_needs_no_button(talk: Talk) -> None:
     for wish in ("off", "on"):
-        card = await talk.card(f"!privacy --read {wish}", types_actions=False, reach="public")
+        card = await talk.card(f"!privacy --read {wish}", has_buttons=True, reach="public")
         assert card.error is None
         assert card.buttons == ()
     await talk.ask("!privacy --read off")
-    refusal = await talk.card("!privacy", types_actions=False, reach="public")
+    refusal = await talk.card("!privacy", has_buttons=True, reach="public")
     assert "as a slash command" in (refusal.error or "")
-    assert (await talk.card("!privacy", types_actions=False, reach="form")).data["is_read"] is False
+    assert (await talk.card("!privacy", has_buttons=True, reach="form")).data["is_read"] is False
 
 
 async def test_old_buttons_do_nothing_for_who_is_not_read(talk: Talk) -> None:
-    completion = await talk.card("!complete --seed 3 --max_new_tokens 4 The cat", types_actions=False)
-    answer = await talk.card("Hello", types_actions=False)
+    completion = await talk.card("!complete --seed 3 --max_new_tokens 4 The cat", has_buttons=True)
+    answer = await talk.card("Hello", has_buttons=True)
     await talk.ask("!privacy --read off")
     assert await talk.click_refusal(completion, "1") == NOT_READ
     assert await talk.click_refusal(answer, "again") == NOT_READ
@@ -122,10 +122,10 @@ async def test_old_buttons_do_nothing_for_who_is_not_read(talk: Talk) -> None:
 
 
 async def test_buttons_of_privacy_stop_and_start_reading(talk: Talk) -> None:
-    card = await talk.card("!privacy", types_actions=False)
+    card = await talk.card("!privacy", has_buttons=True)
     await talk.click(card, "read-off")
     assert await talk.refusal("Hello") == NOT_READ
-    again = await talk.card("!privacy", types_actions=False)
+    again = await talk.card("!privacy", has_buttons=True)
     assert again.buttons[1].label == "Read me again"
     await talk.click(again, "read-on")
     assert (await talk.ask("Hello"))["text"]
@@ -137,7 +137,7 @@ async def test_one_message_is_forgotten_by_its_author_or_a_moderator(talk: Talk)
     refusal = await talk.refusal("!forget", who="Bob", is_moderator=False, reply_to=said)
     assert refusal == "You can have your own messages forgotten; those of others are for moderators."
     assert await talk.refusal("!forget") == "Say forget in reply to the message that is to be forgotten."
-    in_menu = await talk.refusal("!forget", types_actions=False)
+    in_menu = await talk.refusal("!forget", has_buttons=True)
     assert in_menu.endswith("forgotten, or choose Forget in its menu.")
     assert await talk.refusal("!forget", reply_to="unknown") == "Nothing is stored of that message."
     await talk.ask("!forget", is_moderator=False, reply_to=said)
@@ -154,7 +154,7 @@ async def test_an_answer_is_forgotten_by_moderators_with_its_visible_messages(ta
     for position, sent_id in enumerate(("v1", "v2")):
         await talk.store.note_sent("terminal", talk.message_ids[-1], sent_id, position)
     assert "for moderators" in await talk.refusal("!forget", reply_to=card.reply_id, is_moderator=False)
-    forgotten = await talk.card("!forget", reply_to=card.reply_id, types_actions=False, reach="public")
+    forgotten = await talk.card("!forget", reply_to=card.reply_id, has_buttons=True, reach="public")
     assert forgotten.removed_ids == ("v1", "v2")
     assert await talk.store.get_reply(HERE, card.reply_id or "") is None
 
@@ -162,7 +162,7 @@ async def test_an_answer_is_forgotten_by_moderators_with_its_visible_messages(ta
 @pytest.mark.parametrize("reach", ["public", "private", "form"])
 async def test_forget_is_done_at_once_however_it_is_asked(talk: Talk, reach: str) -> None:
     await talk.ask("Hello")
-    card = await talk.card("!forget", reply_to=talk.message_ids[-1], types_actions=False, reach=reach)
+    card = await talk.card("!forget", reply_to=talk.message_ids[-1], has_buttons=True, reach=reach)
     assert card.answers == "private"
     assert card.error is None
     assert card.buttons == ()

@@ -48,7 +48,7 @@ class Conversation:
         except RequestError as e:
             return _only(error_card(str(e)))
         message = Message(message_id, self.scope, self.author, text, attachment=attachment)
-        return self.bot.answer(message, stopper, types_actions=True)
+        return self.bot.answer(message, stopper)
 
     def submit(self, form: Form, values: Mapping[str, str], stopper: Stopper) -> AsyncIterator[Card]:
         """Send a form that was filled in and return the snapshots of the answer."""

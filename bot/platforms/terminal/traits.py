@@ -4,4 +4,4 @@ from typing import Final
 
 from bot.core.platform_traits import PlatformTraits
 
-TERMINAL: Final = PlatformTraits(key="terminal", name="the terminal")
+TERMINAL: Final = PlatformTraits(key="terminal", name="the terminal", has_buttons=False)

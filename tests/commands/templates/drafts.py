@@ -22,7 +22,7 @@ _numbers = count()
 
 async def form_of(talk: Talk, line: str, **how: Any) -> Form:
     """Say a command that opens a form, and return that."""
-    card = await talk.card(line, types_actions=False, reach="form", **how)
+    card = await talk.card(line, has_buttons=True, reach="form", **how)
     assert card.form is not None, card
     assert card.answers == "private"
     return card.form

@@ -86,7 +86,7 @@ async def test_a_mistake_is_one_sentence_and_nothing_typed_is_lost(
     if values.get("file"):
         assert card.file is not None
         assert card.file.text == values["file"], "no form can hold a file, so it is handed back"
-    assert "is not finished" in await talk.refusal("!prompt publish greeting", types_actions=False)
+    assert "is not finished" in await talk.refusal("!prompt publish greeting", has_buttons=True)
     done = await fill(talk, again.form, GREETING)
     assert done.data["problem"] == ""
 
@@ -109,7 +109,7 @@ async def test_what_is_longer_than_a_form_stays_as_it_is(talk: Talk) -> None:
         .replace("[sampling]", 'stop = ["!"]\n[sampling]')
         .replace("+++\nA story", rows + "+++\nA story"),
     )
-    card = await talk.card("!prompt draft tale", types_actions=False)
+    card = await talk.card("!prompt draft tale", has_buttons=True)
     assert card.data["problem"] == ""
     opened = await talk.click(card, "rows", **MOD)
     assert opened.form is not None
@@ -214,11 +214,11 @@ async def test_a_form_opened_before_words_were_forgotten_does_not_bring_them_bac
     await talk.ask("What a glorious day!", who="Bob", is_moderator=False)
     said = talk.message_ids[-1]
     await talk.ask("!prompt example --template sentiment --output positive", reply_to=said, is_moderator=False)
-    card = await talk.card("!prompt examples sentiment take 1", types_actions=False)
+    card = await talk.card("!prompt examples sentiment take 1", has_buttons=True)
     if is_published:
         await talk.ask("!prompt publish sentiment")
         await talk.ask("!prompt tests sentiment add I see => Neutral")
-        card = await talk.card("!prompt draft sentiment", types_actions=False)
+        card = await talk.card("!prompt draft sentiment", has_buttons=True)
     opened = await talk.click(card, "rows", **MOD)
     assert opened.form is not None
     assert "glorious" in values_of(opened.form)["examples"]
@@ -273,13 +273,13 @@ async def test_names_are_checked_and_known_ones_are_edited(talk: Talk) -> None:
         "discard story": "You have no draft of story.",
     }.items():
         text = " +++" if line.startswith("import") else ""
-        assert (await talk.refusal(f"!prompt {line}{text}", types_actions=False, reach="form")).startswith(sentence)
+        assert (await talk.refusal(f"!prompt {line}{text}", has_buttons=True, reach="form")).startswith(sentence)
 
 
 async def test_who_asked_not_to_be_read_keeps_no_template(talk: Talk) -> None:
     await talk.ask("!privacy --read off")
     for line in ("new greeting", "edit story", "import tale x", "examples story add a => b", "publish story"):
-        assert "You asked not to be read" in await talk.refusal(f"!prompt {line}", types_actions=False, reach="form")
+        assert "You asked not to be read" in await talk.refusal(f"!prompt {line}", has_buttons=True, reach="form")
 
 
 async def test_a_draft_is_not_lost_in_a_direct_message_either(talk: Talk) -> None:

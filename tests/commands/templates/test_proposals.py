@@ -14,7 +14,7 @@ LINE = "!prompt example --template sentiment --output positive What a day!"
 
 
 async def form_of(talk: Talk, line: str = "!prompt example I love rain", **how: object) -> Card:
-    card = await talk.card(line, types_actions=False, reach="form", is_moderator=False, **how)
+    card = await talk.card(line, has_buttons=True, reach="form", is_moderator=False, **how)
     assert card.form is not None, card
     return card
 
@@ -72,7 +72,7 @@ async def test_all_can_be_said_in_one_line(talk: Talk) -> None:
 
 
 async def test_a_public_line_offers_a_button_that_opens_the_form(talk: Talk) -> None:
-    card = await talk.card("!prompt example I love rain", types_actions=False, reach="public")
+    card = await talk.card("!prompt example I love rain", has_buttons=True, reach="public")
     assert [button.label for button in card.buttons] == ["Open"]
     opened = await talk.click(card, "open")
     assert opened.form is not None

@@ -88,7 +88,7 @@ async def test_the_whole_way_of_a_template(open_tiny: OpenTiny) -> None:
         there = await talk.ask("!prompt show greeting", scope=ELSEWHERE)
         assert there["source"] == await source_of(talk, "greeting")
 
-        card = await talk.card("!prompt delete greeting nobody greets", types_actions=False)
+        card = await talk.card("!prompt delete greeting nobody greets", has_buttons=True)
         assert action_names(card) == ["delete"]
         assert "somebody else's" in await talk.click_refusal(card, "delete", who="Bob", is_moderator=True)
         assert "moderators" in await talk.click_refusal(card, "delete")
@@ -169,7 +169,7 @@ async def test_a_worse_draft_asks_for_a_reason_that_stands_in_the_history(talk: 
     await published(talk, "story", text)
     await seem_measured(talk, parse_template(text, name="story", source="story"), 5.0)
     await seem_measured(talk, parse_template(worse, name="story", source="story"), 9.0)
-    card = await talk.card("!prompt import story", attachment=worse, types_actions=False)
+    card = await talk.card("!prompt import story", attachment=worse, has_buttons=True)
     assert card.data["verdict"] == "worse"
     sentence = "This draft was measured as worse than what is published; say why: prompt publish story …"
     assert await talk.refusal("!prompt publish story") == sentence
@@ -246,7 +246,7 @@ async def test_every_change_is_for_moderators_alone(talk: Talk) -> None:
     names = ("new x", "edit story", "draft story", "discard story", "import x y", "examples story", "tests story")
     names += ("publish story", "rollback story 1", "delete story", "export story", "test story", "tune story")
     for line in names:
-        refusal = await talk.refusal(f"!prompt {line}", is_moderator=False, types_actions=False, reach="form")
+        refusal = await talk.refusal(f"!prompt {line}", is_moderator=False, has_buttons=True, reach="form")
         assert refusal.endswith("is for moderators."), line
     card = await drafted(talk, "!prompt edit story", {"description": "A tale."})
     form = await form_of(talk, "!prompt edit story")
@@ -322,7 +322,7 @@ async def test_five_hundred_templates_are_listed_and_suggested_quickly(talk: Tal
 @pytest.mark.parametrize("fence", ["", "```\n", "```toml\n"])
 async def test_a_template_is_imported_from_a_message(talk: Talk, fence: str) -> None:
     end = "\n```" if fence else ""
-    card = await talk.card(f"!prompt import tale {fence}{PROMPTS['story']}{end}", types_actions=False)
+    card = await talk.card(f"!prompt import tale {fence}{PROMPTS['story']}{end}", has_buttons=True)
     assert card.data["problem"] == ""
     assert card.data["kind"] == "complete"
     assert "TEXT is missing" in await talk.refusal("!prompt import tale")

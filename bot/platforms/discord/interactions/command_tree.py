@@ -18,12 +18,12 @@ from bot.core.cards import BROKEN
 from bot.errors import FewshotError
 from bot.platforms.discord.interactions.slash_options import (
     FILE_OPTION,
-    MAX_CHOICES,
     SlashOption,
     command_line_of,
     description_of,
     slash_options,
 )
+from bot.platforms.discord.traits import MAX_OPTIONS
 
 logger = logging.getLogger(__name__)
 
@@ -253,7 +253,7 @@ class _SuggestedValue(_Value):
             values = ()
         # A value that Discord has no room for can't be cut: it would be another one.
         fitting = [value for value in values if 1 <= len(value) <= MAX_CHOICE]
-        return [app_commands.Choice(name=value, value=value) for value in fitting[:MAX_CHOICES]]
+        return [app_commands.Choice(name=value, value=value) for value in fitting[:MAX_OPTIONS]]
 
 
 def _group_description(first: str, who: str, commands: Iterable[Command]) -> str:

@@ -11,10 +11,10 @@ from bot.commands.framework.command import Command, Option
 from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, format_command_line
 from bot.core.sampling_params import MAX_STOPS
 from bot.errors import RequestError
+from bot.platforms.discord.traits import MAX_OPTIONS
 
 MAX_TEXT: Final = 6000
 MAX_DESCRIPTION: Final = 100
-MAX_CHOICES: Final = 25
 # Discord takes no whole number above it: JavaScript has none that is exact.
 MAX_WHOLE: Final = 2**53 - 1
 
@@ -133,7 +133,7 @@ def _declared(command: Command) -> Iterator[SlashOption]:
 
 def _declared_option(option: Option, name: str, help_text: str) -> SlashOption:
     if option.kind == "choice":
-        if len(option.choices) > MAX_CHOICES:
+        if len(option.choices) > MAX_OPTIONS:
             return SlashOption(name, option.name, help_text, is_suggested=True)
         return SlashOption(name, option.name, help_text, choices=option.choices)
     if option.number is None:
