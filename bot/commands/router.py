@@ -149,9 +149,10 @@ class Router:
         if not _needs_opening(request):
             return request.command.answer(request)
         if not request.may_store:
+            way = ", or as a slash command" if self._services.traits.slash_prefix else ""
             raise RequestError(
                 f"You asked not to be read, so no button can wait for you here; say {request.command.name} in a direct"
-                " message, or as a slash command."
+                f" message{way}."
             )
         return self._offer(request)
 
