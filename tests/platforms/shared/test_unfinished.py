@@ -78,7 +78,6 @@ async def test_an_answer_that_arrived_all_the_same_is_left_as_it_was(tmp_path: P
 async def test_a_partial_answer_becomes_the_whole_in_its_place(tmp_path: Path) -> None:
     async with a_run(tmp_path, Board({"1.0": ["Hel"]})) as run:
         await run.delivery.accept(said("1"))
-        await run.delivery.begin("1")
         await run.go_on()
         assert run.board.versions == {"1.0": ["Hel", "Hello there."]}
 
