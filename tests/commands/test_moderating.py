@@ -10,6 +10,7 @@ import pytest
 from bot.commands.framework import request
 from bot.core.cards import Text
 from bot.core.messages import Scope
+from bot.core.wording import quote
 from tests.bots import HERE, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -41,7 +42,7 @@ async def test_purge_works_where_nothing_has_an_id_of_its_own(talk: Talk) -> Non
 
 @pytest.mark.parametrize("typed", ["0", "51", "x", "-1", "²", "9" * 99])
 async def test_purge_takes_1_to_50(talk: Talk, typed: str) -> None:
-    assert await talk.refusal(f"!purge {typed}") == f"N takes a whole number from 1 to 50, not {typed[:32]!r}."
+    assert await talk.refusal(f"!purge {typed}") == f"N takes a whole number from 1 to 50, not {quote(typed)}."
 
 
 async def test_a_report_goes_to_the_channel_for_it(talk: Talk) -> None:
