@@ -63,7 +63,7 @@ SAY_WHICH = (
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean complete?"),
     ("xyzzy a", "There is no command 'xyzzy'; help lists what there is."),
-    ("q" * 99, f"There is no command {'q' * 32!r}; help lists what there is."),
+    ("q" * 99, f"There is no command '{'q' * 40}…'; help lists what there is."),
     ("prompt", SAY_WHICH),
     ("prompt run", "NAME is missing: prompt run [--option value …] NAME TEXT"),
     ("prompt show", "NAME is missing: prompt show NAME"),
