@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.parsing import format_command_line, parse_command_line
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.core.wording import quote
 from bot.errors import RequestError
 
 LINES = [
@@ -64,7 +63,7 @@ SAY_WHICH = (
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean complete?"),
     ("xyzzy a", "There is no command 'xyzzy'; help lists what there is."),
-    ("q" * 99, f"There is no command {quote('q' * 99)}; help lists what there is."),
+    ("q" * 99, f"There is no command '{'q' * 40}…'; help lists what there is."),
     ("prompt", SAY_WHICH),
     ("prompt run", "NAME is missing: prompt run [--option value …] NAME TEXT"),
     ("prompt show", "NAME is missing: prompt show NAME"),
