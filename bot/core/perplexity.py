@@ -48,7 +48,7 @@ class WordSurprisal:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TextComparison:
     """Which of several texts is likelier: `best` and `second` are indexes, `bits_ahead` (>= 0) what parts them."""
 
     best: int
@@ -143,7 +143,7 @@ def rolling_windows(num_tokens: int, max_length: int) -> tuple[RollingWindow, ..
     return tuple(windows)
 
 
-def compare_figures(figures: Sequence[TextFigures]) -> Comparison:
+def compare_figures(figures: Sequence[TextFigures]) -> TextComparison:
     """Say which text is likelier by its total bits. Raises ValueError for fewer than two texts."""
     if len(figures) < 2:
         raise ValueError("a comparison takes at least two texts")
@@ -152,7 +152,7 @@ def compare_figures(figures: Sequence[TextFigures]) -> Comparison:
     )
     ahead = figures[second].total_bits - figures[best].total_bits
     lengths = [figure.num_bytes for figure in figures]
-    return Comparison(
+    return TextComparison(
         best=best,
         second=second,
         bits_ahead=ahead,

@@ -140,7 +140,7 @@ Figures = ClassifyFigures | CompleteFigures
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FiguresComparison:
     """A draft beside the published version on the same rows.
 
     `interval` is the draft's gain, above 0 where the draft is better: accuracy (classify), or bits per byte saved.
@@ -189,7 +189,7 @@ def measure_complete(outcomes: Sequence[CompleteOutcome]) -> CompleteFigures:
     return CompleteFigures(tuple(outcomes))
 
 
-def compare(draft: Figures, published: Figures) -> Comparison:
+def compare(draft: Figures, published: Figures) -> FiguresComparison:
     """Say whether `draft` is better than `published`. Both are figures of one kind on the same rows in the same order.
 
     Accuracy decides for classify, bits per byte for the rest. The verdict is clear where the interval leaves out 0 and
@@ -217,7 +217,9 @@ def compare(draft: Figures, published: Figures) -> Comparison:
     raise ValueError("only figures of one kind can be compared")
 
 
-def _comparison(interval: Interval, gains: Sequence[float], ours: Sequence[bool], theirs: Sequence[bool]) -> Comparison:
+def _comparison(
+    interval: Interval, gains: Sequence[float], ours: Sequence[bool], theirs: Sequence[bool]
+) -> FiguresComparison:
     num_differing = sum(gain != 0 for gain in gains)
     verdict: Verdict = "no clear difference"
     if num_differing >= MIN_DIFFERING_ROWS and interval.low > 0:
@@ -225,7 +227,7 @@ def _comparison(interval: Interval, gains: Sequence[float], ours: Sequence[bool]
     elif num_differing >= MIN_DIFFERING_ROWS and interval.high < 0:
         verdict = "worse"
     pairs = list(zip(ours, theirs, strict=True))
-    return Comparison(
+    return FiguresComparison(
         verdict,
         interval,
         fixed=tuple(i for i, (our, their) in enumerate(pairs) if our and not their),

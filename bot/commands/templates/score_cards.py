@@ -7,7 +7,7 @@ from typing import Any, Final
 from bot.commands.templates.scoring import TemplateScore, score_to_keep
 from bot.core.cards import Block, Table, Text
 from bot.core.safe_text import one_line
-from bot.core.statistics import ClassifyFigures, Comparison, CompleteFigures, Figures
+from bot.core.statistics import ClassifyFigures, CompleteFigures, Figures, FiguresComparison
 from bot.core.templates.checks import find_warnings
 from bot.core.templates.template import Example
 from bot.core.wording import MAX_CELL, shorten
@@ -53,7 +53,7 @@ def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _verdict(comparison: Comparison, figures: Figures) -> str:
+def _verdict(comparison: FiguresComparison, figures: Figures) -> str:
     gain = comparison.interval
     if isinstance(figures, ClassifyFigures):
         numbers = (

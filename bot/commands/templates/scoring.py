@@ -12,7 +12,7 @@ from bot.commands.context import Services
 from bot.commands.framework.progress import Finished, watched
 from bot.core.cards import Card
 from bot.core.messages import Scope
-from bot.core.statistics import ClassifyFigures, Comparison, Figures, compare
+from bot.core.statistics import ClassifyFigures, Figures, FiguresComparison, compare
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.engine.requests.work import Asker
@@ -40,7 +40,7 @@ class TemplateScore:
     published_cost: TokenCost | None = None
     figures: Figures | None = None
     published_figures: Figures | None = None
-    comparison: Comparison | None = None
+    comparison: FiguresComparison | None = None
 
     @property
     def is_comparable(self) -> bool:
