@@ -4,11 +4,12 @@ import asyncio
 import gc
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
@@ -17,8 +18,11 @@ from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine, Generation
+from bot.engine.networks.choosing_network import open_network
+from bot.engine.networks.network import Segment
 from bot.engine.requests.work import Asker
 from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
+from tests.engine.watching import WatchedNetwork
 
 PROMPT = Prompt.plain("The cat sat on the")
 # Draws hardly ever the end of the text before the 80 tokens that the tiny context leaves.
@@ -26,8 +30,25 @@ LONG = SamplingParams(seed=7, max_new_tokens=80, top_k=3, repetition_penalty=1.0
 SOMEBODY = Asker(person="somebody")  # whose requests run one by one
 
 
+class UnhurriedNetwork(WatchedNetwork):
+    """A network whose passes last at least `pause_s`: as a model that is not tiny would be."""
+
+    pause_s = 0.0
+
+    def forward(self, segments: Sequence[Segment]) -> torch.Tensor:
+        time.sleep(self.pause_s)
+        return super().forward(segments)
+
+
 @pytest.fixture
-async def engine(tiny_llama: Path) -> AsyncIterator[Engine]:
+def slow_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a request run for longer than it takes the event loop to notice, however busy the machine is."""
+    monkeypatch.setattr(UnhurriedNetwork, "pause_s", 0.02)
+
+
+@pytest.fixture
+async def engine(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
+    monkeypatch.setattr("bot.engine.loading.open_network", lambda *a, **o: UnhurriedNetwork(open_network(*a, **o)))
     async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1, max_waiting=4) as opened:
         yield opened
 
@@ -83,6 +104,7 @@ async def test_timings_count_what_was_fed_and_written(engine: Engine) -> None:
     assert stats.total_ms.p50 <= stats.total_ms.p95
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_cancel_ends_within_a_token_and_keeps_what_was_written(engine: Engine) -> None:
     generation = engine.generate(PROMPT, LONG)
     shown = ""
@@ -96,6 +118,7 @@ async def test_cancel_ends_within_a_token_and_keeps_what_was_written(engine: Eng
     assert len(completion.token_ids) < 40
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_beams_can_be_cancelled_too(engine: Engine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(num_beams=4, n=2, max_new_tokens=80))
     async with generation:
@@ -106,6 +129,7 @@ async def test_beams_can_be_cancelled_too(engine: Engine) -> None:
     assert [delta.completion for delta in deltas] == list(generation.completions)
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: Engine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY) as first:
         await started(engine)
@@ -148,6 +172,7 @@ async def test_leaving_early_frees_the_model_for_the_next(engine: Engine) -> Non
     assert completion.finish_reason == "length"
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_a_cancelled_task_cancels_its_generation(engine: Engine) -> None:
     task = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
     await started(engine)
@@ -158,6 +183,7 @@ async def test_a_cancelled_task_cancels_its_generation(engine: Engine) -> None:
     assert engine.stats().num_running == 0
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_a_consumer_that_vanishes_ends_its_generation(engine: Engine) -> None:
     generation: Generation | None = await engine.generate(PROMPT, LONG).__aenter__()
     await started(engine)
@@ -169,6 +195,7 @@ async def test_a_consumer_that_vanishes_ends_its_generation(engine: Engine) -> N
     assert completion.finish_reason == "length"
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_a_cancelled_score_stops_between_its_chunks(engine: Engine) -> None:
     task = asyncio.create_task(engine.score("The cat sat on the mat. " * 2000))
     await started(engine)
@@ -178,6 +205,7 @@ async def test_a_cancelled_score_stops_between_its_chunks(engine: Engine) -> Non
     await asyncio.wait_for(idle(engine), 5)
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY) as running:
         await started(engine)
@@ -195,6 +223,7 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
         running.cancel()
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY):
         await started(engine)
@@ -202,6 +231,7 @@ async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
             await run(engine.generate(PROMPT, LONG, timeout_s=0.0, asker=SOMEBODY))
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine) -> None:
     generation = engine.generate(PROMPT, LONG)
     async with generation:
