@@ -1,6 +1,6 @@
 """What a reply is on any platform: blocks that say what they mean, and data for scripts. Platforms decide the looks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -172,8 +172,3 @@ BROKEN: Final = "Something broke inside the bot; its log says what."
 def error_card(sentence: str, **data: Any) -> Card:
     """Return the private card that shows one sentence about what went wrong."""
     return Card(error=sentence, data={**data, "error": sentence}, answers="private")
-
-
-def model_text_of(blocks: Sequence[Block]) -> str:
-    """Return the model's words among `blocks`, joined."""
-    return "".join(block.text for block in blocks if isinstance(block, Text) and block.is_model_text)

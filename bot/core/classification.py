@@ -91,8 +91,3 @@ def calibrate_logprobs(logprobs: Sequence[float], prior: Sequence[float]) -> tup
         raise ValueError("a prior holds probabilities, at least one of them above 0")
     weights = [logprob - math.log(max(share, MIN_PRIOR)) for logprob, share in zip(logprobs, prior, strict=True)]
     return normalise_logprobs(weights)
-
-
-def calibrate(logprobs: Sequence[float], prior: Sequence[float]) -> tuple[float, ...]:
-    """Return `calibrate_logprobs` as probabilities (sum 1)."""
-    return tuple(math.exp(logprob) for logprob in calibrate_logprobs(logprobs, prior))

@@ -88,10 +88,6 @@ class Delivery:
         """Delete the stored answers to a request before it is answered anew, so that history never holds two."""
         await self._store.discard_reply(self._platform, message_id)
 
-    async def erase_sent(self, *sent_ids: str) -> int:
-        """Erase the stored answers whose visible messages were deleted, even one of several; return how many."""
-        return await self._store.erase_sent(self._platform, sent_ids)
-
     async def is_known(self, message_id: str) -> bool:
         """Say whether a request was accepted before, whatever became of it."""
         return await self._store.is_known_request(self._platform, message_id)

@@ -157,8 +157,10 @@ class Messages(Records):
     ) -> Conversation:
         """Return the newest `limit` messages that an answer in `scope` may read, in one trip.
 
-        They are those of `load_history`, or with `follows_replies` those of `load_reply_chain` from `up_to`, without
-        the messages of people who asked not to be read. Raises ValueError for a chain that starts nowhere.
+        They are those of `load_history`, or with `follows_replies` `up_to` and what it answers, link by link, without
+        the messages of people who asked not to be read. Such a chain stays in `scope` and ends at the fresh line, at a
+        deleted message and at a member's command; the bot's answer to a command is part of it. Raises ValueError for a
+        chain that starts nowhere.
         """
         if not follows_replies:
             rows = await self._history(scope, limit, up_to, f"AND {_MAY_BE_READ}")
@@ -186,15 +188,7 @@ class Messages(Records):
         )
         return [to_stored_message(row) for row in rows]
 
-    async def load_reply_chain(self, scope: Scope, message_id: str, *, limit: int) -> list[StoredMessage]:
-        """Return `message_id` and what it answers, link by link, at most `limit` of them, oldest first.
-
-        The chain stays in `scope` and ends at the fresh line, at a deleted message and at a member's command; the
-        bot's answer to a command is part of it.
-        """
-        return list(_oldest_first(await self._reply_chain(scope, message_id, limit)))
-
-    async def _reply_chain(self, scope: Scope, message_id: str, limit: int, condition: str = "") -> list[sqlite3.Row]:
+    async def _reply_chain(self, scope: Scope, message_id: str, limit: int, condition: str) -> list[sqlite3.Row]:
         """Return a reply chain, newest first; `condition` on the message `m` leaves some out but not what is beyond."""
         if limit < 1:
             return []

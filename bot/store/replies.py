@@ -139,10 +139,10 @@ class Replies(Records):
         )
         if not rows:
             return None
-        read = await self._load_read(scope, rows[0]["row_id"])
+        read = await self._load_read(rows[0]["row_id"])
         return _to_stored_reply(rows[0], scope, read)
 
-    async def _load_read(self, scope: Scope, row_id: int) -> tuple[ReadBack, ...]:
+    async def _load_read(self, row_id: int) -> tuple[ReadBack, ...]:
         rows = await self._database.read(
             f"SELECT rr.message_id AS read_id, rr.revision AS read_revision, {MESSAGE_COLUMNS}"
             " FROM reply_reads rr JOIN messages answer ON answer.id = rr.reply_id"

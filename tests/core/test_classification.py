@@ -1,6 +1,7 @@
 """Label log-probabilities as probabilities."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from bot.core.classification import (
     CONTENT_FREE_INPUTS,
     MIN_PRIOR,
     UNSURE_MARGIN,
-    calibrate,
     calibrate_logprobs,
     classify,
     content_free_prior,
     normalise_logprobs,
 )
+
+
+def calibrate(logprobs: Sequence[float], prior: Sequence[float]) -> tuple[float, ...]:
+    return tuple(math.exp(logprob) for logprob in calibrate_logprobs(logprobs, prior))
 
 
 @given(st.lists(st.floats(-1e6, 0), min_size=1, max_size=20))

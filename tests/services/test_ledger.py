@@ -19,7 +19,7 @@ from bot.platforms.terminal.traits import TERMINAL
 from bot.services.ledger import Accepted, Delivery, SeenUntil, Watermark
 from bot.store.database import Transaction
 from bot.store.store import Store
-from tests.store.samples import HERE, ME, bytes_on_disk, provenance, said
+from tests.store.samples import HERE, ME, bytes_on_disk, chain, provenance, said
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def test_a_reply_to_any_visible_part_of_an_answer_is_a_reply_to_the_stored
     for untouched in (first, said(4, reply_to="a member's")):
         assert await delivery.resolve(untouched) == untouched
     await store.add_message(resolved, kind="chat")
-    assert [m.id for m in await store.load_reply_chain(HERE, "3", limit=9)] == ["1", "2", "3"]
+    assert [m.id for m in await chain(store, HERE, "3", limit=9)] == ["1", "2", "3"]
 
 
 async def test_a_deleted_visible_message_takes_the_words_of_the_answer(
@@ -121,8 +121,8 @@ async def test_a_deleted_visible_message_takes_the_words_of_the_answer(
     await delivery.accept(said(1))
     await delivery.note_sent("1", "s0", 0)
     await store.add_reply(said(2, "abracadabra", author=ME, reply_to="1"), provenance(), kind="chat")
-    assert await delivery.erase_sent("unknown") == 0
-    assert await delivery.erase_sent("s0") == 1
+    assert await store.erase_sent(HERE.platform, ["unknown"]) == 0
+    assert await store.erase_sent(HERE.platform, ["s0"]) == 1
     assert b"abracadabra" not in bytes_on_disk(path)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 from bot.core.messages import Author, Message, Scope
 from bot.core.results import Timings
 from bot.core.sampling_params import SamplingParams
+from bot.store.messages import StoredMessage
 from bot.store.replies import MessageRead, Provenance, TemplateVersion
+from bot.store.store import Store
 
 HERE = Scope("terminal", "home", "general")
 START = datetime(2026, 8, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -43,6 +45,12 @@ def provenance(*read: tuple[str, int], **fields: Any) -> Provenance:
         "prompt_sha256": "ab" * 32,
     }
     return Provenance(**{**values, **fields})
+
+
+async def chain(store: Store, scope: Scope, message_id: str, *, limit: int) -> tuple[StoredMessage, ...]:
+    """Return what an answer to the message reads of the replies that lead to it."""
+    found = await store.load_conversation(scope, limit=limit, up_to=message_id, follows_replies=True)
+    return found.messages
 
 
 def bytes_on_disk(path: Path) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from bot.core.messages import Author, Scope
 from bot.store.store import Store
-from tests.store.samples import ANN, HERE, ME, at, bytes_on_disk, provenance, said
+from tests.store.samples import ANN, HERE, ME, at, bytes_on_disk, chain, provenance, said
 
 BOB = Author("u2", "Bob")
 ELSEWHERE = [
@@ -53,7 +53,7 @@ async def test_nothing_is_read_across_scopes(store: Store, elsewhere: Scope) -> 
     await store.add_reply(said(2, author=ME, reply_to="1"), provenance(("1", 1)), kind="chat")
     await store.add_message(said(3, scope=elsewhere, reply_to="2"), kind="chat")
     assert [m.id for m in await store.load_history(elsewhere, limit=9)] == ["3"]
-    assert [m.id for m in await store.load_reply_chain(elsewhere, "3", limit=9)] == ["3"]
+    assert [m.id for m in await chain(store, elsewhere, "3", limit=9)] == ["3"]
     assert await store.load_messages(elsewhere, ["1", "2"]) == []
     assert await store.get_reply(elsewhere, "2") is None
     assert await store.last_reply(elsewhere) is None
@@ -130,20 +130,20 @@ async def test_a_reply_chain_runs_through_answers_to_commands_and_ends_at_the_co
     await store.add_message(said(4, "in between"), kind="chat")
     await store.add_message(said(5, reply_to="3"), kind="chat")
     await store.add_message(said(6, reply_to="5"), kind="chat")
-    assert [m.id for m in await store.load_reply_chain(HERE, "6", limit=9)] == ["3", "5", "6"]
-    assert [m.id for m in await store.load_reply_chain(HERE, "6", limit=2)] == ["5", "6"]
-    assert await store.load_reply_chain(HERE, "6", limit=0) == []
-    assert await store.load_reply_chain(HERE, "unknown", limit=9) == []
+    assert [m.id for m in await chain(store, HERE, "6", limit=9)] == ["3", "5", "6"]
+    assert [m.id for m in await chain(store, HERE, "6", limit=2)] == ["5", "6"]
+    assert await chain(store, HERE, "6", limit=0) == ()
+    assert await chain(store, HERE, "unknown", limit=9) == ()
     await store.delete_message("terminal", "5")
-    assert [m.id for m in await store.load_reply_chain(HERE, "6", limit=9)] == ["6"]
+    assert [m.id for m in await chain(store, HERE, "6", limit=9)] == ["6"]
 
 
 async def test_a_reply_chain_that_goes_round_ends(store: Store) -> None:
     await store.add_message(said(1, reply_to="2"), kind="chat")
     await store.add_message(said(2, reply_to="1"), kind="chat")
     await store.add_message(said(3, reply_to="3"), kind="chat")
-    assert [m.id for m in await store.load_reply_chain(HERE, "2", limit=9)] == ["1", "2"]
-    assert [m.id for m in await store.load_reply_chain(HERE, "3", limit=9)] == ["3"]
+    assert [m.id for m in await chain(store, HERE, "2", limit=9)] == ["1", "2"]
+    assert [m.id for m in await chain(store, HERE, "3", limit=9)] == ["3"]
 
 
 async def test_nothing_above_the_fresh_line_is_read(store: Store, path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_nothing_above_the_fresh_line_is_read(store: Store, path: Path) ->
     await store.add_message(said(0, "delivered late", created_at_utc=at(0.5)), kind="chat")
     async with Store.open(path) as again:
         assert [m.id for m in await again.load_history(HERE, limit=9)] == ["3"]
-        assert [m.id for m in await again.load_reply_chain(HERE, "3", limit=9)] == ["3"]
+        assert [m.id for m in await chain(again, HERE, "3", limit=9)] == ["3"]
         assert [m.id for m in await again.load_messages(HERE, ["1"])] == ["1"], "why still shows it"
 
 

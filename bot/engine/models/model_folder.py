@@ -42,7 +42,7 @@ class ModelConfigFacts:
     """Facts about a model from the files in its folder.
 
     `context_length` counts tokens and comes from config.json, never from the tokenizer. `num_parameters` counts tied
-    weights once and leaves out buffers. `num_bytes` is the size of the weights on disk, `dtypes` in safetensors' names.
+    weights once and leaves out buffers. `num_bytes` is the size of the weights on disk.
     """
 
     model_type: str
@@ -51,7 +51,6 @@ class ModelConfigFacts:
     has_cache: bool
     num_parameters: int
     num_bytes: int
-    dtypes: tuple[str, ...]
 
 
 def check_model_folder(folder: Path) -> ModelConfigFacts:
@@ -82,7 +81,6 @@ def _check_model_folder(folder: Path) -> ModelConfigFacts:
         has_cache=model_type not in _WITHOUT_CACHE,
         num_parameters=_count_parameters(tensors, is_tied=bool(is_tied)),
         num_bytes=num_bytes,
-        dtypes=tuple(sorted({tensor.dtype for tensor in tensors.values()})),
     )
 
 

@@ -73,7 +73,7 @@ def _search_words(model: LoadedModel, plan: Plan, num: int, rows: Rows) -> Steps
             for path, end in zip(paths, ends, strict=True):
                 found[_text_of(model, path.token_ids, is_space_due=plan.is_space_due)] += path.probability * end
             probabilities[:, boundary_ids] = 0.0
-        grown = _grow(model, paths, probabilities, num)
+        grown = _grow(paths, probabilities, num)
         open_paths = []
         for path in grown:
             if model.vocabulary.is_special(path.token_ids[-1]):
@@ -94,7 +94,7 @@ def _search_words(model: LoadedModel, plan: Plan, num: int, rows: Rows) -> Steps
     return tuple(WordProbability(text, probability) for text, probability in words[:num] if text and probability > 0)
 
 
-def _grow(model: LoadedModel, paths: list[_Path], probabilities: torch.Tensor, num: int) -> list[_Path]:
+def _grow(paths: list[_Path], probabilities: torch.Tensor, num: int) -> list[_Path]:
     """Return the likeliest ways to add one token to `paths`, likeliest first."""
     weights = torch.tensor([path.probability for path in paths], device=probabilities.device)
     joint = (weights[:, None] * probabilities).reshape(-1)

@@ -23,13 +23,12 @@ def replace_surrogates(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt as the model is fed: `ids`, the first `num_prefix` of them put there by the tokenizer itself.
+    """A prompt as the model is fed: its `ids`.
 
     `plain_ids` are the last ones, those of the plain text at the prompt's end; `ends_in_space` speaks of that text.
     """
 
     ids: tuple[int, ...]
-    num_prefix: int
     plain_ids: tuple[int, ...]
     ends_in_space: bool
 
@@ -86,7 +85,7 @@ class PromptTokenizer:
                 raise RequestError("This model needs at least one word to go on from.")
             prefix = (self.start_id,)
         ends_in_space = bool(parts) and not parts[-1].is_markup and parts[-1].text[-1:].isspace()
-        return EncodedPrompt((*prefix, *ids), len(prefix), plain_ids, ends_in_space)
+        return EncodedPrompt((*prefix, *ids), plain_ids, ends_in_space)
 
     def encode_text(self, text: str) -> EncodedText:
         """Encode `text` as plain text: `<|endoftext|>` in it is thirteen characters, and nothing is put before it."""
