@@ -12,7 +12,8 @@ from bot.errors import GenerationError
 from tests.engine.running import choosing_options
 
 INF: Final = float("inf")
-_MODEL: Final[Any] = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, n_positions=8, vocab_size=8))
+_CONFIG: Final = GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=8, bos_token_id=0, eos_token_id=0)
+_MODEL: Final[Any] = GPT2LMHeadModel(_CONFIG)
 
 
 class Reference:
