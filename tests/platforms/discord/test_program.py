@@ -120,7 +120,7 @@ def test_commands_are_sent_only_where_they_changed_or_it_is_asked_for(evening: E
 def test_a_second_program_on_the_same_database_is_refused(evening: Evening) -> None:
     status, err = evening.second
     assert status == 2
-    assert err.startswith("Another program runs the bot on Discord with the database ")
+    assert err.startswith("Another program already runs the bot on Discord with the database ")
     assert err.count("\n") == 1
 
 
