@@ -183,10 +183,7 @@ async def test_conversations_never_see_each_other(talk: Talk, scope: Scope) -> N
     answer = (await talk.store.load_history(HERE, limit=1))[0]
     assert await talk.refusal("!why", scope=scope) == "There is no answer of the bot here to explain."
     assert await talk.refusal("!why", scope=scope, reply_to=answer.id)
-    assert (
-        await talk.refusal("!context", scope=scope)
-        == "There is nothing here to read yet; say something to the bot first."
-    )
+    assert await talk.refusal("!context", scope=scope) == "There is nothing here to read yet. Write to the bot first."
     assert "can't be read" in await talk.refusal("!perplexity", scope=scope, reply_to=talk.message_ids[0])
     await talk.ask("Hello", scope=scope, reply_to=answer.id)
     assert "Zorp" not in (await talk.why(scope))["prompt"]
