@@ -70,10 +70,11 @@ def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
 
 
 def select_turns(num: int, count: Callable[[int], int], budget: int) -> int:
-    """Return the index of the oldest of `num` turns that fits `budget` tokens with all later ones; turn i costs `count(i)`.
+    """Return the index of the oldest of `num` turns that fits into `budget` tokens with all later ones.
 
-    The last turn, the current message, is always kept, even if it alone is above the budget: the caller refuses that.
-    No turn older than the first one left out is counted. Raises ValueError without any turn.
+    Turn i has `count(i)` tokens. The last turn, the current message, is always kept, even if it alone is above the
+    budget: the caller refuses that. No turn older than the first one left out is counted. Raises ValueError without any
+    turn.
     """
     if num < 1:
         raise ValueError("select_turns needs at least the current message")

@@ -60,7 +60,7 @@ class TextComparison:
 
 @dataclass(frozen=True, slots=True)
 class RollingWindow:
-    """Tokens `start` to `end` - 1 are scored with the context from `context_start` on (-1: from the prefix token on)."""
+    """Tokens `start` to `end` - 1 are scored with the context from `context_start` on (-1: from the prefix token)."""
 
     context_start: int
     start: int

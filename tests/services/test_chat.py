@@ -236,8 +236,8 @@ async def test_a_message_that_alone_is_too_long_is_refused_with_counts_and_forgo
     await any_talk.ask("My cat is called Zorp.")
     num_stored = await any_talk.num_stored()
     sentence = await any_talk.refusal("blah " * 2000)
-    assert sentence.startswith("That is ")
-    assert "tokens for the model; at most 500 fit" in sentence
+    assert sentence.startswith("The prompt has ")
+    assert "tokens, but at most 500 fit" in sentence
     assert await any_talk.num_stored() == num_stored
     await any_talk.ask("Short.")
     why = await any_talk.why()

@@ -65,7 +65,7 @@ def find_warnings(template: PromptTemplate) -> tuple[str, ...]:
 
 
 def compared_tokens(text: str) -> Tokens:
-    """Return the words and signs of `text` that rows are compared by; with punctuation only if there is nothing else."""
+    """Return the words and signs of `text` that rows are compared by; punctuation only if there is nothing else."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return tuple(_TOKEN.findall(_PROSE_MARKS.sub(" ", folded))) or tuple(_TOKEN.findall(folded))
 

@@ -90,7 +90,7 @@ def text_fields(
 def row_fields(
     template: PromptTemplate, typed: Mapping[str, str] | None = None, *, max_characters: int | None = None
 ) -> tuple[FormField, ...]:
-    """Return the fields of examples and tests, as lines; a table above `max_characters` gets a field for more rows only."""
+    """Return the fields of examples and tests, as lines; above `max_characters`, a field for more rows instead."""
     typed = typed or {}
     fields = []
     hints = {

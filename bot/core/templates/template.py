@@ -53,8 +53,9 @@ class PromptTemplate:
     """A valid template. Two are equal if they mean the same, however their files are written.
 
     `instruction` (the text before the examples) and `query` (the prompt of one case; in a chat template, the history
-    and the bot's line) still hold their slots and `$$`. `stop` holds the stop texts, defaults included. `sampling` holds options as a person would give them (`apply_options`). `version` is the first 12
-    hex digits of the SHA-256 of `source_text`, the normalised file.
+    and the bot's line) still hold their slots and `$$`. `stop` holds the stop texts, defaults included.
+    `sampling` holds options as a person gives them (`apply_options`). `version` is the first 12 hex digits of the
+    SHA-256 of `source_text`, the normalised file.
     """
 
     name: str

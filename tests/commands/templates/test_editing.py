@@ -263,7 +263,7 @@ async def test_a_draft_belongs_to_its_author_in_its_server(talk: Talk) -> None:
 
 async def test_names_are_checked_and_known_ones_are_edited(talk: Talk) -> None:
     for line, sentence in {
-        "new Greeting": "A template's name has 1 to 32 of a-z",
+        "new Greeting": "A template's name has 1 to 32 characters of a-z",
         "new list": "No template can be named 'list', because a subcommand has that name; choose another name.",
         "new draft": "No template can be named 'draft'",
         "new story": "There is a template story already; prompt edit story changes it.",
