@@ -1,4 +1,4 @@
-"""The command line, and the composition root: the only place that builds the parts of the bot."""
+"""The command line and the composition root, the only place that builds the parts of the bot."""
 
 import argparse
 import asyncio
@@ -50,7 +50,7 @@ logger = logging.getLogger("bot")
 _EXIT_SETUP: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 _RETENTION_INTERVAL_S: Final = 3600.0
-_TRACE_HELP: Final = "print the steps of each request with times, without its words"
+_TRACE_HELP: Final = "print the steps of each request with their times, but not its text"
 
 
 def _say(sentence: str) -> None:
@@ -59,7 +59,7 @@ def _say(sentence: str) -> None:
 
 
 async def _forget_expired(store: Store, retention_days: int) -> None:
-    """Erase what is older than its retention, now and every hour."""
+    """Erase messages older than their retention, now and every hour."""
     while True:
         try:
             await store.delete_expired(default_days=retention_days)
@@ -69,7 +69,7 @@ async def _forget_expired(store: Store, retention_days: int) -> None:
 
 
 def _choose_model(settings: Settings) -> ModelChoice:
-    """Return the model on this machine, fetched first where it is not here yet."""
+    """Return the model on this machine; download it first if it is missing."""
     try:
         return resolve_model(settings.model, settings.models_dir)
     except ModelNotPulled:
@@ -83,9 +83,9 @@ def _pull(name: str, settings: Settings) -> ModelChoice:
 
 
 def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
-    """Measure what the model gives here in each precision, where that is not known, and say which one it runs in.
+    """Measure the model in each precision if that is not done yet, and print the chosen one.
 
-    Before the event loop runs, where Ctrl-C ends it at once.
+    Call it before the event loop starts, so that Ctrl-C ends it at once.
     """
     if not is_measured(settings.precision, check_model_folder(choice.folder).num_parameters):
         return
@@ -98,7 +98,7 @@ def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
         precision=settings.precision,
         num_threads=settings.num_threads or None,
         models_dir=settings.models_dir,
-        tell=lambda _: None,  # whoever loads the model says it
+        tell=lambda _: None,  # loading the model reports it
     )
     if precision.is_worth_saying:
         _say(precision.line)
@@ -106,7 +106,7 @@ def _prepare_model(settings: Settings, choice: ModelChoice) -> None:
 
 @asynccontextmanager
 async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTraits) -> AsyncIterator[Bot]:
-    """Build the bot of one platform: store, templates, engine, commands; all closed again at the end."""
+    """Build the bot for one platform (store, templates, engine, commands); close everything at the end."""
     shipped = TemplateLibrary.read(settings.prompts_dir)
     chat_templates = [template.name for template in shipped if template.kind == "chat"]
     channel_settings = declare_settings(
@@ -128,10 +128,10 @@ async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTrai
     ):
         for notice in store.notices:
             _say(notice)
-        if not logger.isEnabledFor(logging.WARNING):  # else they stand in the log already
+        if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
             for notice in engine.info.notices:
                 _say(notice)
-        forgetting = run_in_background(_forget_expired(store, settings.retention_days), "erasing what has expired")
+        forgetting = run_in_background(_forget_expired(store, settings.retention_days), "erasing expired messages")
         try:
             templates = Templates(shipped, store)
             chat = Chat(
@@ -163,7 +163,7 @@ async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTrai
 
 async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argparse.Namespace) -> int:
     async with open_bot(settings, choice, TERMINAL) as bot:
-        # What was imported stays for good: from here on the collector need not look at it.
+        # Imported objects are never freed: the collector need not scan them.
         gc.freeze()
         gc.enable()
         conversation = Conversation.of(
@@ -186,7 +186,7 @@ async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argp
 
 
 def _terminal(settings: Settings, arguments: argparse.Namespace) -> int:
-    # Importing torch and transformers makes hardly any garbage: looking for it there costs most of a second.
+    # Importing torch and transformers creates almost no garbage; collecting it would take most of a second.
     gc.disable()
     TemplateLibrary.read(settings.prompts_dir)
     choice = _choose_model(settings)
@@ -220,7 +220,7 @@ async def _run_discord(settings: Settings, choice: ModelChoice, application: "Ap
 
 def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
     gc.disable()
-    # Nothing is accepted until the bot is connected. A container's first process would not even hear of the signal.
+    # Until the bot is connected there is nothing to lose. As a container's first process it would ignore the signal.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     from bot.platforms.discord.log_rules import LOG_RULES
     from bot.platforms.discord.starting import look_up_application, use_api
@@ -229,7 +229,7 @@ def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
 
     mask_secrets(settings.discord_token, LOG_RULES)
     use_api(settings.discord_api_base)
-    # Asked before the model is loaded: a wrong token is told at once.
+    # Before the model is loaded, so that a wrong token is reported at once.
     application = asyncio.run(look_up_application(settings.discord_token))
     if arguments.invite:
         sys.stdout.write(f"{application.invite_url}\n")
@@ -244,8 +244,8 @@ def _discord(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def _model_list(settings: Settings, arguments: argparse.Namespace) -> int:
     for model in list_models(settings.models_dir):
-        absent = model.problem or f"not here; from the {model.source}"
-        state = f"here: {model.folder}" if model.facts else absent
+        absent = model.problem or f"not downloaded; available from the {model.source}"
+        state = f"downloaded: {model.folder}" if model.facts else absent
         sys.stdout.write(f"{model.name:40} {state}\n")
     return 0
 
@@ -256,7 +256,7 @@ def _model_pull(settings: Settings, arguments: argparse.Namespace) -> int:
     try:
         _prepare_model(settings, choice)
     except ModelError as e:
-        _say(f"The model is here, but can't be measured yet: {e}")
+        _say(f"The model is downloaded, but can't be measured yet: {e}")
     sys.stdout.write(f"{choice.folder}\n")
     return 0
 
@@ -309,19 +309,19 @@ def _model_info(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _table_of_precisions(precisions: Sequence[dict[str, Any]]) -> str:
-    """Return the lines, with a blank one before them, that show what was measured of each precision."""
+    """Return a blank line and the table of the measured precisions."""
     lines = ["", "precision  perplexity  tokens/s  of 8 at once  prompt tokens/s"]
     for one in precisions:
         state = "used" if one["is_used"] else "admitted" if one["is_admitted"] else "not admitted by auto"
         if one["perplexity_ratio"] is None:
-            lines.append(f"{one['precision']:10} not to be had: {one['problem']}")
+            lines.append(f"{one['precision']:10} not available: {one['problem']}")
         else:
             figures = (
                 f"{one['perplexity_ratio']:10.4f} {one['tokens_per_s']:9.1f} "
                 f"{one['tokens_per_s_of_8']:13.1f} {one['prefill_tokens_per_s']:16.1f}"
             )
             lines.append(f"{one['precision']:10} {figures}  {state}")
-    lines.append("(perplexity: on a text that comes with the bot, divided by that of float32)")
+    lines.append("(perplexity: on a test text, divided by that of float32)")
     return "\n".join(lines) + "\n"
 
 
@@ -338,9 +338,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bot", description="A chat bot that runs its own language model.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    terminal = commands.add_parser("terminal", help="talk to the bot here; with a pipe each line is one message")
+    terminal = commands.add_parser("terminal", help="talk to the bot here; from a pipe, each line is one message")
     terminal.add_argument("--channel", default="terminal", help="the channel to talk in (default: terminal)")
-    terminal.add_argument("--as", dest="name", default=_user_name(), metavar="NAME", help="the name you talk under")
+    terminal.add_argument("--as", dest="name", default=_user_name(), metavar="NAME", help="your name")
     terminal.add_argument("--server", default="local", help="the server that the channel belongs to (default: local)")
     terminal.add_argument("--role", choices=("member", "moderator"), default="moderator", help="what you may do")
     terminal.add_argument("--json", action="store_true", help="answer each line of standard input with a JSON object")
@@ -348,20 +348,20 @@ def _parser() -> argparse.ArgumentParser:
     terminal.set_defaults(run=_terminal)
 
     discord = commands.add_parser("discord", help="run the bot on Discord, with the token in DISCORD_TOKEN")
-    discord.add_argument("--invite", action="store_true", help="print the link that invites the bot, and end")
+    discord.add_argument("--invite", action="store_true", help="print the link that invites the bot, and exit")
     discord.add_argument("--sync", action="store_true", help="send the slash commands to Discord even if unchanged")
     discord.add_argument("--trace", action="store_true", help=_TRACE_HELP)
     discord.set_defaults(run=_discord)
 
-    model = commands.add_parser("model", help="list, fetch and describe models")
+    model = commands.add_parser("model", help="list, download and describe models")
     actions = model.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="models known and models here").set_defaults(run=_model_list)
-    pull = actions.add_parser("pull", help="fetch a model, so that the bot can start without the network")
+    actions.add_parser("list", help="list the known and the downloaded models").set_defaults(run=_model_list)
+    pull = actions.add_parser("pull", help="download a model, so that the bot can start without a network")
     pull.add_argument("model", nargs="?", metavar="NAME", help="default: the setting MODEL")
     pull.set_defaults(run=_model_pull)
-    info = actions.add_parser("info", help="load a model and say what it is")
+    info = actions.add_parser("info", help="load a model and describe it")
     info.add_argument("model", nargs="?", metavar="NAME", help="default: the setting MODEL")
-    info.add_argument("--json", action="store_true", help="as one JSON object")
+    info.add_argument("--json", action="store_true", help="print one JSON object")
     info.set_defaults(run=_model_info)
     return parser
 
@@ -374,7 +374,7 @@ def _user_name() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status: 0, 2 for what the operator can mend, 130 after Ctrl-C."""
+    """Run the command line; return the exit status: 0, 2 for an error that the operator can fix, 130 after Ctrl-C."""
     arguments = _parser().parse_args(argv)
     try:
         settings = Settings.from_env()
@@ -389,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read standard output is gone; the interpreter must not try to flush it once more.
+        # The reader of standard output is gone; the interpreter must not flush it again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

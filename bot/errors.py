@@ -1,16 +1,16 @@
-"""Every error that this package raises on purpose; each message is one sentence for whoever reads it.
+"""The errors that this package raises on purpose; each message says what happened, then what to do.
 
 FewshotError
-├── RequestError            who asked can mend it: bad option, unknown name, text too long
+├── RequestError            the person who asked can fix it: bad option, unknown name, text too long
 │   ├── TemplateError       a prompt file or template text is wrong (carries source and line)
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
-├── Unavailable             nobody did anything wrong, later it may work: queue full, disk full, shutting down
+├── Unavailable             it may work later: queue full, disk full, shutting down
 │   └── DeliveryFailed      the platform could not be reached in time
 ├── MissingPermission       the bot may not do this in the channel
 ├── MessageGone             the message, channel or interaction is no longer there
-├── SendRefused             the platform rejects the message: sent again it would be rejected again
-├── GenerationError         this request broke inside the model: non-finite logits, a failure in one step
-└── SetupError              the operator can mend it: settings, model, database; the process ends with status 2
+├── SendRefused             the platform rejects the message, and would reject it again
+├── GenerationError         this request failed inside the model: non-finite logits, an error in one step
+└── SetupError              the operator can fix it: settings, model, database; the process ends with status 2
     ├── ModelError          a model is missing, broken or unsupported
     └── StoreError          the database can't be opened or is damaged
 """
@@ -21,13 +21,13 @@ class FewshotError(Exception):
 
 
 class RequestError(FewshotError):
-    """Who asked can mend the request; the message says how."""
+    """The request is not valid; the message tells the person who asked how to fix it."""
 
 
 class TemplateError(RequestError):
     """A template's text breaks a rule of the prompt file.
 
-    `source` names the file or template, `line` counts from 1 (None where no line can be named). str() starts with both.
+    `source` names the file or template, `line` counts from 1 (None if no line applies). str() starts with both.
     """
 
     def __init__(self, problem: str, *, source: str, line: int | None = None) -> None:
@@ -38,20 +38,20 @@ class TemplateError(RequestError):
 
 
 class PromptTooLong(RequestError):
-    """The prompt does not fit the model's context together with room for an answer."""
+    """The prompt and an answer do not fit the model's context."""
 
     def __init__(self, *, num_tokens: int, max_tokens: int) -> None:
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
-        super().__init__(f"That is {num_tokens:,} tokens for the model; at most {max_tokens:,} fit. Shorten the text.")
+        super().__init__(f"The prompt has {num_tokens:,} tokens, but at most {max_tokens:,} fit. Shorten the text.")
 
 
 class Unavailable(FewshotError):
-    """Not now: the queue or the disk is full, or the bot is shutting down; the message says when to try again."""
+    """The request may work later: the queue or the disk is full, or the bot is shutting down."""
 
 
 class DeliveryFailed(Unavailable):
-    """The platform could not be reached in time; what was sent last may have arrived all the same."""
+    """The platform could not be reached in time; the last message may have arrived anyway."""
 
 
 class MissingPermission(FewshotError):
@@ -63,15 +63,15 @@ class MessageGone(FewshotError):
 
 
 class SendRefused(FewshotError):
-    """The platform rejects the message: sent again it would be rejected again."""
+    """The platform rejects the message, and would reject it again."""
 
 
 class GenerationError(FewshotError):
-    """This one request broke inside the model; others are not affected."""
+    """One request failed inside the model; others are not affected."""
 
 
 class SetupError(FewshotError):
-    """The operator can mend it; the process ends with exit status 2."""
+    """The operator can fix this; the process ends with exit status 2."""
 
 
 class ModelError(SetupError):

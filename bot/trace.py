@@ -1,11 +1,11 @@
-"""The steps of a request with times, for `--trace`: ids and numbers alone, never words or names."""
+"""The steps of a request with their times, for `--trace`: only ids and numbers, never words or names."""
 
 import logging
 from typing import Final, Literal
 
 __all__ = ["Step", "TraceFormatter", "logger", "note_step"]
 
-# Its level decides: DEBUG shows the steps, and no LOG_LEVEL is as low as that.
+# At level DEBUG it shows the steps; no LOG_LEVEL sets that level.
 logger: Final = logging.getLogger(__name__)
 _MAX_REQUESTS: Final = 1024
 
@@ -24,17 +24,17 @@ Step = Literal[
 
 
 def note_step(request_id: str, step: Step, **figures: float) -> None:
-    """Note that a request has come to `step`; one without an id, which nobody asked for, is not followed."""
+    """Log that a request has reached `step`; a request without an id, which nobody asked for, is not logged."""
     if request_id and logger.isEnabledFor(logging.DEBUG):
         logger.debug("%s %s", request_id, step, extra={"request": request_id, "step": step, "figures": figures})
 
 
 class TraceFormatter(logging.Formatter):
-    """A step as one line: the request, milliseconds since its first step and since the one before, step, figures."""
+    """Formats a step as one line: request, milliseconds since its first and its previous step, step, figures."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._times: dict[str, tuple[float, float]] = {}  # request -> when its first and its latest step were, in ms
+        self._times: dict[str, tuple[float, float]] = {}  # request -> times of its first and latest step, in ms
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record that `note_step` made."""

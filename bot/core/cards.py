@@ -1,4 +1,4 @@
-"""What a reply is on any platform: blocks that say what they mean, and data for scripts. Platforms decide the looks."""
+"""Replies, independent of the platform: blocks with a meaning, and data for scripts. Platforms decide how they look."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A paragraph. `is_model_text` marks words that the model wrote; `is_quiet` side remarks in a subdued tone."""
+    """A paragraph. `is_model_text` marks the model's words; `is_quiet` marks a side note, shown less prominently."""
 
     text: str
     is_model_text: bool = False
@@ -31,7 +31,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Named fractions (0-1) as bars; `rest` is what the named ones leave, under `rest_name`."""
+    """Named fractions (0-1), shown as bars; `rest` is the remaining fraction, named `rest_name`."""
 
     items: tuple[tuple[str, float], ...]
     rest: float = 0.0
@@ -40,14 +40,14 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class TintedText:
-    """A text in pieces, each with its surprisal in bits (None: not scored), to be tinted by it."""
+    """A text in pieces, each tinted by its surprisal in bits (None: not scored)."""
 
     pieces: tuple[tuple[str, float | None], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Numbered continuations of one text: `prompt` plain, each of `options` set off from it."""
+    """Numbered continuations of one text: `prompt` is shown plain, each of `options` is highlighted."""
 
     prompt: str
     options: tuple[str, ...]
@@ -56,14 +56,14 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A text to be shown exactly as it is, such as a prompt."""
+    """A text shown unchanged, such as a prompt."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far something long has come: `num_done` of `num_total` (None: not known), and what is being done."""
+    """The progress of a long job: `num_done` of `num_total` (None: unknown); `what` says what is being done."""
 
     what: str
     num_done: int = 0
@@ -75,7 +75,7 @@ Block = Text | Facts | Table | Bars | TintedText | Choices | Verbatim | Progress
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """An action on the card. `action` is what comes back in a click, `label` what a person reads and may type."""
+    """An action on the card. A click carries `action`; a person reads, and may type, `label`."""
 
     action: str
     label: str
@@ -84,7 +84,7 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class SelectOption:
-    """One thing to choose: `value` comes back, `label` is read, `help` says more."""
+    """One option of a select: a click carries `value`; a person reads `label` and `help`."""
 
     value: str
     label: str
@@ -94,10 +94,7 @@ class SelectOption:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A choice of one among as many options as the platform has room for.
-
-    The click carries `action` and the option's value.
-    """
+    """A choice of one option; a click carries `action` and the option's value. Platforms limit how many they show."""
 
     action: str
     label: str
@@ -106,7 +103,7 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """A text to be handed over as a file: UTF-8."""
+    """A text to attach as a UTF-8 file."""
 
     name: str
     text: str
@@ -114,9 +111,9 @@ class TextFile:
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """One thing to fill in: a line, a paragraph, one of `options`, or a text file whose text becomes the value.
+    """One field of a form: a line, a paragraph, one of `options`, or a text file whose text becomes the value.
 
-    `value` is what stands there already. `max_characters` is None where only the platform's own limit holds.
+    `value` is the initial value. `max_characters` is None where only the platform's own limit applies.
     """
 
     name: str
@@ -131,7 +128,7 @@ class FormField:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a person fills in: at most five fields. `id` comes back with the values and leads to the stored state."""
+    """A form of at most five fields. `id` comes back with the values and identifies the stored state."""
 
     id: str
     title: str
@@ -143,10 +140,10 @@ class Card:
     """One snapshot of a reply. A handler yields complete snapshots; the last has `is_final`, and may be the only one.
 
     `data` is what a script gets (JSON-able). `answers` says who sees it. `error` is one sentence that replaces
-    everything else. `open_card_id` ties buttons and selects to their stored state, at `revision`: a click on an older
-    one does nothing. `form` is opened instead of showing anything. `reply_id` names the stored answer that the card
-    shows. `removed_ids` are the platform's ids of the bot's own messages that are to be taken away. `notices` are cards
-    for other channels of the server, each with the channel's id.
+    everything else. `open_card_id` connects buttons and selects to their stored state at `revision`: a click on an
+    older revision does nothing. `form` opens instead of showing anything. `reply_id` names the stored answer that the
+    card shows. `removed_ids` are the platform's ids of the bot's own messages to delete. `notices` are cards for other
+    channels of the server, each with the channel's id.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -165,10 +162,10 @@ class Card:
     notices: tuple[tuple[str, "Card"], ...] = ()
 
 
-# For a mistake in the program: nothing that whoever asked could mend.
-BROKEN: Final = "Something broke inside the bot; its log says what."
+# For a mistake in the program, which the person who asked can't fix.
+BROKEN: Final = "Something broke inside the bot. Its operator can find the cause in the log."
 
 
 def error_card(sentence: str, **data: Any) -> Card:
-    """Return the private card that shows one sentence about what went wrong."""
+    """Return a private card that shows one sentence about what went wrong."""
     return Card(error=sentence, data={**data, "error": sentence}, answers="private")

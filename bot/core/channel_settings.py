@@ -1,4 +1,4 @@
-"""What moderators may set for a server and for a channel: names, meaning, defaults and checks."""
+"""The settings of servers and channels, set by moderators: names, meaning, defaults and checks."""
 
 import contextlib
 import re
@@ -17,9 +17,9 @@ ANSWER_WHEN: Final = ("mention", "every", "never")
 
 @dataclass(frozen=True, slots=True)
 class ChannelSetting:
-    """One setting; `takes` describes its values, `choices` names them where they can be counted.
+    """One setting. `takes` describes its values; `choices` lists them where there is a fixed list.
 
-    `read` returns a value as it is stored, or raises RequestError that says what is taken.
+    `read` returns a value as it is stored, or raises RequestError that describes the valid values.
     """
 
     name: str
@@ -43,7 +43,7 @@ def _whole(name: str, help: str, default: int, low: int, high: int, *, is_server
 
 
 def _ids(name: str, help: str, takes: str, *, at_most: int, mention_pattern: str) -> ChannelSetting:
-    """Declare a setting of ids, bare or as the platform writes a mention; stored bare, with spaces between."""
+    """Declare a setting of ids, bare or as the platform's mentions; they are stored bare, separated by spaces."""
     bare = r"(\w{1,32})"
     pattern = re.compile(f"(?:{mention_pattern}|{bare})" if mention_pattern else bare)
 
@@ -69,12 +69,12 @@ def _choice(name: str, help: str, default: str, choices: Sequence[str]) -> Chann
 
 
 def effective_values(settings: Mapping[str, ChannelSetting], stored: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the value of every setting: what is `stored`, the default where that is nothing or no longer taken."""
+    """Return the value of every setting: the `stored` one, or the default if there is none or it is no longer valid."""
     values = {}
     for setting in settings.values():
         values[setting.name] = setting.default
         if setting.name in stored:
-            # What was set may be gone by now: a template that the operator took away.
+            # A stored value may be out of date, such as a template that the operator removed.
             with contextlib.suppress(RequestError):
                 values[setting.name] = setting.read(setting.name, stored[setting.name])
     return values
@@ -82,13 +82,13 @@ def effective_values(settings: Mapping[str, ChannelSetting], stored: Mapping[str
 
 def _chat_template(chat_templates: Sequence[str]) -> ChannelSetting:
     default = "chat" if "chat" in chat_templates else chat_templates[0]
-    return _choice("chat_template", "template of the conversation", default, chat_templates)
+    return _choice("chat_template", "template for chat prompts", default, chat_templates)
 
 
 def declare_settings(
     chat_templates: Sequence[str], *, retention_days: int, mention_pattern: str = ""
 ) -> Mapping[str, ChannelSetting]:
-    """Return all settings by name; the operator's `retention_days` is the default and the most that is taken.
+    """Return all settings by name; the operator's `retention_days` is the default and the maximum.
 
     `chat_templates` are the names of all templates for chat, at least one. `mention_pattern` is the platform's: see
     PlatformTraits.
@@ -97,15 +97,17 @@ def declare_settings(
     roles, channel = form.format("ids", "s"), form.format("an id", "")
     settings = (
         _chat_template(chat_templates),
-        _choice("preset", "sampling of chat answers", "normal", tuple(PRESETS)),
-        _whole("history_length", "messages that the model may read at most", 40, 1, 200),
+        _choice("preset", "sampling preset for chat answers", "normal", tuple(PRESETS)),
+        _whole("history_length", "the most messages that the model may read", 40, 1, 200),
         _choice(
             "answer_when",
-            "what is answered: mentions, every message, or never more than commands",
+            "when to answer: mentions, every message, or commands only",
             "mention",
             ANSWER_WHEN,
         ),
-        _whole("retention_days", "days that messages are kept", retention_days, 1, retention_days, is_server_only=True),
+        _whole(
+            "retention_days", "how many days messages are kept", retention_days, 1, retention_days, is_server_only=True
+        ),
         _ids(
             "moderator_roles",
             "roles whose members are moderators",
@@ -115,12 +117,12 @@ def declare_settings(
         ),
         _ids(
             "report_channel",
-            "the channel that reports go to",
+            "the channel where reports are posted",
             f"one channel, as {channel}",
             at_most=1,
             mention_pattern=mention_pattern,
         ),
-        _whole("quota_per_minute", "requests of one member in a minute", 20, 1, 600, is_server_only=True),
+        _whole("quota_per_minute", "how many requests a member may make per minute", 20, 1, 600, is_server_only=True),
     )
     return {setting.name: setting for setting in settings}
 

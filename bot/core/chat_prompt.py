@@ -1,4 +1,4 @@
-"""The prompt of a conversation: as many of its messages, the newest first, as the model has room for."""
+"""The prompt of a conversation: the newest messages that fit the model's context."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ from bot.errors import PromptTooLong, RequestError
 
 
 class PromptTools(Protocol):
-    """What a model knows about prompts: how many tokens they have, and its own chat markup."""
+    """What a prompt needs from its model: token counts and the model's own chat markup."""
 
     def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return how many tokens each prompt feeds to the model."""
 
     def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
-        """Put `turns` into the model's own chat markup. Raises ModelError for a model without."""
+        """Return `turns` in the model's own chat markup. Raises ModelError for a model without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatPrompt:
-    """A conversation made ready for the model, and what its parts cost in tokens.
+    """A conversation's prompt, and how many tokens its parts take.
 
-    `said` is the beginning of the answer where that is there already, "" else.
+    `said` is the start of the answer if that exists already, else "".
     """
 
     prompt: Prompt
@@ -52,10 +52,10 @@ class ChatPrompt:
 
 @dataclass(frozen=True, slots=True)
 class ConversationFit:
-    """What a conversation's prompt is made of. Called with a model's tools, it makes the prompt; pure.
+    """The inputs of a conversation's prompt. Call it with a model's tools to build the prompt; pure.
 
-    `messages` are those that may be read, oldest first, the last one the current message. `is_markup` asks for the
-    model's own chat markup, a transcript else. `said` is the beginning of the answer, where that goes on.
+    `messages` are those that the model may read, oldest first, the current message last. `is_markup` asks for the
+    model's own chat markup instead of a transcript. `said` is the start of an answer to continue.
     """
 
     template: PromptTemplate
@@ -67,14 +67,14 @@ class ConversationFit:
     said: str = ""
 
     def __call__(self, tools: PromptTools) -> ChatPrompt:
-        """Return the prompt; the oldest messages are left out where not all fit, with room for an answer.
+        """Return the prompt without the oldest messages where not all fit beside the answer.
 
-        Raises PromptTooLong when the current message alone does not fit, RequestError where there is nothing to read.
+        Raises PromptTooLong if the current message alone does not fit, RequestError if there is nothing to read.
         """
-        # Left out message by message, not turn by turn: all that a person says without an answer is one turn.
+        # Messages are left out one by one, not turn by turn: one turn is everything that a person says in a row.
         spoken = [(message, turn) for message in self.messages for turn in merge_turns([message])]
         if not spoken:
-            raise RequestError("There is nothing here to read yet; say something to the bot first.")
+            raise RequestError("There is nothing here to read yet. Write to the bot first.")
         room = self.context_length - min(self.params.max_new_tokens, self.context_length // 2)
 
         def count_line(index: int) -> int:
@@ -124,9 +124,9 @@ def render_conversation(
     said: str = "",
     render_chat: Callable[[Sequence[ChatTurn]], Prompt] | None = None,
 ) -> Prompt:
-    """Return the prompt of `turns`, in chat markup if `render_chat` is given, else a transcript; `said` goes behind it.
+    """Return the prompt of `turns`, in chat markup if `render_chat` is given, else a transcript; it ends with `said`.
 
-    Raises ModelError where the model's own chat template can't put these turns.
+    Raises ModelError if the model's own chat template refuses these turns.
     """
     if render_chat is None:
         prompt = build_transcript(template, turns, bot_name=bot_name)

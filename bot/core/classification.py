@@ -1,4 +1,4 @@
-"""Which label is likeliest: contextual calibration frees its probability of what the prompt alone makes likely.
+"""Label probabilities with contextual calibration, which removes the prompt's own bias towards a label.
 
 Source: Zhao, Wallace, Feng, Klein, Singh 2021, "Calibrate Before Use: Improving Few-Shot Performance of Language
 Models", arXiv 2102.09690.
@@ -9,17 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Inputs that say nothing; the paper averages over these three. "" only where the prompt still ends in no white space.
+# Inputs without content; the paper averages over these three. "" is left out where the prompt would end in white space.
 CONTENT_FREE_INPUTS: Final = ("N/A", "[MASK]", "")
-# Every label keeps at least this prior: dividing by zero would make a label certain that the prompt never expects.
+# The lowest prior: dividing by zero would make a label certain that the prompt never expects.
 MIN_PRIOR: Final = 1e-12
-# The likeliest label leads the second by less than this: "unsure".
+# Below this lead of the likeliest label over the second, the answer is "unsure".
 UNSURE_MARGIN: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The labels with their probabilities (sum 1), in the template's order."""
+    """Labels and their probabilities (sum 1), in the template's order."""
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -31,7 +31,7 @@ class Classification:
 
     @property
     def margin(self) -> float:
-        """Return by how much the likeliest label's probability leads the second's (0-1)."""
+        """Return the likeliest label's probability minus the second's (0-1)."""
         best, second, *_ = [*sorted(self.probabilities, reverse=True), 0.0]
         return best - second
 
@@ -42,10 +42,10 @@ class Classification:
 
 
 def classify(labels: Sequence[str], logprobs: Sequence[float], prior: Sequence[float] | None = None) -> Classification:
-    """Return the labels' probabilities given the total log-probability (nats) of each label's full text.
+    """Return the labels' probabilities from the total log-probability (nats) of each label's full text.
 
-    With the `prior` that the prompt alone gives each label they are calibrated (Zhao et al. 2021). Raises
-    ValueError without labels, with counts that differ, or where no label has a finite log-probability.
+    With `prior`, the probability that the prompt alone gives each label, they are calibrated (Zhao et al. 2021). Raises
+    ValueError without labels, for unequal lengths, or if no label has a finite log-probability.
     """
     if not labels or len(labels) != len(logprobs) or not math.isfinite(max(logprobs)):
         raise ValueError("classify needs a log-probability for each of at least one label")
@@ -54,21 +54,21 @@ def classify(labels: Sequence[str], logprobs: Sequence[float], prior: Sequence[f
 
 
 def normalise_logprobs(logprobs: Sequence[float]) -> tuple[float, ...]:
-    """Return `logprobs` (nats, of things of which one is true) moved so that their probabilities add up to 1.
+    """Return `logprobs` (nats, of mutually exclusive events) shifted so that their probabilities add up to 1.
 
-    -inf stays -inf. Raises ValueError where none is finite, and for nan and +inf.
+    -inf stays -inf. Raises ValueError if none is finite, and for nan and +inf.
     """
     best = max(logprobs, default=-math.inf)
     if not math.isfinite(best) or any(math.isnan(logprob) for logprob in logprobs):
         raise ValueError("there must be a finite log-probability, and nothing above it or undefined")
-    # From the best on: far below zero a float has few digits left for the odds.
+    # Relative to the best one: far below zero a float has few digits left for the odds.
     odds = [logprob - best for logprob in logprobs]
     total = math.log(math.fsum(math.exp(odd) for odd in odds))
     return tuple(odd - total for odd in odds)
 
 
 def content_free_prior(logprobs_per_input: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Return what the prompt makes of each label before it reads anything: probabilities with the sum 1.
+    """Return the probability that the prompt gives each label without any input (sum 1).
 
     `logprobs_per_input` holds each content-free input's label log-probabilities (nats). Each input's probabilities are
     normalised first, so that all inputs weigh the same. Raises ValueError without inputs or for unequal lengths.
@@ -80,10 +80,10 @@ def content_free_prior(logprobs_per_input: Sequence[Sequence[float]]) -> tuple[f
 
 
 def calibrate_logprobs(logprobs: Sequence[float], prior: Sequence[float]) -> tuple[float, ...]:
-    """Return the calibrated log-probabilities (nats, probabilities with the sum 1) of labels with these `logprobs`.
+    """Return the calibrated log-probabilities of labels (nats; the probabilities add up to 1).
 
     They are the paper's W p + b with W = diag(prior)^-1 and b = 0, divided by their sum. Priors below MIN_PRIOR count
-    as MIN_PRIOR. Raises ValueError for unequal lengths and for a prior that holds no probabilities.
+    as MIN_PRIOR. Raises ValueError for unequal lengths and if `prior` does not hold probabilities.
     """
     if len(prior) != len(logprobs):
         raise ValueError(f"{len(logprobs)} labels can't have {len(prior)} priors")

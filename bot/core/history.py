@@ -1,4 +1,4 @@
-"""What was said in a conversation, as turns, and which of them still fit."""
+"""The history of a conversation: its messages, joined into turns, and how many of them fit the model."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from bot.core.safe_text import clean_history_text, clean_name, one_line
 
 @dataclass(frozen=True, slots=True)
 class HistoryMessage:
-    """One message as it was stored; `text` and `author_name` are raw. `reply_to` is the id of the message answered.
+    """One stored message; `text` and `author_name` are raw. `reply_to` is the id of the message it replies to.
 
-    `revision` counts its texts: 1 as first written, one more with each edit. `attachment` is an attached file's text.
+    `revision` is 1 for the first text, one more after each edit. `attachment` is an attached file's text.
     """
 
     id: str
@@ -26,13 +26,13 @@ class HistoryMessage:
 
     @property
     def whole_text(self) -> str:
-        """Return the words with those of the attached file below them."""
+        """Return the text with that of the attached file below it."""
         return join_attachment(self.text, self.attachment)
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one person said without interruption, cleaned.
+    """What one person said in a row, cleaned.
 
     In a member's `text` each line is one message; the bot's own text keeps its line breaks.
     """
@@ -51,7 +51,7 @@ def join_attachment(text: str, attachment: str | None) -> str:
 def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
     """Return `messages` (oldest first) as turns: names and texts cleaned, back-to-back messages of one person joined.
 
-    A member's message becomes one line. Messages without any text left are skipped.
+    A member's message becomes one line. Messages whose cleaned text is empty are skipped.
     """
     turns: list[Turn] = []
     last_author: str | None = None
@@ -70,11 +70,11 @@ def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
 
 
 def select_turns(num: int, count: Callable[[int], int], budget: int) -> int:
-    """Return the index of the first of `num` turns kept when they share `budget` tokens; turn i costs `count(i)`.
+    """Return the index of the oldest of `num` turns that fits into `budget` tokens with all later ones.
 
-    The oldest go first and no gap is left. The last turn, the current message, is always kept, even where it
-    alone is above the budget: the caller refuses that. No turn older than the first left out is counted. Raises
-    ValueError without any turn.
+    Turn i has `count(i)` tokens. The last turn, the current message, is always kept, even if it alone is above the
+    budget: the caller refuses that. No turn older than the first one left out is counted. Raises ValueError without any
+    turn.
     """
     if num < 1:
         raise ValueError("select_turns needs at least the current message")

@@ -1,4 +1,4 @@
-"""What comes in from a platform: who said what, where, and in reply to what."""
+"""Events from a platform: messages, clicks and submitted forms, with their author and place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
-# Everyone's direct messages share this server, so there each channel is on its own.
+# The server of all direct messages; there, each channel is separate.
 DIRECT_MESSAGES: Final = "@me"
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Where something happens. Every stored thing belongs to one, and no query reads across `server`.
+    """A place in a server. Everything stored belongs to one, and no query reads across `server`.
 
-    `thread` is "" outside of threads. `server` is DIRECT_MESSAGES for those.
+    `thread` is "" outside threads. `server` is DIRECT_MESSAGES for direct messages.
     """
 
     platform: str
@@ -29,7 +29,7 @@ class Scope:
 
     @property
     def is_direct(self) -> bool:
-        """Say whether it is a conversation with one person alone."""
+        """Say whether this is a direct message conversation."""
         return self.server == DIRECT_MESSAGES
 
 
@@ -37,7 +37,7 @@ class Scope:
 class Author:
     """A member, another bot, or the bot itself (`is_me`). `name` is what the model reads; it is cleaned before use.
 
-    `is_moderator` says that the platform lets them manage the server. `roles` are the ids of the roles they have there.
+    `is_moderator` says that the platform lets them manage the server. `roles` are the ids of their roles there.
     """
 
     id: str
@@ -48,7 +48,7 @@ class Author:
     roles: tuple[str, ...] = ()
 
 
-# The most personal answer that a platform can give at once: one that all in the channel see, one that the asker alone
+# The most personal answer that is possible right away: one that everyone in the channel sees, one that only the asker
 # sees (a terminal, a direct message), or a form that opens (a slash command, a click).
 Reach = Literal["public", "private", "form"]
 
@@ -58,7 +58,7 @@ class Message:
     """One message as its platform delivered it; `id` is unique within the platform.
 
     `reply_to` is the id of the message replied to. `attachment` is the text of an attached text file. `is_addressed`
-    says that the bot is meant (mentioned, replied to, in a direct message, or always as in the terminal).
+    says that it is addressed to the bot (a mention, a reply, a direct message; always in the terminal).
     """
 
     id: str
@@ -74,10 +74,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """A button that was pressed, or a choice made in a select (`value`), on the card `card_id` at `revision`.
+    """A press of a button, or a choice in a select (`value`), on the card `card_id` at `revision`.
 
-    `id` is the platform's for the click itself, unique like a message's. `message_id` is the visible message of the
-    card as the platform names it.
+    `id` is the platform's id of the click, unique like a message's. `message_id` is the platform's id of the message
+    that shows the card.
     """
 
     id: str
@@ -93,7 +93,7 @@ class Click:
 
 @dataclass(frozen=True, slots=True)
 class FormSubmitted:
-    """A form that was filled in and sent: the values of its fields by name; a file's text is the value of its field."""
+    """A submitted form: the values of its fields by name; a file's text is the value of its field."""
 
     id: str
     scope: Scope

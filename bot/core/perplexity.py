@@ -1,4 +1,4 @@
-"""Figures from token log-probabilities: perplexity, bits per byte, surprising words, rolling windows, comparison."""
+"""Figures from token log-probabilities: perplexity, bits per byte, surprising words, rolling windows, comparisons."""
 
 import difflib
 import math
@@ -18,9 +18,9 @@ _WORD: Final = re.compile(r"\S+")
 
 @dataclass(frozen=True, slots=True)
 class TextFigures:
-    """What a text costs the model: `total_bits` over the `num_scored` of its `num_tokens` that could be scored.
+    """How surprising a text is: `total_bits` is the sum over its `num_scored` scored tokens, of `num_tokens`.
 
-    `perplexity` is exp(mean negative log-likelihood in nats of a scored token), `bits_per_byte` total_bits divided
+    `perplexity` is exp(mean negative log-likelihood in nats of a scored token), `bits_per_byte` is total_bits divided
     by the UTF-8 bytes. Without any scored token all three are nan.
     """
 
@@ -36,8 +36,8 @@ class TextFigures:
 class WordSurprisal:
     """A word (a run without white space) at `text[start:end]` of the scored text.
 
-    `surprisal` is the sum of its tokens' bits, None where none could be scored; white space counts to the word after
-    it. `expected` is what the model held likeliest where the word's first token stands, best first.
+    `surprisal` is the sum of its tokens' bits, None if none was scored; white space belongs to the word after it.
+    `expected` are the model's likeliest tokens at the word's first token, best first.
     """
 
     text: str
@@ -49,7 +49,7 @@ class WordSurprisal:
 
 @dataclass(frozen=True, slots=True)
 class TextComparison:
-    """Which of several texts is likelier: `best` and `second` are indexes, `bits_ahead` (>= 0) what parts them."""
+    """Which of several texts is likelier: `best` and `second` are indexes, `bits_ahead` (>= 0) is their distance."""
 
     best: int
     second: int
@@ -60,7 +60,7 @@ class TextComparison:
 
 @dataclass(frozen=True, slots=True)
 class RollingWindow:
-    """Tokens `start` to `end` - 1 are scored given those from `context_start` on; -1 means: after the prefix token."""
+    """Tokens `start` to `end` - 1 are scored with the context from `context_start` on (-1: from the prefix token)."""
 
     context_start: int
     start: int
@@ -89,7 +89,7 @@ def _exp(nats: float) -> float:
 def words_of(text: str, scores: Sequence[TokenScore]) -> tuple[WordSurprisal, ...]:
     """Return the words of `text` in order; their surprisals add up to the text's total bits.
 
-    A token belongs to the word in which its first character that is not white space stands, a token of white space
+    A token belongs to the word that holds its first character other than white space; a token of white space belongs
     to the word after it (at the end: the word before).
     """
     spans = [(match.start(), match.end()) for match in _WORD.finditer(text)]
@@ -114,12 +114,12 @@ def _bits(scores: Sequence[TokenScore]) -> float | None:
 
 
 def _expected(scores: Sequence[TokenScore], start: int) -> tuple[Expected, ...]:
-    """Return what was expected at the first token that reaches into the word that starts at `start`."""
+    """Return what the model expected at the first token of the word that starts at `start`."""
     return next((score.expected for score in scores if score.end > start), ())
 
 
 def most_surprising(words: Sequence[WordSurprisal], n: int) -> tuple[WordSurprisal, ...]:
-    """Return the `n` scored words with the most bits, most surprising first, of equals the earlier one."""
+    """Return the `n` scored words with the most bits, most surprising first; the earlier one first if equal."""
     scored = [(word.surprisal, word) for word in words if word.surprisal is not None]
     return tuple(word for _, word in sorted(scored, key=lambda pair: -pair[0])[:n])
 
@@ -127,9 +127,10 @@ def most_surprising(words: Sequence[WordSurprisal], n: int) -> tuple[WordSurpris
 def rolling_windows(num_tokens: int, max_length: int) -> tuple[RollingWindow, ...]:
     """Return windows that score each of `num_tokens` tokens once, with at most `max_length` tokens fed per window.
 
-    The tokens fed for a window are the prefix token or token `context_start`, up to token `end` - 2. Windows are those
-    of lm-evaluation-harness for a context of one token: full ones do not overlap, the last one is filled up with
-    context from before it. Raises ValueError for a length below 1.
+    A window feeds the prefix token or token `context_start`, up to token `end` - 2. Full windows do not overlap; the
+    last one is filled up with earlier context. Raises ValueError for a length below 1.
+
+    Source: lm-evaluation-harness, get_rolling_token_windows with a context of one token.
     """
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, not {max_length}")
@@ -164,7 +165,7 @@ def compare_figures(figures: Sequence[TextFigures]) -> TextComparison:
 def differing_words(
     ours: Sequence[WordSurprisal], theirs: Sequence[WordSurprisal]
 ) -> tuple[tuple[tuple[WordSurprisal, ...], tuple[WordSurprisal, ...]], ...]:
-    """Return the places where two texts differ, each as the words of one and of the other (either may be none)."""
+    """Return the places where two texts differ, each as the words of the one and of the other (either may be empty)."""
     matcher = difflib.SequenceMatcher(
         None, [word.text for word in ours], [word.text for word in theirs], autojunk=False
     )

@@ -1,4 +1,4 @@
-"""What goes into the model for a template and a conversation, and how what comes out is cleaned."""
+"""The prompts of templates and conversations, and the cleaning of the model's answer."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -15,34 +15,34 @@ from bot.errors import RequestError
 
 Role = Literal["system", "user", "assistant"]
 
-# Who asks in the examples of a chat template.
+# The speaker of the inputs in a chat template's examples.
 EXAMPLE_SPEAKER: Final = "Member"
 
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
-    """One turn as a model's own chat template takes it."""
+    """One turn in the form that a model's own chat template reads."""
 
     role: Role
     content: str
 
 
 def build_prompt(template: PromptTemplate, input: str) -> Prompt:
-    """Return the prompt that asks `template` about `input`. It never ends in white space.
+    """Return the prompt of `template` for `input`. It never ends in white space.
 
-    Raises RequestError for a chat template and for an input that is nothing but white space.
+    Raises RequestError for a chat template and for an input of white space only.
     """
     if template.kind == "chat":
-        raise RequestError(f"The template {template.name} is for chat; it takes no input. Talk to the bot instead.")
+        raise RequestError(f"The template {template.name} is for chat and takes no input. Talk to the bot instead.")
     if not input.strip():
         raise RequestError(f"The template {template.name} needs a text to work on.")
     return _ask(template, input)
 
 
 def build_content_free_prompts(template: PromptTemplate) -> tuple[Prompt, ...]:
-    """Return the prompts that ask `template` about inputs which say nothing (bot.core.classification).
+    """Return the prompts of `template` for inputs without content (bot.core.classification).
 
-    The empty input is left out where the query ends with it, since no prompt ends in white space.
+    The empty input is left out if the prompt would end in white space.
     """
     empty = fill_slots(template.query, {"input": ""})
     takes_empty = bool(empty) and not empty[-1].isspace()
@@ -56,22 +56,22 @@ def _ask(template: PromptTemplate, input: str) -> Prompt:
 
 
 def _put(template: PromptTemplate, input: str) -> str:
-    """Return the query about `input`; examples and the real question come from here alike."""
+    """Return the query filled with `input`; examples and the real question both use it."""
     return fill_slots(template.query, {"input": input if template.is_multiline else one_line(input)}).rstrip()
 
 
 def continuation_of(template: PromptTemplate, output: str) -> str:
-    """Return exactly what follows the prompt where `output` is the answer."""
+    """Return the exact text that follows the prompt if `output` is the answer."""
     return template.separator + output
 
 
 def label_continuations(template: PromptTemplate) -> tuple[str, ...]:
-    """Return what follows the prompt for each label, in order; () for a template that does not classify."""
+    """Return the text that follows the prompt for each label, in order; () for a template that does not classify."""
     return tuple(continuation_of(template, label) for label in template.labels)
 
 
 def speakers_of(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> tuple[str, ...]:
-    """Return every name that stands before a line of the conversation, the bot's own first."""
+    """Return every speaker's name in the conversation, the bot's first."""
     bot_name = clean_name(bot_name)
     names = [bot_name, *(EXAMPLE_SPEAKER for _ in template.examples[:1])]
     names += [_name_of(turn, bot_name) for turn in turns]
@@ -79,12 +79,12 @@ def speakers_of(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: st
 
 
 def speaker_stops(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the texts at which an answer ends because another of `names` would speak."""
+    """Return the stop texts that end an answer before one of `names` speaks."""
     return tuple(f"\n{name}:" for name in names)
 
 
 def stops_of(template: PromptTemplate, names: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return all texts that end an answer; `names` are the speakers of the conversation (`speakers_of`)."""
+    """Return all stop texts of an answer; `names` are the speakers of the conversation (`speakers_of`)."""
     return tuple(dict.fromkeys((*template.stop, *speaker_stops(names))))
 
 
@@ -105,22 +105,22 @@ def build_transcript(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
 
 
 def continue_prompt(prompt: Prompt, said: str, *, is_markup: bool) -> Prompt:
-    """Return `prompt`, which asks for an answer, with `said`, the beginning of that answer, behind it."""
+    """Return `prompt` followed by `said`, the start of its answer."""
     if not said:
         return prompt
     return Prompt((*prompt.parts, PromptPart(said if is_markup else f" {said}")))
 
 
 def transcript_line(turn: Turn, *, bot_name: str) -> str:
-    """Return the one line that `turn` is in a transcript."""
+    """Return `turn` as one line of a transcript."""
     return f"{_name_of(turn, clean_name(bot_name))}: {one_line(turn.text)}"
 
 
 def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_name: str) -> tuple[ChatTurn, ...]:
     """Return the conversation for the model's own chat markup: instruction, examples, then the turns.
 
-    After the system turn, "user" and "assistant" alternate, as some chat templates demand. Where several members
-    speak, each line has its speaker's name before it. `turns` end with the current message. Raises ValueError
+    After the system turn, "user" and "assistant" alternate, as some chat templates require. If several members
+    speak, each line starts with its speaker's name. `turns` end with the current message. Raises ValueError
     without turns or for a template that is not for chat.
     """
     _check_chat(template, turns)
@@ -130,7 +130,7 @@ def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
     for example in template.examples:
         chat += [ChatTurn("user", one_line(example.input)), ChatTurn("assistant", example.output)]
     is_named = len({_name_of(turn, bot_name) for turn in turns if not turn.is_me}) > 1
-    # The bot may have spoken first, but no "assistant" may: its words become named lines of the first "user" turn.
+    # The bot may have spoken first, but an "assistant" turn can't be first: its words join the first "user" turn.
     first_member = next((i for i, turn in enumerate(turns) if not turn.is_me), len(turns))
     for i, turn in enumerate(turns):
         is_mine = turn.is_me and i > first_member
@@ -156,7 +156,7 @@ def _named_lines(turn: Turn, bot_name: str) -> str:
 
 
 def _name_of(turn: Turn, bot_name: str) -> str:
-    """Return the name before `turn`'s lines. A member who took the bot's name is told apart from it."""
+    """Return the speaker's name for `turn`'s lines; a member with the bot's name is marked."""
     if turn.is_me:
         return bot_name
     name = clean_name(turn.speaker)
@@ -164,10 +164,9 @@ def _name_of(turn: Turn, bot_name: str) -> str:
 
 
 def clean_reply(text: str, *, bot_name: str, names: Iterable[str]) -> str:
-    """Return what the model wrote as the bot's own words.
+    """Return the part of the model's text that the bot says itself, "" if there is none.
 
-    The bot's name before them is dropped; from a line on that one of `names` would speak, everything is. The result
-    is "" where nothing is left.
+    The bot's name at the start is dropped, and everything from the first line that one of `names` speaks.
     """
     text = text.strip()
     own = f"{clean_name(bot_name)}:"
@@ -182,7 +181,7 @@ def clean_reply(text: str, *, bot_name: str, names: Iterable[str]) -> str:
 
 
 # A loop is a phrase repeated without a gap up to the text's end. Short phrases repeat in ordinary text ("no no no",
-# "ha ha ha", a ruler of dashes), so both the number of repetitions and the length of all of them must be exceeded.
+# "ha ha ha", a line of dashes), so a loop needs both enough repetitions and enough characters.
 _MIN_LOOP_CHARACTERS: Final = 60
 _MIN_SIGN_LOOP_CHARACTERS: Final = 160
 _MIN_REPETITIONS: Final = 3
@@ -193,11 +192,11 @@ _BREAK: Final = re.compile(r"(?<=[.!?…。！？])\s|\n|(?<=[。！？])")
 
 
 def find_loop(text: str) -> int | None:
-    """Return the index at which `text` starts to repeat itself up to its end; None where it does not.
+    """Return the index from which `text` repeats itself up to its end, None if it does not.
 
-    It is a loop when the last 60 characters or more are one phrase at least 3 times over, 6 times for a phrase of
-    under 20 characters; signs alone (a ruler of dashes) need 160 characters. `text[:index]` keeps the phrase once, up
-    to the end of a sentence or word where there is one. Only the last 4,000 characters are looked at; linear time.
+    A loop is a phrase repeated at least 3 times (6 times below 20 characters) over the last 60 characters or more;
+    without letters and digits (a line of dashes) over 160 or more. `text[:index]` keeps the phrase once, up to the
+    end of a sentence or word if it has one. Only the last 4,000 characters are searched; linear time.
     """
     offset = max(0, len(text) - _LOOP_WINDOW_CHARACTERS)
     tail = text[offset:]
@@ -230,9 +229,9 @@ def _prefix_lengths(text: str) -> list[int]:
 
 
 def _end_of_first(text: str, start: int, period: int) -> int:
-    """Return where the first repetition ends: at a sentence's end or between words where the phrase has such."""
+    """Return where the first repetition ends, at the end of a sentence or word if the phrase has one."""
     first = start + period
-    # The phrase may begin with the break that ends the round before it.
+    # The phrase may start with the break that ends the repetition before it.
     if found := _BREAK.search(text, first - 1, first + period):
         return found.start()
     if (space := text.find(" ", first - 1, first + period)) >= 0:
@@ -246,7 +245,7 @@ _SENTENCE_END: Final = re.compile(
     r"|\n"
 )
 _LETTER_OR_DIGIT: Final = re.compile(r"[^\W_]")
-# What stands before a full stop that ends no sentence: titles, Latin, single initials ("J."), a list's number.
+# The text before a full stop that does not end a sentence: titles, abbreviations, initials ("J."), a list's number.
 _NO_END: Final = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|vs|etc|e\.g|i\.e|cf|approx|dept|fig|inc|ltd|mt|no|vol)|\b[^\W\d_]|(?:\A|\n)\s*\d+)\Z",
     re.IGNORECASE,
@@ -254,11 +253,11 @@ _NO_END: Final = re.compile(
 
 
 def end_of_sentence(text: str) -> int | None:
-    """Return the index after the first sentence of `text` that has surely ended; None where none has.
+    """Return the index after the first sentence of `text` that has certainly ended, None if none has.
 
-    Sure means that white space follows its sign (so it was no "3.14"), or that the line ends; after a sign of Chinese
-    or Japanese any character does. A sentence holds at least one letter or digit. Since only what is sure counts, the
-    answer for a text stays the same however the text goes on.
+    That is certain if white space follows the end mark (so it is not "3.14") or the line ends; a Chinese or Japanese
+    end mark may be followed by any character. A sentence holds at least one letter or digit. More text at the end never
+    changes the result.
     """
     worded = _LETTER_OR_DIGIT.search(text)
     for found in _SENTENCE_END.finditer(text, worded.end()) if worded else ():

@@ -1,13 +1,14 @@
-"""The exact prompt given to the model, in parts that say whether special tokens in them count."""
+"""The exact prompt given to the model, in parts with or without special tokens."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class PromptPart:
-    """A piece of a prompt. In `is_markup` parts (a model's own chat markers) special tokens are special tokens;
+    """A part of a prompt.
 
-    in all others (templates, people's words) `<|endoftext|>` is only text.
+    In an `is_markup` part (a model's own chat markup) special tokens are recognised; in all others (templates,
+    people's words) `<|endoftext|>` is only text.
     """
 
     text: str
@@ -27,5 +28,5 @@ class Prompt:
 
     @property
     def text(self) -> str:
-        """Return the whole prompt as a person reads it."""
+        """Return the whole prompt as one text."""
         return "".join(part.text for part in self.parts)

@@ -1,19 +1,19 @@
-"""What the engine hands back, as plain data that every layer may read."""
+"""The engine's results, as plain data that every layer may read."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
-MAX_PERPLEXITY_RATIO: Final = 1.005  # of a faster precision to float32, for it to be taken by itself
+MAX_PERPLEXITY_RATIO: Final = 1.005  # of a faster precision to float32, for it to be chosen automatically
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One finished continuation.
 
-    `text` ends before the stop string. `token_ids` are all tokens drawn, including those of the stop string and the
-    end-of-text token. `logprob` (nats) is their sum under the model's own distribution at temperature 1, before any
+    `text` ends before the stop string. `token_ids` are all generated tokens, including those of the stop string and the
+    end-of-text token. `logprob` (nats) is the sum of their log-probabilities at temperature 1, before any logits
     processor.
     """
 
@@ -26,9 +26,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What continuation number `index` (0 to n-1) gained since the last delta; `completion` is set on its last one.
+    """The new text of continuation `index` (0 to n-1) since its last delta; the last one has `completion`.
 
-    The texts of all deltas of an index, joined, equal `completion.text`.
+    The joined texts of all deltas of an index equal `completion.text`.
     """
 
     index: int
@@ -38,7 +38,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the model expected at a place: a token's text and its log-probability in nats."""
+    """A token that the model expected at a position: its text and log-probability in nats."""
 
     text: str
     logprob: float
@@ -48,9 +48,9 @@ class Expected:
 class TokenScore:
     """One token of a scored text.
 
-    `start` and `end` are character offsets into the text (several tokens may share a character that they split).
-    `logprob` is in nats, None for a first token that could not be scored. `expected` are the likeliest tokens there,
-    best first.
+    `start` and `end` are character offsets into the text (several tokens may share a character).
+    `logprob` is in nats, None for a first token that could not be scored. `expected` are the likeliest tokens at
+    its position, best first.
     """
 
     token_id: int
@@ -63,7 +63,7 @@ class TokenScore:
 
 @dataclass(frozen=True, slots=True)
 class WordProbability:
-    """A whole next word with its probability (0-1); `text` includes the space before it."""
+    """A possible next word and its probability (0-1); `text` includes the space before it."""
 
     text: str
     probability: float
@@ -71,7 +71,7 @@ class WordProbability:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds that a request spent: waiting, on its prompt, on its answer; and the tokens of both."""
+    """Milliseconds that a request spent in the queue, in prefill and in decoding, and its numbers of tokens."""
 
     queue_ms: float
     prefill_ms: float
@@ -82,10 +82,10 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionFigures:
-    """What was measured of a model in one precision on this machine; None where that failed, with the `problem`.
+    """Measurements of a model in one precision on this machine; all are None if it failed, and `problem` says why.
 
-    `perplexity_ratio` is its perplexity divided by that of float32, on one text. The speeds are tokens a second: of one
-    text being written, of eight at once (all together), and of a prompt being read.
+    `perplexity_ratio` is its perplexity on a test text divided by that of float32. The speeds are in tokens per second:
+    decoding one sequence, decoding eight sequences (in total), and prefill.
     """
 
     precision: str
@@ -97,7 +97,7 @@ class PrecisionFigures:
 
     @property
     def is_admitted(self) -> bool:
-        """Return whether it is exact enough to be taken by itself."""
+        """Say whether it is exact enough to be chosen automatically."""
         return self.perplexity_ratio is not None and self.perplexity_ratio <= MAX_PERPLEXITY_RATIO
 
 
@@ -105,9 +105,9 @@ class PrecisionFigures:
 class ModelInfo:
     """The loaded model. `num_parameters` counts each shared weight once; `context_length` is in tokens.
 
-    `precision` is that of the weights that write; `precision_reason` completes "Precision: int8, because …";
-    `precision_figures` are those of all precisions, where they were measured; `notices` tell the operator what this
-    machine lacks.
+    `precision` is that of the weights used for decoding; `precision_reason` completes "Precision: int8, because …";
+    `precision_figures` are those of all precisions that were measured; `notices` tell the operator what this machine
+    lacks.
     """
 
     name: str
@@ -127,7 +127,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """The middle and the slow end of a measure: half of all are below `p50`, 95 % below `p95`."""
+    """The 50th and 95th percentile of a measure."""
 
     p50: float
     p95: float
@@ -135,11 +135,11 @@ class Percentiles:
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What the engine does and did since it was opened; the rates and percentiles are of the last requests only.
+    """Counts since the engine was opened, and rates and percentiles of the latest requests.
 
-    `num_failed` counts requests that broke inside the model, `num_refused` those that were turned away or too long.
-    `tokens_per_s` is that of answers being written, None before the first one; the percentiles (milliseconds, of
-    answers) likewise.
+    `num_failed` counts requests that failed inside the model, `num_refused` those that were too long or not let into
+    the queue. `tokens_per_s` is the speed of decoding; it and the percentiles (milliseconds) are None before the first
+    answer.
     """
 
     num_waiting: int

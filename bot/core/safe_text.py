@@ -1,4 +1,4 @@
-"""Texts made safe: names, chat history and model output cleaned of Unicode tricks; nothing else is ever changed."""
+"""Removal of Unicode tricks from names, chat history and model output; nothing else is changed."""
 
 import re
 import unicodedata
@@ -16,7 +16,7 @@ _BIDI: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _INVISIBLE: Final = (
     "\u00ad\u115f\u1160\u180e\u200b\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff"
 )
-# C0 and C1 controls but for tab and newline; carriage returns are turned into newlines before.
+# C0 and C1 controls except tab and newline; carriage returns have become newlines before.
 _CONTROL: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f"
 _UNWANTED: Final = re.compile(f"[{_BIDI}{_INVISIBLE}{_CONTROL}]")
 _LINE_BREAKS: Final = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
@@ -24,19 +24,19 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """Return `text` with each half of a broken surrogate pair replaced by U+FFFD, so that UTF-8 can hold it."""
+    """Return `text` with each lone surrogate replaced by U+FFFD, so that UTF-8 can encode it."""
     return _LONE_SURROGATES.sub("\ufffd", text)
 
 
 def one_line(text: str) -> str:
-    """Return `text` with every run of white space and line breaks (U+2028 too) as one space, none at the ends."""
+    """Return `text` with every run of white space and line breaks (also U+2028) as one space, none at the ends."""
     return _SPACES.sub(" ", text).strip()
 
 
 def clean_name(name: str) -> str:
     """Return a member's name as the model may read it: one line, at most 32 characters, no colon, no Unicode tricks.
 
-    A colon would end the name in a transcript. FALLBACK_NAME where no letter, digit or symbol is left.
+    A colon would end the name in a transcript. The result is FALLBACK_NAME if no letter, digit or symbol is left.
     """
     text = one_line(_clean(name).translate(_NO_COLONS))
     text = cut_text(text, MAX_NAME_CHARACTERS).strip()
@@ -44,16 +44,16 @@ def clean_name(name: str) -> str:
 
 
 def clean_history_text(text: str) -> str:
-    """Return what a person or the bot said as the model may read it; line breaks are LF, tabs are kept."""
+    """Return a person's or the bot's text as the model may read it; line breaks are LF, tabs are kept."""
     return _clean(text)
 
 
 def clean_model_text(text: str) -> str:
-    """Return what the model wrote as people may see it: NFC, no direction, tag or control characters, few marks."""
+    """Return the model's text as people may see it: NFC, no direction, tag or control characters, few marks."""
     return _clean(text)
 
 
-# The colon and the signs that NFC or a reader takes for it.
+# The colon, and the characters that NFC or a reader takes for one.
 _NO_COLONS: Final = {ord(c): " " for c in ":\uff1a\ufe55\ufe13\ua789\u2236\u02d0\u02f8"}
 
 
@@ -79,7 +79,7 @@ def _cap_marks(text: str) -> str:
 def is_inside_character(text: str, index: int) -> bool:
     """Say whether a cut before `text[index]` would split what a reader sees as one character.
 
-    That is a letter and its marks, a joined or tinted emoji, a flag, or the halves of a surrogate pair.
+    Such are a letter with its marks, a joined or tinted emoji, a flag, and a surrogate pair.
     """
     if not 0 < index < len(text):
         return False
@@ -88,7 +88,7 @@ def is_inside_character(text: str, index: int) -> bool:
         return True
     if "\ud800" <= before <= "\udbff" and "\udc00" <= after <= "\udfff":
         return True
-    # A flag is a pair of regional indicators: inside of it stands an odd number of them before the cut.
+    # A flag is a pair of regional indicators: a cut inside one has an odd number of them before it.
     return _num_flag_letters_before(text, index) % 2 == 1 and _is_flag_letter(after)
 
 
@@ -104,7 +104,7 @@ def _num_flag_letters_before(text: str, index: int) -> int:
 
 
 def cut_text(text: str, limit: int) -> str:
-    """Return the first `limit` characters of `text`, fewer where the last one would be split."""
+    """Return the first `limit` characters of `text`, fewer if the last one would be split."""
     end = min(limit, len(text))
     while is_inside_character(text, end):
         end -= 1

@@ -1,7 +1,7 @@
-"""How the next token is chosen: options, presets; names and meaning as in Hugging Face GenerationConfig.
+"""Sampling options and presets; names and meaning as in Hugging Face GenerationConfig.
 
-The fields of SamplingParams are the one table of options. Ranges, help texts, the options of commands and the line that
-explains an answer are read from it, and each sampler names those that it honours.
+The fields of SamplingParams are the only table of options. Ranges, help texts, the options of commands and the line
+that explains an answer are read from it, and each sampler names the options that it supports.
 """
 
 import secrets
@@ -13,22 +13,22 @@ from bot.core.wording import quote
 from bot.errors import RequestError
 
 MAX_SEED: Final = 2**63 - 1
-# Well below 2^53: a form's numbers are floating point, and the seeds of later rounds count on from the drawn one.
+# Well below 2^53: a form's numbers are floating point, and later rounds use the numbers after the drawn seed.
 MAX_DRAWN_SEED: Final = 2**31
 MAX_STOPS: Final = 4
 MAX_STOP_CHARACTERS: Final = 32
 
-# What an option is about: how much is written and how it is searched for; the logits of tokens that were there before
-# (which greedy choices and beams heed too); or the distribution that the next token is drawn from.
+# What an option changes: the request (how much is generated, and how it is searched); the logits of earlier tokens
+# ("processor": greedy and beams apply it too); or the distribution from which the next token is drawn ("warper").
 OptionRole = Literal["request", "processor", "warper"]
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingOption:
-    """One row of the table: what a number option takes, what it is about, and its `off` value, which changes nothing.
+    """One row of the table: an option's range, its role, and the value `off`, at which it has no effect.
 
-    `off` is None for an option that is always in effect, `default` where a value is drawn. Without `takes_lowest` the
-    value must be above `lowest`.
+    `off` is None for an option that always has an effect, `default` is None for one that is drawn. Without
+    `takes_lowest` the value must be above `lowest`.
     """
 
     name: str
@@ -43,22 +43,22 @@ class SamplingOption:
 
     @property
     def takes(self) -> str:
-        """Describe the range as a person reads it."""
+        """Return the range in words."""
         kind = "a number" if self.is_real else "a whole number"
         highest = "2^63-1" if self.highest == MAX_SEED else f"{self.highest:g}"
         if not self.takes_lowest:
             return f"{kind} above {self.lowest:g} and up to {highest}"
         return f"{kind} from {self.lowest:g} to {highest}"
 
-    def check(self, value: object) -> int | float:
-        """Return `value` as the option takes it. Raises RequestError that states the range."""
+    def check(self, value: object, *, typed: str = "") -> int | float:
+        """Return `value` as the option's type. Raises RequestError with the range and what was `typed`, if anything."""
         if isinstance(value, int | float) and not isinstance(value, bool):
             is_right_kind = self.is_real or isinstance(value, int)
-            # Comparisons refuse nan and infinity too, and unlike isfinite() they take an int of any size.
+            # Comparisons refuse nan and infinity too, and unlike isfinite() they accept an int of any size.
             if is_right_kind and self.lowest <= value <= self.highest and (self.takes_lowest or value > self.lowest):
                 return float(value) if self.is_real else int(value)
         # repr() refuses an int of thousands of digits.
-        shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else repr(value)
+        shown = "a number that long" if isinstance(value, int) and value.bit_length() > 64 else typed or repr(value)
         raise RequestError(f"{self.name} takes {self.takes}, not {shown}.")
 
 
@@ -72,30 +72,31 @@ def _option(
     off: int | float | None = None,
     takes_lowest: bool = True,
 ) -> Any:
-    """Return the field for one row of the table. It takes real numbers if its default is one, else whole numbers."""
+    """Return the field for one row of the table, for real numbers if its default is a float, else for whole ones."""
     row = {"role": role, "help": help, "lowest": lowest, "highest": highest, "default": default, "off": off}
     return field(default=default, metadata={**row, "is_real": isinstance(default, float), "takes_lowest": takes_lowest})
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """The options of one generation, checked when made (RequestError names the option and its range).
+    """The sampling options of one request. Invalid ones raise RequestError, which names the option and its range.
 
-    temperature 0 is greedy. `seed` None means: not drawn yet. `stop` holds texts that end the answer and are not part
-    of it; templates and chat may set more and longer ones than the four of 32 characters that a person may
-    (`check_stops`).
+    Temperature 0 is greedy. `seed` is None until it is drawn. `stop` holds texts that end the answer and are not part
+    of it; templates and chat may set more and longer ones than a person may (`check_stops`).
     """
 
     n: int = _option(1, 1, 5, "request", "how many answers")
-    max_new_tokens: int = _option(60, 1, 512, "request", "longest answer, in tokens")
-    temperature: float = _option(0.8, 0, 2, "warper", "0 takes the likeliest token, higher is wilder", off=1.0)
-    top_k: int = _option(50, 0, 1000, "warper", "choose among the k likeliest tokens; 0 is off", off=0)
+    max_new_tokens: int = _option(60, 1, 512, "request", "the most tokens in an answer")
+    temperature: float = _option(
+        0.8, 0, 2, "warper", "0 always takes the likeliest token; higher is more random", off=1.0
+    )
+    top_k: int = _option(50, 0, 1000, "warper", "draw from the k likeliest tokens; 0 is off", off=0)
     top_p: float = _option(
         0.95,
         0,
         1,
         "warper",
-        "choose among the likeliest tokens that make up this probability",
+        "draw from the likeliest tokens that together have this probability",
         off=1.0,
         takes_lowest=False,
     )
@@ -103,12 +104,14 @@ class SamplingParams:
         0.0, 0, 1, "warper", "drop tokens below this share of the likeliest one's probability; 0 is off", off=0.0
     )
     repetition_penalty: float = _option(
-        1.1, 0.8, 2, "processor", "above 1 avoids words that were there before", off=1.0
+        1.1, 0.8, 2, "processor", "above 1 avoids tokens that were used before", off=1.0
     )
     no_repeat_ngram_size: int = _option(
         0, 0, 10, "processor", "never repeat a run of this many tokens; 0 is off", off=0
     )
-    num_beams: int = _option(1, 1, 16, "request", "search this many beams instead of drawing", off=1)
+    num_beams: int = _option(
+        1, 1, 16, "request", "beam search with this many beams, instead of sampling; 1 is off", off=1
+    )
     seed: int | None = _option(None, 0, MAX_SEED, "request", "the same seed gives the same answer")
     stop: tuple[str, ...] = ()
 
@@ -127,7 +130,7 @@ class SamplingParams:
 
     @property
     def is_greedy(self) -> bool:
-        """Say whether each step takes the likeliest token (of one sequence)."""
+        """Say whether each step takes the likeliest token, without beams."""
         return self.num_beams == 1 and self.temperature == 0
 
     @property
@@ -136,16 +139,16 @@ class SamplingParams:
         return self.num_beams == 1 and self.temperature > 0
 
     def list_active(self, *roles: OptionRole) -> frozenset[str]:
-        """Return the names of the options of these roles that are not off."""
+        """Return the names of the options with these roles that have an effect."""
         found = (option for option in OPTIONS.values() if option.role in roles)
         return frozenset(option.name for option in found if getattr(self, option.name) != option.off)
 
     def with_seed(self) -> "SamplingParams":
-        """Return the same options with a seed drawn where there was none."""
+        """Return the same options, with a drawn seed if they have none."""
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(MAX_DRAWN_SEED))
 
     def shift_seed(self, distance: int) -> "SamplingParams":
-        """Return the same options with the seed `distance` further on (after the last one comes 0), if there is one."""
+        """Return the same options with `distance` added to the seed, if there is one (0 follows the highest)."""
         return self if self.seed is None else replace(self, seed=(self.seed + distance) % (MAX_SEED + 1))
 
     def to_dict(self) -> dict[str, Any]:
@@ -156,7 +159,7 @@ class SamplingParams:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SamplingParams":
-        """Make options from `to_dict()` values. Raises RequestError."""
+        """Return the options from `to_dict()` values. Raises RequestError."""
         return cls(**{**values, "stop": tuple(values.get("stop", ()))})
 
 
@@ -175,7 +178,7 @@ PRESETS: Final[Mapping[str, Mapping[str, int | float]]] = {
 
 
 def check_stops(stops: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the stop texts that a person typed. Raises RequestError above 4 texts or outside of 1-32 characters."""
+    """Return the stop texts that a person typed. Raises RequestError above 4 texts or outside 1-32 characters."""
     if len(stops) > MAX_STOPS:
         raise RequestError(f"stop takes at most {MAX_STOPS} texts, not {len(stops)}.")
     for stop in stops:
@@ -185,10 +188,9 @@ def check_stops(stops: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingParams:
-    """Return `base` changed by a person's `options` (names of OPTIONS, "stop", "preset"); options beat the preset.
+    """Return `base` with a person's `options` (names of OPTIONS, "stop", "preset"); an option overrides the preset.
 
-    Beams refuse the options of drawing (WARPERS) beside them; greedy and beams bring n down to 1 unless n is asked for.
-    Raises RequestError.
+    Greedy and beams set n to 1 unless n is among the options. Raises RequestError, also for WARPERS beside beams.
     """
     asked = {name: value for name, value in options.items() if name != "preset"}
     changes: dict[str, Any] = {}
@@ -205,7 +207,7 @@ def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingP
     if num_beams > 1:
         clash = [name for name in WARPERS if name in asked]
         if clash:
-            raise RequestError(f"Beams sample nothing: leave out {', '.join(clash)}, or set num_beams to 1.")
+            raise RequestError(f"Beam search does not sample: leave out {', '.join(clash)}, or set num_beams to 1.")
     is_single = num_beams > 1 or changes.get("temperature", base.temperature) == 0
     if is_single and "n" not in asked:
         changes["n"] = 1

@@ -1,4 +1,4 @@
-"""A long reply cut into pieces that fit a platform's limit."""
+"""Splitting a long reply into pieces that fit a platform's limit."""
 
 import re
 from collections.abc import Callable
@@ -11,13 +11,13 @@ _FENCE: Final = re.compile(r"```(?:([\w+#.-]*)(?=\n))?")
 _FENCE_AT_END: Final = re.compile(r"```[\w+#.-]*\s*\Z")
 # Where to cut, best first: after a paragraph, a line, a sentence, a word.
 _BREAKS: Final = tuple(re.compile(p) for p in (r"\n[^\S\n]*\n", r"\n", r"[.!?…][\"'”’)]*\s|[。！？]", r"\s"))
-# A good place that would leave a piece below this share of the limit is worse than the next kind of place.
+# A break that would leave the piece shorter than this share of the limit is skipped for the next kind of break.
 _MIN_FILL: Final = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class _Fence:
-    """A code block that is open at a cut, to be closed there and opened again with its language."""
+    """A code block that is open at a cut; it is closed there and opened again with its language."""
 
     language: str
 
@@ -32,10 +32,9 @@ _CLOSING: Final = "\n```"
 def split_text(text: str, limit: int, *, length: Callable[[str], int] = len) -> list[str]:
     """Return `text` in pieces of at most `limit`, measured by `length` in the platform's unit.
 
-    `length` must not shrink when a text grows. Cuts are made after a paragraph, else a line, a sentence, a word, a
-    character; white space at a cut is dropped, but not a code line's indentation. A code block (```) that a cut
-    goes through is closed and opened again. A blank text gives no piece. Raises ValueError when one
-    character is above the limit.
+    `length` must not shrink when a text grows. Cuts are made after a paragraph, else after a line, a sentence, a word
+    or a character; white space at a cut is dropped, except a code line's indentation. A code block (```) with a cut in
+    it is closed and opened again. A blank text gives no piece. Raises ValueError if one character is above the limit.
     """
     pieces: list[str] = []
     rest = text.rstrip()
@@ -43,7 +42,7 @@ def split_text(text: str, limit: int, *, length: Callable[[str], int] = len) -> 
     while rest:
         piece, rest, fence = _cut_piece(rest, fence, limit, length)
         if fence and rest.lstrip("\n").startswith("```"):
-            # The block was closed at the cut already: opening it again for nothing would show an empty one.
+            # The block is already closed at the cut; opening it again would show an empty one.
             rest, fence = rest.lstrip("\n")[3:].lstrip(), None
         if piece.strip():
             pieces.append(piece)
@@ -53,7 +52,7 @@ def split_text(text: str, limit: int, *, length: Callable[[str], int] = len) -> 
 def _cut_piece(
     rest: str, fence: _Fence | None, limit: int, length: Callable[[str], int]
 ) -> tuple[str, str, _Fence | None]:
-    """Return the next piece, what is left, and the code block that is open there."""
+    """Return the next piece, the rest, and the code block that is open between them."""
     opening = fence.opening if fence else ""
     whole = opening + rest + (_CLOSING if _fence_after(rest, fence) else "")
     if length(whole) <= limit:
@@ -67,7 +66,7 @@ def _cut_piece(
         raise ValueError(f"a limit of {limit} is below the length of one character, {length(rest[0])}")
     cut = _find_cut(rest, end)
     if has_fence and (opened := _FENCE_AT_END.search(rest, 0, cut)) and opened.start() > 0:
-        # A block of which nothing fits here starts in the next piece.
+        # A block with no content in this piece starts in the next one.
         cut = opened.start()
     head, tail = rest[:cut].rstrip(), rest[cut:]
     fence = _fence_after(rest[:cut], fence) if can_balance else None
@@ -94,7 +93,7 @@ def _find_fitting(text: str, is_fitting: Callable[[str], bool]) -> int:
 def _find_cut(text: str, end: int) -> int:
     """Return where to cut at or before `end`, above 0."""
     for pattern in _BREAKS:
-        # One character more is looked at: white space right behind a full piece is a fine place too.
+        # One character more is searched: white space right after a full piece is a good place too.
         ends = [found.end() for found in pattern.finditer(text, 0, end + 1) if found.start() <= end]
         if ends and ends[-1] >= end * _MIN_FILL and text[: min(ends[-1], end)].strip():
             return min(ends[-1], end)

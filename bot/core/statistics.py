@@ -1,4 +1,4 @@
-"""How good a template is on its test rows: figures of one template, and whether a draft beats the published version."""
+"""A template's results on its test rows: figures, and the comparison of a draft with the published version."""
 
 import math
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from bot.core.templates.template import Example
 Verdict = Literal["better", "no clear difference", "worse"]
 
 CONFIDENCE: Final = 0.95
-# A bootstrap of few rows knows only those: three rows that all gain would be "better" with certainty. With five a coin
-# falls on one side in 6 % of all cases (two-sided sign test), with six in 3 %.
+# A bootstrap of few rows is too certain: three rows that all gain would always be "better". Five coins fall on the same
+# side in 6 % of all cases (two-sided sign test), six in 3 %.
 MIN_DIFFERING_ROWS: Final = 6
 _MAX_DRAWS_AT_ONCE: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A 95 % confidence interval, and the value itself."""
+    """A 95 % confidence interval of a value, and the value."""
 
     low: float
     high: float
@@ -31,16 +31,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class ClassifyOutcome:
-    """What the model made of one test row of a classify template: each label's log-probability (nats), in order."""
+    """The result of one test row of a classify template: each label's log-probability (nats), in order."""
 
     logprobs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CompleteOutcome:
-    """What the model made of one test row with free text: the reference output's cost in nats, its UTF-8 bytes.
+    """The result of one test row with free text: the reference output's surprisal in nats, and its UTF-8 bytes.
 
-    `is_exact` says whether the greedy answer equals it; None where that was not asked (several lines).
+    `is_exact` says whether the greedy answer equals it; None if that was not tested (several lines).
     """
 
     nats: float
@@ -57,10 +57,10 @@ RowOutcome = ClassifyOutcome | CompleteOutcome
 
 @dataclass(frozen=True, slots=True)
 class ClassifyFigures:
-    """How a classify template did on its rows, in their order.
+    """The results of a classify template on its rows, in their order.
 
-    `right` and `answered` are indexes into `labels`; `right` is None for an output that is none of them, which no
-    answer can meet. `right_bits` is -log2 of the right label's probability, infinite where there is none.
+    `right` and `answered` are indexes into `labels`; `right` is None for an output that is not a label, so that every
+    answer is wrong. `right_bits` is -log2 of the right label's probability, infinite if there is none.
     """
 
     labels: tuple[str, ...]
@@ -75,12 +75,12 @@ class ClassifyFigures:
 
     @property
     def is_right(self) -> tuple[bool, ...]:
-        """Say of each row whether it was answered with its label."""
+        """Return for each row whether the answer was the right label."""
         return tuple(right == answer for right, answer in zip(self.right, self.answered, strict=True))
 
     @property
     def accuracy(self) -> float:
-        """Return the share of rows answered right (0-1)."""
+        """Return the share of rows with the right answer (0-1)."""
         return sum(self.is_right) / self.num_rows
 
     @property
@@ -90,12 +90,12 @@ class ClassifyFigures:
 
     @property
     def mean_bits(self) -> float:
-        """Return the mean of `right_bits`: 0 is certain of every right label, log2(labels) is guessing."""
+        """Return the mean of `right_bits`: 0 if every right label was certain, log2(number of labels) for guesses."""
         return math.fsum(self.right_bits) / self.num_rows
 
     @property
     def confusion(self) -> tuple[tuple[int, ...], ...]:
-        """Return how often each label (line) was answered with each label (column)."""
+        """Return how often each right label (line) was answered with each label (column)."""
         counts = [[0] * len(self.labels) for _ in self.labels]
         for right, answer in zip(self.right, self.answered, strict=True):
             if right is not None:
@@ -105,7 +105,7 @@ class ClassifyFigures:
 
 @dataclass(frozen=True, slots=True)
 class CompleteFigures:
-    """How a template with free text did on its rows, in their order."""
+    """The results of a template with free text on its rows, in their order."""
 
     outcomes: tuple[CompleteOutcome, ...]
 
@@ -116,7 +116,7 @@ class CompleteFigures:
 
     @property
     def bits_per_byte(self) -> float:
-        """Return what a byte of the reference outputs costs in bits: the sum of bits over the sum of bytes."""
+        """Return the bits per byte of the reference outputs: the sum of bits over the sum of bytes."""
         return math.fsum(self.row_bits) / sum(outcome.num_bytes for outcome in self.outcomes)
 
     @property
@@ -126,12 +126,12 @@ class CompleteFigures:
 
     @property
     def num_exact(self) -> int:
-        """Return how many rows were answered with exactly the reference output."""
+        """Return for how many rows the answer was exactly the reference output."""
         return sum(outcome.is_exact is True for outcome in self.outcomes)
 
     @property
     def exact_share(self) -> float | None:
-        """Return the share of exact answers among the rows where that was asked, None where it never was."""
+        """Return the share of exact answers among the rows where that was tested, None if it never was."""
         num_asked = sum(outcome.is_exact is not None for outcome in self.outcomes)
         return self.num_exact / num_asked if num_asked else None
 
@@ -141,11 +141,11 @@ Figures = ClassifyFigures | CompleteFigures
 
 @dataclass(frozen=True, slots=True)
 class FiguresComparison:
-    """A draft beside the published version on the same rows.
+    """A draft compared with the published version on the same rows.
 
-    `interval` is the draft's gain, above 0 where the draft is better: accuracy (classify), or bits per byte saved.
-    `fixed` and `broken` are indexes of rows that only the draft, only the published version answered right (or
-    exactly); `num_differing` counts the rows on which the two differ at all.
+    `interval` is the draft's gain, above 0 if the draft is better: in accuracy (classify), or in bits per byte saved.
+    `fixed` are the indexes of rows that only the draft answered right (or exactly), `broken` of those that only the
+    published version did; `num_differing` counts the rows with any difference.
     """
 
     verdict: Verdict
@@ -161,9 +161,9 @@ def measure_classify(
     labels: Sequence[str],
     prior: Sequence[float] | None = None,
 ) -> ClassifyFigures:
-    """Return the figures of a classify template; with its content-free `prior` from calibrated probabilities.
+    """Return the figures of a classify template, from calibrated probabilities if `prior` is given.
 
-    Raises ValueError without rows, or where the numbers of outcomes, rows, labels and log-probabilities do not agree.
+    Raises ValueError without rows, or if the numbers of outcomes, rows, labels and log-probabilities do not agree.
     """
     if not rows or len(rows) != len(outcomes):
         raise ValueError("figures need an outcome for each of at least one row")
@@ -177,7 +177,7 @@ def measure_classify(
         raw = outcome.logprobs
         logprobs = normalise_logprobs(raw) if prior is None else calibrate_logprobs(raw, prior)
         answered.append(logprobs.index(max(logprobs)))
-        # 0.0 - x, since -0.0 would be shown with its sign.
+        # 0.0 - x, because -0.0 would be shown with its sign.
         bits.append(math.inf if index is None else 0.0 - logprobs[index] / math.log(2))
     return ClassifyFigures(tuple(labels), right, tuple(answered), tuple(bits))
 
@@ -192,8 +192,8 @@ def measure_complete(outcomes: Sequence[CompleteOutcome]) -> CompleteFigures:
 def compare(draft: Figures, published: Figures) -> FiguresComparison:
     """Say whether `draft` is better than `published`. Both are figures of one kind on the same rows in the same order.
 
-    Accuracy decides for classify, bits per byte for the rest. The verdict is clear where the interval leaves out 0 and
-    at least MIN_DIFFERING_ROWS rows differ. Raises ValueError where the figures can't be compared.
+    Accuracy decides for classify, bits per byte for the rest. The verdict is "better" or "worse" if the interval
+    excludes 0 and at least MIN_DIFFERING_ROWS rows differ. Raises ValueError if the figures can't be compared.
     """
     if draft.num_rows != published.num_rows:
         raise ValueError("only figures of the same rows can be compared")
@@ -209,7 +209,7 @@ def compare(draft: Figures, published: Figures) -> FiguresComparison:
         gains = tuple(their - our for our, their in zip(draft.row_bits, published.row_bits, strict=True))
         interval = paired_bootstrap(published.row_bits, draft.row_bits, weights=num_bytes)
         pairs = [(our.is_exact, their.is_exact) for our, their in zip(draft.outcomes, published.outcomes, strict=True)]
-        # A row that only one side was asked about is neither fixed nor broken.
+        # A row that was tested for only one side is neither fixed nor broken.
         both = [None not in pair for pair in pairs]
         exact = [our is True and known for (our, _), known in zip(pairs, both, strict=True)]
         their_exact = [their is True and known for (_, their), known in zip(pairs, both, strict=True)]
@@ -244,11 +244,11 @@ def paired_bootstrap(
     num_resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Return the 95 % percentile interval of sum(a - b) / sum(weights) over rows drawn again with replacement.
+    """Return the 95 % percentile interval of sum(a - b) / sum(weights) over rows resampled with replacement.
 
-    Without `weights` (each above 0) that is the mean difference; with a row's bytes as its weight, and bits in `a` and
-    `b`, the difference in bits per byte. The same arguments give the same interval. Raises ValueError without rows,
-    for unequal lengths, and for values that are not finite. Source: Efron & Tibshirani 1993, chapter 13.
+    Without `weights` (each above 0) that is the mean difference; with each row's bytes as its weight, and bits in `a`
+    and `b`, it is the difference in bits per byte. The same arguments give the same interval. Raises ValueError without
+    rows, for unequal lengths, and for values that are not finite. Source: Efron & Tibshirani 1993, chapter 13.
     """
     gains = np.asarray(a, dtype=np.float64)  # (rows,)
     bases = np.asarray(b, dtype=np.float64)
@@ -272,7 +272,7 @@ def paired_bootstrap(
 
 
 def wilson_interval(successes: int, n: int) -> Interval:
-    """Return the 95 % interval of a share, honest for few rows and near 0 and 1.
+    """Return the 95 % interval of a share, which stays valid for few rows and near 0 and 1.
 
     Raises ValueError unless 0 <= successes <= n and n > 0. Source: Wilson 1927, "Probable Inference, the Law of
     Succession, and Statistical Inference", J. Am. Stat. Assoc. 22.

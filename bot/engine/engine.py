@@ -1,4 +1,4 @@
-"""The async face of the model: everything the rest of the program may ask of it."""
+"""The async interface of the model, the only one that the rest of the program uses."""
 
 import asyncio
 import logging
@@ -30,7 +30,7 @@ from bot.engine.statistics import Statistics
 from bot.errors import Unavailable
 from bot.trace import note_step
 
-if TYPE_CHECKING:  # these import torch: at run time the model thread does, when it loads the model
+if TYPE_CHECKING:  # these import torch, which only the model thread does at run time
     from bot.engine.language_model import LanguageModel
     from bot.engine.requests.generation import EndAt, GenerationResult
 
@@ -40,19 +40,18 @@ ResultT = TypeVar("ResultT")
 
 logger = logging.getLogger(__name__)
 
-MAX_PASS_S: Final = 120.0  # a pass that takes longer hangs
+MAX_PASS_S: Final = 120.0  # a longer pass counts as hanging
 _WATCH_S: Final = 1.0
 NOBODY: Final = Asker()
-MAX_QUEUE_S: Final = 60.0  # how long a request without a time limit of its own waits for its turn
+MAX_QUEUE_S: Final = 60.0  # how long a request without its own time limit waits in the queue
 
 
 class Generation:
-    """One generation: `async with` starts it, `async for` gives its deltas, then `completions` holds the results.
+    """One generation: `async with` starts it, `async for` yields its deltas, then `completions` holds the results.
 
-    `params` are the options with the seed that was drawn where none was given. `prompt_lengths` are, at the end, the
-    tokens of each prompt.
-    Leaving the `async with` early, or being cancelled in it, cancels the generation; so does forgetting it. Raises, in
-    the `async with`, Unavailable when the queue is full; in the `async for`, Unavailable when its turn never came,
+    `params` has the drawn seed if none was given. At the end, `prompt_lengths` are the prompts' numbers of tokens.
+    Leaving the `async with` early, being cancelled in it, or dropping the object cancels the generation. Raises, in the
+    `async with`, Unavailable if the queue is full; in the `async for`, Unavailable if it waited too long in the queue,
     PromptTooLong, RequestError and GenerationError.
     """
 
@@ -89,11 +88,11 @@ class Generation:
 
     @property
     def num_ahead(self) -> int:
-        """Return how many requests come before this one, 0 once it runs."""
+        """Return how many requests are ahead in the queue, 0 if this one runs."""
         return self._scheduler.num_ahead(self._work) if self._work is not None else 0
 
     def cancel(self) -> None:
-        """End it within a token; the iteration then ends with finish_reason "cancelled". Safe at any time."""
+        """End the generation within one token, with finish_reason "cancelled". Safe at any time."""
         work = self._work
         self._is_unwanted = work is None
         if work is not None and self._scheduler.withdraw(work):
@@ -102,7 +101,7 @@ class Generation:
     async def __aenter__(self) -> "Generation":
         if self._work is not None:
             raise RuntimeError("A generation can be entered only once.")
-        # The thread must not keep alive what its consumer forgot: it only knows a weak reference.
+        # The model thread only has a weak reference: it must not keep alive a generation that nobody uses.
         deliver = _Delivery(self._scheduler, weakref.ref(self))
         plan = self._plan
         work: Work[LanguageModel, GenerationResult] = Work(
@@ -134,7 +133,7 @@ class Generation:
     def __del__(self) -> None:
         work = getattr(self, "_work", None)  # None, too, when __init__ failed
         if work is not None:
-            work.is_cancelled = True  # no lock: this may run anywhere
+            work.is_cancelled = True  # without a lock, because __del__ may run in any thread
 
     def __aiter__(self) -> "Generation":
         return self
@@ -160,7 +159,7 @@ class Generation:
     def _end(self, work: "Work[LanguageModel, GenerationResult]") -> None:
         self._is_ended = True
         self._news.set()
-        if work.future.cancelled():  # it never ran: its continuations are empty
+        if work.future.cancelled():  # it never ran, so its continuations are empty
             indices = range(self._num_completions)
             self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in indices)
             self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
@@ -184,7 +183,7 @@ class Generation:
 
 
 class _Delivery:
-    """Bring deltas from the model thread to a generation, as long as there is one."""
+    """Delivers deltas from the model thread to a generation, as long as that exists."""
 
     def __init__(self, scheduler: "Scheduler[LanguageModel]", generation: "weakref.ref[Generation]") -> None:
         self._scheduler = scheduler
@@ -206,9 +205,9 @@ class _Delivery:
 
 
 class Engine:
-    """The model that answers. Opened once; used from one event loop; every call is one request in its queue.
+    """The model. Open it once and use it from one event loop; every call is one request in its queue.
 
-    A model thread that dies or hangs is noticed: its requests fail with Unavailable, and a new one loads the model.
+    If the model thread dies or hangs, its requests fail with Unavailable, and a new thread loads the model.
     """
 
     def __init__(self, start: "Callable[[], Scheduler[LanguageModel]]", *, hang_s: float) -> None:
@@ -235,13 +234,12 @@ class Engine:
         max_running_per_person: int = 1,
         hang_s: float = MAX_PASS_S,
     ) -> AsyncIterator["Engine"]:
-        """Load the model in `folder` and hold it; at the end cancel what runs and free it.
+        """Load the model in `folder`; at the end cancel all requests and free it.
 
-        device is auto, cpu, cuda, cuda:N or mps; precision auto, float32, bfloat16, float16 or int8; `max_waiting`
-        requests at most wait; `num_threads` is that of a pass on the CPU; `kv_cache_mb` (MiB) bounds what is kept of
-        texts, those being written and those remembered; what is measured of the model's precisions is kept beside it,
-        else in `models_dir`; a pass that takes longer than `hang_s` counts as hanging.
-        Raises ModelError.
+        `device` is auto, cpu, cuda, cuda:N or mps; `precision` is auto, float32, bfloat16, float16 or int8; at most
+        `max_waiting` requests wait; `num_threads` is the number for a pass on the CPU; `kv_cache_mb` is the size of the
+        KV cache in MiB; measurements of the model's precisions are saved in its folder, else in `models_dir`; a pass
+        longer than `hang_s` counts as hanging. Raises ModelError.
         """
 
         def open_model() -> "AbstractContextManager[LanguageModel]":
@@ -276,19 +274,17 @@ class Engine:
         try:
             await asyncio.wait_for(self._scheduler.close(), self._hang_s)
         except TimeoutError:
-            logger.error("The model has not ended within %.0f s; it is left behind.", self._hang_s)
+            logger.error("The model has not stopped within %.0f s; it is abandoned.", self._hang_s)
             self._scheduler.abandon()
 
     async def _watch(self) -> None:
-        """Start the model anew, again and again if need be, when its thread has died or hangs."""
+        """Restart the model when its thread has died or hangs; try until it works."""
         pause_s = _WATCH_S
         while True:
             await asyncio.sleep(pause_s)
             scheduler = self._scheduler
             if scheduler.stalled_s > self._hang_s:
-                logger.error(
-                    "The model has been busy with one pass for %.0f s; it is started anew.", scheduler.stalled_s
-                )
+                logger.error("One pass has taken %.0f s; the model is restarted.", scheduler.stalled_s)
                 scheduler.abandon()
             elif not scheduler.has_died:
                 pause_s = _WATCH_S
@@ -297,9 +293,9 @@ class Engine:
             self._scheduler = self._start()
             try:
                 self.info = (await self._scheduler.open()).info
-                logger.warning("The model was started anew.")
+                logger.warning("The model was restarted.")
             except Exception as e:
-                logger.error("The model could not be started anew: %s", e)
+                logger.error("The model could not be restarted: %s", e)
                 pause_s = min(60.0, pause_s * 2)
 
     def generate(
@@ -315,10 +311,10 @@ class Engine:
     ) -> Generation:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
-        `heal` finishes a half-typed last word (token healing). `end_at` is a pure function that is given each
-        continuation's text as it grows, in the model thread, and returns the index at which it ends there ("stop"),
-        or None. After `timeout_s` a generation that still waits for its turn is refused, one that runs ends with what
-        it has ("length"). `asker` says for whom it is: conversations take turns, chats before what has the priority
+        `heal` completes a half-typed last word (token healing). `end_at` is a pure function, called in the model thread
+        with each continuation's text after each token; it returns the index at which the text ends ("stop"), or None.
+        After `timeout_s` a waiting generation is refused, and a running one ends with its text so far ("length").
+        `asker` is the conversation and person it is for: conversations take turns, and the priority "chat" goes before
         "scoring".
         """
         params = params.with_seed()
@@ -342,13 +338,13 @@ class Engine:
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
     ) -> Generation:
-        """Return a generation of one continuation of each of `prompts`, side by side; the rest is as in `generate`.
+        """Return a generation of one continuation for each of `prompts`, in one batch; otherwise it is like `generate`.
 
-        Completion k is the one that `generate` alone gives for prompt k with the options `params.shift_seed(k)`. What
-        all prompts begin with is read once. Raises ValueError without a prompt, and where `params.n` is not 1.
+        Completion k equals that of `generate` for prompt k with the options `params.shift_seed(k)`. The prompts' common
+        prefix is read once. Raises ValueError without a prompt, or if `params.n` is not 1.
         """
         if not prompts or params.n != 1:
-            raise ValueError("A batch continues one prompt or more, each of them once.")
+            raise ValueError("A batch needs at least one prompt, and n = 1.")
         given, params = tuple(prompts), params.with_seed()
         return Generation(
             self._scheduler,
@@ -362,7 +358,7 @@ class Engine:
         )
 
     async def score(self, text: str, *, num_expected: int = 0, asker: Asker = NOBODY) -> tuple[TokenScore, ...]:
-        """Return the log-probability of each token of `text`, with the `num_expected` likeliest ones there.
+        """Return the log-probability of each token of `text`, and the `num_expected` likeliest tokens at its position.
 
         Long texts are scored with rolling windows. Raises RequestError for a text without tokens, Unavailable.
         """
@@ -371,15 +367,15 @@ class Engine:
     async def score_continuations(
         self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
     ) -> tuple[float, ...]:
-        """Return the total log-probability (nats) of each continuation, taken whole, after `prompt`.
+        """Return the total log-probability (nats) of each continuation after `prompt`.
 
-        Raises RequestError for an empty one, PromptTooLong, Unavailable.
+        Raises RequestError for an empty continuation, PromptTooLong, Unavailable.
         """
         texts = tuple(continuations)
         return await self._ask(lambda model: model.score_continuations(prompt, texts), asker)
 
     async def next_tokens(self, prompt: Prompt, *, num: int, asker: Asker = NOBODY) -> tuple[WordProbability, ...]:
-        """Return the `num` likeliest next tokens, of the full distribution. Raises PromptTooLong, Unavailable."""
+        """Return the `num` likeliest next tokens at temperature 1. Raises PromptTooLong, Unavailable."""
         return await self._ask(lambda model: model.next_tokens(prompt, num=num), asker)
 
     async def next_words(self, prompt: Prompt, *, num: int, asker: Asker = NOBODY) -> tuple[WordProbability, ...]:
@@ -390,12 +386,12 @@ class Engine:
         return await self._ask(lambda model: model.next_words(prompt, num=num), asker)
 
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
-        """Return how many tokens each prompt feeds to the model. Waits for no generation. Raises Unavailable."""
+        """Return the number of tokens of each prompt, without waiting for generations. Raises Unavailable."""
         given = tuple(prompts)
         return await self._ask_quick(lambda model: model.count_tokens(given))
 
     async def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
-        """Return `turns` in the model's own chat markup, ready for its answer. Waits for no generation.
+        """Return `turns` in the model's own chat markup, ready for its answer, without waiting for generations.
 
         Contents stay plain text. Raises ModelError for a model without a chat template (see info.has_chat_template).
         """
@@ -403,10 +399,10 @@ class Engine:
         return await self._ask_quick(lambda model: model.render_chat(given))
 
     async def make_prompt(self, make: Callable[[PromptTools], ResultT]) -> ResultT:
-        """Return what `make`, a pure function, makes with the model's tokenizer and chat markup.
+        """Return the result of `make`, a pure function of the model's tokenizer and chat markup.
 
-        It is called once, in the model thread, between two passes: however often it counts and renders, it is one
-        trip there, and waits for no generation. Raises what `make` raises, Unavailable.
+        The model thread calls it once, between two passes, so it waits for no generation, and counting and rendering
+        many times takes one trip to the thread. Raises Unavailable, and the errors of `make`.
         """
         return await self._ask_quick(make)
 

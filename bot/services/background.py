@@ -1,4 +1,4 @@
-"""Work in the background: kept until it ends, and what it fails with is logged."""
+"""Background tasks: kept until they end; their errors are logged."""
 
 import asyncio
 import logging
@@ -7,14 +7,14 @@ from typing import Any, Final
 
 logger = logging.getLogger(__name__)
 
-# The event loop itself holds tasks weakly: one that nobody else holds may vanish before it has ended.
+# The event loop holds only weak references to tasks: without this set, one may be collected before it ends.
 _running: Final[set["asyncio.Task[None]"]] = set()
 
 
 def run_in_background(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
-    """Begin `work` and return its task; `name` says in the log what failed.
+    """Start `work` and return its task; the log names it `name` if it fails.
 
-    Not a TaskGroup: there one failure cancels all others, and these have nothing to do with one another.
+    Not a TaskGroup: there, one failure cancels all tasks, and these are independent.
     """
     task = asyncio.create_task(work, name=name)
     _running.add(task)

@@ -1,4 +1,4 @@
-"""Accepted once, answered once: what a platform needs so that no request is lost or answered twice."""
+"""The ledger of a platform's requests, from accepted to finished: none is lost, none is answered twice."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ _SAVING_PAUSE_S: Final = 2.0
 class Delivery:
     """The requests of one platform, from accepted to finished. Every method may raise Unavailable.
 
-    The order for one request: `accept`, before anything can be seen that shows it was heard or answers it; `note_sent`
-    after each visible message; `finish` at the end. What `unfinished` returns after a restart tells by its sent
-    messages and its stored answer how far that came; whether more is visible, only the platform can tell.
+    The order for one request: `accept`, before anything about it is visible; `note_sent` after each visible message;
+    `finish` at the end. After a restart, the sent messages and stored answers of `unfinished` requests show how far
+    each one came; only the platform knows whether more is visible.
     """
 
     def __init__(self, store: Store, traits: PlatformTraits) -> None:
@@ -37,30 +37,30 @@ class Delivery:
         self._answerable_s = traits.answerable_s
 
     async def accept(self, message: Message, *, token: str = "") -> bool:
-        """Write a request down; return False when its id was accepted before, whatever became of it.
+        """Record a request; return False if its id was accepted before, whatever its outcome.
 
-        `token` is the platform's means to answer later; it is dropped when the request is finished.
+        With `token` the platform can answer later; it is deleted when the request is finished.
         """
         if message.scope.platform != self._platform:
             raise ValueError(f"a message of {message.scope.platform} can't be delivered on {self._platform}")
         return await self._store.accept_request(message, token=token)
 
     async def note_sent(self, message_id: str, sent_id: str, position: int) -> None:
-        """Keep the id of a visible message: part `position` (from 0) of the answer to a request."""
+        """Record the id of a visible message: part `position` (from 0) of the answer to a request."""
         await self._store.note_sent(self._platform, message_id, sent_id, position)
 
     async def finish(self, message_id: str, outcome: Outcome) -> bool:
-        """End a request; return False when it is unknown or has ended already."""
+        """End a request; return False if it is unknown or has ended already."""
         return await self._store.finish_request(self._platform, message_id, outcome)
 
     async def unfinished(self) -> tuple[Accepted, ...]:
-        """Return the requests that have not ended, in the order in which they were said."""
+        """Return the requests that have not ended, in the order in which they were written."""
         return await self._store.unfinished_requests(self._platform, answerable_s=self._answerable_s)
 
     async def withdraw(self, message_id: str) -> bool:
-        """Erase a message that its author deleted, and cancel the request that it was.
+        """Erase a message that its author deleted, and cancel its request.
 
-        Return False when there was no request, or it had ended before; the words are gone in any case.
+        Return False if there was no request, or it had ended before; the text is erased in any case.
         """
         return await self._store.withdraw_request(self._platform, message_id)
 
@@ -69,31 +69,31 @@ class Delivery:
         return await self._store.sent_of(self._platform, message_id)
 
     async def request_of(self, sent_id: str) -> str | None:
-        """Return the id of the request that a visible message of the bot answers, None where it is unknown."""
+        """Return the id of the request that a visible message of the bot answers, None if it is unknown."""
         return await self._store.request_of(self._platform, sent_id)
 
     async def reply_of(self, sent_id: str) -> str | None:
-        """Return the id of the stored answer that a visible message of the bot shows, None where there is none."""
+        """Return the id of the stored answer that a visible message of the bot shows, None if there is none."""
         return await self._store.reply_of(self._platform, sent_id)
 
     async def resolve(self, message: Message) -> Message:
-        """Return `message` with the stored answer's id as `reply_to` where it replies to a visible one of the bot's.
+        """Return `message` with the stored answer's id as `reply_to` if it replies to a visible message of the bot.
 
-        The store knows answers by its own ids; call it right before the bot answers, when what it replies to is stored.
+        The store has its own ids for answers. Call this right before the bot answers, when that answer is stored.
         """
         reply_id = None if message.reply_to is None else await self.reply_of(message.reply_to)
         return message if reply_id is None else replace(message, reply_to=reply_id)
 
     async def discard_reply(self, message_id: str) -> None:
-        """Delete the stored answers to a request before it is answered anew, so that history never holds two."""
+        """Delete the stored answers to a request before it is answered again, so that the history never holds two."""
         await self._store.discard_reply(self._platform, message_id)
 
     async def is_known(self, message_id: str) -> bool:
-        """Say whether a request was accepted before, whatever became of it."""
+        """Say whether a request was accepted before, whatever its outcome."""
         return await self._store.is_known_request(self._platform, message_id)
 
     async def regroup_watermarks(self, *keys: str) -> None:
-        """Go on under `keys` alone: where there are other watermarks, from the lowest, so that no event is skipped."""
+        """Keep only the watermarks `keys`; if there are others, all start at the lowest, to skip no event."""
         await self._store.regroup_watermarks(self._platform, keys)
 
     def watermark(self, key: str = "") -> AbstractAsyncContextManager["Watermark"]:
@@ -101,43 +101,43 @@ class Delivery:
         return Watermark.open(self._store, self._platform, key)
 
     async def direct_channels(self) -> tuple[str, ...]:
-        """Return the channels of direct messages where something was said last, the latest first."""
+        """Return the channels of direct messages with the latest messages, the latest first."""
         return await self._store.direct_channels(self._platform)
 
     async def visible_ids(
         self, servers: Sequence[str], *, num_conversations: int, num_each: int
     ) -> Mapping[Scope, Sequence[str]]:
-        """Return the ids of stored messages that stand on the platform: the newest of the latest conversations."""
+        """Return the ids of stored messages visible on the platform: the newest of the latest conversations."""
         return await self._store.visible_ids(
             self._platform, servers, num_conversations=num_conversations, num_each=num_each
         )
 
     async def remember(self, name: str, value: str) -> None:
-        """Note something for the next start."""
+        """Store `value` under `name` for the next start."""
         await self._store.set_note(self._platform, name, value)
 
     async def recall(self, name: str) -> str | None:
-        """Return what was noted under `name`, None where nothing was."""
+        """Return the value stored under `name`, None if there is none."""
         return await self._store.get_note(self._platform, name)
 
 
 def _rank(message_id: str) -> tuple[int, str]:
-    """Order ids as numbers of any length."""
+    """Return the key that sorts ids as numbers of any length."""
     return len(message_id), message_id
 
 
 class SeenUntil:
-    """Up to which id everything that was seen is done, kept in memory; ids are time-ordered numbers as text.
+    """The id up to which every seen event is done, in memory; ids are time-ordered numbers as text.
 
-    `saw` an event when it arrives and call `done` when it was accepted or needs nothing. From `freeze` (events may be
-    missing from here on) `value` stands still until `thaw` says that the missing ones were read back and seen.
+    Call `saw` when an event arrives and `done` when it is accepted or needs no answer. After `freeze` (events may be
+    missing from here on) `value` does not change until `thaw` says that the missing events were fetched and seen.
     """
 
     def __init__(self, value: str | None = None) -> None:
         self.value = value
         self._gap = 0
         self._is_frozen = False
-        self._order: list[tuple[int, str]] = []  # a heap of what was seen and is not passed by `value`
+        self._order: list[tuple[int, str]] = []  # a heap of the seen ids above `value`
         self._is_done: dict[str, bool] = {}  # of the ids in it
 
     @property
@@ -151,25 +151,25 @@ class SeenUntil:
         return self._gap
 
     def saw(self, message_id: str) -> None:
-        """Note an event that is to be handled. Seen before, it changes nothing while `value` is below it."""
+        """Record an event to handle. A second call has no effect while `value` is below it."""
         if message_id not in self._is_done:
             self._is_done[message_id] = False
             heapq.heappush(self._order, _rank(message_id))
 
     def done(self, message_id: str) -> None:
-        """Note that an event was accepted or needs nothing."""
+        """Record that an event was accepted or needs no answer."""
         self.saw(message_id)
         self._is_done[message_id] = True
         self._advance()
 
     def freeze(self) -> int:
-        """Stand still: the connection broke. Return the number of this gap, for `thaw`."""
+        """Stop `value` because the connection broke. Return the number of this gap, for `thaw`."""
         self._is_frozen = True
         self._gap += 1
         return self._gap
 
     def thaw(self, gap: int) -> bool:
-        """Go on: what was missed in `gap` has been seen. Return False, changing nothing, when a later gap opened."""
+        """Let `value` advance again: the events missed in `gap` were seen. False, without effect, after a later gap."""
         if gap != self._gap:
             return False
         self._is_frozen = False
@@ -180,13 +180,13 @@ class SeenUntil:
         while not self._is_frozen and self._order and self._is_done[self._order[0][1]]:
             _, message_id = heapq.heappop(self._order)
             del self._is_done[message_id]
-            # An event that came late, after higher ones were done, takes nothing back.
+            # A late event, after higher ones were done, does not lower the value.
             if self.value is None or _rank(message_id) > _rank(self.value):
                 self.value = message_id
 
 
 class Watermark:
-    """A SeenUntil whose value is kept in the store, at most every two seconds and when it is closed."""
+    """A SeenUntil whose value is saved in the store, every two seconds if it changed, and at the end."""
 
     def __init__(self, store: Store, platform: str, key: str, value: str | None) -> None:
         self.seen = SeenUntil(value)
@@ -200,7 +200,7 @@ class Watermark:
     async def open(
         cls, store: Store, platform: str, key: str = "", *, pause_s: float = _SAVING_PAUSE_S
     ) -> AsyncIterator["Watermark"]:
-        """Load a watermark and keep it saved while the block runs. Raises Unavailable."""
+        """Load a watermark, and save it regularly while the block runs. Raises Unavailable."""
         watermark = cls(store, platform, key, await store.get_watermark(platform, key))
         saving = run_in_background(watermark._save_for_ever(pause_s), f"saving the watermark {key or platform}")
         try:
@@ -211,7 +211,7 @@ class Watermark:
             await watermark.save()
 
     async def save(self) -> None:
-        """Write the value down if it has moved; what can't be written now is tried again later."""
+        """Save the value if it changed; if that fails, a later save tries again."""
         value = self.seen.value
         if value is None or value == self._saved:
             return

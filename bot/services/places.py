@@ -1,4 +1,4 @@
-"""What holds where a message was said: the settings, the templates, and whether its author may be read."""
+"""The settings and templates in effect where a message was written, and whether its author may be read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from bot.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What holds in a scope for one author: read once for a message, in one trip to the store, and handed on.
+    """The settings and templates in effect in a scope for one author, read once per message in one query.
 
-    `values` has every setting as it holds there, `stored` those that somebody set. `template_change` is the number of
-    the last change to `templates`. `is_opted_out` says that the author asked not to be read.
+    `values` has the effective value of every setting, `stored` only those that somebody set. `template_change` is the
+    number of the last change to `templates`. `is_opted_out` says that the author asked not to be read.
     """
 
     templates: ServerLibrary
@@ -31,7 +31,7 @@ async def load_place(
     scope: Scope,
     author_id: str | None = None,
 ) -> Place:
-    """Return what holds in `scope` now for the author `author_id`, None for nobody. Raises Unavailable."""
+    """Return the current settings and templates of `scope` for `author_id` (None: no author). Raises Unavailable."""
     found = await store.load_place(scope, author_id)
     library = await templates.after(scope, found.template_change)
     declared = with_chat_templates(channel_settings, library.chat_names)

@@ -1,4 +1,4 @@
-"""The settings of servers and channels, as names and texts; what they mean is the caller's to check."""
+"""The settings of servers and channels, as names and texts; the caller checks their meaning."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ SettingLevel = Literal["server", "channel"]
 
 @dataclass(frozen=True, slots=True)
 class StoredPlace:
-    """What the store knows of a scope: its settings, the number of the last change to its templates.
+    """The stored settings of a scope, and the number of the last change to its templates.
 
-    `is_opted_out` says that the author who was asked about wants not to be read.
+    `is_opted_out` says that the author in question asked not to be read.
     """
 
     settings: Mapping[str, str]
@@ -28,7 +28,7 @@ class ChannelSettings(Records):
     """The part of the store that holds settings."""
 
     async def load_place(self, scope: Scope, author_id: str | None) -> StoredPlace:
-        """Return what holds in `scope` for an author, None for nobody: one SELECT, so all of the same moment."""
+        """Return what is in effect in `scope` for an author (None: no author), in one SELECT, so all of one moment."""
         (row,) = await self._database.read(
             """SELECT
                  (SELECT json_group_array(json_array(name, value)) FROM (
@@ -46,7 +46,7 @@ class ChannelSettings(Records):
         return StoredPlace(dict(json.loads(row["settings"])), row["template_change"], bool(row["is_opted_out"]))
 
     async def get_settings(self, scope: Scope) -> Mapping[str, str]:
-        """Return the settings that hold in `scope`: the server's, each beaten by the channel's of the same name."""
+        """Return the settings in effect in `scope`: the server's, overridden by the channel's of the same name."""
         rows = await self._database.read(
             "SELECT name, value FROM settings WHERE platform = ? AND server = ? AND channel IN ('', ?)"
             " ORDER BY channel",
@@ -57,9 +57,9 @@ class ChannelSettings(Records):
         return {row["name"]: row["value"] for row in rows}
 
     async def set_setting(self, scope: Scope, level: SettingLevel, name: str, value: str | None) -> None:
-        """Set `name` for the server or the channel of `scope`; None takes it back. Threads share their channel's.
+        """Set `name` for the server or the channel of `scope`; None resets it. Threads share their channel's settings.
 
-        In direct messages the server's level is the channel's.
+        In direct messages the level "server" means the channel.
         """
         channel = "" if level == "server" and not scope.is_direct else scope.channel
 

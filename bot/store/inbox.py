@@ -1,4 +1,4 @@
-"""The requests that were accepted, what became of each, and the visible messages that answered them."""
+"""Accepted requests, their outcomes, and the visible messages that answered them."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ from bot.store.replies import forget_stale_check_sums
 
 Outcome = Literal["answered", "refused", "expired", "cancelled"]
 
-# The stored answer to the request of the row `s`, the newest where there are several.
+# The stored answer to the request of the row `s`, the newest if there are several.
 _REPLY: Final = (
     "FROM messages m WHERE m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
     " AND m.deleted_at_utc IS NULL ORDER BY m.id DESC LIMIT 1"
@@ -26,9 +26,9 @@ _REPLY: Final = (
 class Accepted:
     """A request that was accepted and is not finished.
 
-    Something of its answer may be visible already. `sent_ids` are the visible messages that are known, in order.
-    `reply_text` is the stored answer, None where none was stored. `is_erased` says that its words were deleted
-    meanwhile: there is nothing to answer.
+    Part of its answer may be visible already. `sent_ids` are the known visible messages, in order. `reply_text` is the
+    stored answer, None if there is none. `is_erased` says that its text was deleted since, so there is nothing to
+    answer.
     """
 
     message: Message
@@ -43,9 +43,9 @@ class Inbox(Records):
     """The part of the store that holds accepted requests and the bot's visible messages."""
 
     async def accept_request(self, message: Message, *, token: str = "") -> bool:
-        """Keep a request to be answered; return False, changing nothing, when its id was accepted before.
+        """Store a request to answer; return False, without effect, if its id was accepted before.
 
-        From then on something of its answer may be visible.
+        Call it before any part of its answer is visible.
         """
         author = message.author
 
@@ -76,23 +76,23 @@ class Inbox(Records):
         return await self._database.write(insert)
 
     async def is_known_request(self, platform: str, message_id: str) -> bool:
-        """Say whether a request was accepted before, whatever became of it."""
+        """Say whether a request was accepted before, whatever its outcome."""
         rows = await self._database.read(
             "SELECT 1 FROM inbox WHERE platform = ? AND message_id = ?", platform, message_id
         )
         return bool(rows)
 
     async def finish_request(self, platform: str, message_id: str, outcome: Outcome) -> bool:
-        """End a request and drop its words from the inbox; return False when it is unknown or ended already."""
+        """End a request and delete its text from the inbox; return False if it is unknown or has ended already."""
 
         async def finish(transaction: Transaction) -> bool:
-            # Not marked as erased: the words live on in messages, and deleting those cleans the files.
+            # Not marked as erased: the text is still in messages, and erasing it there cleans the files.
             return await _finish(transaction, platform, message_id, outcome)
 
         return await self._database.write(finish)
 
     async def withdraw_request(self, platform: str, message_id: str) -> bool:
-        """Erase a message that was deleted and cancel the request that it was; return False when that had ended."""
+        """Erase a message that was deleted and cancel its request; return False if that had ended already."""
 
         async def withdraw(transaction: Transaction) -> bool:
             was_open = await _finish(transaction, platform, message_id, "cancelled")
@@ -102,9 +102,9 @@ class Inbox(Records):
         return await self._database.write(withdraw)
 
     async def unfinished_requests(self, platform: str, *, answerable_s: float | None) -> tuple[Accepted, ...]:
-        """Return the requests that have not ended, in the order in which they were said.
+        """Return the requests that have not ended, in the order in which they were written.
 
-        `answerable_s` is for how many seconds a request can be answered, None: for ever.
+        `answerable_s` is how many seconds a request can be answered, None: without limit.
         """
         rows = await self._database.read(
             f"""SELECT s.*, c.server, c.channel, c.thread, (SELECT m.text {_REPLY}) AS reply_text,
@@ -119,9 +119,9 @@ class Inbox(Records):
         return tuple(_to_accepted(row, expired_before) for row in rows)
 
     async def note_sent(self, platform: str, message_id: str, sent_id: str, position: int) -> None:
-        """Keep the id of a visible message that is part `position` (from 0) of the answer to a request.
+        """Store the id of a visible message that is part `position` (from 0) of the answer to a request.
 
-        The request is one of the inbox or a stored message; of anything else nothing is kept.
+        The request must be in the inbox or a stored message; otherwise this has no effect.
         """
 
         async def insert(transaction: Transaction) -> None:
@@ -149,14 +149,14 @@ class Inbox(Records):
         return tuple(row["sent_id"] for row in rows)
 
     async def request_of(self, platform: str, sent_id: str) -> str | None:
-        """Return the id of the request that a visible message answers, None where it is not known as the bot's."""
+        """Return the id of the request that a visible message answers, None if that is not known as the bot's."""
         rows = await self._database.read(
             "SELECT message_id FROM sent_messages WHERE platform = ? AND sent_id = ?", platform, sent_id
         )
         return str(rows[0]["message_id"]) if rows else None
 
     async def reply_of(self, platform: str, sent_id: str) -> str | None:
-        """Return the id of the stored answer that a visible message shows, None where there is none."""
+        """Return the id of the stored answer that a visible message shows, None if there is none."""
         rows = await self._database.read(
             f"SELECT (SELECT m.message_id {_REPLY}) AS reply_id FROM sent_messages s"
             " WHERE s.platform = ? AND s.sent_id = ?",
@@ -181,10 +181,10 @@ class Inbox(Records):
     async def visible_ids(
         self, platform: str, servers: Sequence[str], *, num_conversations: int, num_each: int
     ) -> dict[Scope, tuple[str, ...]]:
-        """Return the ids of the messages that are stored and stand on the platform, the newest of each conversation.
+        """Return the ids of the stored messages that are visible on the platform, the newest of each conversation.
 
-        The conversations are those of `servers` with the latest messages. What was asked by other means than a
-        message, such as a slash command, is not there for all to see and left out; its visible answer is not.
+        The conversations are those of `servers` with the latest messages. Requests that were not messages, such as
+        slash commands, are not visible and left out; their visible answers are included.
         """
         conversations = await self._database.read(
             "SELECT c.* FROM conversations c JOIN messages m ON m.conversation_id = c.id WHERE c.platform = ?"
@@ -211,9 +211,9 @@ class Inbox(Records):
         return found
 
     async def erase_sent(self, platform: str, sent_ids: Sequence[str]) -> int:
-        """Forget visible messages that are gone, and erase the stored answers that they showed; return how many.
+        """Forget deleted visible messages, and erase the stored answers that they showed; return how many.
 
-        An answer goes as a whole with any of its messages.
+        An answer is erased as a whole if any of its messages was deleted.
         """
 
         async def erase(transaction: Transaction) -> int:
@@ -232,7 +232,7 @@ class Inbox(Records):
         return await self._database.write(erase)
 
     async def discard_reply(self, platform: str, message_id: str) -> None:
-        """Delete the stored answers to a request without a trace, before it is answered anew."""
+        """Delete the stored answers to a request completely, before it is answered again."""
 
         async def discard(transaction: Transaction) -> None:
             reply_ids = await _reply_ids(transaction, platform, message_id)

@@ -1,4 +1,4 @@
-"""The messages of a conversation: kept once, edited, erased, and read back as history."""
+"""The messages of conversations: stored once, edited, erased, and loaded as history."""
 
 import json
 import sqlite3
@@ -31,7 +31,7 @@ _READABLE: Final = (
     "m.conversation_id = here.id AND m.id > here.fresh_row AND m.created_at_utc >= here.fresh_utc"
     " AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)"
 )
-# What is set in a row of inbox to erase a request's words.
+# The assignments that erase a request's text from a row of inbox.
 NO_WORDS: Final = "text = NULL, attachment = NULL, author_name = '', author_roles = '[]', token = ''"
 # Whether the author of the message `m` may be read.
 _MAY_BE_READ: Final = (
@@ -47,7 +47,7 @@ _IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHER
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage(HistoryMessage):
-    """A message with what only the store knows."""
+    """A message with the fields that only the store knows."""
 
     kind: MessageKind = "chat"
     attachment: str | None = None
@@ -56,9 +56,9 @@ class StoredMessage(HistoryMessage):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What an answer may read, oldest first, and the number of the last change to the templates there.
+    """The messages that an answer may read, oldest first, and the number of the last change to the templates there.
 
-    The number is None where there is nothing to read.
+    The number is None if there is nothing to read.
     """
 
     messages: tuple[StoredMessage, ...]
@@ -69,9 +69,9 @@ class Messages(Records):
     """The part of the store that holds messages."""
 
     async def add_message(self, message: Message, *, kind: MessageKind) -> bool:
-        """Keep `message`; return False, changing nothing, when its id is already known (deleted ones included).
+        """Store `message`; return False, without effect, if its id is already known (also as deleted).
 
-        So it is, too, where its author asked not to be read.
+        The same if its author asked not to be read.
         """
 
         async def insert(transaction: Transaction) -> bool:
@@ -80,7 +80,7 @@ class Messages(Records):
         return await self._database.write(insert)
 
     async def edit_message(self, platform: str, message_id: str, text: str) -> bool:
-        """Replace the words of a message; return False when it is unknown, deleted, or says the same already."""
+        """Replace the text of a message; return False if it is unknown, deleted, or has this text already."""
 
         async def update(transaction: Transaction) -> bool:
             rows = await transaction.execute(
@@ -106,10 +106,10 @@ class Messages(Records):
         return await self._database.write(update)
 
     async def delete_message(self, platform: str, message_id: str) -> bool:
-        """Erase a message's words and its author's name for good; return False when there is nothing to erase.
+        """Erase a message's text and its author's name permanently; return False if there is nothing to erase.
 
-        What was derived from it goes too: its copy in the inbox, cards that hold its words, the check sums of prompts
-        that contained it, and the examples that were taken from it into templates.
+        Data derived from it is erased too: its copy in the inbox, cards with its text, the check sums of prompts that
+        contained it, and the examples taken from it into templates.
         """
 
         async def erase(transaction: Transaction) -> bool:
@@ -120,12 +120,12 @@ class Messages(Records):
     async def load_history(self, scope: Scope, *, limit: int, up_to: str | None = None) -> list[StoredMessage]:
         """Return the newest `limit` chat messages of `scope` after its fresh line, oldest first.
 
-        With `up_to`, a message's id, only that one and what was said before it; nothing where it is unknown.
+        With `up_to`, a message's id, only that one and the messages before it; nothing if it is unknown.
         """
         return list(_oldest_first(await self._history(scope, limit, up_to)))
 
     async def _history(self, scope: Scope, limit: int, up_to: str | None, condition: str = "") -> list[sqlite3.Row]:
-        """Return history, newest first; `condition` on the message `m` says what else must hold."""
+        """Return history, newest first; `condition` is another condition on the message `m`."""
         bound = "(SELECT created_at_utc, id FROM messages WHERE platform = ? AND message_id = ?)"
         return await self._database.read(
             f"SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}"
@@ -141,7 +141,7 @@ class Messages(Records):
         )
 
     async def direct_channels(self, platform: str, *, limit: int = 100) -> tuple[str, ...]:
-        """Return the channels of direct messages, at most `limit` of them, where something was said last first."""
+        """Return the channels of direct messages, at most `limit`, those with the latest messages first."""
         rows = await self._database.read(
             "SELECT c.channel, max(m.created_at_utc) AS newest FROM conversations c"
             " JOIN messages m ON m.conversation_id = c.id WHERE c.platform = ? AND c.server = ?"
@@ -155,12 +155,12 @@ class Messages(Records):
     async def load_conversation(
         self, scope: Scope, *, limit: int, up_to: str | None = None, follows_replies: bool = False
     ) -> Conversation:
-        """Return the newest `limit` messages that an answer in `scope` may read, in one trip.
+        """Return the newest `limit` messages that an answer in `scope` may read, in one query.
 
-        They are those of `load_history`, or with `follows_replies` `up_to` and what it answers, link by link, without
-        the messages of people who asked not to be read. Such a chain stays in `scope` and ends at the fresh line, at a
-        deleted message and at a member's command; the bot's answer to a command is part of it. Raises ValueError for a
-        chain that starts nowhere.
+        They are those of `load_history`, or with `follows_replies` the message `up_to` and the chain of messages that it
+        replies to, without those of people who asked not to be read. The chain stays in `scope` and ends at the fresh
+        line, a deleted message or a member's command; the bot's answer to a command is part of it. Raises ValueError
+        for a chain without `up_to`.
         """
         if not follows_replies:
             rows = await self._history(scope, limit, up_to, f"AND {_MAY_BE_READ}")
@@ -173,9 +173,9 @@ class Messages(Records):
     async def load_messages(
         self, scope: Scope, message_ids: Sequence[str], *, leaves_out_opted_out: bool = False
     ) -> list[StoredMessage]:
-        """Return those of `message_ids` that stand in `scope`, in the order asked; deleted ones are left out.
+        """Return those of `message_ids` that are in `scope`, in the given order; deleted ones are left out.
 
-        With `leaves_out_opted_out` so are those of people who asked not to be read.
+        With `leaves_out_opted_out`, those of people who asked not to be read are left out too.
         """
         rows = await self._database.read(
             f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) wanted"
@@ -189,11 +189,11 @@ class Messages(Records):
         return [to_stored_message(row) for row in rows]
 
     async def _reply_chain(self, scope: Scope, message_id: str, limit: int, condition: str) -> list[sqlite3.Row]:
-        """Return a reply chain, newest first; `condition` on the message `m` leaves some out but not what is beyond."""
+        """Return a reply chain, newest first; `condition` on the message `m` leaves out single messages of it."""
         if limit < 1:
             return []
         return await self._database.read(
-            # Each step finds its one message by (platform, message_id) and checks afterwards that it may be read.
+            # Each step finds its one message by the index (platform, message_id) and then checks that it may be read.
             f"""WITH RECURSIVE
               here AS (SELECT * FROM conversations WHERE {IN_SCOPE}),
               chain (id, platform, reply_to, depth) AS (
@@ -213,7 +213,7 @@ class Messages(Records):
         )
 
     async def mark_fresh(self, scope: Scope) -> None:
-        """Draw a line: what was said in `scope` until now is never read as history again."""
+        """Draw the fresh line: messages in `scope` up to now are never read as history again."""
 
         async def draw(transaction: Transaction) -> None:
             row_id = await conversation_id(transaction, scope)
@@ -232,7 +232,7 @@ class Messages(Records):
 async def insert_message(transaction: Transaction, message: Message, *, kind: MessageKind) -> int | None:
     """Insert `message` and return its row.
 
-    None when its id is already known, it is a request that was withdrawn, or its author asked not to be read.
+    None if its id is already known, its request was withdrawn, or its author asked not to be read.
     """
     author = message.author
     rows = await transaction.execute(
@@ -259,7 +259,7 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
 
 
 async def erase_message(transaction: Transaction, platform: str, message_id: str) -> bool:
-    """Erase the words of a message wherever they stand; return False when there were none."""
+    """Erase the text of a message everywhere; return False if there was none."""
     was_example = await forget_examples(transaction, platform, message_id=message_id)
     rows = await transaction.execute(
         "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
@@ -281,7 +281,7 @@ async def erase_message(transaction: Transaction, platform: str, message_id: str
         platform,
         message_id,
     )
-    # A request that was finished left its words in no row, but maybe in an old page or in the log.
+    # The text of a finished request is in no row, but may be in an old page or in the write-ahead log.
     known = rows or await transaction.execute(
         "SELECT id FROM inbox WHERE platform = ? AND message_id = ?", platform, message_id
     )
@@ -291,7 +291,7 @@ async def erase_message(transaction: Transaction, platform: str, message_id: str
 
 
 async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:
-    """Forget the check sums of prompts that contained a message: they would tell whether a guess at it is right."""
+    """Delete the check sums of prompts that contained a message: with them, a guess at its text could be checked."""
     await transaction.execute(
         "UPDATE replies SET prompt_sha256 = NULL WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",
         message_id,
@@ -299,7 +299,7 @@ async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:
 
 
 def _oldest_first(rows: Sequence[sqlite3.Row]) -> tuple[StoredMessage, ...]:
-    """Return rows, newest first, as messages. A chain that goes round comes back to some: each counts once."""
+    """Return `rows`, newest first, as messages, oldest first; a message that a circular chain repeats counts once."""
     messages = {row["message_id"]: to_stored_message(row) for row in rows}
     return tuple(reversed(messages.values()))
 

@@ -1,4 +1,4 @@
-"""What people may ask of the store: not to be read, a copy, to be forgotten; and what is done when a server is left."""
+"""Privacy: opting out, exporting and forgetting a person; forgetting a channel or a server that the bot has left."""
 
 import json
 from typing import Any
@@ -13,10 +13,10 @@ from bot.store.used_templates import forget_unused_templates
 
 
 class People(Records):
-    """The part of the store that knows about persons: across servers, for they ask about themselves."""
+    """The part of the store that holds data of persons, across servers, because they ask about themselves."""
 
     async def opt_out(self, platform: str, author_id: str, is_out: bool) -> None:
-        """Keep whether someone asked not to be read."""
+        """Store whether someone asked not to be read."""
 
         async def change(transaction: Transaction) -> None:
             if is_out:
@@ -45,8 +45,8 @@ class People(Records):
     async def export_person(self, platform: str, author_id: str) -> list[dict[str, Any]]:
         """Return all that is stored of a person as JSON-able records, oldest messages first.
 
-        `kind` says what a record is: "message", "request" (accepted, not answered yet), "card" (what stands behind an
-        open card of theirs), "setting" (of their direct messages), "template" (a version that they published), "draft"
+        `kind` says what a record is: "message", "request" (accepted, not answered yet), "card" (the state of an open
+        card of theirs), "setting" (of their direct messages), "template" (a version that they published), "draft"
         (of a template), "example" (taken from a message of theirs into a template) or "opted out".
         """
         said = await self._database.read(
@@ -111,12 +111,12 @@ class People(Records):
         return records
 
     async def forget_person(self, platform: str, author_id: str) -> int:
-        """Erase everything that a person said, on every server, from the files too; return how many messages.
+        """Erase everything that a person said on every server, also from the files; return the number of messages.
 
-        With it go the bot's answers to these messages (they may quote them), the person's open cards, the words of
-        requests that wait, whose the erased messages were, examples that were taken from them, drafts of templates, and
-        the name and the reasons beside published ones. Answers to others that read the messages stay, without the
-        check sums of their prompts. The wish not to be read stays: it is what keeps them from being stored again.
+        Also erased are the bot's answers to these messages (they may quote them), the person's open cards, the text of
+        waiting requests, the author ids of the erased messages, examples taken from them, drafts of templates, and the
+        name and reasons of published ones. Answers to others that read the messages stay, without the check sums of
+        their prompts. An opt-out stays too, because it prevents new messages from being stored.
         """
 
         async def erase(transaction: Transaction) -> int:
@@ -147,7 +147,7 @@ class People(Records):
                 author_id,
                 now_us,
             )
-            # Also of what was erased before: nothing tells any more whose it was.
+            # Also in messages erased earlier, so that nothing shows who wrote them.
             await transaction.execute(
                 "UPDATE messages SET author_id = '' WHERE platform = ? AND author_id = ? AND is_me = 0",
                 platform,
@@ -167,7 +167,7 @@ class People(Records):
         return num_erased
 
     async def forget_channel(self, scope: Scope) -> int:
-        """Delete what was said in a channel that is gone, its threads too, or in a thread; return how many messages."""
+        """Delete the messages of a deleted channel and its threads, or of a thread; return the number of messages."""
 
         async def delete(transaction: Transaction) -> int:
             conversations = await transaction.execute(
@@ -202,12 +202,12 @@ class People(Records):
         return await self._database.write(delete)
 
     async def forget_server(self, platform: str, server: str) -> int:
-        """Delete everything of a server that the bot has left, from the files too; return how many messages.
+        """Delete all data of a server that the bot has left, also from the files; return the number of messages.
 
-        Raises ValueError for direct messages: nobody leaves those for all.
+        Raises ValueError for direct messages, which nobody can leave for everyone.
         """
         if server == DIRECT_MESSAGES:
-            raise ValueError("direct messages are no server that can be left")
+            raise ValueError("direct messages are not a server that the bot can leave")
 
         async def delete(transaction: Transaction) -> int:
             of_server = "conversation_id IN (SELECT id FROM conversations WHERE platform = ? AND server = ?)"
@@ -218,7 +218,7 @@ class People(Records):
             for table in ("conversations", "settings", "server_templates", "template_drafts", "template_origins"):
                 await transaction.execute(f"DELETE FROM {table} WHERE platform = ? AND server = ?", platform, server)
             await forget_unused_templates(transaction)
-            # Nothing tells whose these are; they are measured again where they are needed.
+            # These have no owner; they are measured again when they are needed.
             await transaction.execute("DELETE FROM row_outcomes")
             transaction.mark_erased()
             return len(rows)

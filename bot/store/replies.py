@@ -1,4 +1,4 @@
-"""The bot's answers and how each came about, so that `why` can rebuild the prompt and say what has changed since."""
+"""The bot's answers and their provenance, from which `why` rebuilds the prompt and says what has changed since."""
 
 import json
 import sqlite3
@@ -23,7 +23,7 @@ from bot.store.used_templates import used_template_id, was_forgotten
 
 @dataclass(frozen=True, slots=True)
 class TemplateVersion:
-    """A template as it was used: `source_text` is its whole file, `version` whatever its owner counts by."""
+    """The version of a template that was used: `source_text` is its whole file, `version` its owner's name for it."""
 
     name: str
     version: str
@@ -32,7 +32,7 @@ class TemplateVersion:
 
 @dataclass(frozen=True, slots=True)
 class MessageRead:
-    """A message that went into a prompt, at the revision that it had then."""
+    """A message that was read into a prompt, and its revision at that time."""
 
     message_id: str
     revision: int
@@ -40,12 +40,12 @@ class MessageRead:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How an answer came about.
+    """How an answer was made.
 
-    `command` is "chat" or the command's name. `sampling` holds the seed that was used; None where nothing was sampled.
-    `prompt_inputs` are other inputs of the prompt as JSON-able values (the bot's name, whether markup was used) and
-    never people's words: those would outlive the deletion of their message. `prompt_sha256` (hex) is of the
-    prompt's exact text, to tell whether a rebuilt one is the same.
+    `command` is "chat" or the command's name. `sampling` holds the seed that was used; None if nothing was sampled.
+    `prompt_inputs` are other inputs of the prompt as JSON-able values (the bot's name, whether markup was used), never
+    people's words, which would outlive the deletion of their message. `prompt_sha256` (hex) is that of the prompt's
+    exact text, to check whether a rebuilt prompt is the same.
     """
 
     command: str
@@ -64,7 +64,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class ReadBack:
-    """A message that an answer read, and what became of it; `message` is None when it was deleted or has expired."""
+    """A message that an answer read, in its current state; `message` is None if it was deleted or has expired."""
 
     message_id: str
     revision: int
@@ -72,7 +72,7 @@ class ReadBack:
 
     @property
     def change(self) -> Literal["same", "edited", "deleted"]:
-        """Say what happened to the message since it was read."""
+        """Say what has happened to the message since it was read."""
         if self.message is None:
             return "deleted"
         return "same" if self.message.revision == self.revision else "edited"
@@ -80,7 +80,7 @@ class ReadBack:
 
 @dataclass(frozen=True, slots=True)
 class StoredReply:
-    """An answer of the bot as recorded; `read` runs in the prompt's order."""
+    """A stored answer of the bot; `read` is in the prompt's order."""
 
     message: Message
     kind: MessageKind
@@ -92,11 +92,11 @@ class Replies(Records):
     """The part of the store that holds the bot's answers."""
 
     async def add_reply(self, message: Message, provenance: Provenance, *, kind: MessageKind) -> bool:
-        """Keep the bot's own `message` and how it came about, together or not at all.
+        """Store the bot's own `message` and its provenance in one transaction.
 
-        Return False, changing nothing, when its id is already known, or whom it answers was forgotten meanwhile. An
-        answer is never placed before the message that it replies to, whatever the clocks say. `reply_to` also ties
-        it to the request in the inbox: with this one transaction that has its answer.
+        Return False, without effect, if its id is already known, or the person it answers was forgotten since. An
+        answer is always placed after the message that it replies to, whatever the clocks say. `reply_to` also connects
+        it to the request in the inbox, which then has its answer.
         """
 
         async def insert(transaction: Transaction) -> bool:
@@ -119,11 +119,11 @@ class Replies(Records):
         return await self._database.write(insert)
 
     async def get_reply(self, scope: Scope, message_id: str) -> StoredReply | None:
-        """Return the bot's answer `message_id` in `scope`, None where there is none or it was deleted."""
+        """Return the bot's answer `message_id` in `scope`, None if there is none or it was deleted."""
         return await self._load_reply(scope, "AND m.message_id = ?", message_id)
 
     async def last_reply(self, scope: Scope) -> StoredReply | None:
-        """Return the newest answer of the bot in `scope`, None where there is none."""
+        """Return the newest answer of the bot in `scope`, None if there is none."""
         return await self._load_reply(scope, "ORDER BY m.created_at_utc DESC, m.id DESC LIMIT 1")
 
     async def _load_reply(self, scope: Scope, which: str, *values: str) -> StoredReply | None:
@@ -204,14 +204,14 @@ async def _insert_provenance(transaction: Transaction, row_id: int, provenance: 
             read.revision,
         )
 
-    # A message may have been deleted or edited while the model was writing.
+    # A message may have been deleted or edited during generation.
     await forget_stale_check_sums(transaction, since_row=row_id)
 
 
 async def forget_stale_check_sums(transaction: Transaction, *, since_row: int = 0) -> None:
-    """Forget the check sums of prompts (of answers from `since_row` on) with a message that has gone or changed.
+    """Delete the check sums of prompts with a deleted or changed message, in answers from `since_row` on.
 
-    They would tell whether a guess at its words is right.
+    With them, a guess at its text could be checked.
     """
     await transaction.execute(
         "UPDATE replies SET prompt_sha256 = NULL WHERE prompt_sha256 IS NOT NULL AND id IN ("
@@ -228,7 +228,7 @@ async def _used_template(
 ) -> tuple[int | None, str | None]:
     """Return the row of the template that the answer in `row_id` was made with, and the check sum of its prompt.
 
-    Neither where words were taken out of the template while the model was writing.
+    Both are None if words were removed from the template during generation.
     """
     template = provenance.template
     if template is None:

@@ -1,4 +1,4 @@
-"""An answer that is written anew, or goes on: its words and how they came about are replaced under the same id."""
+"""Answers that are regenerated or continued: their text and provenance are replaced under the same id."""
 
 import json
 
@@ -12,9 +12,9 @@ class Rewriting(Records):
     """The part of the store that replaces answers."""
 
     async def rewrite_reply(self, scope: Scope, message_id: str, text: str, provenance: Provenance) -> bool:
-        """Give the bot's answer `message_id` in `scope` other words, made as `provenance` says.
+        """Replace the text and the provenance of the bot's answer `message_id` in `scope`.
 
-        Return False, changing nothing, where there is no such answer any more.
+        Return False, without effect, if there is no such answer any more.
         """
         sampling, timings = provenance.sampling, provenance.timings
 
@@ -53,7 +53,7 @@ class Rewriting(Records):
                 row_id,
             )
             await _replace_read(transaction, row_id, provenance.read)
-            # Answers that read the old words can't be checked any more, and the files must not keep those.
+            # The check sums of answers that read the old text would let a guess at it be checked, so they must go.
             await transaction.execute(
                 "UPDATE replies SET prompt_sha256 = NULL"
                 " WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",

@@ -11,7 +11,7 @@ from bot.errors import GenerationError, Unavailable
 from tests.bots import HERE, ScriptedEngine, Talk, empty_disk, fill_disk, open_scripted_bot
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
-BROKEN = "Something broke inside the bot; its log says what."
+BROKEN = "Something broke inside the bot. Its operator can find the cause in the log."
 EMPTY = "That message is empty; say something, or ask for help."
 FULL = "The bot's disk is full or failing, so nothing new can be stored; try again later."
 MEGABYTE = "x" * 2**20

@@ -151,10 +151,10 @@ async def test_context_adds_up(any_talk: Talk, num_said: int) -> None:
 
 
 async def test_context_of_an_empty_conversation_says_so(talk: Talk) -> None:
-    assert await talk.refusal("!context") == "There is nothing here to read yet; say something to the bot first."
+    assert await talk.refusal("!context") == "There is nothing here to read yet. Write to the bot first."
     await talk.ask("Hello")
     await talk.ask("!fresh")
-    assert await talk.refusal("!context") == "There is nothing here to read yet; say something to the bot first."
+    assert await talk.refusal("!context") == "There is nothing here to read yet. Write to the bot first."
 
 
 async def test_stats_count_what_was_done(any_talk: Talk) -> None:

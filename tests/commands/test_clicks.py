@@ -334,7 +334,10 @@ async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk) -
             for who in ("Ann", "Bob"):
                 forged = replace(card, revision=random.choice([card.revision, -1, 0, 2**70]))
                 answer = await talk.click(forged, action, who=who, value="\ud800" * 9)
-                assert answer.error != "Something broke inside the bot; its log says what.", (card, action)
+                assert answer.error != "Something broke inside the bot. Its operator can find the cause in the log.", (
+                    card,
+                    action,
+                )
                 assert answer.answers == "private"
     for card_id in ("", "reply-", "x" * 500, "\ud800", "' OR 1=1 --", f"reply-{cards[0].open_card_id}"):
         assert "gone" in await talk.click_refusal(replace(cards[0], open_card_id=card_id or "-"), "1")

@@ -83,7 +83,7 @@ def test_no_prompt_ends_in_white_space_and_no_input_adds_structure(text: str) ->
 def test_a_blank_input_and_a_chat_template_are_refused_with_one_sentence() -> None:
     with pytest.raises(RequestError, match=r"^The template mine needs a text to work on\.$"):
         build_prompt(template(), " \n")
-    with pytest.raises(RequestError, match=r"^The template mine is for chat; it takes no input\."):
+    with pytest.raises(RequestError, match=r"^The template mine is for chat and takes no input\."):
         build_prompt(chat(), "x")
 
 

@@ -286,7 +286,7 @@ async def test_numbers_that_are_not_finite_end_only_their_request(tiny_gpt2: Pat
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     async with Engine.open(folder, name="broken", device="cpu", num_threads=1) as engine:
         for _ in range(2):
-            with pytest.raises(GenerationError, match="no usable numbers"):
+            with pytest.raises(GenerationError, match="returned invalid numbers"):
                 await run(engine.generate(Prompt.plain("cat!"), LONG))
         assert engine.stats().num_failed == 2
         assert await engine.count_tokens([PROMPT])

@@ -447,7 +447,7 @@ async def test_a_thread_that_died_is_started_anew_and_says_so(engine: Engine, ca
     for task in (dying, *others):
         with pytest.raises(Unavailable, match="being restarted"):
             await task
-    await until(lambda: engine.num_restarts == 1 and "started anew" in caplog.text)
+    await until(lambda: engine.num_restarts == 1 and "restarted" in caplog.text)
     assert (await consume(engine.generate(PROMPT, LONG))).completions
     assert "The model thread ended: SystemExit" in caplog.text
 
@@ -465,7 +465,7 @@ async def test_a_thread_that_hangs_is_left_and_another_one_serves(
     for task in (hanging, scoring):
         with pytest.raises(Unavailable, match="being restarted"):
             await asyncio.wait_for(task, 10)
-    await until(lambda: "was started anew" in caplog.text)
+    await until(lambda: "was restarted" in caplog.text)
     assert (await consume(engine.generate(PROMPT, LONG))).completions
     may_wake.set()
     await until(lambda: sum(thread.name == "model" for thread in threading.enumerate()) == 1)
@@ -494,7 +494,7 @@ async def test_a_restart_that_fails_is_tried_again(
     monkeypatch.setattr(engine, "_start", start_or_not)
     with pytest.raises(Unavailable):
         await consume(engine.generate(PROMPT, LONG, end_at=die))
-    await until(lambda: engine.num_restarts == 2 and "was started anew" in caplog.text)
+    await until(lambda: engine.num_restarts == 2 and "was restarted" in caplog.text)
     assert "The disk is away." in caplog.text
     assert (await consume(engine.generate(PROMPT, LONG))).completions
 

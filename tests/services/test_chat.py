@@ -183,10 +183,7 @@ async def test_conversations_never_see_each_other(talk: Talk, scope: Scope) -> N
     answer = (await talk.store.load_history(HERE, limit=1))[0]
     assert await talk.refusal("!why", scope=scope) == "There is no answer of the bot here to explain."
     assert await talk.refusal("!why", scope=scope, reply_to=answer.id)
-    assert (
-        await talk.refusal("!context", scope=scope)
-        == "There is nothing here to read yet; say something to the bot first."
-    )
+    assert await talk.refusal("!context", scope=scope) == "There is nothing here to read yet. Write to the bot first."
     assert "can't be read" in await talk.refusal("!perplexity", scope=scope, reply_to=talk.message_ids[0])
     await talk.ask("Hello", scope=scope, reply_to=answer.id)
     assert "Zorp" not in (await talk.why(scope))["prompt"]
@@ -239,8 +236,8 @@ async def test_a_message_that_alone_is_too_long_is_refused_with_counts_and_forgo
     await any_talk.ask("My cat is called Zorp.")
     num_stored = await any_talk.num_stored()
     sentence = await any_talk.refusal("blah " * 2000)
-    assert sentence.startswith("That is ")
-    assert "tokens for the model; at most 500 fit" in sentence
+    assert sentence.startswith("The prompt has ")
+    assert "tokens, but at most 500 fit" in sentence
     assert await any_talk.num_stored() == num_stored
     await any_talk.ask("Short.")
     why = await any_talk.why()

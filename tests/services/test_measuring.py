@@ -300,7 +300,7 @@ async def test_a_chat_does_not_wait_for_a_measurement(talk: Talk) -> None:
 
 async def test_a_row_that_does_not_fit_is_named(talk: Talk) -> None:
     rows = [Example("fine", "good"), Example("so " * 900, "bad")]
-    with pytest.raises(RequestError, match=r"Row 2 is too long to be measured: That is [\d,]+ tokens"):
+    with pytest.raises(RequestError, match=r"Row 2 is too long to be measured: The prompt has [\d,]+ tokens"):
         await talk.services.measuring.measure(mood(), rows, asker=ME)
     with pytest.raises(RequestError, match="no rows"):
         await talk.services.measuring.measure(mood(), [], asker=ME)

@@ -56,7 +56,7 @@ def test_windows_files_read_the_same(folder: Path) -> None:
         ("bad", GOOD.encode().replace(b"story", b"st\xf6ry", 1), "bad.prompt:2: This is not UTF-8 text."),
         ("bad", GOOD.encode() + b"\n\xff", "bad.prompt:9: This is not UTF-8 text."),
         ("list", GOOD.encode(), "list.prompt: No template can be named 'list'"),
-        ("Bad Name", GOOD.encode(), "Bad Name.prompt: A template's name has 1 to 32 of a-z"),
+        ("Bad Name", GOOD.encode(), "Bad Name.prompt: A template's name has 1 to 32 characters of a-z"),
     ],
 )
 def test_one_bad_file_stops_the_start_with_file_and_line(folder: Path, name: str, text: bytes, start: str) -> None:

@@ -220,5 +220,5 @@ async def test_the_same_server_id_on_another_platform_stays(store: Store) -> Non
 
 
 async def test_direct_messages_are_not_left_as_a_server(store: Store) -> None:
-    with pytest.raises(ValueError, match="no server"):
+    with pytest.raises(ValueError, match="not a server"):
         await store.forget_server("terminal", "@me")

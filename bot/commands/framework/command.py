@@ -47,7 +47,7 @@ class Option:
             number: int | float = int(value) if self.kind == "whole" else float(value)
         except ValueError:
             raise RequestError(f"{self.name} takes {self.takes}, not {quote(value)}.") from None
-        return self.number.check(number)
+        return self.number.check(number, typed=value)
 
 
 SAMPLING_OPTIONS: Final = (

@@ -1,1 +1,1 @@
-"""Prompt templates: the data, the file format, checks, differences and forms."""
+"""Prompt templates: data, file format, checks, differences and forms."""

@@ -1,4 +1,4 @@
-"""The text below a prompt file's front matter: its slots, where each kind of template may have them, filling them."""
+"""The text below a prompt file's front matter, and its slots: which are valid where, and how they are filled."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from string import Template
 from typing import Final, Literal
 
 from bot.core.suggesting import suggest
-from bot.core.wording import MAX_QUOTED, shorten
+from bot.core.wording import MAX_QUOTED, list_words, shorten
 from bot.errors import TemplateError
 
 Kind = Literal["complete", "classify", "chat"]
@@ -19,14 +19,14 @@ SLOTS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "chat": ("examples", "history", "bot_name"),
 }
 _ALL_SLOTS: Final = ("examples", "input", "history", "bot_name")
-# The query of every chat template: nothing else may stand there, so both forms of the prompt can be built from it.
+# The query of every chat template; a fixed one lets both forms of the prompt be built.
 CHAT_QUERY: Final = "$history\n$bot_name:"
 _BLANK_LINES: Final = re.compile(r"\A(?:[^\S\n]*\n)+")
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The text's halves, slots still in them: above the examples, and how one case is put."""
+    """The two parts of the text, with their slots: the instruction above the examples, and the query of one case."""
 
     instruction: str
     query: str
@@ -35,7 +35,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """A slot in the body: its name, its line in the file, and whether it is alone there."""
+    """A slot in the body: its name, its line in the file, and whether it is alone on that line."""
 
     name: str
     line: int
@@ -43,7 +43,7 @@ class _Slot:
 
 
 def fill_slots(text: str, values: Mapping[str, str]) -> str:
-    """Return `text` with its slots filled in one pass: whatever looks like a slot in a value stays as it is.
+    """Return `text` with its slots filled in one pass: slots inside a value stay unfilled.
 
     Raises KeyError for a slot without a value.
     """
@@ -51,9 +51,11 @@ def fill_slots(text: str, values: Mapping[str, str]) -> str:
 
 
 def read_body(body: str, first_line: int, kind: Kind, source: str) -> Body:
-    """Check the slots of `body`, which starts on the file's line `first_line`, and part it. Raises TemplateError."""
+    """Check the slots of `body`, which starts on the file's line `first_line`, and split it. Raises TemplateError."""
     if not body.strip():
-        raise TemplateError("There is no text below the front matter.", source=source, line=first_line)
+        raise TemplateError(
+            "There is no text below the front matter. Write the prompt there.", source=source, line=first_line
+        )
     slots = [_checked(slot, kind, source) for slot in _find_slots(body, first_line, kind, source)]
     lines = body.split("\n")
     examples = _single("examples", slots, source)
@@ -62,11 +64,11 @@ def read_body(body: str, first_line: int, kind: Kind, source: str) -> Body:
         return _read_chat(lines, first_line, slots, examples, source)
     asked = _single("input", slots, source)
     if asked is None:
-        raise TemplateError("The text needs $input, once, where the input goes.", source=source, line=end)
+        raise TemplateError("The text needs $input exactly once, where the input goes.", source=source, line=end)
     if examples is None:
         return Body("", body, False)
     if asked.line < examples.line:
-        problem = "$input stands above $examples; it belongs below, in the query."
+        problem = "$input is above $examples. Move it below, into the query."
         raise TemplateError(problem, source=source, line=asked.line)
     above = lines[: examples.line - first_line]
     below = "\n".join(lines[examples.line - first_line + 1 :])
@@ -79,18 +81,18 @@ def _read_chat(
     history = _single("history", slots, source)
     end = first_line + len(lines) - 1
     if history is None:
-        problem = "A chat template needs $history, alone on its line, where the conversation goes."
+        problem = "A chat template needs $history on a line of its own, where the conversation goes."
         raise TemplateError(problem, source=source, line=end)
     if lines[-1].strip() not in {"$bot_name:", "${bot_name}:"}:
         raise TemplateError("A chat template's last line must be $bot_name: and nothing else.", source=source, line=end)
     if examples and examples.line > history.line:
-        raise TemplateError("$examples must stand above $history.", source=source, line=examples.line)
-    # With the model's own markup there is no place for words between the turns.
+        raise TemplateError("$examples must be above $history.", source=source, line=examples.line)
+    # The model's own markup has no place for text between the turns.
     first = (examples or history).line - first_line
     for i, line in enumerate(lines[first:-1], start=first):
         is_slot = first_line + i in {history.line, examples.line if examples else history.line}
         if line.strip() and not is_slot:
-            problem = "No other text can stand between the examples, $history and $bot_name:; put it above them."
+            problem = "Text between $examples, $history and $bot_name: is not possible. Move it above them."
             raise TemplateError(problem, source=source, line=first_line + i)
     return Body(_joined(lines[:first]), CHAT_QUERY, examples is not None)
 
@@ -103,7 +105,7 @@ def _find_slots(body: str, first_line: int, kind: Kind, source: str) -> list[_Sl
         index += body.count("\n", counted, match.start())
         counted = match.start()
         if match["invalid"] is not None:
-            problem = "A dollar sign is written $$; a single one starts a slot, such as $" + SLOTS[kind][-1] + "."
+            problem = "Write a dollar sign as $$. A single one starts a slot, such as $" + SLOTS[kind][-1] + "."
             raise TemplateError(problem, source=source, line=first_line + index)
         if name := match["named"] or match["braced"]:
             slots.append(_Slot(name, first_line + index, lines[index].strip() == match[0]))
@@ -113,11 +115,11 @@ def _find_slots(body: str, first_line: int, kind: Kind, source: str) -> list[_Sl
 def _checked(slot: _Slot, kind: Kind, source: str) -> _Slot:
     names = SLOTS[kind]
     if slot.name not in names:
-        listed = ", ".join(f"${name}" for name in names)
+        slots = [f"${name}" for name in names]
         if slot.name in _ALL_SLOTS:
-            problem = f"A template of kind {kind} has no ${slot.name}; its slots are {listed}."
+            problem = f"A template of kind {kind} has no ${slot.name}; its slots are {list_words(slots)}."
         else:
-            hint = suggest(slot.name, names, f"there are {listed}.", mark="$")
+            hint = suggest(slot.name, names, f"use {list_words(slots, last='or')}.", mark="$")
             problem = f"There is no slot ${shorten(slot.name, MAX_QUOTED)}; {hint}"
         raise TemplateError(problem, source=source, line=slot.line)
     if slot.name in {"examples", "history"} and not slot.is_alone:
@@ -126,12 +128,10 @@ def _checked(slot: _Slot, kind: Kind, source: str) -> _Slot:
 
 
 def _single(name: str, slots: Sequence[_Slot], source: str) -> _Slot | None:
-    """Return the slot `name`, None where there is none. Raises TemplateError at the second one."""
+    """Return the slot `name`, None if there is none. Raises TemplateError if there are several."""
     found = [slot for slot in slots if slot.name == name]
     if len(found) > 1:
-        raise TemplateError(
-            f"${name} stands here for the second time; once is enough.", source=source, line=found[1].line
-        )
+        raise TemplateError(f"${name} is here a second time. Remove one of them.", source=source, line=found[1].line)
     return found[0] if found else None
 
 

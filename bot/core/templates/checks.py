@@ -1,4 +1,4 @@
-"""What makes a template's figures or answers worse than they need be: warnings about its examples and tests."""
+"""Warnings about a template's examples and tests that make its answers or its score worse than necessary."""
 
 import re
 import unicodedata
@@ -17,10 +17,10 @@ MIN_TESTS: Final = 10
 MAX_IMBALANCE: Final = 2
 NEAR_PERCENT: Final = 90
 _MAX_NAMED: Final = 8
-# Up to so many pairs that share a word are counted one by one, more in one matrix product for all such words.
+# Up to this many pairs that share a word are counted one by one; more frequent words share one matrix product.
 _MAX_PAIRS_BY_HAND: Final = 32
 
-# Marks of prose, which change no case. Others stay: they part 3 - 4 from 3 * 4, and :) from :(.
+# Punctuation, which is ignored. Other signs count: they distinguish 3 - 4 from 3 * 4, and :) from :(.
 _PROSE_MARKS: Final = re.compile("[.,;:!?…·\"'‘’‚‛“”„«»‹›¿¡、。，；：！？「」『』｡､]")
 # A word, a character of a script that puts no spaces between words (Thai to Khmer, Chinese, Japanese), or a sign.
 _TOKEN: Final = re.compile(
@@ -34,7 +34,7 @@ Tokens = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An example or test as the warnings compare it: what it is called, its input and its output without trifles."""
+    """An example or test as it is compared: its name (table and number), and the tokens of its input and output."""
 
     table: str
     number: int
@@ -43,15 +43,15 @@ class _Row:
 
 
 def find_warnings(template: PromptTemplate) -> tuple[str, ...]:
-    """Return the warnings about `template`, gravest first; each is one sentence that names rows by number, from 1.
+    """Return the warnings about `template`, most serious first; each is one sentence that numbers rows from 1.
 
-    Inputs are compared without case, marks of prose and white space. So are outputs, but labels letter by letter.
+    Inputs and outputs are compared without case, punctuation and white space; labels are compared exactly.
     """
     is_classify = template.kind == "classify"
     examples = _rows_of("example", template.examples, is_classify)
     tests = _rows_of("test", template.tests, is_classify)
     warnings: list[str] = []
-    # Of a chat, several answers to one greeting are no contradiction.
+    # In a chat, several answers to one greeting are fine.
     if template.kind != "chat":
         warnings += _contradictions([*examples, *tests])
     warnings += _leaks(examples, tests, is_classify)
@@ -65,7 +65,7 @@ def find_warnings(template: PromptTemplate) -> tuple[str, ...]:
 
 
 def compared_tokens(text: str) -> Tokens:
-    """Return the words and signs of `text` that count when rows are compared; marks of prose where it has no others."""
+    """Return the words and signs of `text` that rows are compared by; punctuation only if there is nothing else."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return tuple(_TOKEN.findall(_PROSE_MARKS.sub(" ", folded))) or tuple(_TOKEN.findall(folded))
 
@@ -95,7 +95,7 @@ def _leaks(examples: Sequence[_Row], tests: Sequence[_Row], is_classify: bool) -
     if not examples or not tests:
         return []
     near = _are_near([row.input for row in tests], [row.input for row in examples])
-    # A test beside an example with another answer leads the model astray: that is a hard test, no leak.
+    # An example with a similar input but another answer misleads the model: the test is hard, not leaked.
     if is_classify:
         ours, theirs = (np.array([row.output[0] for row in rows]) for rows in (tests, examples))
         near &= ours[:, None] == theirs
@@ -119,10 +119,10 @@ def _leaks(examples: Sequence[_Row], tests: Sequence[_Row], is_classify: bool) -
 
 
 def _are_near(ours: Sequence[Tokens], theirs: Sequence[Tokens]) -> NDArray[np.bool_]:
-    """Say of each pair whether at least NEAR_PERCENT of both texts' words, counted as often as they stand, are shared.
+    """Return for each pair whether at least NEAR_PERCENT of both texts' words are shared (repetitions count).
 
-    That is difflib's quick_ratio() on words. ratio() asks for their order too, but takes more than the product of the
-    lengths for a pair, where this takes less than a step for each word that a pair shares.
+    This is difflib's quick_ratio() on words. ratio() also compares their order, but its time for one pair grows faster
+    than the product of the lengths; here it is at most one step for each shared word.
     """
     pairs: list[int] = []
     frequent: list[tuple[list[int], list[int]]] = []
@@ -147,7 +147,7 @@ def _are_near(ours: Sequence[Tokens], theirs: Sequence[Tokens]) -> NDArray[np.bo
 
 
 def _positions(texts: Sequence[Tokens]) -> Mapping[tuple[str, int], list[int]]:
-    """Return in which texts each word stands for the first time, the second time, and so on."""
+    """Return the indexes of the texts that hold each word a first time, a second time, and so on."""
     positions: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for i, text in enumerate(texts):
         for word, times in Counter(text).items():
@@ -160,7 +160,7 @@ def _duplicates(*tables: Sequence[_Row]) -> list[str]:
     groups = [group for rows in tables for group in _grouped(rows, True) if len(group) > 1]
     if not groups:
         return []
-    return [f"Rows that stand twice count twice and tell nothing new: {_listed(map(_named, groups))}."]
+    return [f"Repeated rows count several times and add nothing new: {_listed(map(_named, groups))}."]
 
 
 def _imbalance(labels: Sequence[str], rows: Sequence[Example], table: str) -> list[str]:
@@ -171,14 +171,14 @@ def _imbalance(labels: Sequence[str], rows: Sequence[Example], table: str) -> li
     (most, high), *_, (least, low) = counts.most_common()
     if high <= MAX_IMBALANCE * low:
         return []
-    effect = "the model leans to the frequent one" if table == "example" else "the rare one hardly counts"
+    effect = "the model prefers the frequent one" if table == "example" else "the rare one hardly counts"
     most, least = shorten(most, MAX_QUOTED), shorten(least, MAX_QUOTED)
     return [f"The {table}s are unbalanced, {high} × {most} but {low} × {least}, so {effect}."]
 
 
 def _outweighing(examples: Sequence[Example]) -> list[str]:
     lengths = [len(row.input) + len(row.output) for row in examples]
-    # Of two examples one is nearly always the longer.
+    # With two examples, one is nearly always longer.
     if len(lengths) < 3 or max(lengths) <= sum(lengths) - max(lengths):
         return []
     return [f"Example {lengths.index(max(lengths)) + 1} is longer than all the others together, so it outweighs them."]
@@ -204,7 +204,7 @@ def _named(rows: Sequence[_Row]) -> str:
 
 
 def _listed(names: Iterable[str], between: str = "; ", last: str = "; ") -> str:
-    """Return the first of `names` in one line, and how many more there are."""
+    """Return the first of `names` as a list, and the number of the others."""
     shown = list(names)
     if len(shown) > _MAX_NAMED:
         shown = [*shown[: _MAX_NAMED - 1], f"{len(shown) - _MAX_NAMED + 1} more"]

@@ -1,4 +1,4 @@
-"""What changed between two versions of a template, in the words of those who write them."""
+"""Differences between two versions of a template, in the terms of the people who write them."""
 
 import difflib
 from collections import Counter
@@ -9,30 +9,32 @@ from bot.core.templates.front_matter import toml_string
 from bot.core.templates.lines import format_row
 from bot.core.templates.template import Example, PromptTemplate
 
-# difflib's time grows with the product of the lengths and more: above this, changed lines are not aligned.
+# difflib's time grows faster than the product of the lengths: above this product, changed lines are not aligned.
 _MAX_ALIGNED: Final = 100_000
 _LINE_BREAK: Final = "⏎"
 
 
 def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
-    """Return what changed from `old` to `new`, "" where they mean the same (their names aside).
+    """Return the changes from `old` to `new`, "" if there are none (apart from their names).
 
-    Each part that changed has a heading, below it `- ` lines of what went and `+ ` lines of what came, so that it
-    reads well as a code block of the language diff.
+    Each changed part has a heading, and below it `- ` for removed and `+ ` for added lines: a code block of the
+    language diff.
     """
     sections = {
         "Description": _changes([old.description], [new.description]),
         "Kind": _changes([old.kind], [new.kind]),
         "Labels": _list_changes(old.labels, new.labels),
         "Instruction": _changes(_lines(old.instruction), _lines(new.instruction)),
-        "Place of the examples": _changes(["$examples"] * old.has_examples_slot, ["$examples"] * new.has_examples_slot),
+        "Position of the examples": _changes(
+            ["$examples"] * old.has_examples_slot, ["$examples"] * new.has_examples_slot
+        ),
         "Query": _changes(_lines(old.query), _lines(new.query)),
         "Examples": _list_changes(_rows(old.examples), _rows(new.examples)),
         "Tests": _list_changes(_rows(old.tests), _rows(new.tests)),
         "Sampling": _changes(_sampling(old), _sampling(new)),
         "Stop texts": _list_changes(_quoted(old.stop), _quoted(new.stop)),
-        "Between input and output": _changes(_quoted([old.separator]), _quoted([new.separator])),
-        "Between examples": _changes(_quoted([old.example_separator]), _quoted([new.example_separator])),
+        "Separator": _changes(_quoted([old.separator]), _quoted([new.separator])),
+        "Example separator": _changes(_quoted([old.example_separator]), _quoted([new.example_separator])),
         "Input": _changes(_input(old), _input(new)),
         "Markup": _changes([old.markup], [new.markup]),
     }
@@ -44,7 +46,7 @@ def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
 
 
 def _changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Return the lines that went and came, in the order in which they stand."""
+    """Return the removed and added lines, in their order."""
     changes: list[str] = []
     for gone, come in _differing(old, new):
         changes += [f"- {line}" for line in gone] + [f"+ {line}" for line in come]
@@ -64,23 +66,23 @@ def _differing(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[Sequenc
 
 
 def _list_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Return what a list lost and gained, and whether what stayed changed its order: a move is no change of a row."""
+    """Return the removed and added items, and the kept ones if their order changed: a moved row is not a new row."""
     gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
     kept_before, removed = _parted(old, gone)
     kept_now, added = _parted(new, come)
     changes = [f"- {line}" for line in removed] + [f"+ {line}" for line in added]
     if kept_before != kept_now:
-        changes.append("  in another order:" if not changes else "  the others in another order:")
+        changes.append("  in a new order:" if not changes else "  the others in a new order:")
         changes += [f"  {line}" for line in kept_now]
     return changes
 
 
 def _parted(lines: Sequence[str], out: Counter[str]) -> tuple[list[str], list[str]]:
-    """Return `lines` without those that `out` counts, and those."""
+    """Return `lines` without those that `out` counts, and the lines taken out."""
     left = Counter(out)
     kept: list[str] = []
     parted: list[str] = []
-    # From the end, since of equal rows it is the last that was added.
+    # From the end: among equal rows, the last one is the added one.
     for line in reversed(lines):
         if left[line] > 0:
             left[line] -= 1

@@ -1,4 +1,4 @@
-"""Taking a member's words out of a prompt file: the rows that say them, and where else they stand."""
+"""Removal of a member's words from a prompt file: from its rows, its description and its text."""
 
 import hashlib
 import re
@@ -10,29 +10,29 @@ from bot.core.templates.parsing import MAX_TEMPLATE_BYTES, format_template, pars
 from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import TemplateError
 
-# Shorter words than this may stand outside of rows by chance.
+# Outside rows, shorter words than this may occur by chance.
 _MIN_CHARACTERS: Final = 12
 _OMITTED: Final = "…"
 _ESCAPE: Final = re.compile(r'\\(?:[btnfr"\\]|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})')
 
 
 def words_key(words: str) -> str:
-    """Return words as they are compared: white space does not count."""
+    """Return `words` in the form in which they are compared: runs of white space become one space."""
     return " ".join(words.split())
 
 
 def words_sha256(words: str) -> str:
-    """Return the check sum by which words taken from a message are known again, whatever the white space."""
+    """Return the checksum that identifies words taken from a message, whatever their white space."""
     return hashlib.sha256(words_key(words).encode("utf-8", "replace")).hexdigest()
 
 
 def longest_word(words: str) -> str:
-    """Return the longest part of `words` that stands in a prompt file as it is, however the rest is escaped."""
+    """Return the longest part of `words` that no escaping in a prompt file changes."""
     return max(re.findall(r"[^\W_]+", words), key=len, default="")
 
 
 def find_words(text: str, *, name: str, sha256s: Collection[str]) -> set[str]:
-    """Return the inputs and outputs in a prompt file's rows that have one of the check sums; none of a broken file."""
+    """Return the inputs and outputs in a prompt file's rows with one of the checksums; none for an invalid file."""
     try:
         template = parse_template(text, name=name, source=name)
     except TemplateError:
@@ -42,7 +42,7 @@ def find_words(text: str, *, name: str, sha256s: Collection[str]) -> set[str]:
 
 
 def says_words(text: str, words: str) -> bool:
-    """Say whether `words` stand in `text`, be it escaped, quoted or broken into lines otherwise."""
+    """Say whether `text` contains `words`, also if escaped, quoted or with other line breaks."""
     letters = _letters(words)
     if not letters:
         return words in words_key(text)
@@ -50,11 +50,11 @@ def says_words(text: str, words: str) -> bool:
 
 
 def forget_words(text: str, *, name: str, words: Set[str]) -> PromptTemplate | None:
-    """Return the template of a prompt file without `words` (each as `words_key` has it), None where it has none.
+    """Return a prompt file's template without `words` (in the form of `words_key`), None if it does not contain them.
 
-    Every row goes whose input or output they are. Where the last example goes the slot $examples stays, with nothing to
-    fill it, and what ended an answer still does. Comments go; in the description and the text, longer words are
-    replaced by "…". Raises TemplateError when no valid file is left.
+    Every row with one of them as its input or output is removed. The slot $examples and the stop texts stay even if the
+    last example is removed. Comments are removed; in the description and the text, longer words are replaced by "…".
+    Raises TemplateError if the result is not valid.
     """
     long_words = {one for one in words if len(one) >= _MIN_CHARACTERS}
     try:
@@ -77,7 +77,7 @@ def forget_words(text: str, *, name: str, words: Set[str]) -> PromptTemplate | N
     text = format_template(left)
     if left != kept or len(text.encode()) > MAX_TEMPLATE_BYTES:
         return parse_template(text, name=name, source=name)
-    # Fewer rows in canonical form are valid; reading them again would double the time for hundreds of versions.
+    # Removing rows keeps the file valid; parsing it again would double the time for hundreds of versions.
     return replace(left, source_text=text, version=hashlib.sha256(text.encode()).hexdigest()[:12])
 
 

@@ -1,4 +1,4 @@
-"""Templates as people fill them in: what stands in a form's fields, and the template that the fields say."""
+"""Templates as forms: the fields of a template, and the template made from their values."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ FIELD_NAMES: Final = frozenset(
     ["description", "instruction", "query", "labels", "file", "examples", "tests", "more_examples", "more_tests"]
 )
 OWN_PRESET: Final = "own"
-# What a preset decides: an option of the template's own would beat it.
+# The options that a preset sets: if the template sets one itself, it overrides the preset.
 _DECIDED_BY_PRESETS: Final = ("preset", *WARPERS, "num_beams", "n")
 _EXAMPLES_LINE: Final = re.compile(r"^[^\S\n]*\$(?:examples|\{examples\})[^\S\n]*$", re.MULTILINE)
 
@@ -44,12 +44,12 @@ $input ->
 
 
 def blank_template(name: str) -> PromptTemplate:
-    """Return what a new template starts from; it is not valid before it has a description."""
+    """Return the start of a new template; it is not valid until it has a description."""
     return PromptTemplate(name=name, kind="complete", description="", instruction="", query="$input", is_multiline=True)
 
 
 def preset_of(template: PromptTemplate) -> str:
-    """Return the sampling preset of `template`, OWN_PRESET where it has options of its own instead."""
+    """Return the sampling preset of `template`, OWN_PRESET if it has options of its own instead."""
     if "preset" in template.sampling:
         return str(template.sampling["preset"])
     has_own = any(name in template.sampling for name in _DECIDED_BY_PRESETS)
@@ -59,43 +59,43 @@ def preset_of(template: PromptTemplate) -> str:
 def text_fields(
     template: PromptTemplate, typed: Mapping[str, str] | None = None, *, max_characters: int | None = None
 ) -> tuple[FormField, ...]:
-    """Return the form of everything but rows; `typed` is what was filled in before and was not valid.
+    """Return the fields of everything but the rows; `typed` has earlier values that were not valid.
 
-    `max_characters` is what one field of a form takes; a field whose value is longer is left out, not cut.
+    `max_characters` is the most that one field can hold; a field with a longer value is left out, not cut.
     """
     typed = typed or {}
     kind = typed.get("kind", template.kind)
     fields = [
-        _field("description", "Description", template.description, typed, "One line: what is it for?"),
+        _field("description", "Description", template.description, typed, "What the template is for, in one line."),
         _field(
             "instruction",
             "Instruction",
             template.instruction.strip("\n"),
             typed,
-            "What the model reads first, above the examples; may stay empty.",
+            "What the model reads first, above the examples. Optional.",
         ),
     ]
     if kind != "chat":
         query = "$input" if template.kind == "chat" else template.query
-        hint = "How one message is put to the model; $input is where it goes."
+        hint = "How the model is asked about one text; $input stands for the text."
         fields.append(_field("query", "Query", query, typed, hint))
-        hint = "To choose among answers: separated by commas, or one a line; else empty."
+        hint = "The possible answers, by commas or one per line. Leave this empty for free text."
         fields.append(_field("labels", "Labels", format_labels(template.labels), typed, hint))
-    hint = "Takes the place of all the fields above; a file may be longer."
+    hint = "A file replaces all fields above, and may be longer."
     fields.append(FormField("file", "Or a .prompt file", "file", help=hint, is_required=False))
-    # A form would cut what is too long.
+    # A form would cut a value that is too long.
     return tuple(field for field in fields if field.kind == "file" or _fits(field.value, max_characters))
 
 
 def row_fields(
     template: PromptTemplate, typed: Mapping[str, str] | None = None, *, max_characters: int | None = None
 ) -> tuple[FormField, ...]:
-    """Return the form of examples and tests, as lines; rows above `max_characters` can only be added to."""
+    """Return the fields of examples and tests, as lines; above `max_characters`, a field for more rows instead."""
     typed = typed or {}
     fields = []
     hints = {
-        "examples": "One a line: input => output. The model reads them.",
-        "tests": "One a line: input => output. They measure the template; the model never reads them.",
+        "examples": "One per line: input => output. The model reads them.",
+        "tests": "One per line: input => output. They measure the template; the model never reads them.",
     }
     for name, rows in (("examples", template.examples), ("tests", template.tests)):
         if f"more_{name}" not in typed:
@@ -108,7 +108,7 @@ def row_fields(
                 fields.append(FormField(name, label, "paragraph", help=hints[name], value=value, is_required=False))
                 continue
         value = typed.get(f"more_{name}", "")
-        hint = f"The {len(rows)} that there are don't fit a form; what you write here is added to them."
+        hint = f"The {len(rows)} existing {name} don't fit a form. Rows that you write here are added to them."
         fields.append(FormField(f"more_{name}", f"More {name}", "paragraph", help=hint, value=value, is_required=False))
     return tuple(fields)
 
@@ -118,9 +118,9 @@ def _fits(value: str, max_characters: int | None) -> bool:
 
 
 def _field(name: str, label: str, value: str, typed: Mapping[str, str], hint: str) -> FormField:
-    """Return a field with what stands there, or was typed there.
+    """Return a field with its current value, or the one typed before.
 
-    None is required: a file may be given instead, and what is missing is told with nothing lost.
+    No field is required: a file can replace them, and a missing value is reported without losing the rest.
     """
     value = typed.get(name, value)
     kind: Literal["line", "paragraph"] = "line" if name == "description" else "paragraph"
@@ -128,22 +128,22 @@ def _field(name: str, label: str, value: str, typed: Mapping[str, str], hint: st
 
 
 def format_labels(labels: Sequence[str]) -> str:
-    """Return labels as a person types them."""
+    """Return `labels` as a person types them."""
     return "\n".join(labels) if any("," in label for label in labels) else ", ".join(labels)
 
 
 def parse_labels(text: str) -> tuple[str, ...]:
-    """Return the labels in `text`: one a line where it has several lines, else between commas."""
+    """Return the labels in `text`: one per line if it has several lines, else separated by commas."""
     text = text.replace("\r\n", "\n").strip()
     parts = text.split("\n") if "\n" in text else text.split(",")
     return tuple(part.strip() for part in parts if part.strip())
 
 
 def apply_values(base: PromptTemplate, values: Mapping[str, str]) -> PromptTemplate:
-    """Return `base` with what a form's fields say; a field that is missing changes nothing.
+    """Return `base` changed by the `values` of a form's fields; a missing field changes nothing.
 
-    Beside the fields of `text_fields` and `row_fields`, `kind` and `preset` are taken. Raises RequestError, one
-    sentence, where that is no valid template.
+    The fields are those of `text_fields` and `row_fields`, `kind` and `preset`. Raises RequestError, one sentence, if
+    the result is not a valid template.
     """
     if values.get("file", "").strip():
         return read_file(values["file"], base.name)
@@ -158,28 +158,28 @@ def apply_values(base: PromptTemplate, values: Mapping[str, str]) -> PromptTempl
 
 
 def with_default_stop(template: PromptTemplate, base: PromptTemplate) -> PromptTemplate:
-    """Return `template`, changed from `base`, ending its answers by default where `base` did or was of another kind."""
+    """Return `template`, made from `base`, with the default stop texts if `base` had them or was of another kind."""
     if base.stop != default_stop(base.kind, base.examples, base.example_separator) and template.kind == base.kind:
         return template
     return replace(template, stop=default_stop(template.kind, template.examples, template.example_separator))
 
 
 def checked(template: PromptTemplate) -> PromptTemplate:
-    """Return `template` as its file reads. Raises RequestError, one sentence, for the first rule broken."""
+    """Return `template` as parsed from its own file. Raises RequestError, one sentence, for the first broken rule."""
     for what, rows in (("Example", template.examples), ("Test", template.tests)):
         for i, row in enumerate(rows, start=1):
             if len(template.labels) > 1 and row.output not in template.labels:
-                problem = f"{what} {i} is answered with {quote(row.output)}, which is none of the labels."
+                problem = f"{what} {i} has the output {quote(row.output)}, which is not a label."
                 raise RequestError(f"{problem} Change the labels or the row.")
     try:
         return parse_template(format_template(template), name=template.name, source=template.name)
     except TemplateError as e:
-        # The lines of a file that nobody has seen mean nothing.
+        # The writer has not seen this file, so its line numbers mean nothing to them.
         raise RequestError(e.problem) from e
 
 
 def read_file(text: str, name: str) -> PromptTemplate:
-    """Return the template that a prompt file says. Raises RequestError that names the line."""
+    """Return the template of a prompt file. Raises RequestError that names the line."""
     try:
         return parse_template(text, name=name, source=name)
     except TemplateError as e:
@@ -203,7 +203,7 @@ def _with_texts(base: PromptTemplate, values: Mapping[str, str]) -> PromptTempla
 
 
 def _as_kind(template: PromptTemplate, kind: Kind) -> PromptTemplate:
-    """Return `template` as another kind: what that does not know is dropped."""
+    """Return `template` as another kind, without the parts that this kind does not have."""
     if kind == template.kind:
         return template
     is_chat = kind == "chat"
@@ -244,12 +244,12 @@ def _instruction(typed: str, before: str) -> str:
     typed = typed.strip("\n").rstrip()
     if not typed:
         return ""
-    # The blank line below the instruction is part of it, though no form shows it.
+    # The blank line below the instruction is part of it, but the form does not show it.
     ending = before[len(before.rstrip("\n")) :] if before.strip() else "\n\n"
     return typed + (ending or "\n")
 
 
 def _kept(typed: str, before: str) -> str:
-    """Return what was typed; where only white space at an end or line breaks differ, what stood there before."""
+    """Return what was typed, or the text from before if only outer white space or line breaks differ."""
     typed = typed.replace("\r\n", "\n")
     return before if typed.strip() == before.strip() else typed.strip("\n").rstrip()

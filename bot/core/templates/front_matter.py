@@ -1,4 +1,4 @@
-"""The two halves of a prompt file, and the TOML of the first one with the line on which each key stands."""
+"""The two halves of a prompt file; for the TOML in the first one, the line of each key."""
 
 import re
 import tomllib
@@ -8,14 +8,14 @@ from typing import Any, Final
 from bot.errors import TemplateError
 
 FENCE: Final = "+++"
-# A key's place: table names, row numbers (from 0) and key names, as in ("examples", 1, "input").
+# The path of a key: table names, row numbers (from 0) and key names, such as ("examples", 1, "input").
 Path = tuple[str | int, ...]
 
 _PLACE: Final = re.compile(r"\s*\(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HEADER: Final = re.compile(r"(\[\[?)([^\[\]]*)\]")
 _KEY: Final = re.compile(r"""("[^"]*"|'[^']*'|[\w-]+(?:[ \t]*\.[ \t]*[\w-]+)*)[ \t]*=""")
 _STRING: Final = re.compile(r'"""|\'\'\'|"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*')
-# Any string or comment, up to the end of the text at most; nothing is tried twice, so nothing is kept for that.
+# Any string or comment. The possessive quantifiers never backtrack, so the time is linear.
 _LITERAL: Final = re.compile(
     r'''"""(?:[^"\\]++|\\.|"(?!""))*+"""|'{3}(?:[^']++|'(?!''))*+'{3}|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'|#[^\n]*+''',
     re.DOTALL,
@@ -35,7 +35,7 @@ class FileHalves:
 def split_file(text: str, *, source: str) -> FileHalves:
     """Split a prompt file whose line breaks are LF. The body's trailing white space is dropped.
 
-    Raises TemplateError when a fence is missing.
+    Raises TemplateError if a fence is missing.
     """
     lines = text.split("\n")
     if lines[0] != FENCE:
@@ -43,16 +43,16 @@ def split_file(text: str, *, source: str) -> FileHalves:
     try:
         end = lines.index(FENCE, 1)
     except ValueError as e:
-        problem = f"A line that is exactly {FENCE} must end the front matter; there is none."
+        problem = f"The front matter does not end. Add a line that is exactly {FENCE} below it."
         raise TemplateError(problem, source=source, line=len(lines)) from e
     return FileHalves("\n".join(lines[1:end]), "\n".join(lines[end + 1 :]).rstrip(), end + 2)
 
 
 def parse_front_matter(toml: str, *, source: str) -> dict[str, Any]:
-    """Return the front matter's values. Raises TemplateError with the file's line where the TOML is wrong."""
+    """Return the front matter's values. Raises TemplateError with the file's line of the mistake."""
     _refuse_long_keys(toml, source)
     try:
-        # With a line break at the end, tomllib names the last line too instead of "end of document".
+        # With a line break at the end, tomllib also numbers the last line, instead of naming "end of document".
         return tomllib.loads(f"{toml}\n")
     except RecursionError as e:
         raise TemplateError("The front matter is nested too deeply.", source=source) from e
@@ -61,18 +61,17 @@ def parse_front_matter(toml: str, *, source: str) -> dict[str, Any]:
         message = str(e)
         place = _PLACE.search(message)
         if place is None:
-            raise TemplateError("The front matter holds a number that is too long.", source=source) from e
+            raise TemplateError("A number in the front matter is too long.", source=source) from e
         problem = message[: place.start()]
         if place[1] is None:
-            # The fence stands one line below the last of the front matter, which starts on line 2.
+            # The front matter starts on line 2; the closing fence is one line below its last.
             raise TemplateError(
-                f"The front matter is no TOML: {problem} before the closing {FENCE}.",
+                f"The front matter is not valid TOML: {problem} before the closing {FENCE}.",
                 source=source,
                 line=toml.count("\n") + 3,
             ) from e
-        raise TemplateError(
-            f"The front matter is no TOML: {problem} (column {place[2]}).", source=source, line=int(place[1]) + 1
-        ) from e
+        problem = f"The front matter is not valid TOML: {problem} (column {place[2]})."
+        raise TemplateError(problem, source=source, line=int(place[1]) + 1) from e
 
 
 def _refuse_long_keys(toml: str, source: str) -> None:
@@ -80,14 +79,14 @@ def _refuse_long_keys(toml: str, source: str) -> None:
     without_strings = _LITERAL.sub(lambda found: "_" + "\n" * found[0].count("\n"), toml)
     if found := _LONG_KEY.search(without_strings):
         line = without_strings.count("\n", 0, found.start()) + 2
-        raise TemplateError("A key here is nested too deeply.", source=source, line=line)
+        raise TemplateError("This key has too many dotted names.", source=source, line=line)
 
 
 class LineIndex:
-    """Finds the file's line of a key in front matter that is known to be valid TOML.
+    """The file's line of each key in front matter that is known to be valid TOML.
 
-    It reads headers and the starts of lines only: a key inside of an inline table has the line of what holds it. Lines
-    are asked for only where something is wrong, so they are read with the first question.
+    Only headers and the starts of lines are read: a key inside an inline table has the line of its table. Lines are
+    needed only for errors, so they are read at the first call of `line_of`.
     """
 
     def __init__(self, toml: str) -> None:
@@ -118,7 +117,7 @@ class LineIndex:
             self._lines.setdefault(path[:end], number)
 
     def line_of(self, *path: str | int) -> int | None:
-        """Return the line of `path`, else of the nearest thing that holds it, else None."""
+        """Return the line of `path`, or of the nearest table around it, or None."""
         if not self._lines:
             self._read()
         for end in range(len(path), 0, -1):
@@ -152,7 +151,7 @@ def _open_string_after(line: str, open_string: str) -> str:
 
 
 def _end_of_string(line: str, at: int, quote: str) -> int:
-    """Return where in `line` the string that `quote` opened is over, -1 if it goes on."""
+    """Return the index after the end of the string that `quote` opened, -1 if it does not end in `line`."""
     while (end := line.find(quote, at)) >= 0:
         num_backslashes = 0
         while quote == '"""' and end - num_backslashes > at and line[end - num_backslashes - 1] == "\\":

@@ -1,4 +1,4 @@
-"""Examples and tests as people type them: one row a line, `input => output`."""
+"""Examples and tests as people type them: one row per line, `input => output`."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from typing import Final
 
 from bot.core.suggesting import suggest
 from bot.core.templates.template import Example
-from bot.core.wording import quote
+from bot.core.wording import list_words, quote
 from bot.errors import RequestError
 
 ARROW: Final = "=>"
-# The arrow parts a line only where it stands alone between white space: a=>b needs no escaping.
+# The arrow splits a line only if it has white space on both sides: a=>b needs no escaping.
 _ARROW: Final = re.compile(r"(?<!\S)=>(?!\S)")
 _ARROW_TO_ESCAPE: Final = re.compile(r"(?<!\S)(?=\\*=>(?!\S))")
 _ESCAPED_ARROW: Final = re.compile(r"(?<!\S)\\(?=\\*=>(?!\S))")
@@ -23,25 +23,26 @@ def fits_line(row: Example) -> bool:
 
 
 def format_row(row: Example) -> str:
-    """Return `row` as `input => output`, an arrow that stands alone in the input as `\\=>`.
+    """Return `row` as `input => output`, with each arrow in the input between white space as `\\=>`.
 
-    Only a row that `fits_line` is read back as it was.
+    Only a row that `fits_line` is parsed back unchanged.
     """
     return f"{_ARROW_TO_ESCAPE.sub(lambda _: chr(92), row.input)} {ARROW} {row.output}"
 
 
 def format_rows(rows: Sequence[Example]) -> str:
-    """Return `rows` as lines for a form. Raises RequestError that counts the rows which only a file can hold."""
+    """Return `rows` as lines for a form. Raises RequestError that numbers the rows that only a file can hold."""
     unfit = [str(i) for i, row in enumerate(rows, start=1) if not fits_line(row)]
     if unfit:
         listed = ", ".join(unfit[:10]) + (", …" if len(unfit) > 10 else "")
         which = f"Row {listed} has" if len(unfit) == 1 else f"Rows {listed} have"
-        raise RequestError(f"{which} line breaks or white space at an end; change them in the template's file instead.")
+        problem = f"{which} line breaks, or white space at the start or end"
+        raise RequestError(f"{problem}; change {'it' if len(unfit) == 1 else 'them'} in the template's file instead.")
     return "\n".join(format_row(row) for row in rows)
 
 
 def parse_rows(text: str, *, labels: Sequence[str] = ()) -> tuple[Example, ...]:
-    """Return the rows that the lines of `text` say; empty lines and white space around a part are dropped.
+    """Return the rows in the lines of `text`; empty lines and white space around a part are dropped.
 
     With `labels` each output must be one of them. Raises RequestError that names the first wrong line.
     """
@@ -52,8 +53,9 @@ def parse_rows(text: str, *, labels: Sequence[str] = ()) -> tuple[Example, ...]:
 def _parse_row(line: str, number: int, labels: Sequence[str]) -> Example:
     found = _ARROW.search(line)
     if found is None:
-        hint = f"put white space on both sides of {ARROW}" if ARROW in line else f"write it as input {ARROW} output"
-        raise RequestError(f"Line {number} does not say where the output begins; {hint}.")
+        if ARROW in line:
+            raise RequestError(f"Line {number} needs white space on both sides of {ARROW}.")
+        raise RequestError(f"Line {number} has no {ARROW}; write it as input {ARROW} output.")
     input = _ESCAPED_ARROW.sub("", line[: found.start()].rstrip())
     output = line[found.end() :].lstrip()
     if not input:
@@ -61,6 +63,6 @@ def _parse_row(line: str, number: int, labels: Sequence[str]) -> Example:
     if not output:
         raise RequestError(f"Line {number} has no output after the {ARROW}.")
     if labels and output not in labels:
-        hint = suggest(output, labels, f"the labels are {', '.join(labels)}.")
-        raise RequestError(f"Line {number} ends with {quote(output)}, which is none of the labels; {hint}")
+        hint = suggest(output, labels, f"the labels are {list_words(labels)}.")
+        raise RequestError(f"Line {number} has the output {quote(output)}, which is not a label; {hint}")
     return Example(input, output)

@@ -1,4 +1,4 @@
-"""The prompt file: read with every mistake named by file, line and nearest name, and written in its canonical form."""
+"""Prompt files: parsing, with errors that name file, line and nearest valid name, and canonical formatting."""
 
 import hashlib
 import re
@@ -27,7 +27,7 @@ MAX_STOP_CHARACTERS: Final = 200
 
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-# Which keys each kind takes, in the order in which they are written.
+# The kinds that have each key, in the order in which keys are written.
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "description": KINDS,
     "kind": KINDS,
@@ -45,9 +45,9 @@ _SAMPLING_KEYS: Final = ("preset", *OPTIONS)
 
 
 def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
-    """Read a prompt file. `source` is how errors call it.
+    """Return the template in a prompt file. Errors name it `source`.
 
-    Raises TemplateError, one sentence with source, line and nearest valid name, for the first rule broken.
+    Raises TemplateError, one sentence with source, line and nearest valid name, for the first broken rule.
     """
     check_template_name(name, source=source)
     text = _normalise(text, source=source)
@@ -59,14 +59,14 @@ def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
     body = read_body(halves.body, halves.body_line, kind, source)
     examples, tests = reader.rows("examples", labels), reader.rows("tests", labels)
     if examples and not body.has_examples_slot:
-        raise reader.error("There are [[examples]], but no line of the text says $examples.", "examples")
+        raise reader.error("There are [[examples]], but the text has no line $examples for them.", "examples")
     separator = reader.text("separator", default=" ")
     example_separator = reader.text("example_separator", default="\n")
     if not example_separator:
         raise reader.error("example_separator can't be empty.", "example_separator")
     stop = reader.stop(default=default_stop(kind, examples, example_separator))
     if kind == "complete" and any(text in separator for text in stop):
-        problem = "The separator holds a stop text, so every answer would end before it began; set stop to another."
+        problem = "The separator contains a stop text, so every answer would be empty. Choose another stop text."
         raise reader.error(problem, "stop" if "stop" in values else "separator")
     return PromptTemplate(
         name=name,
@@ -117,7 +117,7 @@ def format_template(template: PromptTemplate) -> str:
 
 
 class _Reader:
-    """Takes typed values out of the front matter; each mistake is one sentence with its line."""
+    """Reads typed values from the front matter; each error is one sentence with its line."""
 
     def __init__(self, values: Mapping[str, Any], lines: LineIndex, source: str) -> None:
         self._values = values
@@ -125,11 +125,11 @@ class _Reader:
         self._source = source
 
     def error(self, problem: str, *path: str | int) -> TemplateError:
-        """Return the error about what stands at `path`; the front matter's first line where nothing does."""
+        """Return an error with the line of `path`, or the front matter's first line if it has no such path."""
         return TemplateError(problem, source=self._source, line=self._lines.line_of(*path) or 1)
 
     def kind(self) -> Kind:
-        """Return the kind, once every key is known to be one that this kind takes."""
+        """Return the kind; check that every key exists and is valid for it."""
         for key in self._values:
             if key not in _KEYS:
                 raise self.error(f"There is no key {quote(key)}; {_hint(key, tuple(_KEYS))}", key)
@@ -138,7 +138,7 @@ class _Reader:
             if kind not in _KEYS[key]:
                 problem = f"{key} is not for kind {kind}, only for {list_words(_KEYS[key])}."
                 if key == "sampling":
-                    problem = f"Kind {kind} never samples, so it takes no [sampling]."
+                    problem = f"Kind {kind} never samples. Remove [sampling]."
                 raise self.error(problem, key)
         return kind
 
@@ -146,7 +146,7 @@ class _Reader:
         """Return the description, which is required."""
         text = self.text("description", default="").strip()
         if not text:
-            raise self.error("A description is missing: say in one line what the template is for.", "description")
+            raise self.error("The description is missing. Say in one line what the template is for.", "description")
         if "\n" in text:
             raise self.error("The description must be one line.", "description")
         return text
@@ -180,10 +180,10 @@ class _Reader:
             raise self.error(problem, "labels" if labels else "kind")
         for i, label in enumerate(labels):
             if not label or label != label.strip():
-                problem = f"The label {quote(label)} must be a text without white space at its ends."
+                problem = f"The label {quote(label)} must not be empty, or start or end with white space."
                 raise self.error(problem, "labels")
             if label in labels[:i]:
-                raise self.error(f"The label {quote(label)} stands twice in labels.", "labels")
+                raise self.error(f"The label {quote(label)} is in labels twice. Remove one.", "labels")
         return labels
 
     def stop(self, *, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -202,21 +202,21 @@ class _Reader:
             raise self.error(f"{key} takes a list of texts, not {_type_of(values)}.", key)
         for value in values:
             if not isinstance(value, str):
-                raise self.error(f"{key} takes a list of texts; one of them is {_type_of(value)}.", key)
+                raise self.error(f"{key} takes a list of texts, but one of them is {_type_of(value)}.", key)
         return tuple(values)
 
     def rows(self, table: str, labels: Sequence[str]) -> tuple[Example, ...]:
         """Return the rows under `[[table]]`; with `labels`, each output is one of them."""
         rows = self._values.get(table, [])
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise self.error(f"{table} takes rows, each under a line [[{table}]].", table)
+            raise self.error(f"Write each row of {table} below its own line [[{table}]].", table)
         return tuple(self._row(table, i, row, labels) for i, row in enumerate(rows))
 
     def _row(self, table: str, i: int, row: Mapping[str, Any], labels: Sequence[str]) -> Example:
         names = ("input", "output")
         for key in row:
             if key in _KEYS:
-                raise self.error(f"{key} must stand above the first line in brackets.", table, i, key)
+                raise self.error(f"Move {key} above the first line in brackets.", table, i, key)
             if key not in names:
                 problem = f"There is no key {quote(key)} in [[{table}]]; {_hint(key, names)}"
                 raise self.error(problem, table, i, key)
@@ -230,20 +230,20 @@ class _Reader:
                 raise self.error(f"The {key} is empty.", table, i, key)
         output = row["output"]
         if output != output.strip():
-            raise self.error("An output must have no white space at its ends.", table, i, "output")
+            raise self.error("An output must not start or end with white space.", table, i, "output")
         if labels and output not in labels:
-            problem = f"The output {quote(output)} is none of the labels; {_hint(output, labels)}"
+            problem = f"The output {quote(output)} is not a label; {_hint(output, labels)}"
             raise self.error(problem, table, i, "output")
         return Example(row["input"], output)
 
     def sampling(self) -> dict[str, Any]:
-        """Return the options under `[sampling]`, each within its range and none against another."""
+        """Return the options in `[sampling]`, each in its range and none in conflict with another."""
         options = self._values.get("sampling", {})
         if not isinstance(options, dict):
-            raise self.error("sampling takes options, each on a line under [sampling].", "sampling")
+            raise self.error("Write each sampling option on its own line below [sampling].", "sampling")
         for name, value in options.items():
             if name in _KEYS:
-                raise self.error(f"{name} must stand above the first line in brackets.", "sampling", name)
+                raise self.error(f"Move {name} above the first line in brackets.", "sampling", name)
             if name not in _SAMPLING_KEYS:
                 problem = f"There is no sampling option {quote(name)}; {_hint(name, _SAMPLING_KEYS)}"
                 raise self.error(problem, "sampling", name)
@@ -265,19 +265,19 @@ class _Reader:
 
 
 def _normalise(text: str, *, source: str) -> str:
-    """Return `text` without a byte order mark and with LF. Raises TemplateError for what no prompt file may hold."""
+    """Return `text` without a byte order mark and with LF. Raises TemplateError for its size or invalid characters."""
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_TEMPLATE_BYTES:
         raise TemplateError(
-            f"A template has at most {MAX_TEMPLATE_BYTES:,} bytes; this one has {size:,}.", source=source
+            f"A template has at most {MAX_TEMPLATE_BYTES:,} bytes; this one has {size:,}. Shorten it.", source=source
         )
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     for pattern, what in (
         (_LONE_SURROGATE, "half a character (a lone surrogate)"),
-        (_CONTROL, "the control character"),
+        (_CONTROL, "a control character"),
     ):
         if found := pattern.search(text):
-            problem = f"This line holds {what}, U+{ord(found[0]):04X}."
+            problem = f"This line contains {what}, U+{ord(found[0]):04X}. Remove it."
             raise TemplateError(problem, source=source, line=text.count("\n", 0, found.start()) + 1)
     return text
 
@@ -287,12 +287,12 @@ def _toml_list(texts: Iterable[str]) -> str:
 
 
 def _hint(name: str, names: Sequence[str]) -> str:
-    """Return how to go on after a name that does not exist."""
-    return suggest(name, names, f"there are {list_words(names)}.")
+    """Return the hint for a name that does not exist."""
+    return suggest(name, names, f"use {list_words(names, last='or')}.")
 
 
 def _type_of(value: object) -> str:
-    """Return what a TOML value is, as a person calls it."""
+    """Return the type of a TOML value in words."""
     match value:
         case bool():
             return "true or false"

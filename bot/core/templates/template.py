@@ -1,4 +1,4 @@
-"""What a prompt template is: its data, and the names that one may have."""
+"""The data of a prompt template, and the check of its name."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One case: what is asked and what should be answered. A row of `[[examples]]` or `[[tests]]`."""
+    """One case: an input and the right output. A row of `[[examples]]` or `[[tests]]`."""
 
     input: str
     output: str
@@ -50,12 +50,12 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """A checked template. Two are equal when they mean the same, however their files are written.
+    """A valid template. Two are equal if they mean the same, however their files are written.
 
-    `instruction` (the text before the examples) and `query` (how one case is put; of a chat template the history and
-    the line that the bot is to finish) still hold their slots and `$$`. `stop` is what really ends an answer, the
-    default included. `sampling` holds options as a person would give them (`apply_options`). `version` is the first 12
-    hex digits of the SHA-256 of `source_text`, the normalised file.
+    `instruction` (the text before the examples) and `query` (the prompt of one case; in a chat template, the history
+    and the bot's line) still hold their slots and `$$`. `stop` holds the stop texts, defaults included.
+    `sampling` holds options as a person gives them (`apply_options`). `version` is the first 12 hex digits of the
+    SHA-256 of `source_text`, the normalised file.
     """
 
     name: str
@@ -79,21 +79,21 @@ class PromptTemplate:
 
 
 def check_template_name(name: str, *, source: str) -> str:
-    """Return `name` if a template may have it. Raises TemplateError."""
+    """Return `name` if it is valid for a template. Raises TemplateError."""
     if not _NAME.fullmatch(name):
         raise TemplateError(
-            f"A template's name has 1 to 32 of a-z, 0-9, _ and -, and starts with a letter or digit; {quote(name)} "
-            "does not.",
+            f"A template's name has 1 to 32 characters of a-z, 0-9, _ and -, and starts with a letter or digit. Choose "
+            f"another name than {quote(name)}.",
             source=source,
         )
     if name in RESERVED_NAMES:
         raise TemplateError(
-            f"No template can be named {name!r}, since that is a subcommand of prompt; choose another name.",
+            f"No template can be named {name!r}, because a subcommand has that name. Choose another one.",
             source=source,
         )
     return name
 
 
 def default_stop(kind: Kind, examples: Sequence[Example], example_separator: str) -> tuple[str, ...]:
-    """Return what ends an answer where the file says nothing about it."""
+    """Return the stop texts of a template whose file sets none."""
     return (example_separator,) if kind == "complete" and examples else ()

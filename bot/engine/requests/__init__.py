@@ -1,1 +1,1 @@
-"""What can be asked of the model; each request is a generator that names what is to be read."""
+"""The kinds of requests to the model; each is a generator that yields the tokens to feed."""

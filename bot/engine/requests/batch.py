@@ -1,4 +1,4 @@
-"""A batch: one continuation of each of several prompts, as one request that reads their common beginning once."""
+"""A batch: one continuation for each of several prompts, as one request that reads their common prefix once."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.requests.generation import Clock, GenerationResult, Plan, generate
 from bot.engine.requests.work import Feed, Job, Steps, WorkCancelled
 
-_MAX_ROWS: Final = 16  # of one batch in a pass, so that other requests find room beside it
+_MAX_ROWS: Final = 16  # of one batch in a pass, so that other requests fit beside it
 
 
 def plan_batch(
@@ -23,8 +23,8 @@ def plan_batch(
 ) -> Job[GenerationResult]:
     """Return the job that continues the prompt of each plan, number k with the seed `params.seed + k`.
 
-    Each continuation is the one that a generation of its own would write, and needs no more room than that: where the
-    cache can't hold all of them, the later ones wait for the earlier ones' end.
+    Each continuation equals that of a separate generation and needs no more of the cache: if not all fit at once, the
+    later ones wait until earlier ones end.
     """
     num_shared = _count_shared(plans)
     num_own = max(
@@ -41,7 +41,7 @@ def plan_batch(
 
 
 def _count_shared(plans: Sequence[Plan]) -> int:
-    """Return how many tokens, in full blocks, several prompts begin with; each has at least one more."""
+    """Return the length of the prompts' common prefix, in tokens, cut to full blocks; each prompt is longer."""
     if len(plans) == 1:
         return 0
     columns = zip(*(plan.ids for plan in plans), strict=False)
@@ -50,7 +50,7 @@ def _count_shared(plans: Sequence[Plan]) -> int:
 
 
 class _Member:
-    """One generation of a batch: what it wishes for next, and its result once it has ended."""
+    """One generation of a batch: the feeds it asks for next, and its result once it has ended."""
 
     def __init__(self, steps: Steps[GenerationResult]) -> None:
         self.steps = steps
@@ -59,12 +59,12 @@ class _Member:
         self.result: GenerationResult | None = None
 
     def begin(self) -> None:
-        """Let it name its first wishes."""
+        """Run it to its first feeds."""
         self.has_begun = True
         self.resume(partial(next, self.steps))
 
     def resume(self, go_on: Callable[[], list[Feed]]) -> None:
-        """Let it go on to its next wishes, or to its end."""
+        """Run it to its next feeds, or to its end."""
         try:
             self.feeds = go_on()
         except StopIteration as stop:
@@ -72,9 +72,9 @@ class _Member:
             self.result = stop.value
 
     def cancel(self, error: WorkCancelled) -> None:
-        """End it with what it has."""
+        """End it with its text so far."""
         if not self.has_begun:
-            self.begin()  # only what has begun can hand back an empty continuation
+            self.begin()  # only a started generation can return an empty continuation
         if self.result is None:
             self.resume(partial(self.steps.throw, error))
 
@@ -90,7 +90,7 @@ def _write_batch(
     clock = Clock()
     with model.writing.cache.rows() as rows:
         beginning = rows.open(plans[0].ids[: num_shared + 1])
-        beginning.ids.pop()  # a row is opened with one unread token at least; here each member reads that itself
+        beginning.ids.pop()  # a row is opened with at least one unread token; each member reads that one itself
         members = [
             _Member(generate(model, plan, params.shift_seed(k), partial(_emit_as, k, emit), after=beginning))
             for k, plan in enumerate(plans)
@@ -111,7 +111,7 @@ def _write_batch(
 
 
 def _carry_forward(members: Sequence[_Member], num_at_once: int, clock: Clock) -> Steps[None]:
-    """Carry the members to their ends, `num_at_once` of them in the same passes."""
+    """Run the members to their ends, `num_at_once` of them in the same passes."""
     waiting, running = deque(members), list[_Member]()
     while waiting or running:
         while waiting and len(running) < num_at_once:

@@ -1,4 +1,4 @@
-"""Beam search over one prompt, step by step; its results are those of transformers' (length penalty 1)."""
+"""Beam search over one prompt, step by step, with the same results as transformers (length penalty 1)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from bot.engine.requests.work import Feed, Steps, WorkCancelled
 from bot.engine.sampler.exact import make_penalties
 from bot.engine.sampler.log_sums import log_sums
 
-# Added to the score of what must not be chosen; finite, so that a beam without any choice left is still a beam.
+# Added to the score of excluded tokens; finite, so that a beam without any choice left is still valid.
 _EXCLUDED: Final = -1.0e9
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One result: its tokens, and the log-probability of each under the model's own distribution."""
+    """One result: its tokens, and the model's log-probability of each (nats, temperature 1, before any processor)."""
 
     score: float
     token_ids: tuple[int, ...]
@@ -27,12 +27,12 @@ class Beam:
 
 
 class _Search:
-    """The beams that run, (num_beams, …) each, and the best ones that ended."""
+    """The running beams, as tensors (num_beams, …), and the best finished ones."""
 
     def __init__(self, num_beams: int, max_new_tokens: int, eos_ids: tuple[int, ...], device: torch.device) -> None:
         self.num_beams = num_beams
         self.scores = torch.full((num_beams,), _EXCLUDED, device=device)
-        self.scores[0] = 0.0  # all beams begin equal: only the first may branch
+        self.scores[0] = 0.0  # all beams start equal, so only the first may branch
         self.tokens = torch.empty((num_beams, 0), dtype=torch.long, device=device)
         self.logprobs = torch.empty((num_beams, 0), device=device)
         self.ended: list[Beam] = []
@@ -42,7 +42,7 @@ class _Search:
         self._can_improve = True
 
     def advance(self, log_probs: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
-        """Extend the beams by one token each; return which beam each new one grew from, None at the search's end.
+        """Extend the beams by one token each; return the parent of each new beam, None at the end of the search.
 
         `log_probs` (num_beams, vocab) decide; `logits` (num_beams, vocab) are the model's own.
         """
@@ -69,20 +69,20 @@ class _Search:
     def _keep_ended(
         self, means: torch.Tensor, has_ended: torch.Tensor, tokens: torch.Tensor, logprobs: torch.Tensor
     ) -> None:
-        """Take those of the first num_beams candidates that ended among the best ones; more than num_beams drop out."""
+        """Add the finished ones of the first num_beams candidates to `ended`, and keep the num_beams best."""
         for at in has_ended[: self.num_beams].nonzero()[:, 0].tolist():
             self.ended.append(Beam(float(means[at]), tuple(tokens[at].tolist()), tuple(logprobs[at].tolist())))
-        self.ended.sort(key=lambda beam: -beam.score)  # stable: of two equal ones the earlier stays
+        self.ended.sort(key=lambda beam: -beam.score)  # stable: the earlier of two equal beams stays
         del self.ended[self.num_beams :]
 
     def _may_still_improve(self, num_new: int) -> bool:
-        """Say whether the best running beam, as it is, has a better mean than the worst of num_beams ended ones."""
+        """Say whether the best running beam has a better mean so far than the worst of num_beams finished ones."""
         if len(self.ended) < self.num_beams:
             return True
         return float(self.scores[0] / num_new) > self.ended[-1].score
 
     def best(self) -> list[Beam]:
-        """Return the ended beams, best first, then those that still run."""
+        """Return the finished beams, best first, then the running ones."""
         running = [
             Beam(score, tuple(tokens), tuple(logprobs))
             for score, tokens, logprobs in zip(
@@ -102,7 +102,7 @@ def search_beams(
     eos_ids: tuple[int, ...],
     healing: Healing,
 ) -> Steps[tuple[list[Beam], WorkCancelled | None]]:
-    """Return the best continuations of the row `prompt`, best first; cancelled, what it has, and why.
+    """Return the best continuations of the row `prompt`, best first; if cancelled, those so far and the reason.
 
     `logits` (vocab,) are those after the prompt.
     """
@@ -114,7 +114,7 @@ def search_beams(
     all_logits = logits.expand(num_beams, -1)
     try:
         while True:
-            # transformers decides by these, to the last bit; what is told of a token is as in every other way to it.
+            # transformers decides by exactly these; the log-probabilities in the result are the model's own.
             log_probs = _apply(penalties, healing, search, ids, all_logits.log_softmax(dim=-1))
             parents = search.advance(log_probs, all_logits)
             if parents is None:

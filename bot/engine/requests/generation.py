@@ -1,4 +1,4 @@
-"""One generation, step by step: plan it, read the prompt, choose tokens, hand out text, end each continuation."""
+"""One generation, step by step: plan, prefill, decode, emit text, end each continuation."""
 
 import time
 from collections.abc import Callable
@@ -22,9 +22,9 @@ EndAt = Callable[[str], int | None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a generation feeds to the model: the prompt's `ids`, and what its first tokens must repeat.
+    """The input of a generation: the prompt's `ids`, and the bytes that the first tokens must repeat (healing).
 
-    `end_at` looks at a continuation's text after each token and may say at which index it has ended.
+    `end_at` gets a continuation's text after each token; it returns the index at which the text ends, or None.
     """
 
     ids: tuple[int, ...]
@@ -36,9 +36,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """What a generation hands back at its end; times in milliseconds, without the queue.
+    """The result of a generation; times are in milliseconds, without the queue.
 
-    `prompt_lengths` are the tokens of each prompt.
+    `prompt_lengths` are the numbers of tokens of the prompts.
     """
 
     completions: tuple[Completion, ...]
@@ -50,7 +50,7 @@ class GenerationResult:
 def plan_generation(
     model: LoadedModel, prompt: Prompt, params: SamplingParams, *, heal: bool, end_at: EndAt | None = None
 ) -> Plan:
-    """Encode `prompt` and see how many tokens may follow. Raises RequestError, PromptTooLong."""
+    """Encode `prompt` and find how many tokens may follow it. Raises RequestError, PromptTooLong."""
     encoded = model.tokenizer.encode_prompt(prompt)
     room = model.info.context_length - len(encoded.ids)
     if room < 1:
@@ -66,7 +66,7 @@ def plan_generation(
 
 
 class Continuation:
-    """One growing continuation: its tokens, its text, and how it ends."""
+    """One growing continuation: its tokens, its text, and its end."""
 
     def __init__(self, index: int, model: LoadedModel, plan: Plan, params: SamplingParams) -> None:
         self.index = index
@@ -81,7 +81,7 @@ class Continuation:
         self._logprob = 0.0
 
     def push(self, token_id: int, logprob: float) -> Delta | None:
-        """Take one token with its log-probability; return the delta, None while there is nothing to show."""
+        """Add one token with its log-probability; return the delta, None if there is nothing to show yet."""
         self.token_ids.append(token_id)
         self._logprob += logprob
         if token_id in self._eos_ids:
@@ -101,7 +101,7 @@ class Continuation:
         return Delta(self.index, text)
 
     def _num_kept(self, text: str) -> int | None:
-        """Return how many characters of the new `text` stay where the continuation has ended; None where it has not."""
+        """Return how many characters of the new `text` to keep if the continuation has ended, None if it has not."""
         if self._end_at is None:
             return None
         num_shown = sum(map(len, self._shown))
@@ -109,7 +109,7 @@ class Continuation:
         return None if end is None else max(0, end - num_shown)
 
     def finish(self, reason: FinishReason, text: str = "") -> Delta:
-        """End it; return the last delta, with `text` and what was held back because it might become a stop string."""
+        """End it; return the last delta, with `text` and the text held back as a possible start of a stop string."""
         text += self._stops.flush()
         self._shown.append(text)
         self.completion = Completion(self.index, "".join(self._shown), tuple(self.token_ids), self._logprob, reason)
@@ -119,7 +119,7 @@ class Continuation:
 def plan_job(
     model: LoadedModel, plan: Plan, params: SamplingParams, emit: Callable[[Delta], None]
 ) -> Job[GenerationResult]:
-    """Return the job that carries out `plan` on the model's lane for writing."""
+    """Return the job that runs `plan` on the model's lane for writing."""
     num_rows = max(params.n, params.num_beams)
     num_blocks = count_blocks_of_branches(len(plan.ids), num_rows, plan.max_new_tokens)
     return Job(generate(model, plan, params, emit), model.writing, num_rows, num_blocks)
@@ -133,10 +133,10 @@ def generate(
     *,
     after: Row | None = None,
 ) -> Steps[GenerationResult]:
-    """Write `params.n` continuations of the plan's prompt; `emit` gets each delta as it comes, beams at the end.
+    """Generate `params.n` continuations of the plan's prompt; `emit` gets each delta right away, beams at the end.
 
-    The prompt shares the blocks of the open row `after`, with whose tokens it begins. Cancelled, it ends each
-    continuation where it is. Raises GenerationError.
+    The prompt starts with the tokens of the open row `after` and shares its blocks. If cancelled, each continuation
+    ends with its text so far. Raises GenerationError.
     """
     continuations = [Continuation(index, model, plan, params) for index in range(params.n)]
     clock = Clock()
@@ -154,18 +154,18 @@ def generate(
 
 
 class Clock:
-    """When a generation began, had read its prompt, and ended."""
+    """Measures the prefill and decode times of a generation."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
         self._prefilled: float | None = None
 
     def mark_prefilled(self) -> None:
-        """Take note that the prompt is read by now; the first time counts."""
+        """Record the end of the prefill; only the first call counts."""
         self._prefilled = self._prefilled or time.perf_counter()
 
     def read_ms(self) -> tuple[float, float]:
-        """Return how long the prompt and, up to now, the answer took."""
+        """Return the prefill time, and the decode time up to now."""
         ended = time.perf_counter()
         prefilled = self._prefilled or ended
         return (prefilled - self._started) * 1000, (ended - prefilled) * 1000

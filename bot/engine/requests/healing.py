@@ -1,4 +1,4 @@
-"""Token healing: a half-typed last word is taken back and written again by the model, letters as typed."""
+"""Token healing: the last, half-typed word is removed from the prompt, and the model writes it again as typed."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from bot.engine.tokens.vocabulary import Vocabulary
 
 
 class Healing:
-    """What the first tokens of a continuation must repeat: the bytes `typed` (none: nothing, they are free)."""
+    """The constraint that the first tokens of a continuation repeat the bytes `typed` (empty: no constraint)."""
 
     def __init__(self, vocabulary: Vocabulary, typed: bytes) -> None:
         self.typed = typed
@@ -16,7 +16,7 @@ class Healing:
         self._fitting: dict[bytes, list[int]] = {}
 
     def allowed_after(self, token_ids: Sequence[int]) -> list[int] | None:
-        """Return the tokens that may follow `token_ids`; None when any may."""
+        """Return the tokens that may follow `token_ids`, None if all may."""
         written = b""
         for token_id in token_ids:
             if len(written) >= len(self.typed):
@@ -31,14 +31,14 @@ class Healing:
 
 
 def back_off(encoded: EncodedPrompt, model: LoadedModel) -> tuple[tuple[int, ...], bytes]:
-    """Return the prompt's ids without its last plain token, and the bytes taken away.
+    """Return the prompt's ids without its last plain token, and the bytes removed.
 
-    White space at the end goes as a whole. A prompt of one token falls back to BOS, else EOS; without either nothing
-    is taken away.
+    White space at the end is removed as a whole. A prompt of one token is replaced by BOS, else EOS; without either,
+    nothing is removed.
     """
     vocabulary = model.vocabulary
     if not encoded.plain_ids or (vocabulary.style == "word_end" and encoded.ends_in_space):
-        return encoded.ids, b""  # no plain text at the end, or its last word is whole
+        return encoded.ids, b""  # no plain text at the end, or its last word is complete
     pieces = [vocabulary.token_bytes(token_id) for token_id in encoded.plain_ids]
     num_removed = 0
     while num_removed < len(pieces) and pieces[-1 - num_removed].isspace():
@@ -46,7 +46,7 @@ def back_off(encoded: EncodedPrompt, model: LoadedModel) -> tuple[tuple[int, ...
     num_removed = max(num_removed, 1)
     typed = b"".join(pieces[-num_removed:])
     if vocabulary.style == "word_end":
-        typed = typed.rstrip(b" ")  # the word may go on
+        typed = typed.rstrip(b" ")  # the word may continue
     kept = encoded.ids[:-num_removed]
     if not kept and model.tokenizer.start_id is not None:
         kept = (model.tokenizer.start_id,)

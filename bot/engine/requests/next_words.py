@@ -1,4 +1,4 @@
-"""What the model expects next after a prompt, at temperature 1: single tokens and whole words."""
+"""The likeliest next tokens and whole words after a prompt, at temperature 1."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from bot.engine.requests.generation import Plan, plan_generation
 from bot.engine.requests.work import Feed, Job, Steps
 from bot.engine.tokens.detokenizing import Detokenizer
 
-_MAX_PATHS: Final = 16  # unfinished words that are looked at in one forward pass
-_MAX_LEVELS: Final = 4  # tokens that are looked at after the first one of a word
+_MAX_PATHS: Final = 16  # unfinished words in one forward pass
+_MAX_LEVELS: Final = 4  # tokens searched after the first one of a word
 
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """The first tokens of a word, and how likely they come in that order."""
+    """The first tokens of a word, and their joint probability."""
 
     token_ids: tuple[int, ...]
     probability: float
@@ -46,9 +46,9 @@ def _expect_tokens(model: LoadedModel, plan: Plan, num: int) -> Steps[tuple[Word
 def plan_expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
     """Return the job that finds the `num` likeliest next words, likeliest first; their probabilities sum to at most 1.
 
-    A word ends where the next token can't go on it: P(word) = P(its tokens) · P(such a token after them), summed over
-    the ways to write it. Words are found best first, so a word of many unlikely tokens may lack a part of its
-    probability, never gain one. Marks and line ends are words of one token. Raises RequestError, PromptTooLong.
+    A word ends before a token that can't continue it: P(word) = P(its tokens) · P(such a token after them), summed over
+    its tokenizations. The search is best first, so a word of many unlikely tokens may get less than its probability,
+    never more. Punctuation marks and line ends are words of one token. Raises RequestError, PromptTooLong.
     """
     plan = plan_generation(model, prompt, SamplingParams(), heal=False)
     num_blocks = count_blocks_of_branches(len(plan.ids), _MAX_PATHS, _MAX_LEVELS)
@@ -77,7 +77,7 @@ def _search_words(model: LoadedModel, plan: Plan, num: int, rows: Rows) -> Steps
         open_paths = []
         for path in grown:
             if model.vocabulary.is_special(path.token_ids[-1]):
-                continue  # the text's end is no word
+                continue  # the end of the text is not a word
             if model.vocabulary.is_open_word(path.token_ids[-1]):
                 open_paths.append(path)
             else:

@@ -1,31 +1,31 @@
-"""Guesses of the next tokens from what stands in the text already: prompts and conversations repeat themselves."""
+"""Prompt lookup decoding: guesses of the next tokens from earlier occurrences of the last few in the text."""
 
 from collections.abc import Sequence
 from typing import Final
 
-_NGRAM: Final = 3  # so many last tokens must have stood there before …
-_SHORT_NGRAM: Final = 2  # … or so many, where the longer n-gram has not stood there before
+_NGRAM: Final = 3  # the last tokens that must have occurred before …
+_SHORT_NGRAM: Final = 2  # … or this many, if the longer n-gram has not occurred
 MAX_DRAFTS: Final = 3
-_TRUSTED: Final = 0.3  # share of right guesses below which only every so many steps are guessed
+_TRUSTED: Final = 0.3  # below this share of right guesses, only every _PAUSE_STEPS-th step guesses
 _PAUSE_STEPS: Final = 8
-_MEMORY: Final = 0.8  # how much of the share stays when one more guess is known
+_MEMORY: Final = 0.8  # the weight of the old share when one more guess is judged
 
 
 class PromptLookup:
-    """What followed the last few tokens when they last stood in the text.
+    """Guesses the tokens that followed the last few tokens at their previous occurrence.
 
-    A guess costs a wider pass, so one that is often wrong is made less often.
+    A guess makes the pass wider, so guesses become rarer if they are often wrong.
     """
 
     def __init__(self, ids: Sequence[int]) -> None:
-        self._after: dict[tuple[int, ...], int] = {}  # n-gram -> the place after its last occurrence
+        self._after: dict[tuple[int, ...], int] = {}  # n-gram -> the index after its last occurrence
         self._num_indexed = 0
         self._share_right = 0.5
         self._num_paused = 0
         self._index(ids)
 
     def guess(self, ids: Sequence[int], max_guesses: int) -> tuple[int, ...]:
-        """Return guesses of the tokens after `ids`, a text that has grown; none where there is no good one."""
+        """Return guesses of the tokens after `ids`, the grown text; () if there are no good ones."""
         place = None
         for size in (_NGRAM, _SHORT_NGRAM):
             if place is None and len(ids) > size:
@@ -40,7 +40,7 @@ class PromptLookup:
         return tuple(ids[place : place + min(MAX_DRAFTS, max_guesses)])
 
     def learn(self, guessed: Sequence[int], chosen: Sequence[int]) -> None:
-        """Take note of what came where `guessed` was expected; tokens that nobody knows yet say nothing."""
+        """Update the share of right guesses with the tokens that were `chosen` where `guessed` were expected."""
         num_known = min(len(guessed), len(chosen))
         for guess, token_id in zip(guessed[:num_known], chosen, strict=False):
             is_right = guess == token_id
@@ -49,7 +49,7 @@ class PromptLookup:
                 return
 
     def _index(self, ids: Sequence[int]) -> None:
-        """Remember every n-gram of `ids` that is new, but for one at the very end: nothing follows it yet."""
+        """Index every new n-gram of `ids`, except at the very end, where nothing follows yet."""
         for end in range(max(self._num_indexed, _SHORT_NGRAM), len(ids)):
             for size in (_NGRAM, _SHORT_NGRAM):
                 if end >= size:

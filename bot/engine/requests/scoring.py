@@ -1,4 +1,4 @@
-"""How likely the model finds what is given: a text's tokens, and continuations of a prompt."""
+"""Log-probabilities of given texts: of each token of a text, and of continuations of a prompt."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +15,7 @@ from bot.engine.sampler.log_sums import log_sums
 from bot.engine.tokens.tokenizing import EncodedText, replace_surrogates
 from bot.errors import PromptTooLong, RequestError
 
-_MAX_BRANCHES: Final = 16  # continuations of one prompt that are read at once
+_MAX_BRANCHES: Final = 16  # continuations of one prompt in one pass
 
 
 def plan_score_text(model: LoadedModel, text: str, *, num_expected: int) -> Job[tuple[TokenScore, ...]]:
@@ -26,7 +26,7 @@ def plan_score_text(model: LoadedModel, text: str, *, num_expected: int) -> Job[
     text = replace_surrogates(text)
     encoded = model.tokenizer.encode_text(text)
     if not encoded.ids:
-        raise RequestError("There is nothing to score: give at least one word.")
+        raise RequestError("There is nothing to score. Give at least one word.")
     num_blocks = count_blocks(min(len(encoded.ids) + 1, model.info.context_length))
     return Job(_score_text(model, text, encoded, num_expected), model.scoring, 1, num_blocks)
 
@@ -35,7 +35,7 @@ def _score_text(
     model: LoadedModel, text: str, encoded: EncodedText, num_expected: int
 ) -> Steps[tuple[TokenScore, ...]]:
     start_id = model.tokenizer.start_id
-    fed = encoded.ids if start_id is None else (start_id, *encoded.ids)  # the first of them is never a target
+    fed = encoded.ids if start_id is None else (start_id, *encoded.ids)  # the first one is never a target
     logprobs: list[float | None] = [None] * (start_id is None)
     expected: list[tuple[Expected, ...]] = [()] * (start_id is None)
     with model.scoring.cache.rows() as rows:
@@ -48,7 +48,7 @@ def _score_text(
                 logprobs.extend(gained[0])
                 expected.extend(gained[1])
 
-            # Nobody begins a text like this one: its blocks are not worth remembering.
+            # No other text is likely to start like this one, so its blocks are not cached.
             row = rows.open(inputs, is_remembered=False)
             yield [Feed(row, take=take, num_logits=len(targets))]
             rows.close(row)
@@ -58,7 +58,7 @@ def _score_text(
 def _score_piece(
     logits: torch.Tensor, targets: Sequence[int], num_expected: int, model: LoadedModel
 ) -> tuple[list[float], list[tuple[Expected, ...]]]:
-    """Return the log-probability of each target, and the likeliest tokens there, from logits (len(targets), vocab)."""
+    """Return each target's log-probability and the likeliest tokens in its place, from logits (len(targets), vocab)."""
     wanted = torch.tensor(list(targets), device=logits.device)
     totals = log_sums(logits)
     found = (logits.gather(1, wanted[:, None])[:, 0] - totals).tolist()
@@ -89,14 +89,14 @@ def _join_scores(
 def plan_score_continuations(
     model: LoadedModel, prompt: Prompt, continuations: Sequence[str]
 ) -> Job[tuple[float, ...]]:
-    """Return the job that scores whole continuations (nats) of `prompt`, which is read once for all of them.
+    """Return the job that scores whole continuations (nats) of `prompt`, which is read once.
 
-    Raises RequestError for one without tokens, PromptTooLong when one does not fit behind the prompt.
+    Raises RequestError for a continuation without tokens, PromptTooLong if one does not fit after the prompt.
     """
     prompt_ids = model.tokenizer.encode_prompt(prompt).ids
     tails = [model.tokenizer.encode_continuation(prompt, prompt_ids, text) for text in continuations]
     if not all(tails):
-        raise RequestError("There is nothing to score: every continuation needs at least one word.")
+        raise RequestError("There is nothing to score. Every continuation needs at least one word.")
     longest = max((len(tail) for tail in tails), default=0)
     if len(prompt_ids) + longest > model.info.context_length:
         raise PromptTooLong(num_tokens=len(prompt_ids) + longest, max_tokens=model.info.context_length)
@@ -124,7 +124,7 @@ def _score_tails(
                 def take(first: int, logits: torch.Tensor, at: int = at, tail: Sequence[int] = tail) -> None:
                     targets = torch.tensor(tail[first + 1 : first + 1 + logits.shape[0]], device=logits.device)
                     found = logits.gather(1, targets[:, None])[:, 0] - log_sums(logits)
-                    # One after another, so that the sum doesn't depend on where passes end.
+                    # Added one by one, so that the sum does not depend on where passes end.
                     for logprob in found.tolist():
                         totals[at] += logprob
 

@@ -1,4 +1,4 @@
-"""What a request is to the model thread: a generator that names tokens to be read, and gets what came of them."""
+"""Requests as the model thread runs them: generators that yield tokens to feed and receive the results."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from bot.core.results import FinishReason
 from bot.engine.loaded_model import Lane
 from bot.engine.paged_cache import Row
 
-if TYPE_CHECKING:  # the event loop's thread, which makes requests, has no use for torch
+if TYPE_CHECKING:  # the event loop's thread, which makes requests, does not need torch
     import torch
 
     from bot.engine.sampler.sampler import Choice, Chosen
@@ -22,9 +22,9 @@ Priority = Literal["chat", "scoring"]
 
 
 class WorkCancelled(BaseException):
-    """Thrown into a request's steps to end it; they may catch it to hand back what they have, and return.
+    """Thrown into a request's steps to end it; they may catch it and return their result so far.
 
-    `reason` is "cancelled" where somebody wished it, "length" where its time was up.
+    `reason` is "cancelled" if somebody cancelled it, "length" if its time was up.
     """
 
     def __init__(self, reason: FinishReason = "cancelled") -> None:
@@ -34,14 +34,14 @@ class WorkCancelled(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """A wish: read all tokens of `row` that have not been read, and then …
+    """Tokens to feed: all unread tokens of `row`, and then …
 
-    - with `choices`: choose a token after the last one for each of them (they all see the same logits). With one choice
-      there may be `drafts`, guesses of the tokens that follow: those that turn out right cost no pass of their own.
-      The answer is a list of Chosen, one for each choice, or the chosen token and those after right guesses.
-    - with `take`: hand it the logits after the last `num_logits` tokens, (k, vocab), as they come in one or several
-      pieces, each with the index of its first among them. The answer is None.
-    - with neither: the answer is the logits after the last token, (vocab,), good until the next wish.
+    - with `choices`: choose a token after the last one for each of them, from the same logits. One choice may have
+      `drafts`, guesses of the tokens that follow; right ones need no pass of their own. The answer is a list of Chosen,
+      one for each choice, or the chosen token and those after right guesses.
+    - with `take`: call it with the logits after the last `num_logits` tokens, (k, vocab), in one or several pieces,
+      each with the index of its first one. The answer is None.
+    - with neither: the answer is the logits after the last token, (vocab,), valid until the next yield.
     """
 
     row: Row
@@ -57,7 +57,7 @@ Steps = Generator[list[Feed], list[Any], ResultT]
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[ResultT]):
-    """A request that is ready to run: its steps, where, how many rows and cache blocks it needs at most."""
+    """A request that is ready to run: its steps, its lane, and the most rows and cache blocks that it needs."""
 
     steps: Steps[ResultT]
     lane: Lane
@@ -67,9 +67,9 @@ class Job(Generic[ResultT]):
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """On whose behalf a request is made: requests take turns by conversation, and a person's run one by one.
+    """The conversation and person that a request is for: the scheduler is fair between them.
 
-    `request_id` is the id of the message or click that asked, "" where nobody did.
+    `request_id` is the id of the message or click that asked, "" if nobody did.
     """
 
     conversation: Hashable = None
@@ -79,7 +79,7 @@ class Asker:
 
 def _future_of_one_consumer() -> "asyncio.Future[Any]":
     future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    # An error that nobody waits for any more (its consumer went away) is no news.
+    # Marks an error as retrieved: after its consumer has gone, nobody waits for it.
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return future
 
@@ -87,8 +87,8 @@ def _future_of_one_consumer() -> "asyncio.Future[Any]":
 class Work(Generic[ModelT, ResultT]):
     """One request: a function that plans its job, and the future of the job's result.
 
-    `future` belongs to the event loop. `is_cancelled` may be set from any thread and is seen before the next pass.
-    After `deadline` (of time.perf_counter, None: never) a running request is ended with what it has.
+    `future` belongs to the event loop. `is_cancelled` may be set from any thread and is read before the next pass.
+    After `deadline` (of time.perf_counter, None: never) a running request ends with its result so far.
     """
 
     def __init__(
@@ -110,13 +110,13 @@ class Work(Generic[ModelT, ResultT]):
 
     @property
     def queue_ms(self) -> float:
-        """Return how long it waited, up to now if it still waits."""
+        """Return how long it has waited in the queue."""
         return ((self.started_at or time.perf_counter()) - self.queued_at) * 1000
 
 
 @dataclass(slots=True, eq=False)
 class QuickWork(Generic[ModelT, ResultT]):
-    """A request that needs no pass, such as counting tokens: done between two passes."""
+    """A request that needs no pass, such as counting tokens; it is run between two passes."""
 
     call: Callable[[ModelT], ResultT]
     is_cancelled: bool = False

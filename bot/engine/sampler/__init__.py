@@ -1,1 +1,1 @@
-"""Which token comes next in each row of logits."""
+"""Choosing the next token of each row of logits."""

@@ -1,4 +1,4 @@
-"""Tokens chosen in C++: what each row needs for it, kept from step to step, and one call for all rows."""
+"""The sampler in C++: the data of each row, kept from step to step, and one call for all rows."""
 
 import ctypes
 from array import array
@@ -12,12 +12,12 @@ from bot.engine.networks.native.row_chooser import MAX_TOP_K, ChoiceRow, RowChoo
 from bot.engine.sampler.rows import Chosen, OpenRow, as_error
 from bot.errors import GenerationError
 
-# The options that choosing.cpp knows; a row with another one is not chosen for in C++.
+# The options that choosing.cpp supports; rows with others are not sampled in C++.
 HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
 
 
 class _NativeRow:
-    """One row of a request as C++ reads it: an address that holds as long as this object lives."""
+    """One row of a request as C++ reads it; its address is valid as long as this object lives."""
 
     __slots__ = ("address", "arrays", "stream", "struct")
 
@@ -25,7 +25,7 @@ class _NativeRow:
         params, stream, is_seen = row.params, row.stream, row.memory.is_seen
         self.struct = ChoiceRow(penalty=params.repetition_penalty, removed_mass=-1.0)
         self.address = ctypes.addressof(self.struct)
-        self.arrays: list[array[int]] = []  # what the struct points to for the moment
+        self.arrays: list[array[int]] = []  # what the struct points to now
         self.stream: tuple[int, int] | None = None  # address and number of rows of its request's windows
         if is_seen is not None:
             self.struct.seen = is_seen.ctypes.data
@@ -40,7 +40,7 @@ class _NativeRow:
             self.struct.min_p = np.float32(params.min_p)
 
     def set_lists(self, banned: Sequence[int], allowed: Sequence[int] | None) -> None:
-        """Point to the tokens that may not come, and to those that alone may come."""
+        """Point to the banned tokens, and to the allowed ones (None: all)."""
         struct = self.struct
         # An empty array has no address, and without one all tokens are allowed.
         self.arrays = [array("i", banned), array("i", [*(allowed or ()), 0])]
@@ -51,13 +51,13 @@ class _NativeRow:
             struct.allowed, struct.num_allowed = self.arrays[1].buffer_info()[0], len(allowed)
 
     def read_result(self) -> Chosen | None:
-        """Return what C++ has chosen; None where that is not proven."""
+        """Return the token that C++ has chosen, None if it is not proven."""
         token = self.struct.token
         return None if token < 0 else Chosen(token, self.struct.logprob)
 
 
 def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]) -> bool:
-    """Say whether C++ can read the logits and the draws of all rows, and knows all their options."""
+    """Say whether C++ can read the logits and the draws of all rows, and supports all their options."""
     if not logits.is_cpu or logits.dtype != torch.float32 or not logits.is_contiguous():
         return False
     return all((row.stream is None or row.stream.native is native) and row.active <= HONOURED for row in rows)
@@ -66,9 +66,9 @@ def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence
 def choose_natively(
     native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow]
 ) -> list[Chosen | GenerationError | None]:
-    """Choose the token of each row, None where the result is not proven; each request's draws take one step.
+    """Choose the token of each row, None if the result is not proven; each request's draws advance by one step.
 
-    Raises MemoryError where there is none for all rows together; then nothing has been drawn.
+    Raises MemoryError if there is not enough for all rows together; then nothing has been drawn.
     """
     streams: dict[tuple[int, int], None] = {}
     found: list[_NativeRow | GenerationError] = []
@@ -87,7 +87,7 @@ def choose_natively(
 
 
 def _prepare(row: OpenRow) -> _NativeRow:
-    """Return the row as C++ reads it for this step. Raises whatever its options are not fit for."""
+    """Return the row as C++ reads it for this step. Raises the error of options that C++ can't represent."""
     memory, allowed = row.memory, row.choice.allowed
     one: _NativeRow | None = memory.native
     if one is None:

@@ -1,4 +1,4 @@
-"""The random numbers of one request: the same stream as torch's `exponential_`, at a fraction of its time on a CPU."""
+"""The random numbers of one request: the stream of torch's `exponential_`, computed faster on a CPU."""
 
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bot.engine.networks.native.row_chooser import WINDOW_WORDS, RowChooser, find_row_chooser
 
 _FRACTION_BITS: Final = (1 << 53) - 1
-_STATE_OFFSET: Final = 24  # bytes before a twister's words, eight bytes each, in the state of torch's CPU generator
+_STATE_OFFSET: Final = 24  # bytes before the twister's words (eight bytes each) in the state of torch's CPU generator
 
 Words = NDArray[np.uint64]
 
@@ -23,17 +23,17 @@ class Draws(Protocol):
         """Return the draws of the tokens `ids` in one row, to within a rounding error of float32."""
 
     def row(self, row: int) -> torch.Tensor:
-        """Return the draws of one row (vocab,) float32, to the last bit those of `exponential_`."""
+        """Return the draws of one row (vocab,) float32, bit for bit those of `exponential_`."""
 
     def quick_row(self, row: int) -> NDArray[np.float32]:
         """Return the draws of one row (vocab,), each to within 5 %."""
 
 
 class DrawStream:
-    """What `torch.empty(num_rows, vocab).exponential_(1, generator=...)` gives, call after call.
+    """The successive results of `torch.empty(num_rows, vocab).exponential_(1, generator=...)`.
 
-    Where a compiled library is used, `native` is it, and `windows` (see RowChooser) say where the stream is: C++ draws
-    by moving them on.
+    If a compiled library is used, `native` is that library, and `windows` (see RowChooser) are the position in the
+    stream, which C++ advances as it draws.
     """
 
     def __init__(self, seed: int, num_rows: int, device: torch.device) -> None:
@@ -51,7 +51,7 @@ class DrawStream:
                 self._twister = _make_twister(self._generator)
 
     def draw(self, vocab_size: int) -> Draws:
-        """Take the draws of the next step; those of the step before are no longer good."""
+        """Return the draws of the next step; those of the previous step become invalid."""
         if self.native is not None and self.windows is not None:
             self.native.move_on(self.windows, vocab_size)
             return self.see_draws(vocab_size)
@@ -62,10 +62,10 @@ class DrawStream:
         return _TensorDraws(values.exponential_(1, generator=self._generator))
 
     def see_draws(self, vocab_size: int) -> Draws:
-        """Return the draws of the step that `windows` are at."""
+        """Return the draws of the step at which `windows` are."""
         native, windows = self.native, self.windows
         if native is None or windows is None:
-            raise ValueError("There are windows only where a compiled library draws.")
+            raise ValueError("there are windows only if a compiled library draws")
         return _WordDraws(lambda row: native.see_words(windows, row, vocab_size))
 
 
@@ -85,10 +85,10 @@ class _TensorDraws:
 
 
 class _WordDraws:
-    """Draws that are worked out from 64 random bits each, where they are asked for."""
+    """Draws computed on demand, each from 64 random bits."""
 
     def __init__(self, find_words: Callable[[int], Words]) -> None:
-        """Take what gives the words (vocab,) of a row."""
+        """Take the function that returns the words (vocab,) of a row."""
         self._find_words = find_words
 
     def at(self, row: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -100,8 +100,8 @@ class _WordDraws:
     def quick_row(self, row: int) -> NDArray[np.float32]:
         words = self._find_words(row)
         uniform = torch.from_numpy((words & np.uint64(_FRACTION_BITS)).view(np.int64)).float()
-        # In float32 the uniform number may become 1; a draw of 17.3 instead of up to 36 would be too far off, so
-        # the largest ones are worked out as they should be.
+        # In float32 the uniform number may round to 1; a draw of 17.3 instead of up to 36 would be too far off, so
+        # the largest draws are computed in float64.
         draws = _as_array(uniform.mul_(-(2.0**-53)).log1p_().neg_())
         rare = np.flatnonzero(~(draws < 13))
         if rare.size:
@@ -110,7 +110,7 @@ class _WordDraws:
 
 
 def _exponential(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    # As ATen's random64(), uniform_real_distribution<double> and exponential<double> do it.
+    # The same as ATen's random64(), uniform_real_distribution<double> and exponential<double>.
     uniform = (words & np.uint64(_FRACTION_BITS)).astype(np.float64) * 2.0**-53
     result: NDArray[np.float64] = -np.log1p(-uniform)
     return result
@@ -122,7 +122,7 @@ def _read_key(generator: torch.Generator) -> NDArray[np.uint32]:
 
 
 def _make_twister(generator: torch.Generator) -> Callable[[int], Words]:
-    """Return what gives the next words (count,) of the freshly seeded `generator`, without touching it."""
+    """Return a function that returns the next words (count,) of the freshly seeded `generator`, without changing it."""
     bits = np.random.MT19937()
     bits.state = {"bit_generator": "MT19937", "state": {"key": _read_key(generator), "pos": WINDOW_WORDS}}
     numbers = np.random.Generator(bits)
@@ -131,7 +131,7 @@ def _make_twister(generator: torch.Generator) -> Callable[[int], Words]:
 
 @cache
 def _can_follow_torch(native: RowChooser | None) -> bool:
-    """Say whether this build of torch draws as it is done here; some builds use the vendor's library instead."""
+    """Say whether this build of torch draws the same numbers; some builds use the CPU vendor's library instead."""
     for seed in (1, 2**40 + 7):
         generator = torch.Generator()
         generator.manual_seed(seed)

@@ -1,10 +1,10 @@
-"""Tokens chosen step by step as transformers does: the way that decides what the quicker ones can't prove."""
+"""The exact sampler, step by step as in transformers, for the rows where the faster ones can't prove the result."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
-import transformers  # its processors are loaded where they are used: few need them, and it takes two seconds
+import transformers  # loads its processors only when they are used: that takes two seconds, and few requests need them
 
 from bot.core.sampling_params import OptionRole, SamplingParams
 from bot.engine.sampler.rows import OpenRow
@@ -25,7 +25,7 @@ _WARPERS: Final[Mapping[str, str]] = {
 def choose_as_transformers(logits: torch.Tensor, row: OpenRow, log_sum: torch.Tensor) -> torch.Tensor:
     """Choose for one row as transformers does, step by step, without waiting for the device.
 
-    `log_sum` () is that of `logits` (vocab,). Returns, in one tensor (4,), the token's id, its logit, `log_sum`, and a
+    `log_sum` () is that of `logits` (vocab,). The result is a tensor (4,): the token's id, its logit, `log_sum`, and a
     number that is finite if there was a token to choose.
     """
     scores = make_penalties(row.params)(_as_row(row.choice.ids, logits), logits[None])
@@ -46,7 +46,7 @@ def _as_row(ids: Sequence[int], logits: torch.Tensor) -> torch.Tensor:
 
 
 def make_penalties(params: SamplingParams) -> Any:
-    """Return what changes logits by what was said before: repetition penalty, then repeated n-grams."""
+    """Return the logits processors that depend on earlier tokens: repetition penalty, then repeated n-grams."""
     return _make("processor", _PROCESSORS, params)
 
 
@@ -55,7 +55,7 @@ def _make_warpers(params: SamplingParams) -> Any:
 
 
 def _make(role: OptionRole, classes: Mapping[str, str], params: SamplingParams) -> Any:
-    """Return the processors of the options that are not off. Raises NotImplementedError for an option without one."""
+    """Return the processors of the active options. Raises NotImplementedError for an option without one."""
     active = params.list_active(role)
     if unknown := active - classes.keys():
         raise NotImplementedError(f"No processor is known for {', '.join(sorted(unknown))}.")

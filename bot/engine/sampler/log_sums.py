@@ -1,4 +1,4 @@
-"""What is computed of whole rows of logits: in C++ where it is available, so that torch's threads sleep on."""
+"""Reductions of whole rows of logits, in C++ where it is available, so that torch's threads stay asleep."""
 
 from collections.abc import Callable
 from typing import Final
@@ -16,11 +16,11 @@ _ALIGNMENT: Final = 64  # values
 def log_sums(logits: torch.Tensor) -> torch.Tensor:
     """Return log(sum(exp(logits))) of each row of `logits` (k, vocab) float32, (k,).
 
-    A row's log-sum is the same to the bit whatever rows are beside it, however they lie in memory and whatever the
-    number of threads. All log-probabilities are a logit less this, so they don't depend on the way to them either. C++
-    and torch agree up to rounding only: which of them sums is fixed by `find_row_chooser`, never by the rows.
+    A row's log-sum is the same to the bit, whatever the other rows, the memory layout and the number of threads. Every
+    log-probability is a logit minus this, so it does not depend on how it is computed either. C++ and torch agree only
+    up to rounding: `find_row_chooser` decides which of them sums, never the rows.
 
-    It is not finite where a logit is NaN or infinity, or all are minus infinity. Raises MemoryError,
+    It is not finite if a logit is NaN or infinity, or all are minus infinity. Raises MemoryError,
     torch.OutOfMemoryError.
     """
     found = _reduce_natively(RowChooser.find_log_sums, logits)
@@ -30,7 +30,7 @@ def log_sums(logits: torch.Tensor) -> torch.Tensor:
 
 
 def are_finite(logits: torch.Tensor) -> bool:
-    """Say whether every row of `logits` (k, vocab) float32 can be used: no NaN, no infinity, not all minus infinity.
+    """Say whether every row of `logits` (k, vocab) float32 is valid: no NaN, no infinity, not all minus infinity.
 
     Raises MemoryError.
     """
@@ -40,7 +40,7 @@ def are_finite(logits: torch.Tensor) -> bool:
 
 
 def _reduce_natively(reduce: _Reduce, logits: torch.Tensor) -> torch.Tensor | None:
-    """Return one number for each row; None where C++ can't compute it."""
+    """Return one number for each row, None if C++ can't compute it."""
     native = find_row_chooser()
     if native is None or not logits.is_cpu or logits.dtype != torch.float32:
         return None
@@ -51,11 +51,11 @@ def _reduce_natively(reduce: _Reduce, logits: torch.Tensor) -> torch.Tensor | No
     return out
 
 
-# Not torch.logsumexp: it shares a row alone out among threads, and how it adds depends on the shape of all rows.
+# Not torch.logsumexp: it splits a single row among threads, so its order of addition depends on the shape of all rows.
 # log_softmax sums each row by itself. At the largest logit it is minus the log-sum of the distances from that logit.
 def _sum_few_at_once(logits: torch.Tensor) -> torch.Tensor:
     best, shares = torch.empty(len(logits)), torch.empty(len(logits))
-    # A few rows at a time stay in the cache, and their buffer is not paid for in page faults.
+    # A few rows at a time stay in the CPU's cache, and reusing their buffer avoids page faults.
     buffer = torch.empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
     for first in range(0, len(logits), _ROWS_AT_ONCE):
         part = slice(first, min(first + _ROWS_AT_ONCE, len(logits)))
@@ -67,6 +67,6 @@ def _sum_few_at_once(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _sum_on_device(logits: torch.Tensor) -> torch.Tensor:
-    # Kernels add a row that begins between two vectors in another order, so all rows begin at a multiple.
+    # Kernels add an unaligned row in another order, so all rows are padded to a multiple of the alignment.
     padded = torch.nn.functional.pad(logits, (0, -logits.shape[1] % _ALIGNMENT), value=float("-inf"))
     return logits.amax(dim=-1) - padded.log_softmax(dim=-1).amax(dim=-1)

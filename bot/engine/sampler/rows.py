@@ -1,4 +1,4 @@
-"""What is known of each row that needs its next token: its options, what it has said, and the result."""
+"""The rows that need their next token: options, earlier tokens, and results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.sampler.draws import Draws, DrawStream
 from bot.errors import FewshotError, GenerationError
 
-NO_NUMBERS: Final = "The model gave no usable numbers for this text."
-UNKNOWN_TOKEN: Final = "A token of this text is unknown to the model."
-_NO_MEMORY: Final = "The device has not enough memory for this request; make it shorter."
-_BROKEN: Final = "Choosing the next token failed."
-NO_TOKEN: Final = "The options leave the model no token to choose; lower no_repeat_ngram_size."
-# Below this a temperature divides logits beyond float32; the likeliest token has all the mass long before.
+NO_NUMBERS: Final = "The model returned invalid numbers for this text. Try another text."
+UNKNOWN_TOKEN: Final = "The model does not know a token of this text. Try another text."
+_NO_MEMORY: Final = "The device does not have enough memory for this request; shorten the text."
+_BROKEN: Final = "Choosing the next token failed. Try again."
+NO_TOKEN: Final = "The options exclude every token; lower no_repeat_ngram_size."
+# Below this temperature, divided logits exceed float32; the likeliest token has all the probability long before.
 _COLDEST: Final = 1e-5
 
 Floats = NDArray[np.float32]
@@ -27,14 +27,14 @@ Ids = NDArray[np.int64]
 def check_ids(ids: Sequence[int], vocab_size: int) -> None:
     """Raise GenerationError for a token outside the vocabulary.
 
-    What comes after it doesn't look again: C++ would write beyond its arrays, and a GPU would end the whole process.
+    Later code does not check again: C++ would write beyond its arrays, and a GPU error would end the whole process.
     """
     if len(ids) and not 0 <= min(ids) <= max(ids) < vocab_size:
         raise GenerationError(UNKNOWN_TOKEN)
 
 
 def as_error(error: Exception) -> GenerationError:
-    """Return what a row gets for its result where choosing for it raised `error`."""
+    """Return the result of a row for which choosing a token raised `error`."""
     if isinstance(error, GenerationError):
         return error
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -45,23 +45,22 @@ def as_error(error: Exception) -> GenerationError:
 
 
 class TokenChooser:
-    """The choices of one request: its options and its own random generator.
+    """The sampler's state for one request: its options and its own random generator.
 
-    Each step draws for all n rows, finished or not, as transformers does: so the k-th continuation does not depend on
-    when the others end.
+    Each step draws for all n rows, finished or not, as transformers does, so that the k-th continuation does not depend
+    on when the others end.
     """
 
     def __init__(self, params: SamplingParams, device: torch.device) -> None:
         self.params = params
-        # What a sampler must honour to choose for this request. A greedy choice is the same whatever the warpers do.
+        # The options that a sampler must support for this request. Warpers do not change a greedy choice.
         self.active = params.list_active("processor", *(("warper",) if params.is_sampled else ()))
         is_sampled = params.is_sampled and params.temperature >= _COLDEST
-        # Greedy choices leave nothing to chance.
         self.stream = DrawStream(params.seed or 0, params.n, device) if is_sampled else None
         self._rows: dict[int, RowMemory] = {}
 
     def remember(self, index: int, ids: Sequence[int], vocab_size: int) -> "RowMemory":
-        """Return what row `index` has said, brought up to date with its tokens `ids`.
+        """Return the memory of row `index`, updated with its tokens `ids`.
 
         Raises GenerationError for a token outside the vocabulary.
         """
@@ -76,8 +75,8 @@ class TokenChooser:
 class Choice:
     """One row that needs its next token: continuation number `index` (0..n-1) of the chooser's request.
 
-    `ids` are all tokens of the row so far, prompt first: a list that only grows from call to call. `allowed` are the
-    only tokens that may come (token healing; the penalties don't count there), None: any.
+    `ids` are all tokens of the row so far, including the prompt: a list that only grows from call to call. `allowed`
+    are the only possible tokens (token healing; without penalties), None: all.
     """
 
     chooser: TokenChooser
@@ -88,7 +87,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The next token; `logprob` in nats, of the model's own distribution at temperature 1 before any processor."""
+    """The next token; `logprob` is in nats, at temperature 1 before any processor."""
 
     token_id: int
     logprob: float
@@ -97,13 +96,13 @@ class Chosen:
     def from_logit(cls, token_id: int, logit: float, log_sum: float) -> "Chosen":
         """Return the token with its log-probability, from its logit and its row's log-sum.
 
-        The difference is rounded to float32, as in C++ and in scoring, so all ways to a token give the same bits.
+        The difference is rounded to float32, as in C++ and in scoring, so that all of them give the same bits.
         """
         return cls(token_id, float(np.float32(logit) - np.float32(log_sum)))
 
 
 class RowMemory:
-    """What one row has said, as the penalties need it: kept from step to step, a new token costs no second look."""
+    """The earlier tokens of one row, indexed for the penalties; each new token is added once."""
 
     def __init__(self, params: SamplingParams, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -113,15 +112,15 @@ class RowMemory:
         self._followers: dict[tuple[int, ...], list[int]] = {}
         self.is_seen = np.zeros(vocab_size, np.bool_) if params.repetition_penalty != 1.0 else None
         self.banned: list[int] = []
-        self.native: Any = None  # what row_chooser.py keeps for the row
+        self.native: Any = None  # the data of compiled.py for the row
 
     def is_start_of(self, ids: Sequence[int]) -> bool:
-        """Say whether the row that is known can have grown into `ids`."""
+        """Say whether `ids` can continue the tokens known so far."""
         known = self._num_known
         return known <= len(ids) and (known == 0 or ids[known - 1] == self._last_id)
 
     def extend(self, ids: Sequence[int]) -> None:
-        """Take in the tokens of `ids` that are new. Raises GenerationError for one outside the vocabulary."""
+        """Add the new tokens of `ids`. Raises GenerationError for one outside the vocabulary."""
         known, size = self._num_known, self._ngram_size
         new = ids[known:]
         check_ids(new, self.vocab_size)
@@ -138,12 +137,12 @@ class RowMemory:
 
 @dataclass(slots=True)
 class OpenRow:
-    """One row on its way to its token: number `at` in the logits, with what it needs from its chooser."""
+    """One row without its token yet: its index `at` in the logits, its memory and its draws."""
 
     at: int
     choice: Choice
     memory: RowMemory
-    draws: Draws | None = None  # of this step; None: greedy, or not taken yet
+    draws: Draws | None = None  # of this step; None: greedy, or not drawn yet
 
     @property
     def params(self) -> SamplingParams:
@@ -157,5 +156,5 @@ class OpenRow:
 
     @property
     def stream(self) -> DrawStream | None:
-        """Return where the row's draws come from; None where nothing is left to chance."""
+        """Return the stream of the row's draws, None if it is greedy."""
         return self.choice.chooser.stream

@@ -1,4 +1,4 @@
-"""Which token comes next in each of many rows: what transformers would choose, in a fraction of its time."""
+"""The sampler: the next token of each of many rows, the same as in transformers, but faster."""
 
 import logging
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ _Left = tuple[list[OpenRow], torch.Tensor]  # rows without a result yet; log-sum
 
 
 def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chosen | GenerationError]:
-    """Choose the next token of each row of `logits` (len(choices), vocab) float32, which stay as they are.
+    """Choose the next token of each row of `logits` (len(choices), vocab) float32, without changing them.
 
-    Rows of one chooser in one call share one step of its draws. What goes wrong with a row is its own result: the
-    others' don't change, not in the last bit of a log-probability. With a compiled library the tokens are the same as
-    without it, the log-probabilities up to rounding.
+    Rows of one chooser in one call share one step of its draws. An error is the result of its own row only; it does not
+    change a bit of the others. With and without a compiled library the tokens are the same, and the log-probabilities
+    up to rounding.
     """
     results: Results = {}
     rows = []
@@ -57,7 +57,7 @@ def choose_tokens(logits: torch.Tensor, choices: Sequence[Choice]) -> list[Chose
 
 
 def _open_row(at: int, choice: Choice, vocab_size: int) -> OpenRow:
-    """Look at every number of the row that will be an index. Raises what is wrong with it."""
+    """Check every number of the row that is used as an index. Raises GenerationError."""
     if choice.allowed is not None:
         check_ids(choice.allowed, vocab_size)
     if not 0 <= choice.index < choice.chooser.params.n:
@@ -66,11 +66,11 @@ def _open_row(at: int, choice: Choice, vocab_size: int) -> OpenRow:
 
 
 def _choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> _Left:
-    """Choose in C++ for the rows where that proves the result; return the others, with their draws."""
+    """Choose in C++ for the rows where it can prove the result; return the others, with their draws."""
     try:
         found = choose_natively(native, logits, rows)
     except MemoryError:  # nothing has been drawn
-        _log.warning("There was no memory to choose for %d rows at once; numpy tries", len(rows))
+        _log.warning("Not enough memory to choose for %d rows at once in C++; numpy is used", len(rows))
         return _choose_in_numpy(logits, rows, results)
     left = []
     for row, chosen in zip(rows, found, strict=True):
@@ -83,12 +83,12 @@ def _choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence[Op
 
 
 def _choose_in_numpy(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> _Left:
-    """Choose for the rows where a part of the work proves the result; return the others, with their draws."""
+    """Choose for the rows where numpy can prove the result; return the others, with their draws."""
     rows, sums = _sum_up(logits, _take_draws(logits.shape[1], rows, results), results)
     try:
         results |= choose_among_candidates(logits, rows, sums)
     except Exception:
-        _log.exception("Choosing for %d rows at once failed; each gets a try of its own", len(rows))
+        _log.exception("Choosing for %d rows at once failed; each is tried alone", len(rows))
     if logits.device.type == "cpu":
         for row in rows:
             try:
@@ -103,13 +103,13 @@ def _choose_in_numpy(logits: torch.Tensor, rows: Sequence[OpenRow], results: Res
 
 
 def _sum_up(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> _Left:
-    """Return the rows whose log-sums are known, with these."""
+    """Return the rows whose log-sums could be computed, and the log-sums."""
     if not rows:
         return [], torch.empty(0)
     try:
         return list(rows), log_sums(logits)
     except Exception:
-        _log.exception("Summing up %d rows at once failed; each gets a try of its own", len(rows))
+        _log.exception("Summing %d rows at once failed; each is tried alone", len(rows))
     sums = torch.empty(len(logits), device=logits.device)
     for row in rows:
         try:
@@ -120,7 +120,7 @@ def _sum_up(logits: torch.Tensor, rows: Sequence[OpenRow], results: Results) -> 
 
 
 def _take_draws(vocab_size: int, rows: Sequence[OpenRow], results: Results) -> list[OpenRow]:
-    """Let each request's draws take one step; return the rows that have theirs."""
+    """Advance each request's draws by one step; return the rows for which that worked."""
     draws: dict[DrawStream, Draws] = {}
     ready = []
     for row in rows:
@@ -136,7 +136,7 @@ def _take_draws(vocab_size: int, rows: Sequence[OpenRow], results: Results) -> l
 
 
 def _choose_alone(logits: torch.Tensor, rows: Sequence[OpenRow], sums: torch.Tensor, results: Results) -> None:
-    """Choose for each row by itself, step by step; one round trip to the device for all of them."""
+    """Choose for each row with the exact sampler; one round trip to the device for all of them."""
     launched: list[tuple[int, torch.Tensor]] = []
     for row in rows:
         try:

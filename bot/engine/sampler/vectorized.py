@@ -1,4 +1,4 @@
-"""Tokens chosen with numpy, on a few candidates or on the whole vocabulary, where a proof needs no sorting."""
+"""The sampler in numpy, on a few candidates or the whole vocabulary, for results that are provable without sorting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from bot.engine.sampler.draws import Draws
 from bot.engine.sampler.rows import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
 from bot.errors import GenerationError
 
-# The options that are worked out here; what has another one is chosen step by step.
+# The options that are supported here; rows with others need the exact sampler.
 HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
-_GROUP_SIZE: Final = 32  # logits of which first only the maximum is looked at
-_MAX_TOP_K: Final = 200  # above it a row is worked out on the whole vocabulary
+_GROUP_SIZE: Final = 32  # logits of which only the maximum is compared first
+_MAX_TOP_K: Final = 200  # above it, the whole vocabulary is used
 _SPARE: Final = 14  # candidates beyond top_k: room for penalties that push tokens down and for ties
-# How far float32 rounding in transformers' long sums and in exp() may move a cumulated probability, and how far it may
-# move the quotient of one probability and its draw, before a proof is wrong. Over 400 random rows of 32,000 to 151,936
-# tokens on an x86 CPU it moved them by up to 2.3e-6 and 3.0e-7; on other devices it was not measured. choosing.cpp has
-# the same numbers.
+# How much float32 rounding in transformers' long sums and in exp() may change a cumulative probability, and the
+# quotient of one probability and its draw, before a proof is wrong. Over 400 random rows of 32,000 to 151,936 tokens on
+# an x86 CPU it changed them by up to 2.3e-6 and 3.0e-7; on other devices it was not measured. choosing.cpp has the same
+# numbers.
 _MASS_MARGIN: Final = 1e-3
 _QUOTIENT_MARGIN: Final = 1e-4
 
@@ -29,11 +29,11 @@ _QUOTIENT_MARGIN: Final = 1e-4
 def choose_among_candidates(
     logits: torch.Tensor, rows: Sequence[OpenRow], log_sums: torch.Tensor
 ) -> dict[int, Chosen | GenerationError]:
-    """Choose for the rows where a few of the largest logits prove what the whole vocabulary would give.
+    """Choose for the rows where a few of the largest logits prove the result for the whole vocabulary.
 
-    The rest is left out of the result. Penalties (of 1 and more) and n-grams only push tokens down, so what is not
-    among the largest logits is at most as large as the smallest of them, before and after dividing by a temperature.
-    `log_sums` (num_rows,) are those of all `logits` (num_rows, vocab), on their device.
+    Other rows are left out of the result. Penalties (of 1 and more) and n-grams only lower logits, so every other logit
+    is at most the smallest of the candidates, before and after dividing by a temperature. `log_sums` (num_rows,) are
+    those of all `logits` (num_rows, vocab), on their device.
     """
     if not rows:
         return {}
@@ -73,7 +73,7 @@ def _is_narrow(row: OpenRow) -> bool:
 
 
 def _num_wanted(row: OpenRow) -> int:
-    """Return how many of the likeliest tokens can be chosen; where min_p decides that, how many are worth a try."""
+    """Return how many of the likeliest tokens can be chosen; if min_p decides that, how many to try."""
     if row.draws is None:
         return 1
     return row.params.top_k if 1 <= row.params.top_k <= _MAX_TOP_K else _MAX_TOP_K
@@ -84,8 +84,8 @@ def _gather(
 ) -> tuple[Floats, Ids, Floats, NDArray[np.floating[Any]]]:
     """Return the `count` largest values of each row of `logits` in any order, their ids, the log-sums, and the draws.
 
-    All but the log-sums (num_rows,) are (num_rows, count); what no row of `rows` draws is 1. From a device all comes
-    in one transfer.
+    All but the log-sums (num_rows,) are (num_rows, count); a draw is 1 where no row of `rows` draws. From a device, all
+    come in one transfer.
     """
     values, ids = _find_largest(logits, count)
     draws = np.ones(values.shape)
@@ -110,7 +110,7 @@ def _find_largest(logits: torch.Tensor, count: int) -> tuple[torch.Tensor, torch
     width = vocab_size // _GROUP_SIZE
     if width < 4 * count:
         return logits.topk(min(count, vocab_size), sorted=False)
-    # Token i is in group i % width. The largest `count` values lie in the `count` groups with the largest maxima
+    # Token i is in group i % width. The largest `count` values are in the `count` groups with the largest maxima
     # (each of these has a value at least as large as all of the other groups), or in the short rest.
     num_grouped = width * _GROUP_SIZE
     groups = logits[:, :num_grouped].view(-1, _GROUP_SIZE, width)  # (num_rows, group size, width)
@@ -150,7 +150,7 @@ def _divide(values: Floats, by: Floats, device: torch.device) -> Floats:
 
 
 def _pick_largest(scores: Floats, ids: Ids, bounds: Floats, *, is_whole: bool) -> NDArray[np.int64]:
-    """Return the column of the largest score in each row, of several the one of the lowest id; -1 where unsure."""
+    """Return the column of the largest score in each row, the lowest id of equal ones; -1 if not proven."""
     best = scores.max(axis=1)
     columns = np.where(scores == best[:, None], ids, np.iinfo(np.int64).max).argmin(axis=1)
     is_sure = np.isfinite(best) if is_whole else best > bounds
@@ -159,12 +159,12 @@ def _pick_largest(scores: Floats, ids: Ids, bounds: Floats, *, is_whole: bool) -
 
 @dataclass(frozen=True, slots=True)
 class _Warp:
-    """How each of several rows is sampled: arrays (num_rows,)."""
+    """The sampling options of several rows: arrays (num_rows,)."""
 
     temperatures: Floats
     top_ks: NDArray[np.int64]  # 0: all
-    removed_masses: NDArray[np.float64]  # tokens within this much of the mass, least likely first, are out
-    min_ps: NDArray[np.float64]  # tokens below this share of the likeliest one's probability are out; 0: none
+    removed_masses: NDArray[np.float64]  # the least likely tokens with at most this probability together are removed
+    min_ps: NDArray[np.float64]  # tokens below this share of the likeliest one's probability are removed; 0: none
     device: torch.device
 
     @classmethod
@@ -187,28 +187,28 @@ class _Warp:
 def _pick_drawn(
     scores: Floats, draws: NDArray[np.floating[Any]], bounds: Floats, warp: _Warp, *, is_whole: bool
 ) -> NDArray[np.int64]:
-    """Return the column (num_rows,) that sampling takes in each row of candidates; -1 where that is not proven.
+    """Return the column (num_rows,) that sampling chooses in each row of candidates; -1 if it is not proven.
 
-    `scores` and `draws` are (num_rows, k); a token that is no candidate has a score of at most its row's `bounds`.
-    transformers takes the largest quotient of probability and draw among the tokens that top_k, top_p and min_p keep.
-    The sum below all probabilities doesn't change which is largest, so only two things need proof: that no other
-    quotient is as near as rounding could bring it, and that the winner itself is kept, however rounding falls.
+    `scores` and `draws` are (num_rows, k); a token outside the candidates has at most the score `bounds` of its row.
+    transformers chooses the largest quotient of probability and draw among the tokens that top_k, top_p and min_p keep.
+    The common denominator of all probabilities does not change the order, so only two things need proof: that no other
+    quotient is within rounding of the largest, and that the winner is kept whatever the rounding.
     """
     num_rows, num_candidates = scores.shape
-    with np.errstate(all="ignore"):  # what becomes infinite or NaN is not proven
+    with np.errstate(all="ignore"):  # infinite and NaN results count as not proven
         scaled = warp.divide(scores)
         top_ks = np.where((warp.top_ks == 0) | (warp.top_ks > num_candidates), num_candidates, warp.top_ks)
         smallest = np.take_along_axis(np.sort(scaled, axis=1), (num_candidates - top_ks)[:, None], axis=1)
         largest = scaled.max(axis=1, keepdims=True)
         least = warp.min_ps[:, None]
-        # Beyond the candidates, a token as large as the k-th would be kept too, unless min_p removes it.
+        # A token outside the candidates that equals the k-th would be kept too, unless min_p removes it.
         has_mass = is_sure = np.ones(num_rows, np.bool_)
         if not is_whole:
             limits = warp.divide(bounds)[:, None]
             has_mass = (smallest > limits)[:, 0]
             highest = np.exp((limits - largest).astype(np.float64))
             is_sure = has_mass | (highest < least * (1 - _QUOTIENT_MARGIN))[:, 0]
-            # Only what no other token can push out is surely among those that top_k keeps.
+            # Only tokens above every other token's limit are certainly kept by top_k.
             smallest = np.maximum(smallest, limits)
         weights = np.where(scaled >= smallest, np.exp((scaled - largest).astype(np.float64)), 0)
         quotients = np.where(weights < least * (1 - _QUOTIENT_MARGIN), 0, weights) / draws
@@ -221,11 +221,11 @@ def _pick_drawn(
             near = (left >= left[at, winners, None] * (1 - _QUOTIENT_MARGIN)).sum(axis=1)
             is_kept, is_removed = _judge_mass(here, mass, winners, warp.removed_masses[open_rows])
             is_kept &= _passes_min_p(here, mass, winners, warp.min_ps[open_rows])
-            # Tokens that are no candidates may add to the mass below a winner, which then is kept all the more.
+            # Tokens outside the candidates can only add to the mass below a winner, which keeps it.
             is_removed &= has_mass[open_rows]
             is_clear = near == 1
             columns[open_rows[is_clear & is_kept]] = winners[is_clear & is_kept]
-            # A removed winner takes all that is not more likely with it.
+            # If a winner is removed, so are all tokens that are not more likely.
             gone = here <= here[at, winners, None]
             quotients[open_rows] = np.where(gone, 0, left)
             open_rows = open_rows[is_clear & is_removed]
@@ -235,10 +235,10 @@ def _pick_drawn(
 def _judge_mass(
     scaled: Floats, weights: NDArray[np.float64], winners: NDArray[np.int64], removed_masses: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Say of each row's winner whether top_p surely keeps it, and whether it surely removes it.
+    """Return for each row's winner whether top_p certainly keeps it, and whether it certainly removes it.
 
-    A token is removed when it and all less likely ones hold at most the removed mass. Among equals the order is the
-    sorting algorithm's: the winner may be the first or the last of them.
+    A token is removed if it and all less likely ones have at most the removed mass. The order of equal tokens depends
+    on the sorting algorithm: the winner may be the first or the last of them.
     """
     at = np.arange(len(winners))
     own = scaled[at, winners, None]
@@ -256,9 +256,9 @@ def _judge_mass(
 def _passes_min_p(
     scaled: Floats, weights: NDArray[np.floating[Any]], winners: NDArray[np.int64], min_ps: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Say of each row's winner whether min_p surely keeps it; `weights` are shares of the likeliest token's.
+    """Return for each row's winner whether min_p certainly keeps it; `weights` are relative to the likeliest token's.
 
-    The likeliest one passes even where min_p is 1.
+    The likeliest token passes even if min_p is 1.
     """
     at = np.arange(len(winners))
     is_best = scaled[at, winners] == scaled.max(axis=1)
@@ -267,9 +267,9 @@ def _passes_min_p(
 
 
 def choose_by_quotients(logits: torch.Tensor, row: OpenRow, log_sum: float) -> Chosen | None:
-    """Choose for one row on the CPU without sorting it; None where the result is not proven, see `_pick_drawn`.
+    """Choose for one row on the CPU without sorting it; None if the result is not proven, see `_pick_drawn`.
 
-    `log_sum` is that of `logits` (vocab,). Raises GenerationError where it is not finite.
+    `log_sum` is that of `logits` (vocab,). Raises GenerationError if it is not finite.
     """
     if not row.active <= HONOURED:
         return None
@@ -305,9 +305,9 @@ def _penalise_all(values: Floats, row: OpenRow) -> Floats:
 
 
 def _pick_drawn_of_all(scores: Floats, draws: Draws, row: OpenRow) -> int:
-    """Return the token that sampling takes of all by the penalised `scores` (vocab,); -1 where that is not proven.
+    """Return the token that sampling chooses by the penalised `scores` (vocab,); -1 if it is not proven.
 
-    As `_pick_drawn`, but a rough value of the draws sorts out nearly all tokens before any is worked out well.
+    Like `_pick_drawn`, but rough values of the draws exclude nearly all tokens before the rest is computed exactly.
     """
     params, index = row.params, row.choice.index
     with np.errstate(all="ignore"):

@@ -1,1 +1,1 @@
-"""Text to token ids and back."""
+"""Tokenizing, detokenizing, vocabulary and chat markup."""

@@ -1,4 +1,4 @@
-"""A model's own chat template: turns to a prompt in which only the template's own text is markup."""
+"""A model's own chat template: from turns to a prompt in which only the template's text is markup."""
 
 import re
 import secrets
@@ -13,11 +13,11 @@ from bot.errors import ModelError
 
 
 def render_turns(tokenizer: Any, turns: Sequence[ChatTurn], *, model_name: str) -> Prompt:
-    """Return the prompt that asks for the next assistant turn, by the chat template of a transformers `tokenizer`.
+    """Return the prompt for the next assistant turn, by the chat template of a transformers `tokenizer`.
 
-    The template sees placeholders instead of contents, so nothing that people write is read as markup or as template.
-    Contents lose their outer white space. A template that takes no system turn gets it before the first user turn.
-    Raises ModelError when the model has no chat template, or its template can't put these turns.
+    The template gets placeholders instead of contents, so that nothing people write is read as markup or as template.
+    Contents lose their outer white space. If a template refuses a system turn, its text goes before the next user turn.
+    Raises ModelError if the model has no chat template, or its template refuses these turns.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(f"The model {model_name} has no chat template of its own.")
@@ -30,7 +30,7 @@ def render_turns(tokenizer: Any, turns: Sequence[ChatTurn], *, model_name: str) 
         try:
             rendered = _apply(tokenizer, _fold_system_turns(list(zip(roles, places, strict=True))))
         except TemplateError as e:
-            raise ModelError(f"The chat template of {model_name} can't put this conversation: {e}") from e
+            raise ModelError(f"The chat template of {model_name} refuses this conversation: {e}") from e
     parts: list[PromptPart] = []
     for index, piece in enumerate(re.split(f"T{nonce}N(\\d+)E", rendered)):
         is_markup = index % 2 == 0
@@ -46,7 +46,7 @@ def _apply(tokenizer: Any, turns: list[tuple[str, str]]) -> str:
 
 
 def _fold_system_turns(turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return `turns` with system contents put before the next user turn's content."""
+    """Return `turns` with system contents moved before the next user turn's content."""
     folded: list[tuple[str, str]] = []
     waiting: list[str] = []
     for role, content in turns:

@@ -1,21 +1,21 @@
-"""From tokens to text as they come: never half a character, never what was typed already, never a stop string."""
+"""Streaming detokenization: text from tokens, without half characters, healed bytes or stop strings."""
 
 import codecs
 from typing import Final
 
 from bot.engine.tokens.vocabulary import Vocabulary
 
-# Between the words of a "word_end" vocabulary stands a space, but not on these sides of these marks (don't, it's).
+# A "word_end" vocabulary has a space between words, except on these sides of these marks (don't, it's).
 _GLUED_TO_THE_LEFT: Final = frozenset(b".,!?;:')]}%")
 _GLUED_TO_THE_RIGHT: Final = frozenset({b"' ", b"( ", b"[ ", b"{ "})
 
 
 class Detokenizer:
-    """Turn tokens of one continuation into text; each call returns what is certain by now.
+    """Turns the tokens of one continuation into text; each call returns the text that can no longer change.
 
-    Bytes that can't become a character show as U+FFFD; a last character whose other bytes never came is dropped.
-    `typed` are bytes that the tokens repeat because they stand in the prompt already (token healing); they are left
-    out. `is_space_due` says that the prompt's last token ended a word without showing the space (style "word_end").
+    Bytes that can't become a character are shown as U+FFFD; an incomplete last character is dropped. `typed` are the
+    bytes of the prompt that the tokens repeat (token healing); they are left out. `is_space_due` says that the prompt's
+    last token ended a word without showing the space (style "word_end").
     """
 
     def __init__(self, vocabulary: Vocabulary, *, typed: bytes = b"", is_space_due: bool = False) -> None:
@@ -36,7 +36,7 @@ class Detokenizer:
         return self._decoder.decode(shown)
 
     def _join_word(self, shown: bytes) -> bytes:
-        """Return `shown` with the space before it, if one is due, and without the one after it, which becomes due."""
+        """Return `shown` with a space before it, if one is due; a space at its end is removed and becomes due."""
         if not shown:
             return shown
         is_glued = shown[0] in _GLUED_TO_THE_LEFT
@@ -48,7 +48,7 @@ class Detokenizer:
 
 
 class StopMatcher:
-    """Find the first stop string in a growing text; hold back what could still become one."""
+    """Finds the first stop string in a growing text, and holds back text that could become one."""
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
@@ -56,9 +56,9 @@ class StopMatcher:
         self.is_matched = False
 
     def push(self, text: str) -> str:
-        """Return the text that is safe to show by now; nothing more once `is_matched`.
+        """Return the text that is safe to show now; "" once `is_matched`.
 
-        The stop string that is complete first wins, whatever pieces the text comes in.
+        The stop string that is complete first wins, however the text is split.
         """
         if self.is_matched:
             return ""
@@ -70,7 +70,7 @@ class StopMatcher:
         return self._release(len(self._held) - self._num_at_risk())
 
     def flush(self) -> str:
-        """Return what was held back: the text has ended, it can't become a stop string any more."""
+        """Return the text held back; call it at the end, when it can no longer become a stop string."""
         return "" if self.is_matched else self._release(len(self._held))
 
     def _release(self, length: int) -> str:

@@ -1,4 +1,4 @@
-"""From prompts to token ids: what people write is plain text, only a model's own markup holds special tokens."""
+"""From prompts to token ids: people's words are plain text; only a model's own markup has special tokens."""
 
 import itertools
 import re
@@ -17,15 +17,16 @@ _LOOKS_LIKE_A_MARKER: Final = re.compile(r"<.+>|\[.+\]")
 
 
 def replace_surrogates(text: str) -> str:
-    """Return `text` with each lone surrogate, which no tokenizer takes, as U+FFFD. Lengths stay the same."""
+    """Return `text` with each lone surrogate, which no tokenizer accepts, as U+FFFD; the length stays the same."""
     return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """A prompt as the model is fed: its `ids`.
+    """An encoded prompt: its `ids`.
 
-    `plain_ids` are the last ones, those of the plain text at the prompt's end; `ends_in_space` speaks of that text.
+    `plain_ids` are those of the plain text at the prompt's end; `ends_in_space` says whether that text ends in white
+    space.
     """
 
     ids: tuple[int, ...]
@@ -35,14 +36,14 @@ class EncodedPrompt:
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
-    """A plain text's token ids with the characters (start, end) that each covers."""
+    """A plain text's token ids, and the characters (start, end) of each."""
 
     ids: tuple[int, ...]
     offsets: tuple[tuple[int, int], ...]
 
 
 class PromptTokenizer:
-    """Encode prompts and texts. Belongs to the model thread: the tokenizer under it has a mode that each call sets."""
+    """Encodes prompts and texts. Use it in the model thread only: each call sets a mode of the shared tokenizer."""
 
     def __init__(
         self, tokenizer: Tokenizer, vocabulary: Vocabulary, *, bos_id: int | None = None, eos_id: int | None = None
@@ -53,7 +54,7 @@ class PromptTokenizer:
         self.eos_id = eos_id
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        # What the tokenizer puts first by itself (Llama 2: <s>). What it puts last would end the text: left out.
+        # The tokens that the tokenizer adds in front (Llama 2: <s>). Those it adds at the end would end the text.
         bare = tokenizer.encode("a", add_special_tokens=False).ids
         full = tokenizer.encode("a", add_special_tokens=True).ids
         self.prefix_ids: tuple[int, ...] = tuple(full[: full.index(bare[0])]) if bare else ()
@@ -70,7 +71,7 @@ class PromptTokenizer:
         return self.bos_id if self.bos_id is not None else self.eos_id
 
     def encode_prompt(self, prompt: Prompt) -> EncodedPrompt:
-        """Encode `prompt`; an empty one is BOS, else EOS. Raises RequestError for an empty one without either."""
+        """Return `prompt` encoded; an empty one becomes BOS, else EOS. Raises RequestError if the model has neither."""
         ids: list[int] = []
         plain_ids: tuple[int, ...] = ()
         parts = _merge_plain(prompt.parts)
@@ -82,13 +83,13 @@ class PromptTokenizer:
         prefix = () if has_own_prefix else self.prefix_ids
         if not ids and not prefix:
             if self.start_id is None:
-                raise RequestError("This model needs at least one word to go on from.")
+                raise RequestError("This model can't start from an empty text. Give at least one word.")
             prefix = (self.start_id,)
         ends_in_space = bool(parts) and not parts[-1].is_markup and parts[-1].text[-1:].isspace()
         return EncodedPrompt((*prefix, *ids), plain_ids, ends_in_space)
 
     def encode_text(self, text: str) -> EncodedText:
-        """Encode `text` as plain text: `<|endoftext|>` in it is thirteen characters, and nothing is put before it."""
+        """Return `text` encoded as plain text: `<|endoftext|>` in it is thirteen characters, and nothing is added."""
         text = replace_surrogates(text)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
@@ -104,11 +105,11 @@ class PromptTokenizer:
         return EncodedText(tuple(ids), tuple(offsets))
 
     def encode_continuation(self, prompt: Prompt, prompt_ids: Sequence[int], continuation: str) -> tuple[int, ...]:
-        """Return the tokens of `continuation` as they follow `prompt`, whose tokens are `prompt_ids`."""
+        """Return the tokens of `continuation` after `prompt`, whose tokens are `prompt_ids`."""
         whole = self.encode_prompt(Prompt((*prompt.parts, PromptPart(continuation)))).ids
         if whole[: len(prompt_ids)] == tuple(prompt_ids):
             return whole[len(prompt_ids) :]
-        # A token spans the border: then the continuation counts as a text of its own.
+        # A token spans the border, so the continuation is encoded as a separate text.
         return self.encode_text(continuation).ids
 
     def _encode_markup(self, text: str) -> tuple[int, ...]:
@@ -116,14 +117,14 @@ class PromptTokenizer:
         return tuple(self._tokenizer.encode(replace_surrogates(text), add_special_tokens=False).ids)
 
     def _cut_markers(self, text: str) -> list[str]:
-        """Cut `text` inside of markers that the tokenizer calls not special and would take for tokens all the same."""
+        """Return `text` cut inside the markers that are not special but that the tokenizer would read as tokens."""
         if self._marker is None:
             return [text]
         cuts = [0, *(match.start() + 1 for match in self._marker.finditer(text)), len(text)]
         return [text[first:last] for first, last in itertools.pairwise(cuts)]
 
     def _offsets_by_bytes(self, text: str, ids: list[int]) -> list[tuple[int, int]] | None:
-        """Return character offsets from the tokens' bytes; None when those don't spell `text` (a normaliser's work)."""
+        """Return character offsets from the tokens' bytes, None if those differ from `text` (due to a normaliser)."""
         pieces = [self._vocabulary.token_bytes(token_id) for token_id in ids]
         if b"".join(pieces) != text.encode():
             return None

@@ -1,4 +1,4 @@
-"""The tokens of a model as bytes: what each one adds to a text, and which ones begin with given bytes."""
+"""The tokens of a model as bytes: what each one adds to a text, and which ones start with given bytes."""
 
 import bisect
 import json
@@ -17,9 +17,9 @@ _WORD_CHARACTERS: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]")
 
 
 def byte_of_character() -> dict[str, int]:
-    """Return the byte that each of the 256 characters of a byte-level vocabulary stands for.
+    """Return the byte of each of the 256 characters of a byte-level vocabulary.
 
-    Visible Latin-1 characters stand for themselves, the other bytes for characters from U+0100 on, in order.
+    Visible Latin-1 characters represent their own byte; characters from U+0100 on represent the others, in order.
     """
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in set(visible)]
@@ -42,7 +42,7 @@ class Vocabulary:
         self._bytes: dict[int, bytes] = {}
 
     def token_bytes(self, token_id: int) -> bytes:
-        """Return what the token adds to a text; it may be part of a UTF-8 character."""
+        """Return the bytes that the token adds to a text; they may be part of a UTF-8 character."""
         if token_id not in self._bytes:
             self._bytes[token_id] = self._make_bytes(token_id)
         return self._bytes[token_id]
@@ -55,11 +55,11 @@ class Vocabulary:
         return text.rstrip(" ") if self.style == "word_end" else text
 
     def is_special(self, token_id: int) -> bool:
-        """Say whether the token is a marker that never shows in a text."""
+        """Say whether the token is special, and so never shown in a text."""
         return token_id in self._added and self._added[token_id].special
 
     def ids_that_fit(self, remaining: bytes) -> list[int]:
-        """Return the tokens that begin with the bytes `remaining`, or are a beginning of them."""
+        """Return the tokens that start with the bytes `remaining`, or are a prefix of them."""
         keys, ids = self._sorted
         found = []
         at = bisect.bisect_left(keys, remaining)
@@ -76,8 +76,8 @@ class Vocabulary:
 
     @cached_property
     def boundary_ids(self) -> list[int]:
-        """Return the tokens that can't go on a word: they begin with a space or a mark, or are special."""
-        if self.style == "word_end":  # there the word's last token says so itself
+        """Return the tokens that can't continue a word: they start with a space or a mark, or are special."""
+        if self.style == "word_end":  # here the last token of a word shows its end
             return [token_id for token_id in range(self.size) if self.is_special(token_id)]
         return [
             token_id
@@ -128,4 +128,4 @@ def _find_style(tokenizer: Tokenizer) -> tuple[TokenStyle, str]:
         return "word_end", str(kinds["BPEDecoder"]["suffix"])
     if "Metaspace" in kinds or "▁" in json.dumps(decoder, ensure_ascii=False):
         return "sentencepiece", ""
-    raise ModelError("The model's tokenizer is of a kind that this bot does not know.")
+    raise ModelError("This bot does not support the model's kind of tokenizer. Choose another model.")

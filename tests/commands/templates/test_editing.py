@@ -48,7 +48,7 @@ async def test_labels_make_it_classify_and_rows_are_lines(talk: Talk) -> None:
     card = await fill(talk, opened.form, {"examples": "", "tests": rows})
     assert (
         card.data["problem"]
-        == "Tests: Line 3 ends with 'b \\\\=> c => Bad', which is none of the labels; the labels are Good, Bad."
+        == "Tests: Line 3 has the output 'b \\\\=> c => Bad', which is not a label; the labels are Good and Bad."
     )
     assert action_names(card) == ["edit", "rows", "discard"]
     opened = await talk.click(card, "rows", **MOD)
@@ -64,10 +64,10 @@ async def test_labels_make_it_classify_and_rows_are_lines(talk: Talk) -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"description": " "}, "A description is missing: say in one line what the template is for."),
+        ({"description": " "}, "The description is missing. Say in one line what the template is for."),
         ({"query": "$inptu"}, "There is no slot $inptu; did you mean $input?"),
-        ({"query": "no slot"}, "The text needs $input, once, where the input goes."),
-        ({"instruction": "It costs $5."}, "A dollar sign is written $$; a single one starts a slot, such as $input."),
+        ({"query": "no slot"}, "The text needs $input exactly once, where the input goes."),
+        ({"instruction": "It costs $5."}, "Write a dollar sign as $$. A single one starts a slot, such as $input."),
         ({"labels": "Yes"}, "Kind classify needs labels, a list of 2 to 50 texts."),
         ({"file": "nothing"}, "Line 1 of the file: The first line must be exactly +++."),
     ],
@@ -174,9 +174,9 @@ async def test_rows_are_added_and_taken_out_by_commands(talk: Talk) -> None:
         "examples story ad x": "prompt examples has no 'ad'; did you mean add?",
         "tests story take 1": "prompt tests has no 'take'; there are list, add, remove.",
         "examples story add": "Say what to add: prompt examples story add input => output",
-        "examples story add a=>b": "Line 1 does not say where the output begins; put white space on both sides of =>.",
+        "examples story add a=>b": "Line 1 needs white space on both sides of =>.",
         "examples nothing add a => b": "There is no template nothing yet; begin with prompt new nothing.",
-        "examples sentiment add a => Positiv": "Line 1 ends with 'Positiv', which is none of the labels; did you mean",
+        "examples sentiment add a => Positiv": "Line 1 has the output 'Positiv', which is not a label; did you mean",
     }.items():
         assert (await talk.refusal(f"!prompt {line}")).startswith(sentence), line
 
@@ -263,8 +263,8 @@ async def test_a_draft_belongs_to_its_author_in_its_server(talk: Talk) -> None:
 
 async def test_names_are_checked_and_known_ones_are_edited(talk: Talk) -> None:
     for line, sentence in {
-        "new Greeting": "A template's name has 1 to 32 of a-z",
-        "new list": "No template can be named 'list', since that is a subcommand of prompt; choose another name.",
+        "new Greeting": "A template's name has 1 to 32 characters of a-z",
+        "new list": "No template can be named 'list', because a subcommand has that name; choose another name.",
         "new draft": "No template can be named 'draft'",
         "new story": "There is a template story already; prompt edit story changes it.",
         "edit stori": "There is no template 'stori'; did you mean story?",

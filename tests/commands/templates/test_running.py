@@ -171,7 +171,7 @@ async def test_what_is_said_in_chat_can_not_add_structure(any_talk: Talk, text: 
 
 
 async def test_wrong_templates_and_texts_get_one_sentence(talk: Talk) -> None:
-    chat = "The template chat is for chat; it takes no input. Talk to the bot instead."
+    chat = "The template chat is for chat and takes no input. Talk to the bot instead."
     for line, sentence in (
         ("!prompt chat hello", chat),
         ("!prompt sentimnt hello", "There is no template 'sentimnt'; did you mean sentiment?"),

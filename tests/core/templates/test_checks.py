@@ -97,7 +97,7 @@ def test_rows_that_stand_twice_are_named() -> None:
     examples = (*EXAMPLES, Example("SHOWN red", "Positive"), Example("shown green", "Negative"))
     tests = (*TESTS, TESTS[0], TESTS[0], TESTS[1], TESTS[1])
     assert warnings_for(examples, tests) == (
-        "Rows that stand twice count twice and tell nothing new: examples 1 and 5; examples 2 and 6; "
+        "Repeated rows count several times and add nothing new: examples 1 and 5; examples 2 and 6; "
         "tests 1, 11 and 12; tests 2, 13 and 14.",
     )
 
@@ -108,7 +108,7 @@ def test_labels_are_unbalanced_from_more_than_twice_as_many_on() -> None:
 
     assert not any("unbalanced" in warning for warning in warnings_for(with_positive(2)))
     assert warnings_for(with_positive(3)) == (
-        "The examples are unbalanced, 3 × Positive but 1 × Negative, so the model leans to the frequent one.",
+        "The examples are unbalanced, 3 × Positive but 1 × Negative, so the model prefers the frequent one.",
     )
     assert warnings_for(tests=with_positive(12)) == (
         "The tests are unbalanced, 12 × Positive but 1 × Negative, so the rare one hardly counts.",

@@ -121,14 +121,17 @@ def test_fields_that_a_form_would_cut_are_left_out() -> None:
     ("values", "sentence"),
     [
         ({"labels": "A"}, "Kind classify needs labels, a list of 2 to 50 texts."),
-        ({"labels": "Positive, Bad"}, "Example 2 is answered with 'Negative', which is none of the labels."),
-        ({"examples": "no arrow"}, "Examples: Line 1 does not say where the output begins"),
-        ({"tests": "a => Maybe"}, "Tests: Line 1 ends with 'Maybe', which is none of the labels"),
-        ({"query": "$input and $input"}, "$input stands here for the second time; once is enough."),
-        ({"instruction": "$input"}, "$input stands here for the second time; once is enough."),
-        ({"instruction": "\x07"}, "This line holds the control character, U+0007."),
-        ({"file": "+++\n+++\n"}, "Line 3 of the file: There is no text below the front matter."),
-        ({"file": SKELETON}, "Line 2 of the file: A description is missing"),
+        ({"labels": "Positive, Bad"}, "Example 2 has the output 'Negative', which is not a label."),
+        ({"examples": "no arrow"}, "Examples: Line 1 has no =>; write it as"),
+        ({"tests": "a => Maybe"}, "Tests: Line 1 has the output 'Maybe', which is not a label"),
+        ({"query": "$input and $input"}, "$input is here a second time. Remove one of them."),
+        ({"instruction": "$input"}, "$input is here a second time. Remove one of them."),
+        ({"instruction": "\x07"}, "This line contains a control character, U+0007. Remove it."),
+        (
+            {"file": "+++\n+++\n"},
+            "Line 3 of the file: There is no text below the front matter. Write the prompt there.",
+        ),
+        ({"file": SKELETON}, "Line 2 of the file: The description is missing"),
     ],
 )
 def test_a_mistake_is_one_sentence(values: dict[str, str], sentence: str) -> None:

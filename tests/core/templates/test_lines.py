@@ -60,9 +60,9 @@ def test_empty_lines_and_outer_white_space_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a => b\n\njust words", "Line 3 does not say where the output begins; write it as input => output."),
-        ("a=>b", "Line 1 does not say where the output begins; put white space on both sides of =>."),
-        ("a \\=> b", "Line 1 does not say where the output begins; put white space on both sides of =>."),
+        ("a => b\n\njust words", "Line 3 has no =>; write it as input => output."),
+        ("a=>b", "Line 1 needs white space on both sides of =>."),
+        ("a \\=> b", "Line 1 needs white space on both sides of =>."),
         ("=> b", "Line 1 has no input before the =>."),
         ("a => b\n c =>  ", "Line 2 has no output after the =>."),
         ("=>", "Line 1 has no input before the =>."),
@@ -77,11 +77,11 @@ def test_a_line_that_is_no_row_is_named(text: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("output", "problem"),
     [
-        ("positiv", "Line 2 ends with 'positiv', which is none of the labels; did you mean Positive?"),
-        ("xyz", "Line 2 ends with 'xyz', which is none of the labels; the labels are Positive, Negative."),
+        ("positiv", "Line 2 has the output 'positiv', which is not a label; did you mean Positive?"),
+        ("xyz", "Line 2 has the output 'xyz', which is not a label; the labels are Positive and Negative."),
         (
             "y" * 99,
-            f"Line 2 ends with '{'y' * 40}…', which is none of the labels; the labels are Positive, Negative.",
+            f"Line 2 has the output '{'y' * 40}…', which is not a label; the labels are Positive and Negative.",
         ),
     ],
 )
@@ -95,7 +95,7 @@ def test_an_output_that_is_no_label_is_named(output: str, problem: str) -> None:
 def test_what_a_line_can_not_hold_is_sent_to_the_file(text: str) -> None:
     assert not fits_line(Example(text, "b"))
     assert not fits_line(Example("a", text))
-    with pytest.raises(RequestError, match="Row 2 has line breaks or white space at an end; change them"):
+    with pytest.raises(RequestError, match="Row 2 has line breaks, or white space at the start or end; change it"):
         format_rows([Example("a", "b"), Example(text, "b")])
 
 

@@ -113,45 +113,45 @@ MISTAKES = {
     "nothing at all": ("", "^1The first line must be exactly +++."),
     "front matter without an end": (
         '+++\ndescription = "x"\n++++',
-        "^3A line that is exactly +++ must end the front matter; there is none.",
+        "^3The front matter does not end. Add a line that is exactly +++ below it.",
     ),
     "wrong TOML": (
         '+++\ndescription = "x"\nkind complete\n+++\n$input',
-        "^3The front matter is no TOML: Expected '=' after a key in a key/value pair (column 6).",
+        "^3The front matter is not valid TOML: Expected '=' after a key in a key/value pair (column 6).",
     ),
     "a string without an end": (
         '+++\ndescription = "x\n+++\n$input',
-        "^2The front matter is no TOML: Illegal character '\\n' (column 17).",
+        "^2The front matter is not valid TOML: Illegal character '\\n' (column 17).",
     ),
     "TOML that breaks off": (
         '+++\ndescription = """x\n+++\n$input',
-        "^3The front matter is no TOML: Unterminated string before the closing +++.",
+        "^3The front matter is not valid TOML: Unterminated string before the closing +++.",
     ),
     "a key twice": (
         file('kind = "chat"'),
-        "^4The front matter is no TOML: Cannot overwrite a value (column 14).",
+        "^4The front matter is not valid TOML: Cannot overwrite a value (column 14).",
     ),
     "deep nesting": (file("x = " + "[" * 5000), "mine.prompt: The front matter is nested too deeply."),
-    "a key of many names": (file("x = 1\ny." + "a . " * 8 + "b = 2"), "^5A key here is nested too deeply."),
+    "a key of many names": (file("x = 1\ny." + "a . " * 8 + "b = 2"), "^5This key has too many dotted names."),
     "an endless number": (
         file("x = " + "1" * 5000),
-        "mine.prompt: The front matter holds a number that is too long.",
+        "mine.prompt: A number in the front matter is too long.",
     ),
     "an unknown key": (file('lables = ["a"]'), "^4There is no key 'lables'; did you mean labels?"),
     "a key in capitals": (file("Stop = []"), "^4There is no key 'Stop'; did you mean stop?"),
     "an unlikely key": (
         file("zzz = 1"),
-        "^4There is no key 'zzz'; there are description, kind, labels, separator, example_separator, multiline, "
-        "markup, stop, sampling, examples and tests.",
+        "^4There is no key 'zzz'; use description, kind, labels, separator, example_separator, multiline, "
+        "markup, stop, sampling, examples or tests.",
     ),
     "an unknown table": (file("[samplings]\nn = 1"), "^4There is no key 'samplings'; did you mean sampling?"),
     "no description": (
         '+++\nkind = "complete"\n+++\n$input',
-        "^1A description is missing: say in one line what the template is for.",
+        "^1The description is missing. Say in one line what the template is for.",
     ),
     "a blank description": (
         '+++\nkind = "complete"\ndescription = " "\n+++\n$input',
-        "^3A description is missing: say in one line what the template is for.",
+        "^3The description is missing. Say in one line what the template is for.",
     ),
     "a description of two lines": (
         '+++\ndescription = "a\\nb"\n+++\n$input',
@@ -186,23 +186,23 @@ MISTAKES = {
     ),
     "a number among the labels": (
         file('labels = ["a", 2.5]', kind="classify"),
-        "^4labels takes a list of texts; one of them is a number.",
+        "^4labels takes a list of texts, but one of them is a number.",
     ),
     "a label with white space": (
         file('labels = ["a", "b "]', kind="classify"),
-        "^4The label 'b ' must be a text without white space at its ends.",
+        "^4The label 'b ' must not be empty, or start or end with white space.",
     ),
     "an empty label": (
         file('labels = ["a", ""]', kind="classify"),
-        "^4The label '' must be a text without white space at its ends.",
+        "^4The label '' must not be empty, or start or end with white space.",
     ),
     "a label twice": (
         file('labels = ["a", "b", "a"]', kind="classify"),
-        "^4The label 'a' stands twice in labels.",
+        "^4The label 'a' is in labels twice. Remove one.",
     ),
     "sampling in classify": (
         file('labels = ["a", "b"]\n[sampling]\nn = 1', kind="classify"),
-        "^5Kind classify never samples, so it takes no [sampling].",
+        "^5Kind classify never samples. Remove [sampling].",
     ),
     "a stop in classify": (
         file('labels = ["a", "b"]\nstop = ["x"]', kind="classify"),
@@ -210,15 +210,15 @@ MISTAKES = {
     ),
     "an output that is no label": (
         file('labels = ["Positive", "Negative"]\n[[tests]]\ninput = "a"\noutput = "positiv"', kind="classify"),
-        "^7The output 'positiv' is none of the labels; did you mean Positive?",
+        "^7The output 'positiv' is not a label; did you mean Positive?",
     ),
     "an output far from any label": (
         file('labels = ["Yes", "No"]\n' + ROW, kind="classify"),
-        "^7The output 'b' is none of the labels; there are Yes and No.",
+        "^7The output 'b' is not a label; use Yes or No.",
     ),
     "examples without their slot": (
         file(ROW, "$input"),
-        "^4There are [[examples]], but no line of the text says $examples.",
+        "^4There are [[examples]], but the text has no line $examples for them.",
     ),
     "an example without output": (
         file(ROW + '\n[[examples]]\ninput = "c"'),
@@ -230,7 +230,7 @@ MISTAKES = {
     ),
     "a key of the file in a row": (
         file(ROW + "\nstop = []"),
-        "^7stop must stand above the first line in brackets.",
+        "^7Move stop above the first line in brackets.",
     ),
     "a number in a row": (
         file('[[tests]]\ninput = "3"\noutput = 3'),
@@ -239,12 +239,12 @@ MISTAKES = {
     "an empty input": (file('[[tests]]\ninput = " "\noutput = "b"'), "^5The input is empty."),
     "an output with white space": (
         file('[[tests]]\ninput = "a"\noutput = " b"'),
-        "^6An output must have no white space at its ends.",
+        "^6An output must not start or end with white space.",
     ),
-    "rows that are none": (file('tests = ["a"]'), "^4tests takes rows, each under a line [[tests]]."),
+    "rows that are none": (file('tests = ["a"]'), "^4Write each row of tests below its own line [[tests]]."),
     "a single table of rows": (
         file('[examples]\ninput = "a"\noutput = "b"'),
-        "^4examples takes rows, each under a line [[examples]].",
+        "^4Write each row of examples below its own line [[examples]].",
     ),
     "multiline as a text": (file('multiline = "yes"'), "^4multiline takes true or false, not a text."),
     "a date as separator": (file("separator = 2024-01-01"), "^4separator takes a text in quotes, not a date or time."),
@@ -257,7 +257,7 @@ MISTAKES = {
     "an empty stop": (file('stop = [""]'), "^4stop takes at most 16 texts of 1 to 200 characters."),
     "a separator that stops": (
         file('separator = "\\n"\n' + ROW),
-        "^4The separator holds a stop text, so every answer would end before it began; set stop to another.",
+        "^4The separator contains a stop text, so every answer would be empty. Choose another stop text.",
     ),
     "a misspelt option": (
         file("[sampling]\ntemprature = 1"),
@@ -285,7 +285,7 @@ MISTAKES = {
     ),
     "stop under sampling": (
         file("[sampling]\nstop = []"),
-        "^5stop must stand above the first line in brackets.",
+        "^5Move stop above the first line in brackets.",
     ),
     "options that exclude each other": (
         file("[sampling]\nn = 3\ntemperature = 0"),
@@ -293,21 +293,21 @@ MISTAKES = {
     ),
     "sampling as a text": (
         file('sampling = "greedy"'),
-        "^4sampling takes options, each on a line under [sampling].",
+        "^4Write each sampling option on its own line below [sampling].",
     ),
-    "no text": (file(body="\n \n"), "^5There is no text below the front matter."),
+    "no text": (file(body="\n \n"), "^5There is no text below the front matter. Write the prompt there."),
     "an unknown slot": (file(body="$inptu"), "^5There is no slot $inptu; did you mean $input?"),
     "a slot run into a word": (file(body="$inputs"), "^5There is no slot $inputs; did you mean $input?"),
-    "an unlikely slot": (file(body="a\n$zzz"), "^6There is no slot $zzz; there are $examples, $input."),
+    "an unlikely slot": (file(body="a\n$zzz"), "^6There is no slot $zzz; use $examples or $input."),
     "a single dollar": (
         file(body="It costs $5.\n$input"),
-        "^5A dollar sign is written $$; a single one starts a slot, such as $input.",
+        "^5Write a dollar sign as $$. A single one starts a slot, such as $input.",
     ),
-    "no input": (file(body="Hello\nyou"), "^6The text needs $input, once, where the input goes."),
-    "the input twice": (file(body="$input\n${input}"), "^6$input stands here for the second time; once is enough."),
+    "no input": (file(body="Hello\nyou"), "^6The text needs $input exactly once, where the input goes."),
+    "the input twice": (file(body="$input\n${input}"), "^6$input is here a second time. Remove one of them."),
     "the input above the examples": (
         file(body="$input\n$examples\nand"),
-        "^5$input stands above $examples; it belongs below, in the query.",
+        "^5$input is above $examples. Move it below, into the query.",
     ),
     "examples beside other words": (
         file(body="See $examples\n$input"),
@@ -315,19 +315,19 @@ MISTAKES = {
     ),
     "examples twice": (
         file(body="$examples\n$examples\n$input"),
-        "^6$examples stands here for the second time; once is enough.",
+        "^6$examples is here a second time. Remove one of them.",
     ),
     "history outside of chat": (
         file(body="$history\n$input"),
-        "^5A template of kind complete has no $history; its slots are $examples, $input.",
+        "^5A template of kind complete has no $history; its slots are $examples and $input.",
     ),
     "input in chat": (
         file(body="$input\n$history\n$bot_name:", kind="chat"),
-        "^5A template of kind chat has no $input; its slots are $examples, $history, $bot_name.",
+        "^5A template of kind chat has no $input; its slots are $examples, $history and $bot_name.",
     ),
     "chat without history": (
         file(body="Hello\n$bot_name:", kind="chat"),
-        "^6A chat template needs $history, alone on its line, where the conversation goes.",
+        "^6A chat template needs $history on a line of its own, where the conversation goes.",
     ),
     "chat that ends otherwise": (
         file(body="$history\nBot:", kind="chat"),
@@ -335,20 +335,20 @@ MISTAKES = {
     ),
     "chat with words between": (
         file(body="$examples\nNow:\n$history\n$bot_name:", kind="chat"),
-        "^6No other text can stand between the examples, $history and $bot_name:; put it above them.",
+        "^6Text between $examples, $history and $bot_name: is not possible. Move it above them.",
     ),
     "chat with the history first": (
         file(body="$history\n$examples\n$bot_name:", kind="chat"),
-        "^6$examples must stand above $history.",
+        "^6$examples must be above $history.",
     ),
     "a lone surrogate": (
         file(body="a\n\ud800 $input"),
-        "^6This line holds half a character (a lone surrogate), U+D800.",
+        "^6This line contains half a character (a lone surrogate), U+D800. Remove it.",
     ),
-    "a control character": (file(body="$input\x1b"), "^5This line holds the control character, U+001B."),
+    "a control character": (file(body="$input\x1b"), "^5This line contains a control character, U+001B. Remove it."),
     "a template that is too large": (
         file(body="x" * MAX_TEMPLATE_BYTES),
-        "mine.prompt: A template has at most 65,536 bytes; this one has 65,581.",
+        "mine.prompt: A template has at most 65,536 bytes; this one has 65,581. Shorten it.",
     ),
 }
 
@@ -413,7 +413,7 @@ def test_lines_are_right_below_multi_line_strings_and_lists() -> None:
         "input" = 'y'
         output = "c"
         '''
-    with pytest.raises(TemplateError, match=r"^mine\.prompt:15: The output 'c' is none"):
+    with pytest.raises(TemplateError, match=r"^mine\.prompt:15: The output 'c' is not a label"):
         parse(file(front, kind="classify"))
 
 
@@ -425,7 +425,7 @@ def test_names_are_short_plain_and_lower_case(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
 def test_no_template_has_a_subcommands_name(name: str) -> None:
-    with pytest.raises(TemplateError, match="since that is a subcommand of prompt"):
+    with pytest.raises(TemplateError, match="because a subcommand has that name"):
         parse(SENTIMENT, name)
 
 

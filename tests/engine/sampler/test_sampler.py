@@ -565,7 +565,7 @@ def test_a_number_that_is_none_is_found_wherever_it_is(options: dict[str, Any], 
     results = choose_tokens(logits, [Choice(chooser, 0, [1, 2], None) for chooser in choosers])
     assert isinstance(results[0], Chosen)
     assert isinstance(results[1], GenerationError)
-    assert "no usable numbers" in str(results[1])
+    assert "returned invalid numbers" in str(results[1])
 
 
 MIN_P = {"min_p": 0.1, "top_k": 0, "top_p": 1.0, "temperature": 1.2}

@@ -45,7 +45,7 @@ def test_a_template_without_system_turns_gets_it_with_the_first_words_of_the_use
 
 def test_a_template_that_takes_nothing_is_one_sentence(load_with_template: Callable[[str], LoadedModel]) -> None:
     model = load_with_template("{{ raise_exception('never') }}")
-    with pytest.raises(ModelError, match="can't put this conversation: never"):
+    with pytest.raises(ModelError, match="refuses this conversation: never"):
         render_turns(model.chat_tokenizer, [ChatTurn("user", "Hi")], model_name=model.info.name)
 
 

@@ -295,7 +295,7 @@ async def test_a_mistake_in_the_program_is_told_in_one_sentence(
     assert evening.client is not None
     monkeypatch.setattr(evening.client.answering._delivery, "resolve", resolve)
     answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True))
-    assert visible_text(answer) == "⚠️ Something broke inside the bot; its log says what."
+    assert visible_text(answer) == "⚠️ Something broke inside the bot. Its operator can find the cause in the log."
     assert "a mistake in the program" in caplog.text
     monkeypatch.undo()
     assert visible_text(await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True)))
