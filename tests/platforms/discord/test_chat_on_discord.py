@@ -104,7 +104,7 @@ async def test_only_the_asker_and_moderators_stop_an_answer(slow_evening: Evenin
     refused = await slow_evening.bob.clicks(answer, "Stop")
     assert refused.is_ephemeral
     assert refused.message
-    assert "Only who asked" in visible_text(refused.message)
+    assert "Only the person who asked" in visible_text(refused.message)
     await slow_evening.ada.clicks(answer, "Stop")
     await slow_evening.discord.settled(answer)
     assert LONG.startswith(visible_text(answer))
@@ -265,7 +265,8 @@ async def test_a_report_by_slash_command_is_of_the_last_answer(evening: Evening)
 async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
     elsewhere = evening.discord.world.add_guild("Elsewhere").channel("general")
     _, told = await reported(evening, elsewhere.id)
-    await evening.discord.world.wait_until(lambda: "can't be shown that" in visible_text(told), 10, "the truth")
+    await evening.discord.world.wait_until(lambda: "they were not told" in visible_text(told), 10, "the truth")
+    assert "/settings name:report_channel" in visible_text(told)
     assert not any("Hello there." in visible_text(message) for message in elsewhere.messages)
 
 

@@ -52,13 +52,13 @@ def newcomers(stories: dict[str, "Future[Any]"]) -> dict[str, Attempt]:
 @pytest.mark.parametrize(
     ("attempt", "sentence"),
     [
-        ("no token", "DISCORD_TOKEN is not set; copy the bot's token"),
-        ("malformed token", "DISCORD_TOKEN is no bot token"),
-        ("refused token", "Discord does not take DISCORD_TOKEN; make a new one"),
-        ("no network", "Discord can't be reached from here; check this machine's network and DNS."),
-        ("no such name", "Discord can't be reached from here; check this machine's network and DNS."),
+        ("no token", "DISCORD_TOKEN is not set. Copy the bot's token"),
+        ("malformed token", "DISCORD_TOKEN is not a bot token"),
+        ("refused token", "Discord does not accept DISCORD_TOKEN. Create a new token"),
+        ("no network", "Discord can't be reached from here. Check this machine's network and DNS."),
+        ("no such name", "Discord can't be reached from here. Check this machine's network and DNS."),
         ("error 500", "Discord answered with error 500; start the bot again later."),
-        ("banned", "Discord refuses this machine for now: too many requests"),
+        ("banned", "Discord refuses this machine after too many requests."),
     ],
 )
 def test_what_the_operator_can_mend_is_one_sentence_and_status_2(
@@ -109,7 +109,7 @@ def test_a_server_where_the_bot_may_not_write_is_named(evening: Evening) -> None
     assert len(runs) == 3
     for err in runs:
         assert [line for line in err.splitlines() if "may not write" in line] == [
-            "In the server 'Silent' the bot may not write: give its role Send Messages."
+            "The bot may not write in the server 'Silent'. Give its role Send Messages."
         ]
 
 
@@ -138,7 +138,7 @@ def test_a_signal_ends_the_program_when_the_answers_are_written(evening: Evening
 def test_what_is_asked_while_it_ends_is_answered_by_the_next_run(evening: Evening) -> None:
     assert evening.texts["left"] == "0"
     assert len(evening.answers("too late for this run")) == 1
-    assert "The bot is being restarted; try again in a minute." in evening.texts["refusal"]
+    assert "The bot is restarting. Try again in a minute." in evening.texts["refusal"]
 
 
 def test_a_hanging_network_does_not_keep_the_program(without_intent: WithoutIntent) -> None:
@@ -183,7 +183,8 @@ def test_a_command_whose_answer_was_promised_is_answered_in_its_place(evening: E
 
 def test_what_was_asked_while_it_was_away_is_answered_if_that_is_not_long_ago(evening: Evening) -> None:
     assert len(evening.answers("while it was away")) == 1
-    assert evening.texts["notice"] == "I was away; 2 messages to me are too old to answer now, ask again."
+    notice = "I was away and missed 2 messages that are now too old to answer. Please ask again."
+    assert evening.texts["notice"] == notice
     assert len([one for one in evening.guild.channel("late").messages if one.author is evening.discord.world.bot]) == 1
 
 

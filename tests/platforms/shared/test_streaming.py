@@ -77,7 +77,7 @@ async def test_after_a_snapshot_that_may_not_be_shown_only_the_whole_is_tried(er
 async def test_an_answer_that_the_platform_rejects_is_replaced_by_a_sentence_with_its_name() -> None:
     board = Board(failures=[SendRefused("no")])
     delivered = await run(board, words("all", is_final=True))
-    assert board.texts == ["Board would not take the answer; ask again in other words."]
+    assert board.texts == ["Board refused the answer. Ask again in other words."]
     assert delivered.is_shown
 
 

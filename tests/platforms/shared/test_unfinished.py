@@ -13,7 +13,7 @@ from bot.services.ledger import Delivery
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.shared.board import TRAITS, Board, BoardOutlet, BoardPlatform, said
 
-EXPIRED = "I was away when you asked this, and it is too long ago to answer now; ask again."
+EXPIRED = "I was away when you asked this, and it is now too old to answer. Please ask again."
 
 
 @dataclass

@@ -128,7 +128,7 @@ async def test_a_line_is_answered_and_ctrl_d_leaves_with_status_0(tmp_path: Path
 async def test_tab_offers_continuations_more_with_each_tab_and_a_number_takes_one(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, bot):
         person.type("!next Once upon a" + TAB)
-        first = options_on(await person.see("a number takes one"))
+        first = options_on(await person.see("a number inserts one"))
         assert 1 <= len(first) <= 3
         person.type(TAB)
         longer = options_on(await person.see("^5 …"))
@@ -137,7 +137,7 @@ async def test_tab_offers_continuations_more_with_each_tab_and_a_number_takes_on
         expected = await bot.suggest("Once upon a", num=5, max_new_tokens=16, seed=1)
         person.type("2")
         screen = await person.see(r"^ada> !next Once upon a(?!\s*$)")
-        assert "takes one" not in screen
+        assert "inserts one" not in screen
         person.type("\r")
         shown = await person.see("the model expects:")
         assert expected[1].split()[-1] in re.sub(r"\s", "", shown)
@@ -163,10 +163,10 @@ async def test_tab_completes_the_name_of_a_command(tmp_path: Path, model: Path) 
 async def test_escape_takes_the_offers_away(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("!next Once" + TAB)
-        await person.see("a number takes one")
+        await person.see("a number inserts one")
         person.type("\x1b")
         await asyncio.sleep(0.7)  # an escape alone is told from an escape sequence by what does not follow
-        assert "takes one" not in person.terminal.text
+        assert "inserts one" not in person.terminal.text
         person.type("7\r")
         await person.see("After “Once7” the model expects")
 
@@ -174,7 +174,7 @@ async def test_escape_takes_the_offers_away(tmp_path: Path, model: Path) -> None
 async def test_typing_on_takes_the_offers_away(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("!next Once" + TAB)
-        await person.see("a number takes one")
+        await person.see("a number inserts one")
         person.type("x2\r")
         await person.see("After “Oncex2” the model expects")
 

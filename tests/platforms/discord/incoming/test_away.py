@@ -79,8 +79,9 @@ async def test_messages_too_old_are_told_of_once_in_each_channel(evening: Evenin
             # Told once more, it is the same message to Discord.
             await told_again(evening, num_before)
         await was_away_for(evening, 7200)
-    one = "I was away; one message to me is too old to answer now, ask again."
-    assert notices(evening, other) == ["I was away; 3 messages to me are too old to answer now, ask again."]
+    one = "I was away and missed a message that is now too old to answer. Please ask again."
+    three = "I was away and missed 3 messages that are now too old to answer. Please ask again."
+    assert notices(evening, other) == [three]
     assert notices(evening, evening.general) == [one]
     assert notices(evening, direct) == [one]
     assert notices(evening, reports) == []

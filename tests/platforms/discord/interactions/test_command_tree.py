@@ -218,7 +218,7 @@ async def test_suggestions_that_fail_or_take_too_long_are_none(
         recorder.error, recorder.waits_s = None, 60.0
         assert await ana.types(guild.channels[0], "prompt run", "name", "sen") == []
     told = [record.getMessage() for record in caplog.records if record.name == command_tree.__name__]
-    assert told == ["no values suggested: ValueError", "no values suggested: TimeoutError"]
+    assert told == ["could not suggest values: ValueError", "could not suggest values: TimeoutError"]
     assert "secret" not in caplog.text
 
 

@@ -189,5 +189,5 @@ async def test_an_interaction_of_an_earlier_run_is_answered_by_its_token(scene: 
 
 
 def test_an_action_too_long_for_discord_is_a_mistake_of_the_program():
-    with pytest.raises(ValueError, match="custom id"):
+    with pytest.raises(ValueError, match="custom_id"):
         CardButton.of(Button("a" * 90, "a"), "card", 1)

@@ -83,8 +83,8 @@ def test_the_line_says_exactly_what_was_given(name: str, data: st.DataObject) ->
     assert parsed.text == text
 
 
-def test_a_text_without_the_word_before_it_is_one_sentence() -> None:
-    with pytest.raises(RequestError, match="ROWS needs ACTION before it: prompt examples"):
+def test_a_text_without_the_word_before_it_is_refused_with_the_usage() -> None:
+    with pytest.raises(RequestError, match=r"^rows also needs action: /prompt-edit examples name "):
         command_line_of(COMMANDS["prompt examples"], {"name": "story", "rows": "a => b"}, "!")
 
 
@@ -124,15 +124,15 @@ def test_a_whole_number_goes_no_higher_than_discord_s() -> None:
     assert (seed.lowest, seed.highest) == (0, 2**53 - 1)
 
 
-def test_parts_of_a_text_are_joined_and_may_not_hold_what_joins_them() -> None:
+def test_parts_of_a_text_are_joined_and_may_not_contain_the_separator() -> None:
     command = COMMANDS["compare"]
     assert command_line_of(command, {"a": "x", "b": "y", "c": None, "d": "z"}, "!") == "!compare x | y | z"
-    with pytest.raises(RequestError, match=r"can't hold \|"):
+    with pytest.raises(RequestError, match=r"can't contain \|"):
         command_line_of(command, {"a": "x | y", "b": "z"}, "!")
 
 
-def test_a_leading_word_without_the_one_before_it_is_one_sentence() -> None:
-    with pytest.raises(RequestError, match="VALUE needs NAME before it"):
+def test_an_option_without_the_one_before_it_is_refused_with_the_usage() -> None:
+    with pytest.raises(RequestError, match="value also needs name: /settings"):
         command_line_of(COMMANDS["settings"], {"name": None, "value": "careful"}, "!")
 
 

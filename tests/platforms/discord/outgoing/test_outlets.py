@@ -236,7 +236,7 @@ async def test_where_no_files_may_be_sent_the_words_are(stream: Stream):
     card = Card(blocks=(Facts((("a", "b"),)),), file=TextFile("a.txt", "text"))
     delivered = await stream.run(script(card))
     assert delivered.is_shown
-    assert "may not attach files" in stream.place.texts[0]
+    assert "needs the permission Attach Files" in stream.place.texts[0]
 
 
 async def test_the_buttons_of_the_whole_answer_come_with_it(stream: Stream):
@@ -275,7 +275,7 @@ async def test_a_cancelled_answer_ends_its_source_and_both_tasks(stream: Stream)
 async def test_a_form_that_cannot_be_opened_is_answered_with_a_sentence(stream: Stream):
     form = Form("f", "A form", (FormField("a", "A"),))
     await stream.run(script(Card(form=form)))
-    assert stream.place.texts == ["⚠️ A form can't be opened here; use the slash command."]
+    assert stream.place.texts == ["⚠️ A form can't be opened here. Use the slash command."]
 
 
 async def test_what_is_removed_stays_away(stream: Stream):

@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_in_a_file_and_said_to_be(blocks: tuple[Block, ...]
                 assert all(option in text for option in block.options)
             case Facts():
                 assert all(name in text for name, _ in block.items)
-    assert "may not attach files" in shown(render(Card(blocks=blocks), allows_files=False))
+    assert "needs the permission Attach Files" in shown(render(Card(blocks=blocks), allows_files=False))
 
 
 def test_a_short_block_beside_a_long_one_is_shown_whole():
@@ -239,7 +239,7 @@ def test_a_whole_book_is_rendered_at_once():
 
 def test_a_very_long_answer_is_one_line_and_a_file():
     rendering = render(Card(blocks=(Text(LONG * 8, is_model_text=True),)))
-    assert rendering.content == ("That is too long for a message: here it is as a file.",)
+    assert rendering.content == ("The answer is too long for a message, so it is in the file.",)
     assert rendering.files[0].data.decode().strip() == (LONG * 8).strip()
     assert_fits(rendering)
 
