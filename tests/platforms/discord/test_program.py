@@ -1,4 +1,4 @@
-"""`python -m bot discord` as a program: what goes wrong at the start, how it ends, and what a restart makes good."""
+"""`python -m bot discord` as a program: errors at the start, its end, and what a restart recovers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -61,7 +61,7 @@ def newcomers(stories: dict[str, "Future[Any]"]) -> dict[str, Attempt]:
         ("banned", "Discord refuses this machine after too many requests."),
     ],
 )
-def test_what_the_operator_can_mend_is_one_sentence_and_status_2(
+def test_an_error_that_the_operator_can_fix_is_one_sentence_and_status_2(
     newcomers: dict[str, Attempt], attempt: str, sentence: str
 ) -> None:
     tried = newcomers[attempt]
@@ -72,7 +72,7 @@ def test_what_the_operator_can_mend_is_one_sentence_and_status_2(
     assert told[0].startswith(sentence)
 
 
-def test_the_link_alone_is_printed(newcomers: dict[str, Attempt]) -> None:
+def test_only_the_link_is_printed(newcomers: dict[str, Attempt]) -> None:
     invite = newcomers["invite"]
     assert invite.status == 0
     assert invite.out.startswith("https://discord.com/oauth2/authorize?client_id=")
@@ -84,7 +84,7 @@ def test_a_signal_ends_a_start_that_hangs(newcomers: dict[str, Attempt]) -> None
     assert newcomers["ended at once"] == Attempt(0, "", "")
 
 
-def test_no_run_tells_the_token_or_shows_a_traceback(
+def test_no_run_prints_the_token_or_a_traceback(
     newcomers: dict[str, Attempt], evening: Evening, without_intent: WithoutIntent
 ) -> None:
     attempts = [one.out + one.err for one in newcomers.values()]
@@ -141,7 +141,7 @@ def test_what_is_asked_while_it_ends_is_answered_by_the_next_run(evening: Evenin
     assert "The bot is restarting. Try again in a minute." in evening.texts["refusal"]
 
 
-def test_a_hanging_network_does_not_keep_the_program(without_intent: WithoutIntent) -> None:
+def test_a_hanging_network_does_not_delay_the_end(without_intent: WithoutIntent) -> None:
     hanging, again = without_intent.ended
     assert hanging.status == 0
     assert hanging.after_s < ENDS_WITHIN_S
@@ -169,12 +169,12 @@ def test_each_request_has_one_answer_that_can_be_seen_and_one_that_is_kept(eveni
     assert evening.num_kept[asked] == 1
 
 
-def test_an_answer_that_stood_there_before_the_program_was_killed_is_left_as_it_was(evening: Evening) -> None:
+def test_an_answer_that_was_complete_before_the_kill_is_left_unchanged(evening: Evening) -> None:
     (answer,) = evening.answers("shown but not noted")
     assert visible_text(answer) == evening.texts["shown but not noted"]
 
 
-def test_a_command_whose_answer_was_promised_is_answered_in_its_place(evening: Evening) -> None:
+def test_a_deferred_command_is_answered_in_its_place(evening: Evening) -> None:
     assert evening.deferred is not None
     assert evening.deferred.message is not None
     assert "Once upon a time" in visible_text(evening.deferred.message)

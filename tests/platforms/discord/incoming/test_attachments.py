@@ -94,7 +94,7 @@ async def test_the_first_text_among_several_files_is_read() -> None:
         assert await read_text_attachment(files, session, allowed_origins=[origin]) == "hello"
 
 
-async def test_other_files_are_no_text_and_an_error_only_where_a_text_is_required() -> None:
+async def test_other_files_are_ignored_and_an_error_only_if_a_text_is_required() -> None:
     async with aiohttp.ClientSession() as session:
         files = [file("a.png", content_type="image/png")]
         assert await read_text_attachment(files, session) is None
@@ -137,7 +137,7 @@ async def test_a_file_that_is_larger_than_it_says_is_given_up(is_streamed: bool)
         "https://",
     ],
 )
-async def test_nothing_is_fetched_from_anywhere_but_discord(url: str) -> None:
+async def test_files_are_downloaded_only_from_discord(url: str) -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(RequestError, match="uploaded to Discord"):
             await read_text_attachment([file(url=url)], session)
@@ -155,7 +155,7 @@ async def test_a_redirect_is_not_followed() -> None:
     assert seen == ["/notes.txt"]
 
 
-async def test_packed_content_is_neither_asked_for_nor_unpacked() -> None:
+async def test_compressed_content_is_neither_requested_nor_decompressed() -> None:
     asked = []
 
     async def answer(request: web.Request) -> web.Response:

@@ -103,7 +103,7 @@ def test_every_part_of_a_declaration_has_its_option(name: str) -> None:
         assert {command.text_name.lower(), "text"} & set(names)
 
 
-def test_a_text_that_is_wanted_may_come_as_a_file_so_that_neither_is_required() -> None:
+def test_a_required_text_may_be_a_file_so_neither_option_is_required() -> None:
     by_name = {option.name: option for option in slash_options(COMMANDS["perplexity"])}
     assert not by_name["text"].is_required
     assert by_name["text"].highest == 6000
@@ -111,7 +111,7 @@ def test_a_text_that_is_wanted_may_come_as_a_file_so_that_neither_is_required() 
     assert command_line_of(COMMANDS["perplexity"], {"text": None, "file": object()}, "!") == "!perplexity"
 
 
-def test_an_option_that_may_be_repeated_is_there_four_times() -> None:
+def test_a_repeatable_option_has_four_names() -> None:
     names = [option.name for option in slash_options(COMMANDS["complete"])]
     assert [name for name in names if name.startswith("stop")] == ["stop", "stop_2", "stop_3", "stop_4"]
     given = {"text": "a", "stop_2": "b", "stop": "\\n", "stop_4": "."}

@@ -161,7 +161,7 @@ HOSTILE = "[a](http://b.example) <@1> `x` *y* "
         (Verbatim(LONG * 9), Verbatim(LONG * 9), Facts((("kept", "whole"),))),
     ],
 )
-def test_what_does_not_fit_is_in_a_file_and_said_to_be(blocks: tuple[Block, ...]):
+def test_text_that_does_not_fit_is_in_a_file_and_a_line_says_so(blocks: tuple[Block, ...]):
     rendering = render(Card(blocks=blocks))
     assert_fits(rendering)
     assert [file.name for file in rendering.files] == ["whole.txt"]
@@ -309,7 +309,7 @@ def test_a_perplexity_card_begins_with_its_figure():
     assert first == "## 1,093.21 perplexity\ntokens\u00a0**14** · model\u00a0**tiny\\_1**"
 
 
-def test_bars_stand_before_their_names():
+def test_bars_precede_their_names():
     card = Card(blocks=(Bars((("cat", 0.3), ("Größe", 0.15)), 0.55, "rest of the vocabulary"),))
     assert shown(render(card)) == (
         "`██████████  30.0%` **cat**\n`█████░░░░░  15.0%` **Größe**\n-# 55.0% rest of the vocabulary"
@@ -330,12 +330,12 @@ def test_a_narrow_table_is_in_fixed_width_and_a_wide_one_a_list():
     assert shown(render(Card(blocks=(Table(("a", "b"), ()),)))) == "-# nothing here yet"
 
 
-def test_progress_has_a_bar_where_the_end_is_known():
+def test_progress_has_a_bar_if_the_total_is_known():
     assert shown(render(Card(blocks=(Progress("rows tested", 3, 4),)))) == "rows tested\n`████████░░  75%` 3 of 4"
     assert shown(render(Card(blocks=(Progress("waiting"),)))) == "waiting …"
 
 
-def test_a_select_and_a_file_of_a_card_are_there():
+def test_a_select_and_a_file_of_a_card_are_shown():
     select = Select("kind", "Kind", (SelectOption("c", "complete", "continues", is_chosen=True),))
     card = Card(
         blocks=(Progress("x", 1, 2),),
