@@ -1,1 +1,1 @@
-"""The platforms: native events to Message, Card to native output, and nothing else."""
+"""The platforms: they turn native events into Message and Card into native output, nothing else."""

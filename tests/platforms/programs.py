@@ -1,4 +1,4 @@
-"""The bot as a program of its own: `python -m bot` in a subprocess with a home and a model of the test's."""
+"""The bot as a separate program: `python -m bot` in a subprocess, with a home folder and a model of the test."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face hub on the loopback: enough of its API for real downloads by its real client."""
+"""A stand-in for the Hugging Face hub on the loopback interface, with enough of its API for downloads by its client."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ class HubServer(ThreadingHTTPServer):
     """Serves repositories from folders; `cut_after` and `stall_after` count bytes of one answer's body.
 
     `weight_ranges` collects the first byte asked for in each download of weights. `is_mute` accepts and never answers.
-    As on the real hub, weights lie on another host; `leaked_tokens` collects the credentials that it was sent.
+    As on the real hub, another host serves the weights; `leaked_tokens` collects the credentials sent to that host.
     """
 
     daemon_threads = True
@@ -42,7 +42,7 @@ class HubServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: clients are killed here on purpose."""
+        """Print nothing: tests kill clients on purpose."""
 
 
 @contextmanager

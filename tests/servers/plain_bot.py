@@ -35,7 +35,7 @@ class Answered(ui.LayoutView):
 
 
 class Form(ui.Modal, title="A form"):
-    """A line that has to be filled in, and a file that may be."""
+    """A modal with a required line and an optional file."""
 
     name: ui.Label[Any] = ui.Label(text="Name", component=ui.TextInput(custom_id="name", max_length=10))
     file: ui.Label[Any] = ui.Label(text="File", component=ui.FileUpload(custom_id="file", required=False))
@@ -126,7 +126,7 @@ class Home:
 
 @asynccontextmanager
 async def running(stand_in: Discord, bot: PlainBot) -> AsyncIterator[PlainBot]:
-    """Run the bot until the block ends; what keeps it from getting ready is raised."""
+    """Run the bot until the block ends. Raises the error that keeps it from getting ready."""
     with pointed_at(stand_in):
         async with bot:
             task = asyncio.create_task(bot.start(stand_in.token))
@@ -144,7 +144,7 @@ async def running(stand_in: Discord, bot: PlainBot) -> AsyncIterator[PlainBot]:
 
 @asynccontextmanager
 async def at_home(**settings: Any) -> AsyncIterator[Home]:
-    """Run a stand-in with one guild, one person in it, and the small bot, ready."""
+    """Run a stand-in with one guild, one person in it, and the small bot, connected."""
     async with serve_discord(**settings) as stand_in:
         guild = stand_in.world.add_guild("Home", ["general", "quiet"])
         ada = stand_in.add_member(guild, "ada")

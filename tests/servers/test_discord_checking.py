@@ -1,4 +1,4 @@
-"""The check of what the bot sends knows Discord's limits, and lets through what discord.py makes of good cards."""
+"""The check of what the bot sends knows Discord's limits, and accepts what discord.py sends for valid cards."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -302,7 +302,7 @@ BAD_COMMANDS: list[tuple[dict[str, object], str]] = [
     (command(option(), option()), "command.options has the name 'text' twice."),
     (
         command(option(), option(name="b", required=True)),
-        "command.options[1] is required and stands behind an optional",
+        "command.options[1] is required and follows an optional",
     ),
     (command(option(1), option(name="b")), "command.options mixes sub commands with other options."),
     (command(option(2, options=[option()])), "command.options[0].options[0].type 3 may not stand there."),
@@ -386,11 +386,11 @@ GOOD: list[tuple[str, str, object, Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body", "names"), GOOD)
-def test_what_keeps_the_limits_passes(method: str, path: str, body: object, names: Sequence[str]) -> None:
+def test_bodies_within_the_limits_pass(method: str, path: str, body: object, names: Sequence[str]) -> None:
     assert check_body(method, path, body, files=names) == []
 
 
-async def test_what_discord_py_makes_of_good_cards_passes() -> None:
+async def test_what_discord_py_sends_for_valid_cards_passes() -> None:
     hidden = discord.MessageFlags(ephemeral=True)
     card = handle_message_parameters(view=Card(), files=files(), allowed_mentions=NO_PINGS)
     edit = handle_message_parameters(None, embed=None, view=Card(), attachments=files(), allowed_mentions=NO_PINGS)

@@ -1,4 +1,4 @@
-"""Request bodies are held against an OpenAPI document: a small one of our own, and Discord's where it is at hand."""
+"""Request bodies are checked against an OpenAPI document: a small one of our own, and Discord's if it is available."""
 
 import io
 import json
@@ -126,7 +126,7 @@ def test_an_operation_is_known_by_method_and_shape(small: Validate) -> None:
     assert small("DELETE", "/boxes/{x}/@me", None) == []
 
 
-def test_a_body_where_none_belongs_and_none_where_one_does(small: Validate) -> None:
+def test_an_unexpected_body_and_a_missing_body_are_refused(small: Validate) -> None:
     assert small("DELETE", "/boxes/{x}/@me", {"a": 1}) == ["DELETE /boxes/{x}/@me takes no body."]
     assert small("PUT", "/boxes/{x}", None) == ["PUT /boxes/{x} needs a body."]
 
@@ -240,7 +240,7 @@ async def test_what_discord_py_sends_fits_the_official_document(official: Valida
     assert [sentence for body in bodies for sentence in official(*body)] == []
 
 
-async def test_the_official_document_refuses_spoilt_bodies_with_a_place(official: Validate) -> None:
+async def test_the_official_document_refuses_invalid_bodies_with_a_place(official: Validate) -> None:
     body = sent(handle_message_parameters(view=Card(), files=files(), allowed_mentions=NO_PINGS))
     body["components"][0]["components"][5]["components"][0]["label"] = "x" * 81
     body["components"][1]["type"] = 99

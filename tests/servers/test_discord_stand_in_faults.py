@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: lost connections, refused resumes, rate limits, errors before and after acceptance."""
+"""Planned faults: lost connections, refused resumes, rate limits, errors before and after acceptance."""
 
 import asyncio
 from collections.abc import AsyncIterator

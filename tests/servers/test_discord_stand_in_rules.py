@@ -27,7 +27,7 @@ async def home() -> AsyncIterator[Home]:
 
 
 async def send(home: Home, body: dict[str, Any]) -> Any:
-    """Send a message as it stands, past the checks of discord.py's own methods."""
+    """Send a message unchanged, without the checks of discord.py's own methods."""
     route = Route("POST", "/channels/{channel_id}/messages", channel_id=home.general.id)
     return await home.bot.http.request(route, json=body)
 
@@ -39,7 +39,7 @@ async def edit(home: Home, message_id: int, body: dict[str, Any]) -> Any:
 
 
 def asked(home: Home, kind: int = COMMAND, source: Message | None = None) -> InteractionResult:
-    """Return an interaction that the bot itself knows nothing of, so that a test can answer it."""
+    """Return an interaction that the bot does not know, so that a test can answer it."""
     return home.stand_in.interactions.create(kind, home.ada.user, home.general, source)
 
 
@@ -205,7 +205,7 @@ async def test_a_user_install_has_five_followups(home: Home):
     ("denied", "code"),
     [(Permission.VIEW_CHANNEL, 50001), (Permission.SEND_MESSAGES, 50013), (Permission.READ_MESSAGE_HISTORY, 160002)],
 )
-async def test_permissions_are_held_to(home: Home, denied: Permission, code: int):
+async def test_permissions_are_enforced(home: Home, denied: Permission, code: int):
     said = home.ada.says(home.general, "quiet")
     home.stand_in.world.set_overwrite(home.general, home.stand_in.world.bot, deny=denied)
     with pytest.raises(discord.Forbidden) as raised:

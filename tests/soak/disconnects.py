@@ -88,7 +88,7 @@ async def run_disconnects(
             Figure("… and again right after one", num_second),
             Figure("sessions resumed", gateway.num_resumes),
             Figure("resumes refused", gateway.num_refused_resumes, f"≥ {math.ceil(num * _SHARE_REFUSED)}"),
-            Figure("sessions begun anew", gateway.num_identifies - 1),
+            Figure("new sessions", gateway.num_identifies - 1),
         )
 
 

@@ -1,1 +1,1 @@
-"""Discord: its events to messages and clicks, cards to what Discord shows; nothing else."""
+"""Discord: turns its events into messages, clicks and forms, and cards into Discord messages; nothing else."""

@@ -1,4 +1,4 @@
-"""The connection to Discord: each event goes to the one object that deals with it."""
+"""The connection to Discord: passes each event to the object that handles it."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ from bot.services.ledger import Delivery
 logger = logging.getLogger(__name__)
 
 _TREE_HASH: Final = "discord_command_tree"
-# Discord takes one IDENTIFY in five seconds.
+# Discord allows one IDENTIFY in five seconds.
 IDENTIFY_PAUSE_S: Final = 5.0
 
 
@@ -46,10 +46,11 @@ def _intents(application: Application) -> discord.Intents:
 
 
 class FewshotClient(commands.AutoShardedBot):
-    """The bot's one connection to Discord; next to nothing is cached, so it stays small on large servers.
+    """The bot's connection to Discord. It caches almost nothing, so it needs little memory on large servers.
 
-    `tell` says a sentence to the operator. `forces_sync` sends the slash commands even where they are unchanged.
-    `deadline_s` is how long one thing is tried to be sent, `retry_pause_s` how long after that it is gone on with.
+    `tell` prints a sentence for the operator. `forces_sync` sends the slash commands even if they are unchanged.
+    `deadline_s` limits the retries of one request to Discord; `retry_pause_s` is the pause before an answer that could
+    not be shown is tried again.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class FewshotClient(commands.AutoShardedBot):
     ) -> None:
         invalid_requests = InvalidRequests()
         super().__init__(
-            command_prefix=commands.when_mentioned,  # never asked: on_message is our own
+            command_prefix=commands.when_mentioned,  # required but unused: on_message is our own
             tree_cls=CommandTree,
             help_command=None,
             intents=_intents(application),
@@ -79,7 +80,7 @@ class FewshotClient(commands.AutoShardedBot):
             activity=discord.CustomActivity(bot.model_line),
             http_trace=invalid_requests.trace(),
         )
-        # discord.py lets an event that it can't read end the connection, and with it the program.
+        # In discord.py an event that it can't parse ends the connection, and with it the program.
         for name, parse in self._connection.parsers.items():
             self._connection.parsers[name] = _guarded(name, parse)
         self._bot = bot
@@ -90,7 +91,7 @@ class FewshotClient(commands.AutoShardedBot):
         self._forces_sync = forces_sync
         self._identify_pause_s = identify_pause_s
         self._tell = tell
-        # A test server serves its files itself.
+        # A test server hosts its own files.
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
         self._is_started = False
         self.sender = Sender(
@@ -101,12 +102,12 @@ class FewshotClient(commands.AutoShardedBot):
         self._session: aiohttp.ClientSession | None = None
         self._unfinished = Unfinished(delivery, self.answering, platform, pause_s=retry_pause_s)
         self._servers = Servers(bot, delivery, self.answering, self.sender, application)
-        self._going_on: asyncio.Task[None] | None = None
+        self._resuming: asyncio.Task[None] | None = None
         self._intake: Intake | None = None
         self._interactions: Interactions | None = None
 
     async def setup_hook(self) -> None:
-        """Make buttons of earlier runs work, and send the slash commands to Discord where they changed."""
+        """Register the buttons of earlier runs, and send the slash commands to Discord if they changed."""
         if self._api_base:
             await use_gateway_of_api(self)
         self.add_dynamic_items(CardButton, CardSelect, StopButton)
@@ -145,14 +146,14 @@ class FewshotClient(commands.AutoShardedBot):
 
     @property
     def intake(self) -> Intake:
-        """Return where messages go; there once the client has logged in."""
+        """Return the handler of messages. Raises RuntimeError before the login."""
         if self._intake is None:
             raise RuntimeError("the client has not logged in")
         return self._intake
 
     @property
     def interactions(self) -> Interactions:
-        """Return where interactions go; there once the client has logged in."""
+        """Return the handler of interactions. Raises RuntimeError before the login."""
         if self._interactions is None:
             raise RuntimeError("the client has not logged in")
         return self._interactions
@@ -169,19 +170,19 @@ class FewshotClient(commands.AutoShardedBot):
                 logger.info("the slash commands were sent to Discord")
         except (discord.HTTPException, OSError, TimeoutError, Unavailable) as e:
             self._tell(
-                f"The slash commands could not be sent to Discord ({type(e).__name__}); the next start tries again."
+                f"The slash commands could not be sent to Discord ({type(e).__name__}). The next start tries again."
             )
 
     # ---- the connection
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Note that a session begins anew, before any of its events comes."""
+        """Prepare for a new session before its first event."""
         await self.intake.expect(shard_id or 0, self.shard_count or 1)
         if not initial:
             await asyncio.sleep(self._identify_pause_s)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
-        """Note what the watermarks must know at the moment when it happens; the rest is for discord.py."""
+        """Update the watermarks at once, then let discord.py dispatch the event."""
         if self._intake is None:
             pass
         elif event == "message":
@@ -193,7 +194,7 @@ class FewshotClient(commands.AutoShardedBot):
         super().dispatch(event, *args, **kwargs)
 
     async def on_shard_ready(self, shard_id: int) -> None:
-        """Answer what was left over from the last run, then what was said since."""
+        """Answer the unfinished requests of the last run, then the messages sent since."""
         if (shard := self.get_shard(shard_id)) is not None:
             limit_backoff(shard)
         if not self._is_started:
@@ -201,32 +202,32 @@ class FewshotClient(commands.AutoShardedBot):
             self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}.")
             for guild in self.guilds:
                 if not guild.unavailable and find_place(guild) is None:
-                    self._tell(f"In the server {guild.name!r} the bot may not write: give its role Send Messages.")
+                    self._tell(f"The bot may not write in the server {guild.name!r}. Give its role Send Messages.")
             await self._unfinished.answer_all()
-            self._going_on = run_in_background(self._unfinished.answer_undelivered(), "answering what was not shown")
+            self._resuming = run_in_background(self._unfinished.answer_undelivered(), "resuming undelivered answers")
         guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
         ids = await self._delivery.direct_channels() if shard_id == 0 else ()
         direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
         await self.intake.read_back(shard_id, guilds, direct)
 
     async def on_ready(self) -> None:
-        """Forget the servers that the bot was taken out of while it was away; all shards are there."""
+        """Erase the servers that removed the bot while it was away; all shards are ready."""
         await self._servers.forget_left([guild.id for guild in self.guilds])
 
     async def drain(self, timeout_s: float) -> None:
-        """Take nothing new, and let running answers finish for at most `timeout_s`."""
+        """Accept nothing new, and let running answers finish for at most `timeout_s`."""
         for taking in (self._intake, self._interactions):
-            if taking is not None:  # else it ends before it has logged in
+            if taking is not None:  # None before the login
                 taking.stop_taking()
         await self.answering.drain(timeout_s)
 
     async def close(self) -> None:
-        """End the connection, and keep how far everything came."""
+        """Close the connection and save the watermarks."""
         if self._intake is not None and not self.is_closed():
             await self.drain(0)
             await self._intake.close()
-        if self._going_on is not None:
-            self._going_on.cancel()
+        if self._resuming is not None:
+            self._resuming.cancel()
         if self._session is not None:
             await self._session.close()
         await super().close()
@@ -234,51 +235,51 @@ class FewshotClient(commands.AutoShardedBot):
     # ---- events
 
     async def on_message(self, message: discord.Message, /) -> None:
-        """Take a message."""
+        """Handle a message."""
         await self.intake.take(message)
 
     async def on_raw_message_edit(self, event: discord.RawMessageUpdateEvent) -> None:
-        """Take an edit."""
+        """Handle an edit."""
         await self.intake.edited(event)
 
     async def on_raw_message_delete(self, event: discord.RawMessageDeleteEvent) -> None:
-        """Forget a deleted message."""
+        """Erase a deleted message."""
         await self.intake.deleted([event.message_id])
 
     async def on_raw_bulk_message_delete(self, event: discord.RawBulkMessageDeleteEvent) -> None:
-        """Forget many deleted messages."""
+        """Erase many deleted messages."""
         await self.intake.deleted(sorted(event.message_ids))
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """Greet a server."""
+        """Post the welcome card."""
         await self._servers.joined(guild, [guild.id for guild in self.guilds])
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """Read back a server that came later than its shard."""
+        """Read back a server that became available after its shard."""
         await self.intake.read_back_late(guild)
 
     async def on_guild_remove(self, guild: discord.Guild) -> None:
-        """Forget a server that the bot was taken out of."""
+        """Erase a server that removed the bot."""
         await self._servers.left(guild)
 
     async def on_guild_channel_delete(self, channel: discord.abc.GuildChannel) -> None:
-        """Forget a channel."""
+        """Erase a deleted channel."""
         await self._servers.channel_gone(channel.guild.id, channel.id)
 
     async def on_raw_thread_delete(self, event: discord.RawThreadDeleteEvent) -> None:
-        """Forget a thread."""
+        """Erase a deleted thread."""
         await self._servers.channel_gone(event.guild_id, event.parent_id, event.thread_id)
 
     async def on_interaction(self, interaction: discord.Interaction[Any]) -> None:
-        """Take a form that was sent in; commands and buttons come by discord.py's own ways."""
+        """Handle a submitted modal; discord.py itself dispatches commands and buttons."""
         await self.interactions.take(interaction)
 
     async def _missing_permission(self, channel_id: int) -> None:
         channel = self.get_channel(channel_id)
-        # Of a channel that is gone, or a person's own, there is nothing to be said.
+        # The operator can do nothing about a direct message or a channel that is gone.
         if isinstance(channel, discord.abc.GuildChannel | discord.Thread):
             name = f"#{channel.name} of {channel.guild.name!r}"
-            self._tell(f"In {name} ({channel_id}) the bot may not answer: give its role Send Messages there.")
+            self._tell(f"The bot may not answer in {name} ({channel_id}). Give its role Send Messages there.")
 
 
 def _counted(num: int, noun: str) -> str:
@@ -286,12 +287,12 @@ def _counted(num: int, noun: str) -> str:
 
 
 def _guarded(name: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a parser of events that logs, and leaves out, what is not as discord.py expects it."""
+    """Return a parser that logs and skips an event that `parse` can't read."""
 
     def guarded(data: Any) -> None:
         try:
             parse(data)
         except Exception as e:
-            logger.error("an event %s could not be read: %s", name, type(e).__name__)
+            logger.error("could not read an event %s: %s", name, type(e).__name__)
 
     return guarded

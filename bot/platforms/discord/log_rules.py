@@ -1,4 +1,4 @@
-"""What is special about the logs of discord.py."""
+"""Rules for the log of discord.py."""
 
 import re
 from typing import Final
@@ -9,10 +9,10 @@ import discord
 from bot.platforms.shared.masking import LogRules
 
 LOG_RULES: Final = LogRules(
-    # The token of an interaction or webhook stands in its URL.
+    # The URL of an interaction or webhook contains its token.
     token=re.compile(r"(/(?:interactions|webhooks)/\d+/)[\w.-]{8,}"),
     library="discord",
-    # discord.py writes a traceback each time and connects again.
+    # discord.py logs each of them with a traceback and reconnects.
     ordinary_errors=(
         OSError,
         TimeoutError,

@@ -1,4 +1,4 @@
-"""What Discord supplies to the shared road: other channels of a server, and what an earlier run left."""
+"""Discord as a Platform: other channels of a server, and answers that a restart interrupted."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,21 +19,21 @@ from bot.platforms.shared.platform import Platform, Reopened
 from bot.services.ledger import Accepted
 
 _NUM_LOOKED_AT: Final = 50
-# So much of an answer must be visible for it to count as shown: Discord may show the rest in another form.
+# An answer counts as shown if so many characters of its start are visible; Discord may change the rest.
 _NUM_COMPARED: Final = 200
 
 
 class DiscordPlatform(Platform):
-    """Discord, through a client that has logged in."""
+    """Discord, through a logged-in client."""
 
     def __init__(self, client: discord.Client, sender: Sender) -> None:
         self._client = client
         self._sender = sender
 
     async def reopen(self, request: Accepted) -> Reopened:
-        """Return the place of an answer: what is left of its interaction, or its channel with what is visible there.
+        """Return the place of an answer: the token of its interaction, or its channel with the visible messages.
 
-        Raises DeliveryFailed where the channel can't be read now.
+        Raises DeliveryFailed if the channel can't be read now.
         """
         if request.token:
             return Reopened(TokenOutlet(self._sender, self._client, request.token))
@@ -41,7 +41,7 @@ class DiscordPlatform(Platform):
         try:
             visible = await self._visible(channel, request)
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
-            raise DeliveryFailed(f"Discord can't be read now ({type(e).__name__}).") from e
+            raise DeliveryFailed(f"The channel can't be read now ({type(e).__name__}).") from e
         message_id = request.message.id
         outlet = ChannelOutlet(
             self._sender,
@@ -53,10 +53,10 @@ class DiscordPlatform(Platform):
         return Reopened(outlet, is_whole=request.reply_text is not None and _shows(visible, request.reply_text))
 
     async def post_notice(self, channel_id: str, notice: Card, cause: Message, notice_id: str) -> None:
-        """Post it, with a link to where `cause` was said. Raises what the sender raises."""
+        """Post `notice` with a link to the place of `cause`. Raises what the sender raises."""
         channel = self._channel_of_server(cause.scope, channel_id)
         if channel is None:
-            raise MissingPermission("That is no channel of this server that can be written to.")
+            raise MissingPermission("This is not a text channel or thread of the server.")
         await self._sender.send(channel, render_notice(notice, cause), request_id=notice_id)
 
     async def delete(self, scope: Scope, sent_id: str) -> None:
@@ -70,7 +70,7 @@ class DiscordPlatform(Platform):
         return self._client.get_partial_messageable(place, guild_id=int(scope.server))
 
     def _channel_of_server(self, scope: Scope, channel_id: str) -> discord.TextChannel | discord.Thread | None:
-        """Return a channel that somebody named, if it is one of the server's own: nothing leaves a server."""
+        """Return the channel or thread if it belongs to the server: nothing leaves a server."""
         guild = None if scope.is_direct else self._client.get_guild(int(scope.server))
         if guild is None or not (channel_id.isascii() and channel_id.isdigit()):
             return None
@@ -78,7 +78,7 @@ class DiscordPlatform(Platform):
         return channel if isinstance(channel, discord.TextChannel | discord.Thread) else None
 
     async def _visible(self, channel: discord.PartialMessageable, request: Accepted) -> list[discord.Message]:
-        """Return what the bot has sent already in answer to `request`, known or not known to the store."""
+        """Return the messages that the bot has sent as the answer to `request`, stored or not."""
         me = self._client.user
         found = []
         try:
@@ -94,7 +94,7 @@ class DiscordPlatform(Platform):
 
 
 def _shows(visible: Sequence[discord.Message], reply_text: str) -> bool:
-    """Say whether visible messages are the whole answer: no longer being written, none missing, and with its words."""
+    """Say whether the visible messages are the whole answer: finished, none missing, with its text."""
     is_being_written = any(STOP_ID_PREFIX in str(part.to_dict()) for sent in visible for part in sent.components)
     expected = render(Card(blocks=(Text(reply_text, is_model_text=True),)))
     if is_being_written or not expected.num_messages <= len(visible):

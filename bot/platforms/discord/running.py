@@ -1,4 +1,4 @@
-"""The bot on Discord from the first connection to the last: signals, draining, and why it ended."""
+"""The life of the bot on Discord: connecting, signals, draining, and the reason for its end."""
 
 import asyncio
 import logging
@@ -17,10 +17,10 @@ from bot.platforms.discord.starting import CONNECTION_ERRORS, Application, expla
 
 logger = logging.getLogger(__name__)
 
-# A service manager kills after 20 to 90 seconds; what is not answered by then is answered after the restart.
+# A service manager kills the process after 20 to 90 seconds; unfinished requests are answered after the restart.
 DRAIN_S: Final = 13.0
 _CLOSE_S: Final = 3.0
-# After this long the process ends whatever hangs: a look-up of a name can't be stopped, and the end would wait for it.
+# After this time the process ends in any case: a DNS look-up can't be cancelled, and a normal exit would wait for it.
 _END_S: Final = 19.0
 
 ClientOf = Callable[[Application], FewshotClient]
@@ -29,8 +29,8 @@ ClientOf = Callable[[Application], FewshotClient]
 async def run_discord(client_of: ClientOf, application: Application, token: str, tell: Callable[[str], None]) -> int:
     """Connect and answer until a signal ends it; return the exit status.
 
-    SIGTERM and SIGINT end the process in under 20 seconds: running answers are finished, nothing new is begun; a second
-    one ends it at once. Raises SetupError, one sentence, for a connection that can't be made or was ended for good.
+    SIGTERM and SIGINT end the process in under 20 seconds: running answers are finished, no new ones are started. A
+    second signal ends it at once. Raises SetupError, one sentence, if the connection fails or is closed for good.
     """
     is_over = asyncio.Event()
     with _ended_by_signals(is_over):
@@ -40,7 +40,7 @@ async def run_discord(client_of: ClientOf, application: Application, token: str,
             except discord.PrivilegedIntentsRequired as e:
                 if not application.has_message_content:
                     raise explain_failure(e) from e
-                # Discord said otherwise before: all that works without the intent is worth a start.
+                # Discord had reported the intent as granted. Start without it: most features work.
                 application = replace(application, has_message_content=False)
             except CONNECTION_ERRORS as e:
                 raise explain_failure(e) from e
@@ -56,7 +56,7 @@ def _ended_by_signals(is_over: asyncio.Event) -> Iterator[None]:
 
     def end(number: int) -> None:
         if is_over.is_set():
-            # As safe as a power cut: what was accepted is in the store, and goes on with the next start.
+            # As safe as a power cut: accepted requests are stored, and the next start answers them.
             os._exit(128 + number)
         is_over.set()
         overdue.start()
@@ -73,7 +73,7 @@ def _ended_by_signals(is_over: asyncio.Event) -> Iterator[None]:
 
 
 async def _run(client: FewshotClient, token: str, is_over: asyncio.Event, tell: Callable[[str], None]) -> None:
-    """Connect `client` until `is_over`. Raises what ended the connection, if anything else did."""
+    """Keep `client` connected until `is_over`. Raises the error if an error ended the connection."""
     connecting = asyncio.create_task(client.start(token, reconnect=True))
     waiting = asyncio.create_task(is_over.wait())
     try:
@@ -84,7 +84,7 @@ async def _run(client: FewshotClient, token: str, is_over: asyncio.Event, tell: 
             await client.drain(DRAIN_S)
     finally:
         waiting.cancel()
-        # Closed first, it ends by itself.
+        # Closing the client first lets `connecting` end by itself.
         await _close(client)
         if not connecting.done():
             connecting.cancel()
@@ -96,7 +96,7 @@ async def _run(client: FewshotClient, token: str, is_over: asyncio.Event, tell: 
 
 
 async def _close(client: FewshotClient) -> None:
-    """Close the connection; a network that hangs does not keep the program."""
+    """Close the connection; give up after _CLOSE_S."""
     closing = asyncio.create_task(client.close())
     await asyncio.wait({closing}, timeout=_CLOSE_S)
     if not closing.done():

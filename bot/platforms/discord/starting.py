@@ -1,4 +1,4 @@
-"""Logging in to Discord: what can be wrong, each in one sentence, and the link that invites the bot."""
+"""Logging in to Discord: the checks, the errors in one sentence each, and the invite link."""
 
 import re
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from yarl import URL
 
 from bot.errors import SetupError
 
-# discord.py waits 0 to 2 to the power of this, in seconds.
+# discord.py waits from 0 up to 2 to the power of this, in seconds.
 _MAX_BACKOFF_EXPONENT: Final = 5
 PORTAL: Final = "https://discord.com/developers/applications"
 _TOKEN: Final = re.compile(r"[\w-]{10,}\.[\w-]{4,}\.[\w-]{20,}", re.ASCII)
 
-# What the bot uses, and how Discord names each permission.
+# The permissions that the bot uses.
 NEEDED_PERMISSIONS: Final = discord.Permissions(
     view_channel=True,
     send_messages=True,
@@ -28,15 +28,15 @@ NEEDED_PERMISSIONS: Final = discord.Permissions(
 )
 
 NO_CONTENT_NOTICE: Final = (
-    "The Message Content Intent is off, so the bot reads messages only where it is mentioned or replied to, and in"
-    " direct messages; slash commands work. To have !commands and channels with every message, turn it on under Bot in"
-    f" {PORTAL}."
+    "The Message Content Intent is off, so the bot reads only direct messages and messages that mention it or reply to"
+    " it. Slash commands work. For typed commands, and for channels in which the bot answers every message, turn the"
+    f" intent on at {PORTAL}, page Bot."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What Discord knows of the application that a token belongs to."""
+    """The Discord application that a token belongs to."""
 
     id: int
     name: str
@@ -44,34 +44,35 @@ class Application:
 
     @property
     def invite_url(self) -> str:
-        """Return the link with which somebody adds the bot to a server of theirs."""
+        """Return the link that adds the bot to a server."""
         return discord.utils.oauth_url(self.id, permissions=NEEDED_PERMISSIONS, scopes=("bot", "applications.commands"))
 
 
 def check_token(token: str) -> None:
-    """Raise SetupError where `token` can't be a bot's: Discord need not be asked."""
+    """Raise SetupError if `token` does not have the form of a bot token."""
     if not token:
-        raise SetupError(f"DISCORD_TOKEN is not set; copy the bot's token from {PORTAL}, page Bot, into .env.")
+        raise SetupError(f"DISCORD_TOKEN is not set. Copy the bot's token from {PORTAL}, page Bot, into .env.")
     if not _TOKEN.fullmatch(token):
         raise SetupError(
-            f"DISCORD_TOKEN is no bot token (three parts with dots between them); copy it from {PORTAL}, page Bot."
+            "DISCORD_TOKEN is not a bot token: a token has three parts with dots between them. Copy it from"
+            f" {PORTAL}, page Bot."
         )
 
 
 def use_api(base: str) -> None:
-    """Talk to the API at `base` instead of Discord's own; for a proxy and for tests."""
+    """Use the API at `base` instead of Discord's; for a proxy and for tests."""
     if base:
         Route.BASE = base.rstrip("/")
 
 
 async def use_gateway_of_api(client: discord.Client) -> None:
-    """Use the gateway that the API names for every session: discord.py takes Discord's own from the second one on."""
+    """Use the gateway that the API names for every session; by default discord.py uses Discord's from the second on."""
     _, url, _ = await client.http.get_bot_gateway()
     DiscordWebSocket.DEFAULT_GATEWAY = URL(url)
 
 
 def limit_backoff(shard: discord.ShardInfo) -> None:
-    """Let a shard that can't connect try again after 32 seconds at most: discord.py waits up to 17 minutes."""
+    """Limit the pause before a shard reconnects to 32 seconds; by default discord.py waits up to 17 minutes."""
     shard._parent._backoff._max = _MAX_BACKOFF_EXPONENT
 
 
@@ -79,34 +80,32 @@ def explain_failure(error: Exception) -> SetupError:
     """Return the sentence for an error that ended the connection to Discord."""
     match error:
         case discord.LoginFailure():
-            sentence = (
-                f"Discord does not take DISCORD_TOKEN; make a new one in {PORTAL}, page Bot, and put it into .env."
-            )
+            sentence = f"Discord does not accept DISCORD_TOKEN. Create a new token at {PORTAL} (page Bot) for .env."
         case discord.PrivilegedIntentsRequired():
-            sentence = f"Discord refuses an intent that the bot asked for; look at the page Bot in {PORTAL}."
+            sentence = f"Discord refuses an intent that the bot asked for. Check the intents at {PORTAL}, page Bot."
         case discord.ConnectionClosed(code=4004):
-            sentence = "Discord no longer takes DISCORD_TOKEN: it was changed while the bot was running."
+            sentence = "Discord no longer accepts DISCORD_TOKEN: it was reset. Put the new token into .env."
         case discord.ConnectionClosed():
-            sentence = f"Discord closed the connection for good (code {error.code}); start the bot again later."
+            sentence = f"Discord closed the connection for good (code {error.code}). Start the bot again later."
         case discord.HTTPException(status=429):
-            sentence = "Discord refuses this machine for now: too many requests; start the bot again in an hour."
+            sentence = "Discord refuses this machine after too many requests. Start the bot again in an hour."
         case discord.HTTPException():
-            sentence = f"Discord answered with error {error.status}; start the bot again later."
+            sentence = f"Discord answered with error {error.status}. Start the bot again later."
         case discord.GatewayNotFound():
-            sentence = "Discord's gateway can't be found; start the bot again later."
+            sentence = "Discord's gateway can't be found. Start the bot again later."
         case _:
-            sentence = "Discord can't be reached from here; check this machine's network and DNS."
+            sentence = "Discord can't be reached from here. Check this machine's network and DNS."
     return SetupError(sentence)
 
 
-# What ends a login or a connection and is told in a sentence.
+# The errors that `explain_failure` explains.
 CONNECTION_ERRORS: Final = (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError)
 
 
 async def look_up_application(token: str) -> Application:
-    """Return the application behind `token`, asked of Discord. Raises SetupError, one sentence, where that fails."""
+    """Ask Discord for the application of `token`. Raises SetupError, one sentence, if that fails."""
     check_token(token)
-    # The bot has no voice, so what a voice would need is nobody's business.
+    # The bot does not use voice, so the warnings about missing voice libraries are noise.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
     async with discord.Client(intents=discord.Intents(guilds=True)) as client:
         try:
@@ -115,7 +114,7 @@ async def look_up_application(token: str) -> Application:
             raise explain_failure(e) from e
         application = client.application
         if application is None:
-            raise SetupError("Discord does not say which application DISCORD_TOKEN belongs to.")
+            raise SetupError(f"DISCORD_TOKEN belongs to no application. Create a new token at {PORTAL}, page Bot.")
         flags = application.flags
         has_content = flags.gateway_message_content or flags.gateway_message_content_limited
         return Application(application.id, application.name, has_content)

@@ -1,10 +1,10 @@
-"""The facts of Discord that the rest of the bot reads."""
+"""The traits of Discord."""
 
 from typing import Final
 
 from bot.core.platform_traits import PlatformTraits
 
-# An interaction's token is valid for 15 minutes; a message is held to the same, since who asked is gone by then.
+# An interaction's token is valid for 15 minutes. Messages have the same limit: by then the person who asked has left.
 ANSWERABLE_S: Final = 900.0
 MAX_OPTIONS: Final = 25
 MAX_FORM_CHARACTERS: Final = 4000

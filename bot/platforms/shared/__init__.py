@@ -1,15 +1,15 @@
-"""The road that every platform shares, from an accepted request to its finished answer; it knows none of them.
+"""Delivery of answers on any platform, from an accepted request to its finished answer.
 
 A new platform supplies:
-- its PlatformTraits, stated once, with which __main__ builds the Bot and the Delivery;
-- what reads its events into Message, Click and FormSubmitted: `Delivery.accept` first, then its acknowledgement (in 3 s
-  on Discord and Slack), then `Answering.begin`; an event delivered twice is refused by `accept`;
-- an Outlet for each way to answer (a reply, an interaction, a token of an earlier run): it renders cards within the
-  platform's limits, opens a form where one can be opened, and keeps the pace (`wait_turn`: Discord's and Slack's edits
-  of a channel are more than a second apart; a wait before a new message belongs into `show_whole`);
-- a Platform: notices in other channels, deleting, and reopening what a restart interrupted;
+- its PlatformTraits, with which __main__ builds the Bot and the Delivery;
+- code that turns its events into Message, Click and FormSubmitted: call `Delivery.accept`, then acknowledge the event
+  (within 3 s on Discord and Slack), then call `Answering.begin`; `accept` refuses an event that is delivered twice;
+- an Outlet for each way to answer (a reply, an interaction, the token of an interaction before a restart): it renders
+  cards within the platform's limits, opens forms if the platform has them, and spaces its edits (`wait_turn`: on
+  Discord and Slack the edits of a channel are more than a second apart; wait in `show_whole` before a new message);
+- a Platform: posts notices in other channels, deletes messages, reopens answers that a restart interrupted;
 - LogRules, so that no token is logged.
 
-It gets: at most one visible answer, streaming, Stop, answers begun anew after an edit or ended by a deletion, a budget
-for refusals, draining before the end, and unfinished work that goes on after a restart.
+The platform gets: at most one visible answer, streaming, Stop, a new answer after an edit, no answer after a deletion,
+a limit on refusals, time for running answers before the program ends, and unfinished requests answered after a restart.
 """

@@ -1,4 +1,4 @@
-"""The requests that are being answered now: begun, stopped, begun anew after an edit, finished before the end."""
+"""Requests that are being answered: start, stop, start again after an edit, finish before the program ends."""
 
 import asyncio
 import logging
@@ -7,8 +7,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bot.commands.bot import Bot
+from bot.commands.bot import COMMANDS, Bot
+from bot.commands.framework.spelling import Spelling
 from bot.core.cards import BROKEN, Card, error_card
+from bot.core.mentions import mention, spell_mentions
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from bot.errors import DeliveryFailed, FewshotError
@@ -21,19 +23,19 @@ from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
-# A message that was refused and is edited within this time is answered anew: who mistyped an option mends it there.
-_MENDABLE: Final = 256
-# More than the engine lets wait, since conversations wait for themselves; beyond, a flood would only fill the memory.
+# A refused message that is edited is answered again, so that a mistyped option can be fixed; so many are remembered.
+_MAX_REFUSED: Final = 256
+# More than the engine's queue holds, since requests also wait for earlier ones of their conversation. The limit keeps a
+# flood from filling the memory.
 MAX_RUNNING: Final = 256
 _BROKEN: Final = error_card(BROKEN)
 _NO_NOTICE: Final = (
-    "The moderators can't be shown that: I can't write in their channel; one of them chooses another with"
-    " {prefix}settings report_channel."
+    "I can't post in the moderators' channel, so they were not told. A moderator can choose another channel with"
+    f" {mention('settings report_channel')}."
 )
-_CROWDED: Final = error_card("Too many people are asking at once; ask again in a minute.")
+_CROWDED: Final = error_card("Too many people are asking at once. Ask again in a minute.")
 
 Cards = AsyncGenerator[Card]
-# What answers a request.
 Responder = Callable[[Message, Stopper], Cards]
 
 
@@ -49,7 +51,7 @@ class _Running:
 
 
 def answer_with(card: Card) -> Responder:
-    """Return an answer that is this one card."""
+    """Return a responder that answers with this one card."""
 
     async def answer(message: Message, stopper: Stopper) -> Cards:
         yield card
@@ -58,7 +60,7 @@ def answer_with(card: Card) -> Responder:
 
 
 class Answering:
-    """All requests being answered, by the id of the message that asked."""
+    """All requests that are being answered, by message id."""
 
     def __init__(self, bot: Bot, delivery: Delivery, platform: Platform) -> None:
         self._bot = bot
@@ -83,9 +85,9 @@ class Answering:
         answer: Responder | None = None,
         outcome: Outcome | None = None,
     ) -> None:
-        """Answer `message` in the background; `is_kept` says that the delivery knows it as accepted.
+        """Answer `message` in the background; `is_kept` says that the delivery has accepted it.
 
-        `outcome` is what it ends in, None where the answer says.
+        `outcome` is the outcome to record; with None it follows from the answer.
         """
         running = _Running(message, outlet, is_kept, outcome)
         if len(self._running) >= MAX_RUNNING:
@@ -98,32 +100,32 @@ class Answering:
         return message_id in self._running
 
     def is_open(self, message_id: str) -> bool:
-        """Say whether an edit of the message would change its answer: it is being written, or was a refusal."""
+        """Say whether an edit of the message would start its answer again: it is being written, or was a refusal."""
         return message_id in self._running or message_id in self._refused
 
     def leave(self, message_id: str) -> None:
-        """Keep a request for `take_undelivered`: it could not be answered while the platform was away."""
+        """Keep a request for `take_undelivered`: it could not be answered while the platform was unreachable."""
         self._undelivered.add(message_id)
 
     def take_undelivered(self) -> set[str]:
-        """Return the ids of the accepted requests whose answers could not be shown, once."""
+        """Return the ids of the accepted requests whose answers could not be shown, and forget them."""
         undelivered, self._undelivered = self._undelivered, set()
         return undelivered
 
     def stop(self, message_id: str, author: Author) -> str | None:
-        """End an answer that is being written; return None, or the sentence for who may not or comes too late."""
+        """Stop an answer that is being written; return None, or the error sentence if that is not possible."""
         running = self._running.get(message_id)
         if running is None:
-            return "That answer is finished already."
+            return "That answer is already finished."
         if author.id != running.message.author.id and not author.is_moderator:
-            return "Only who asked, or a moderator, can stop that answer."
+            return "Only the person who asked, or a moderator, can stop that answer."
         running.stopper.stop()
         return None
 
     async def edited(self, message: Message) -> bool:
-        """Answer an edited message anew, in the same place, where its answer is being written or was a refusal.
+        """Answer an edited message again, in the same place, if its answer is being written or was a refusal.
 
-        Return whether that is so.
+        Return whether it is answered again.
         """
         running = self._running.get(message.id)
         if running is not None:
@@ -135,7 +137,7 @@ class Answering:
             outlet, is_kept = self._refused.pop(message.id), False
         else:
             return False
-        # What was stored of the first answer, if the edit came right after that, must not stand beside the new one.
+        # An edit right after the end of the first answer finds that answer stored; the new one replaces it.
         await self._delivery.discard_reply(message.id)
         original = running.message if running else message
         attachment = message.attachment or original.attachment
@@ -143,7 +145,7 @@ class Answering:
         return True
 
     async def withdrawn(self, message_id: str) -> None:
-        """End the answer to a message that was deleted, and take away what is visible of it."""
+        """Cancel the answer to a deleted message, and remove what is visible of it."""
         refused = self._refused.pop(message_id, None)
         running = self._running.get(message_id)
         if running is not None:
@@ -153,14 +155,14 @@ class Answering:
             await outlet.remove()
 
     async def end_in(self, server: str, channel: str = "", thread: str = "") -> None:
-        """End the answers being written in a server, channel or thread that is gone."""
+        """Cancel the answers being written in a server, channel or thread that is gone."""
         for running in list(self._running.values()):
             scope = running.message.scope
             if scope.server == server and channel in ("", scope.channel) and thread in ("", scope.thread):
                 await self._end(running)
 
     async def drain(self, timeout_s: float) -> None:
-        """Let running answers finish; what is not done by then is cancelled and goes on after the restart."""
+        """Wait until running answers are finished; those that take longer are cancelled and resumed after a restart."""
         tasks = [running.task for running in self._running.values() if running.task]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=timeout_s)
@@ -169,7 +171,7 @@ class Answering:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _end(self, running: _Running) -> None:
-        """Cancel an answer and wait for it to be over."""
+        """Cancel an answer and wait for its task to end."""
         running.stopper.stop()
         if running.task:
             running.task.cancel()
@@ -183,11 +185,11 @@ class Answering:
                 await self._delivery.finish(message.id, outcome)
             note_step(message.id, "finished")
         except DeliveryFailed as e:
-            logger.warning("an answer in channel %s can't be shown now: %s", message.scope.channel, e)
+            logger.warning("could not show an answer in channel %s, trying again later: %s", message.scope.channel, e)
             if running.is_kept:
                 self.leave(message.id)
         except FewshotError as e:
-            logger.warning("an answer in channel %s can't be kept: %s", message.scope.channel, e)
+            logger.warning("could not store an answer in channel %s: %s", message.scope.channel, e)
         except Exception:
             logger.exception("answering in channel %s failed", message.scope.channel)
             if not running.is_shown:
@@ -197,14 +199,14 @@ class Answering:
                 del self._running[message.id]
 
     async def _tell_broken(self, running: _Running) -> None:
-        """Show one sentence in the place of an answer that a mistake in the program ended; the log says which."""
+        """Show one sentence instead of an answer that a bug in the program ended; the cause is in the log."""
         message = running.message
         try:
             await deliver(answer_with(_BROKEN)(message, running.stopper), running.outlet)
             if running.is_kept:
                 await self._delivery.finish(message.id, "refused")
         except Exception:
-            logger.exception("telling so in channel %s failed", message.scope.channel)
+            logger.exception("could not report the failure in channel %s", message.scope.channel)
 
     async def _deliver(self, running: _Running, answer: Responder) -> Outcome:
         message = running.message
@@ -222,7 +224,7 @@ class Answering:
         )
         card = delivered.card
         if card is None or not delivered.is_shown:
-            self._keep_mendable(running)
+            self._keep_refused(running)
             return "refused"
         running.is_shown = True
         problem = await self._carry_out(running, card)
@@ -233,13 +235,13 @@ class Answering:
             return running.outcome
         if card.error is None:
             return "cancelled" if running.stopper.is_stopped else "answered"
-        self._keep_mendable(running)
+        self._keep_refused(running)
         return "refused"
 
     async def _carry_out(self, running: _Running, card: Card) -> str | None:
-        """Do what a card asks for beyond being shown: notices elsewhere, messages to be taken away.
+        """Post the notices of a card in other channels, and delete the messages that it removes.
 
-        Return what the asker must know of that: a notice that is not there.
+        Return a sentence for the person who asked if a notice could not be posted, else None.
         """
         message, platform = running.message, self._platform
         problem = None
@@ -247,29 +249,35 @@ class Answering:
             try:
                 await platform.post_notice(channel_id, notice, message, f"{message.id}.n{number}")
             except FewshotError as e:
-                logger.warning("a notice could not be sent to channel %s: %s", channel_id, e)
-                prefix = running.outlet.traits.slash_prefix or self._bot.command_prefix
-                problem = _NO_NOTICE.format(prefix=prefix)
+                logger.warning("could not post a notice in channel %s: %s", channel_id, e)
+                problem = spell_mentions(_NO_NOTICE, self._spelling(running).line)
         for sent_id in card.removed_ids:
             try:
                 await platform.delete(message.scope, sent_id)
             except FewshotError as e:
-                logger.warning("a message in channel %s could not be taken away: %s", message.scope.channel, e)
+                logger.warning("could not delete a message in channel %s: %s", message.scope.channel, e)
         return problem
 
-    def _keep_mendable(self, running: _Running) -> None:
+    def _spelling(self, running: _Running) -> Spelling:
+        """Return the form of commands for the person who asked: slash commands if they used one."""
+        traits = running.outlet.traits
+        if running.message.reach == "form" and traits.slash_prefix:
+            return Spelling(COMMANDS, traits.slash_prefix, is_slash=traits.has_slash_groups)
+        return Spelling(COMMANDS, self._bot.command_prefix)
+
+    def _keep_refused(self, running: _Running) -> None:
         self._refused[running.message.id] = running.outlet
-        while len(self._refused) > _MENDABLE:
+        while len(self._refused) > _MAX_REFUSED:
             del self._refused[next(iter(self._refused))]
 
     async def _within_budget(self, cards: Cards, running: _Running) -> Cards:
-        """Yield `cards`; a refusal beyond what a channel is shown becomes a sign under the message."""
+        """Yield `cards`; a refusal above the channel's limit becomes a reaction to the message."""
         scope, author = running.message.scope, running.message.author
         async with aclosing(cards):
             async for card in cards:
                 if card.error is not None and not scope.is_direct and running.message.reach == "public":
                     is_shown = self._budget.take(scope.thread or scope.channel, author.id)
-                    # In a flood even signs would be too much.
+                    # In a flood even reactions would be too many.
                     if not is_shown and (card is _CROWDED or await running.outlet.mark_refused()):
                         return
                 yield card

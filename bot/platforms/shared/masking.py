@@ -1,4 +1,4 @@
-"""A log that holds no secrets: tokens are masked in every line, whoever wrote it."""
+"""Masking of secrets in every line of the log, including the lines of libraries."""
 
 import logging
 import re
@@ -11,11 +11,11 @@ MASK: Final = "‹token›"
 
 @dataclass(frozen=True, slots=True)
 class LogRules:
-    """What is special about the logs of one platform's library.
+    """Rules for the log of one platform's library.
 
-    `token` is the pattern of a token that nobody knows beforehand, as in a URL; its first group stays. `library` is the
-    name of the logger that reports a broken connection, and `ordinary_errors` are those of a network that comes and
-    goes: of them one line is enough. `libraries` write message texts and tokens at DEBUG.
+    `token` is the pattern of tokens that are not known beforehand, for example in a URL; its first group is kept.
+    `library` is the name of the logger that reports a broken connection; `ordinary_errors` are network errors, which
+    are logged as one line without a traceback. `libraries` log message texts and tokens at DEBUG.
     """
 
     token: re.Pattern[str]
@@ -25,7 +25,7 @@ class LogRules:
 
 
 class MaskingFormatter(logging.Formatter):
-    """Formats a record, its traceback too, and masks the bot's token and those that `rules` describe."""
+    """Formats a record and its traceback, and masks the bot's token and those that `rules` describe."""
 
     def __init__(self, inner: logging.Formatter, secret: str, rules: LogRules) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class MaskingFormatter(logging.Formatter):
 
 
 def mask_secrets(secret: str, rules: LogRules) -> None:
-    """Mask `secret` in all that the program logs, and keep libraries from logging payloads."""
+    """Mask `secret` in everything that the program logs, and keep libraries from logging payloads."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(MaskingFormatter(handler.formatter or logging.Formatter(), secret, rules))
     for name in rules.libraries:

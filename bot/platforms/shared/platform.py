@@ -1,4 +1,4 @@
-"""What a platform supplies beside the places where answers are shown: other channels, and what an earlier run left."""
+"""The interface of a platform apart from its outlets: other channels, and answers that a restart interrupted."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from bot.services.ledger import Accepted
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """The place of an answer that an earlier run began, and whether it shows the whole stored answer already."""
+    """The place of an answer from before a restart, and whether it already shows the whole stored answer."""
 
     outlet: Outlet
     is_whole: bool = False
 
 
 class Platform(ABC):
-    """One platform, as the shared road asks things of it. What it can't do now or ever is one of bot.errors."""
+    """One platform. Every method raises an error of bot.errors if the platform can't do it."""
 
     @abstractmethod
     async def reopen(self, request: Accepted) -> Reopened:
-        """Return the place where the answer to `request` goes on; it knows what is visible there already."""
+        """Return the place where the answer to `request` is continued, with the messages that are visible there."""
 
     @abstractmethod
     async def post_notice(self, channel_id: str, notice: Card, cause: Message, notice_id: str) -> None:
-        """Show `notice`, which `cause` led to, in another channel of its server; sent twice it appears once.
+        """Post `notice` about `cause` in another channel of the same server; sent twice, it appears once.
 
-        Raises MissingPermission for a channel that is none of the server's: nothing leaves a server.
+        Raises MissingPermission for a channel outside the server: nothing leaves a server.
         """
 
     @abstractmethod
     async def delete(self, scope: Scope, sent_id: str) -> None:
-        """Take one of the bot's own messages away; one that is gone already is as good."""
+        """Delete one of the bot's own messages; do nothing if it is already gone."""

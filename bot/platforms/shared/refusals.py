@@ -1,4 +1,4 @@
-"""How many refusals a channel is shown: a flood of wrong messages must not become a flood of sentences."""
+"""A limit on the refusals shown in a channel, so that a flood of wrong messages is not answered by another flood."""
 
 import time
 from collections import deque
@@ -14,14 +14,14 @@ MARK: Final = "⚠️"
 
 
 class RefusalBudget:
-    """Lets one sentence a person and three a channel pass in ten seconds; what is beyond gets a reaction."""
+    """Allows one sentence per person and three per channel in ten seconds; refusals above that get a reaction."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._told: dict[tuple[str, ...], deque[float]] = {}
 
     def take(self, channel_id: str, author_id: str) -> bool:
-        """Return whether a sentence may be shown now, and count it."""
+        """Return whether a sentence may be shown now; if so, count it."""
         now = self._clock()
         if len(self._told) > _MAX_KEPT:
             self._told = {key: times for key, times in self._told.items() if times[-1] > now - PERIOD_S}

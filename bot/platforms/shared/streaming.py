@@ -1,4 +1,4 @@
-"""An answer shown while it is written: nothing at first, then the newest snapshot now and then, at last the whole."""
+"""Streaming of an answer: the newest snapshot from time to time while it is written, then the whole answer."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ WAITING: Final = Card(blocks=(Text("Thinking …", is_quiet=True),), is_final=Fa
 
 
 class Outlet(ABC):
-    """The place where one answer is shown; the same for as long as the answer lives.
+    """The place where one answer is shown, from its first snapshot to its end.
 
-    It renders cards as its platform shows them, within the platform's limits: what does not fit becomes a file, what
-    may not be sent is left out and said to be. `shows_waiting` asks for a line where there is nothing to show yet. Both
-    ways to show raise DeliveryFailed, MissingPermission, MessageGone or SendRefused.
+    It renders cards within the platform's limits: text that does not fit becomes a file; if a file may not be sent, the
+    answer says that it is missing. `shows_waiting` asks for a line while there is nothing to show yet. Both ways to
+    show raise DeliveryFailed, MissingPermission, MessageGone or SendRefused.
     """
 
     traits: PlatformTraits
@@ -30,43 +30,43 @@ class Outlet(ABC):
 
     @property
     def sent_ids(self) -> tuple[str, ...]:
-        """Return the ids of the messages that all can see, in order."""
+        """Return the ids of the messages that everyone can see, in order."""
         return ()
 
     @abstractmethod
     async def show_snapshot(self, card: Card, *, stop_id: str | None) -> None:
-        """Show an answer that is not finished in place of what is shown, with a Stop button for `stop_id`.
+        """Replace what is shown by an unfinished answer, with a Stop button for `stop_id`.
 
-        It is worth a short try only, and none where a person would see no difference.
+        Try only for a short time, and skip a snapshot that looks the same as what is shown.
         """
 
     @abstractmethod
     async def show_whole(self, card: Card) -> None:
-        """Show the finished answer in place of what is shown."""
+        """Replace what is shown by the finished answer."""
 
     @abstractmethod
     async def remove(self) -> None:
-        """Take away all that is shown."""
+        """Remove everything that is shown."""
 
     async def open_form(self, form: Form) -> None:
-        """Open a form instead. Raises RequestError where that can't be done here."""
-        way = "; use the slash command." if self.traits.slash_prefix else "."
-        raise RequestError(f"A form can't be opened here{way}")
+        """Open a form instead. Raises RequestError if that is not possible here."""
+        hint = " Use the slash command." if self.traits.slash_prefix else ""
+        raise RequestError(f"A form can't be opened here.{hint}")
 
     async def mark_refused(self) -> bool:
-        """Show without words that the request was refused; return whether that could be done."""
+        """Show without text that the request was refused; return whether that was possible."""
         return False
 
     async def show_typing(self) -> None:  # noqa: B027 - most places need none
-        """Show for about ten seconds that something is coming; never fails."""
+        """Show the typing indicator for about ten seconds; never raises."""
 
     async def wait_turn(self) -> None:  # noqa: B027
-        """Wait until what is shown may be changed again."""
+        """Wait until the rate limit allows another edit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """When something becomes visible, in seconds: an answer ready before `visible_after_s` is shown only once."""
+    """Delays in seconds. An answer that is ready before `visible_after_s` is shown once, as a whole."""
 
     typing_after_s: float = 0.25
     typing_every_s: float = 8.0
@@ -75,7 +75,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What became of an answer: its last card, the messages that show it, and whether it is shown."""
+    """The result of a delivery: the last card, the messages that show it, and whether it is shown."""
 
     card: Card | None
     sent_ids: tuple[str, ...] = ()
@@ -93,10 +93,10 @@ async def deliver(
     on_sent: OnSent | None = None,
     timings: Timings | None = None,
 ) -> Delivered:
-    """Show the snapshots in `outlet`, the last one for certain; return what became of it.
+    """Show the snapshots in `outlet`, the last one in any case; return the result.
 
-    `stop_id` is the id behind the Stop button. `on_sent` is told each message's id and its place, as soon as it is
-    there. Raises DeliveryFailed where the platform can't be reached; whatever `cards` raises.
+    `stop_id` is the id behind the Stop button. `on_sent` is called with the id and position of each message as soon as
+    it is sent. Raises DeliveryFailed if the platform can't be reached, and whatever `cards` raises.
     """
     stream = _Stream(outlet, stop_id, on_sent, timings or Timings())
     last: Card | None = None
@@ -117,7 +117,7 @@ async def deliver(
 
 
 class _Stream:
-    """One answer on its way: one task edits, one shows the typing indicator; both end with it."""
+    """One answer that is being shown: one task edits, one shows the typing indicator; both end with it."""
 
     def __init__(self, outlet: Outlet, stop_id: str | None, on_sent: OnSent | None, timings: Timings) -> None:
         self._outlet = outlet
@@ -126,7 +126,7 @@ class _Stream:
         self._timings = timings
         self._newest: Card | None = None
         self._has_news = asyncio.Event()
-        # Held while something is being shown: what is on its way arrives before what follows.
+        # Held while something is being shown, so that the platform gets the snapshots in order.
         self._showing = asyncio.Lock()
         self._noted: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -138,18 +138,18 @@ class _Stream:
         ]
 
     def offer(self, card: Card) -> None:
-        """Take a snapshot in place of the last one."""
+        """Replace the snapshot that is shown next."""
         self._newest = card
         self._has_news.set()
 
     async def pause(self) -> None:
-        """Show no more snapshots; return when none is on its way."""
+        """Show no more snapshots; return when none is being sent."""
         async with self._showing:
             for task in self._tasks:
                 task.cancel()
 
     async def show_last(self, card: Card) -> bool:
-        """Show the whole answer; return whether it is there for people to see."""
+        """Show the whole answer; return whether it is visible."""
         if card.form is not None:
             try:
                 await self._outlet.open_form(card.form)
@@ -163,8 +163,7 @@ class _Stream:
                 await self._show(self._outlet.show_whole(card))
             except SendRefused as e:
                 logger.error("an answer could not be shown: %s", e)
-                name = self._outlet.traits.name
-                refused = error_card(f"{name} would not take the answer; ask again in other words.")
+                refused = error_card(f"{self._outlet.traits.name} refused the answer. Ask again in other words.")
                 await self._show(self._outlet.show_whole(refused))
         except (MissingPermission, MessageGone, SendRefused) as e:
             logger.info("an answer could not be shown: %s", type(e).__name__)
@@ -190,13 +189,13 @@ class _Stream:
                     return
 
     async def _show_snapshot(self) -> bool:
-        """Show the newest snapshot; return whether further ones should be shown."""
+        """Show the newest snapshot; return whether to show further ones."""
         if self._newest is None:
             return True
         try:
             await self._show(self._outlet.show_snapshot(self._newest, stop_id=self._stop_id))
         except DeliveryFailed as e:
-            # The next snapshot, or the whole answer, makes up for it.
+            # The next snapshot or the whole answer replaces it.
             logger.info("a snapshot was not shown: %s", type(e).__name__)
         except (MissingPermission, MessageGone, SendRefused) as e:
             logger.info("no more snapshots are shown: %s", type(e).__name__)

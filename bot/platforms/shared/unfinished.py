@@ -1,4 +1,4 @@
-"""What was accepted and not answered when the program ended: answered now, exactly once, or told to have expired."""
+"""Requests accepted and not answered when the program ended: answered exactly once, or reported as expired."""
 
 import asyncio
 import logging
@@ -13,13 +13,13 @@ from bot.services.ledger import Accepted, Delivery
 
 logger = logging.getLogger(__name__)
 
-_EXPIRED: Final = "I was away when you asked this, and it is too long ago to answer now; ask again."
-# How long after a failure the platform is asked again whether it is there.
+_EXPIRED: Final = "I was away when you asked this, and it is now too old to answer. Please ask again."
+# The pause before undelivered answers are tried again.
 PAUSE_S: Final = 15.0
 
 
 class Unfinished:
-    """Reads back what is visible before anything is sent again."""
+    """Answers unfinished requests; reads what is already visible before it sends anything again."""
 
     def __init__(
         self, delivery: Delivery, answering: Answering, platform: Platform, *, pause_s: float = PAUSE_S
@@ -31,21 +31,21 @@ class Unfinished:
         self._accepted: Sequence[Accepted] = ()
 
     async def load(self) -> None:
-        """Read what there is, before there is a connection: what is accepted from then on is answered already."""
+        """Load the unfinished requests. Call it before connecting: later requests are answered by `Answering`."""
         try:
             self._accepted = await self._delivery.unfinished()
         except Unavailable as e:
-            logger.warning("unfinished requests can't be read: %s", e)
+            logger.warning("could not load unfinished requests: %s", e)
 
     async def answer_all(self) -> None:
-        """Go on with every request that was loaded, the oldest first."""
+        """Resume every request that was loaded, the oldest first."""
         accepted, self._accepted = self._accepted, ()
         await self._answer(accepted)
         if accepted:
-            logger.info("went on with %d requests of the last run", len(accepted))
+            logger.info("resumed %d unfinished requests", len(accepted))
 
     async def answer_undelivered(self) -> None:
-        """Go on, every now and then, with the requests whose answers could not be shown; runs until cancelled."""
+        """Resume, every `pause_s` seconds, the requests whose answers could not be shown; runs until cancelled."""
         while True:
             await asyncio.sleep(self._pause_s)
             undelivered = self._answering.take_undelivered()
@@ -54,7 +54,7 @@ class Unfinished:
             try:
                 accepted = await self._delivery.unfinished()
             except Unavailable as e:
-                logger.warning("unfinished requests can't be read: %s", e)
+                logger.warning("could not load unfinished requests: %s", e)
                 for message_id in undelivered:
                     self._answering.leave(message_id)
                 continue
@@ -65,19 +65,19 @@ class Unfinished:
             if self._answering.is_running(request.message.id):  # after an edit
                 continue
             try:
-                await self._go_on(request)
+                await self._resume(request)
             except Unavailable as e:
                 logger.warning(
-                    "a request in channel %s can't be gone on with: %s", request.message.scope.channel, type(e).__name__
+                    "could not resume a request in channel %s: %s", request.message.scope.channel, type(e).__name__
                 )
                 self._answering.leave(request.message.id)
 
-    async def _go_on(self, request: Accepted) -> None:
+    async def _resume(self, request: Accepted) -> None:
         message = request.message
         if request.is_erased:
             await self._delivery.finish(message.id, "cancelled")
             return
-        if request.token and request.is_expired:  # so is the token: nothing can be shown any more
+        if request.token and request.is_expired:  # the token has expired too, so nothing can be shown
             await self._delivery.finish(message.id, "expired")
             return
         reopened = await self._platform.reopen(request)

@@ -1,1 +1,1 @@
-"""The terminal channel: a person at a keyboard, or a script at the other end of a pipe."""
+"""The terminal: for a person at a keyboard, or for a script on the other side of a pipe."""

@@ -1,4 +1,4 @@
-"""What both forms of the terminal share: a typed line as a message, and the bot's cards that answer it."""
+"""The part that the interactive and the piped terminal share: a typed line becomes a message, cards answer it."""
 
 import re
 import uuid
@@ -15,14 +15,14 @@ from bot.errors import RequestError
 from bot.platforms.terminal.traits import TERMINAL
 from bot.trace import note_step
 
-# A file in the place of a command's text: `prompt import tale --file tale.prompt`, `perplexity --file "a text.txt"`.
+# A file instead of a command's text: `prompt import tale --file tale.prompt`, `perplexity --file "a text.txt"`.
 _FILE: Final = re.compile(
     r"""(?P<command>(?:prompt\s+(?:(?:run|import)\s+)?[^\s-]\S*|\w+))\s+--file(?:=|\s+)(?P<path>"[^"]+"|'[^']+'|\S+)\s*\Z"""
 )
 
 
 def new_id() -> str:
-    """Return an id for what is said next."""
+    """Return an id for the next message."""
     return uuid.uuid4().hex
 
 
@@ -51,20 +51,20 @@ class Conversation:
         return self.bot.answer(message, stopper)
 
     def submit(self, form: Form, values: Mapping[str, str], stopper: Stopper) -> AsyncIterator[Card]:
-        """Send a form that was filled in and return the snapshots of the answer."""
+        """Send a completed form and return the snapshots of the answer."""
         return self.bot.submit(FormSubmitted(new_id(), self.scope, self.author, form.id, values), stopper)
 
     def no_editor(self, card: Card) -> Card:
-        """Return what is shown in the place of a form where there is no editor to fill it in with."""
+        """Return the error for a card that needs an editor if there is none."""
         prefix, name = self.bot.command_prefix, card.data.get("template", "NAME")
         return error_card(
-            f"That opens an editor, and none is set here: {prefix}prompt export {name} gives the file that there is,"
-            f" and {prefix}prompt import {name} --file PATH takes a changed or new one.",
+            "This command needs an editor, and there is none here. Use a file instead:"
+            f" {prefix}prompt export {name} prints the template, {prefix}prompt import {name} --file PATH reads it.",
             command=card.data.get("command", "chat"),
         )
 
     def _with_file(self, text: str) -> tuple[str, str | None]:
-        """Return the line without its `--file PATH`, and that file's text. Raises RequestError."""
+        """Return the line without its `--file PATH`, and the file's text. Raises RequestError."""
         prefix = self.bot.command_prefix
         found = _FILE.fullmatch(text.removeprefix(prefix)) if text.startswith(prefix) else None
         if found is None:
@@ -74,14 +74,12 @@ class Conversation:
             with path.open("rb") as file:
                 data = file.read(MAX_TEXT_BYTES + 1)
             if len(data) > MAX_TEXT_BYTES:
-                raise RequestError(
-                    f"The file {path.name} has more than {MAX_TEXT_BYTES:,} bytes; at most so many are read."
-                )
+                raise RequestError(f"The file {path.name} is too large: the limit is {MAX_TEXT_BYTES:,} bytes.")
             return f"{prefix}{found['command']}", data.decode()
         except OSError as e:
             raise RequestError(f"The file {path.name} can't be read: {e.strerror or e}.") from e
         except UnicodeDecodeError as e:
-            raise RequestError(f"The file {path.name} is not UTF-8 text.") from e
+            raise RequestError(f"The file {path.name} is not UTF-8 text. Save it as UTF-8.") from e
 
 
 async def _only(card: Card) -> AsyncIterator[Card]:

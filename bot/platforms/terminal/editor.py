@@ -1,4 +1,4 @@
-"""A form filled in with the person's own editor: a file goes out, what it says afterwards comes back."""
+"""Forms in the person's own editor: each file of a form is opened, edited and read back."""
 
 import asyncio
 import shlex
@@ -10,10 +10,10 @@ from bot.errors import RequestError
 
 
 async def fill_in(form: Form, editor: str) -> dict[str, str]:
-    """Open each file of `form` in the editor, a command line, and return its values.
+    """Open each file of `form` in the editor (a command line) and return the edited values.
 
-    What was wrong with the text stands above it as a comment. Raises RequestError where nothing was changed, or the
-    editor can't be used.
+    The field's help is written above the text as a comment. Raises RequestError if nothing was changed or the editor
+    can't be used.
     """
     return {field.name: await _edit(field, editor) for field in form.fields if field.kind == "file"}
 
@@ -27,13 +27,13 @@ async def _edit(field: FormField, editor: str) -> str:
             process = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
             status = await process.wait()
         except (OSError, ValueError) as e:
-            raise RequestError(f"The editor {editor!r} can't be started; set VISUAL or EDITOR to another.") from e
+            raise RequestError(f"The editor {editor!r} can't be started. Set VISUAL or EDITOR to another one.") from e
         if status:
             raise RequestError(f"The editor ended with status {status}, so nothing was changed.")
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as e:
-            raise RequestError("The edited file is gone or no UTF-8 text, so nothing was changed.") from e
+            raise RequestError("The edited file is missing or not UTF-8 text, so nothing was changed.") from e
     text = _without_comments(text)
     if not text.strip() or text == field.value:
         raise RequestError("Nothing was changed.")
@@ -41,14 +41,14 @@ async def _edit(field: FormField, editor: str) -> str:
 
 
 def keep_text(text: str) -> Path:
-    """Write `text` into a file that stays, readable by this person alone, and return where."""
+    """Write `text` to a file that only this person can read, and return its path; nothing deletes the file."""
     with tempfile.NamedTemporaryFile("w", prefix="fewshot-", suffix=".prompt", encoding="utf-8", delete=False) as file:
         file.write(text)
     return Path(file.name)
 
 
 def _without_comments(text: str) -> str:
-    """Return `text` without the comments above it: a prompt file begins with none."""
+    """Return `text` without the comments above it; a prompt file never starts with one."""
     lines = text.splitlines(keepends=True)
     start = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     return "".join(lines[start:])

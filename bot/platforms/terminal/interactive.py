@@ -1,4 +1,4 @@
-"""The terminal for people: line editing and history, answers that appear as they are written, Ctrl-C to stop one."""
+"""The terminal for people: line editing, history, answers shown while they are written, Ctrl-C to stop one."""
 
 import asyncio
 import math
@@ -38,14 +38,14 @@ def _history(path: Path) -> History:
 
 
 class AnswerView:
-    """Shows the snapshots of one answer: model text grows in place, any other card is drawn anew over itself."""
+    """Shows the snapshots of one answer: model text grows in place, any other card is redrawn."""
 
     def __init__(self) -> None:
         self._shown = ""
         self._num_rows = 0
 
     def wait(self) -> None:
-        """Show that something is coming."""
+        """Show that an answer is being written."""
         self._draw([(QUIET_STYLE, "…\n")])
 
     def show(self, card: Card) -> None:
@@ -54,13 +54,13 @@ class AnswerView:
         text = plain_text(fragments)
         is_growing = bool(card.blocks) and isinstance(card.blocks[0], Text) and card.blocks[0].is_model_text
         if is_growing and text.startswith(self._shown):
-            # While the text grows, its line break is still to come.
+            # While the text grows, it has no final line break.
             fragments = fragments if card.is_final else _clip(fragments, len(text) - 1)
             self._erase()
             _print(_skip(fragments, len(self._shown)))
             self._shown = plain_text(fragments)
         elif self._shown:
-            # What is on the screen turned out differently: the whole follows below it.
+            # The final text differs from what is on the screen, so the whole answer follows below it.
             _print([("", "\n"), *fragments])
             self._shown = text
         elif card.is_final or _count_rows(text) < shutil.get_terminal_size().lines - 1:
@@ -81,7 +81,7 @@ class AnswerView:
 
 
 def _count_rows(text: str) -> int:
-    """Return how many rows of the terminal a text takes that ends in a line break."""
+    """Return how many rows of the terminal a text takes; the text ends in a line break."""
     columns = shutil.get_terminal_size().columns
     return sum(max(1, math.ceil(get_cwidth(line) / columns)) for line in text.splitlines())
 
@@ -133,15 +133,15 @@ async def _answer(conversation: Conversation, text: str, editor: str) -> None:
             return
         done = await _show(conversation.submit(card.form, values, stopper))
         if done is None or done.error is not None:
-            # Where the store could not take it, this is the only copy.
+            # If the store failed, this is the only copy.
             path = keep_text("\n".join(values.values()))
-            _print([("", f"What you wrote is kept in {path}\n")])
+            _print([("", f"Your text is saved in {path}\n")])
     finally:
         loop.remove_signal_handler(signal.SIGINT)
 
 
 async def _show(cards: AsyncIterator[Card]) -> Card | None:
-    """Show an answer as it comes; return its last snapshot."""
+    """Show an answer while it is written; return its last snapshot."""
     view, last = AnswerView(), None
     view.wait()
     async for card in cards:
@@ -151,9 +151,9 @@ async def _show(cards: AsyncIterator[Card]) -> Card | None:
 
 
 async def run_interactive(conversation: Conversation, history_file: Path, *, editor: str = "") -> int:
-    """Talk until the end of input (Ctrl-D, or a line that is `exit`); return the exit status.
+    """Answer typed lines until the end of input (Ctrl-D or the line `exit`); return the exit status.
 
-    `editor` is the command line of the program in which forms are filled in.
+    `editor` is the command line of the editor that opens forms.
     """
     bot = conversation.bot
     suggestions = Suggestions(bot)
@@ -168,7 +168,8 @@ async def run_interactive(conversation: Conversation, history_file: Path, *, edi
         suggestions.text_changed(buffer)
 
     session.default_buffer.on_text_changed += watch
-    help_line = f"Say something. {bot.command_prefix}help lists the commands, TAB continues your text, Ctrl-D leaves."
+    prefix = bot.command_prefix
+    help_line = f"Type a message. {prefix}help lists the commands, TAB continues your text, Ctrl-D quits."
     _print([(QUIET_STYLE, f"{bot.model_line}\n{help_line}\n")])
     while True:
         try:

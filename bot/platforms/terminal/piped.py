@@ -1,4 +1,4 @@
-"""The terminal for scripts: a line of standard input is a message, its answer goes to standard output, in order."""
+"""The terminal for scripts: each line of standard input is a message; the answers go to standard output in order."""
 
 import asyncio
 import contextlib
@@ -15,13 +15,14 @@ from bot.platforms.terminal.conversation import Conversation, new_id
 from bot.platforms.terminal.rendering import plain_text, render_card
 from bot.trace import note_step
 
-# A line is read whole up to here, so that its error can state its size; what is beyond is skipped, never held.
+# The rest of a longer line is skipped without being held. The limit is above MAX_TEXT_BYTES, so that the error for a
+# text that is too long can state its size.
 _MAX_LINE_BYTES: Final = 16 * MAX_TEXT_BYTES
 _MAX_LINES_AHEAD: Final = 16
 
 
 def _read_line(stream: IO[bytes]) -> bytes:
-    """Return the next line, b"" at the end; of a line that is far too long only the beginning."""
+    """Return the next line, b"" at the end; of a line above _MAX_LINE_BYTES only the beginning."""
     line = stream.readline(_MAX_LINE_BYTES)
     if len(line) == _MAX_LINE_BYTES and not line.endswith(b"\n"):
         while (rest := stream.readline(_MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
@@ -30,13 +31,13 @@ def _read_line(stream: IO[bytes]) -> bytes:
 
 
 async def _read_lines(stream: IO[bytes]) -> AsyncIterator[bytes]:
-    """Yield the lines of a blocking stream, read in a daemon thread: the program's end never waits for it."""
+    """Yield the lines of a blocking stream, read in a daemon thread so that the program can end at any time."""
     loop = asyncio.get_running_loop()
     lines: asyncio.Queue[bytes] = asyncio.Queue()
     room = threading.Semaphore(_MAX_LINES_AHEAD)
 
     def read() -> None:
-        # RuntimeError: the loop is closed, so nobody wants the line any more.
+        # RuntimeError: the loop is closed, so the line is not needed.
         with contextlib.suppress(OSError, ValueError, RuntimeError):
             while True:
                 room.acquire()
@@ -52,11 +53,13 @@ async def _read_lines(stream: IO[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper, message_id: str) -> Card | None:
-    """Return the final card that answers one line, the message `message_id`; None for an empty line."""
+    """Return the final card that answers `line` as the message `message_id`; None for an empty line."""
     try:
         text = line.removesuffix(b"\n").removesuffix(b"\r").decode()
     except UnicodeDecodeError as e:
-        return error_card(f"That line is not UTF-8 text (byte {e.start + 1}); it was not read.", command="chat")
+        return error_card(
+            f"This line is not UTF-8 text (byte {e.start + 1}), so it was skipped. Send UTF-8.", command="chat"
+        )
     if not text.strip():
         return None
     final = None
@@ -73,7 +76,7 @@ def _to_json(card: Card) -> str:
 async def run_piped(conversation: Conversation, stopper: Stopper, *, is_json: bool) -> int:
     """Answer all lines of standard input; return the exit status.
 
-    `stopper` ends the answer being written and all that would follow: status 130, as after Ctrl-C.
+    `stopper` ends the current answer and skips the remaining lines; the status is then 130, as after Ctrl-C.
     """
     async for line in _read_lines(sys.stdin.buffer):
         message_id = new_id()

@@ -1,4 +1,4 @@
-"""Cards as text for a terminal: styled fragments where there are colours, plain lines where there are none."""
+"""Cards as text for a terminal: styled fragments with colours, plain lines without."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from prompt_toolkit.utils import get_cwidth
 from bot.core.cards import Bars, Block, Card, Choices, Facts, Progress, Table, Text, TintedText, Verbatim
 from bot.core.safe_text import clean_model_text
 
-# One hue, from almost nothing to strong, with the text colour that stays readable on it.
+# One hue, from pale to strong, each with a text colour that is readable on it.
 _TINTS: Final = (
     (4.0, ""),
     (7.0, "bg:#fde6c8 fg:#000000"),
@@ -109,7 +109,7 @@ def render_card(card: Card, *, is_colored: bool) -> StyleAndTextTuples:
         fragments += render_block(block, is_colored=is_colored)
     if card.file is not None:
         fragments.append(("", card.file.text.rstrip("\n") + "\n"))
-    # A completion's buttons have words that can be typed; other cards have commands for what theirs do.
+    # The buttons of a completion can be typed as words; the buttons of other cards have commands.
     if card.buttons and is_colored and card.data.get("command") == "complete":
         fragments.append((QUIET_STYLE, "type " + " · ".join(button.action for button in card.buttons) + "\n"))
     return fragments

@@ -1,4 +1,4 @@
-"""Continuations of the line that is being typed: TAB shows some, TAB again more and longer ones, a number takes one."""
+"""Continuations of the line being typed: TAB shows some, TAB again more and longer ones, a number inserts one."""
 
 import asyncio
 import logging
@@ -17,12 +17,12 @@ from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
-# What each further TAB asks for: continuations on offer, tokens each.
+# Each TAB in turn asks for so many continuations of at most so many tokens; the last entry is repeated.
 _ROUNDS: Final = ((3, 6), (5, 16), (5, 40))
 
 
 class Suggestions:
-    """The continuations on offer below the line, and the keys that ask for and take them."""
+    """The continuations shown below the line, and the keys that request and insert them."""
 
     def __init__(self, bot: Bot) -> None:
         self._bot = bot
@@ -33,7 +33,7 @@ class Suggestions:
         self.options: tuple[str, ...] = ()
 
     def clear(self) -> None:
-        """Take everything off offer and stop what is being written."""
+        """Remove all continuations and cancel the running request."""
         if self._task:
             self._task.cancel()
         self._task = None
@@ -42,35 +42,35 @@ class Suggestions:
         self.options = ()
 
     def text_changed(self, buffer: Buffer) -> None:
-        """Drop what was on offer for another text."""
+        """Remove the continuations if they belong to another text."""
         if buffer.text != self._text:
             self.clear()
 
     def toolbar(self) -> StyleAndTextTuples:
-        """Return what stands below the line."""
+        """Return the text below the line."""
         lines: StyleAndTextTuples = []
         for i, option in enumerate(self.options):
             lines += [("", f"{i + 1} "), (QUIET_STYLE, "…"), ("bold", option), ("", "\n")]
-        hint = "a number takes one · TAB for more and longer · ESC for none" if self.options else ""
+        hint = "a number inserts one · TAB shows more and longer ones · ESC closes" if self.options else ""
         lines.append((QUIET_STYLE, self._notice or hint))
         return lines
 
     def _parts(self, text: str) -> tuple[str, str]:
-        """Return the line's command, if any, and the text that is continued."""
+        """Return the line's command, if any, and the text to continue."""
         if text.startswith(self._bot.command_prefix) and " " in text:
             command, _, rest = text.partition(" ")
             return command, rest
         return "", text
 
     def ask(self, buffer: Buffer) -> None:
-        """Offer the next round for the line as it is now."""
+        """Request the next round of continuations for the current line."""
         text = buffer.text
         prefix = self._bot.command_prefix
         if text.startswith(prefix) and " " not in text:
             self._complete_command(buffer)
             return
         if not self._parts(text)[1].strip():
-            self._notice = "Type the beginning of a text, then TAB."
+            self._notice = "Type the beginning of a text, then press TAB."
             return
         if self._task and not self._task.done():
             return
@@ -96,20 +96,20 @@ class Suggestions:
             found = await self._bot.suggest(
                 self._parts(text)[1], num=num, max_new_tokens=max_new_tokens, seed=self._round
             )
-            # From the third TAB on the earlier ones stay, as far as there are digits for them.
+            # From the third TAB on the earlier ones stay, up to nine in all: one for each digit key.
             kept = self.options if self._round >= len(_ROUNDS) - 1 else ()
             self.options = tuple(dict.fromkeys((*found, *kept)))[:9]
-            self._notice = "" if self.options else "The model has nothing to add here."
+            self._notice = "" if self.options else "The model adds nothing here."
             self._round += 1
         except FewshotError as e:
             self._notice = str(e)
         except Exception:
             logger.exception("continuing a typed line failed")
-            self._notice = "That did not work; the log says why."
+            self._notice = "That failed. The log says why."
         get_app().invalidate()
 
     def take(self, buffer: Buffer, number: int) -> None:
-        """Put continuation `number` (from 1) behind the line."""
+        """Append continuation `number` (from 1) to the line."""
         if number <= len(self.options):
             option = self.options[number - 1]
             self.clear()
@@ -117,7 +117,7 @@ class Suggestions:
             buffer.insert_text(option)
 
     def key_bindings(self) -> KeyBindings:
-        """Return TAB, the digits and ESC."""
+        """Return the bindings of TAB, the digits and ESC."""
         bindings = KeyBindings()
         is_offering = Condition(lambda: bool(self.options))
 

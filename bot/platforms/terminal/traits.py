@@ -1,4 +1,4 @@
-"""The facts of the terminal that the rest of the bot reads."""
+"""The traits of the terminal."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""A logged-in discord.py client and a channel of the stand-in, without a gateway: for what is sent and edited."""
+"""A logged-in discord.py client and a channel of the stand-in, without a gateway: for sending and editing."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -45,7 +45,7 @@ class Place:
 
 @asynccontextmanager
 async def open_place(*, deadline_s: float = 30.0, max_invalid: int = 10_000) -> AsyncIterator[Place]:
-    """Open a stand-in and a client that has logged in to it."""
+    """Open a stand-in and a client that is logged in to it."""
     async with serve_discord() as stand_in:
         guild = stand_in.world.add_guild("Home", ["general"])
         ada = stand_in.add_member(guild, "ada")

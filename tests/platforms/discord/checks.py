@@ -1,4 +1,4 @@
-"""What Discord would say about a request: its limits, and its OpenAPI document where `DISCORD_OPENAPI` names that."""
+"""Checks of a request by Discord's limits, and by its OpenAPI document if `DISCORD_OPENAPI` names that."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def _validator() -> Validate | None:
 
 
 def objections(method: str, path: str, body: object) -> list[str]:
-    """Return every sentence that is to be said against `body`."""
+    """Return a sentence for every error in `body`."""
     sent = json.loads(json.dumps(body))
     validate = _validator()
     return [*check_body(method, path, sent), *(validate(method, path, sent) if validate else [])]

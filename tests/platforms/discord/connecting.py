@@ -19,7 +19,7 @@ TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcDe.a-token-of-the-stand-in-for-tests-0123"
 async def on_discord(
     talk: Talk, discord: Discord, *, tell: Callable[[str], None] = lambda _: None, **how: Any
 ) -> AsyncIterator[FewshotClient]:
-    """Connect the open bot to the stand-in, wait until it is there, and disconnect it at the end."""
+    """Connect the open bot to the stand-in, wait until it is ready, and disconnect it at the end."""
     with pointed_at(discord):
         application = await look_up_application(TOKEN)
         client = FewshotClient(

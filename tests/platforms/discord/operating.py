@@ -1,4 +1,4 @@
-"""What an operator does with `python -m bot discord`: start it, read what it says, end it one way or another."""
+"""An operator of `python -m bot discord`: starts it, reads its output, and ends it in different ways."""
 
 import asyncio
 import signal
@@ -26,7 +26,7 @@ PROMPTS = {"chat": _CHAT.format("Short", 6), "saga": _CHAT.format("Long", 512)}
 
 @dataclass(slots=True)
 class Run:
-    """One run of the program. `out` and `err` are what it has said so far."""
+    """One run of the program. `out` and `err` are its output so far."""
 
     process: "subprocess.Popen[bytes]"
     out: str = ""
@@ -45,7 +45,7 @@ class Run:
             setattr(self, name, getattr(self, name) + line.decode())
 
     async def says(self, words: str, timeout: float = START_S) -> None:
-        """Wait until it has said `words` to the operator."""
+        """Wait until it has printed `words` for the operator."""
         end = time.monotonic() + timeout
         while words not in self.err:
             if time.monotonic() > end or self.process.poll() is not None:

@@ -1,4 +1,4 @@
-"""Evenings with `python -m bot discord` as a program: each is played once, and the tests look at what came of it."""
+"""Evenings with `python -m bot discord` as a program: each is played once, and the tests check its results."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ _MANY = 1000
 
 @dataclass
 class Evening:
-    """What was seen in three runs of one bot: ended in order, killed, and ended by two signals."""
+    """The results of three runs of one bot: ended in order, killed, and ended by two signals."""
 
     discord: Discord
     operator: Operator
@@ -57,7 +57,7 @@ class Evening:
         return any("Stop" in labels(answer) for answer in self.answers(name))
 
     async def is_begun(self, name: str) -> None:
-        """Wait until something of the answer to `name` can be seen."""
+        """Wait until a part of the answer to `name` is visible."""
         await self.discord.world.wait_until(
             lambda: self.is_being_written(name), 30, lambda: f"an answer to {name!r} that is being written"
         )
@@ -78,7 +78,7 @@ async def play_evening(operator: Operator) -> Evening:
 
 
 async def _end_in_order(seen: Evening) -> None:
-    """Run the bot, and end it while it writes; others go on talking to it."""
+    """Run the bot, and end it while it writes and others talk to it."""
     discord = seen.discord
     async with seen.operator.online(discord, LOG_LEVEL="INFO") as run:
         seen.num_syncs.append(discord.num_command_syncs)
@@ -98,7 +98,7 @@ async def _end_in_order(seen: Evening) -> None:
 
 
 async def _kill(seen: Evening) -> None:
-    """Run the bot, and kill it at every moment at which that leaves something undone."""
+    """Run the bot, and kill it at every moment that leaves something unfinished."""
     discord, faults = seen.discord, seen.discord.faults
     async with seen.operator.online(discord) as run:
         await discord.reply(seen.asked["too late for this run"])
@@ -127,7 +127,7 @@ async def _kill(seen: Evening) -> None:
 
 
 async def _come_back(seen: Evening) -> None:
-    """Run the bot after it was away for long, let a second one try, and end it by two signals."""
+    """Run the bot after a long absence, try to start a second one, and end it by two signals."""
     discord, late = seen.discord, seen.guild.channel("late")
     seen.ask("while it was away", "Eve", "away")
     _add_old_messages(discord, late, seen.people["Bob"].user, 2)
@@ -153,7 +153,7 @@ async def _come_back(seen: Evening) -> None:
 
 
 def _add_old_messages(discord: Discord, channel: Channel, author: User, num: int) -> None:
-    """Let messages stand in `channel` that were written 20 minutes ago."""
+    """Add messages to `channel` that were written 20 minutes ago."""
     for number in range(num):
         then = time.time() - 1200 + number
         message_id = (int(then * 1000) - EPOCH_MS) << 22
@@ -164,7 +164,7 @@ def _add_old_messages(discord: Discord, channel: Channel, author: User, num: int
 
 
 def _set_watermark_back(operator: Operator) -> None:
-    """Let the bot have been away for half an hour, as far as it knows."""
+    """Make the bot believe that it was away for half an hour."""
     then = (int((time.time() - 1800) * 1000) - EPOCH_MS) << 22
     with sqlite3.connect(operator.program({}).database) as database:
         database.execute("UPDATE watermarks SET message_id = ?", (str(then),))
@@ -184,7 +184,7 @@ def _num_kept(operator: Operator, message: Message) -> int:
 
 @dataclass
 class WithoutIntent:
-    """What was seen of a bot without the message-content intent, on a network that hangs at last."""
+    """The results of a bot without the message-content intent, on a network that hangs at the end."""
 
     discord: Discord
     errs: list[str] = field(default_factory=list)
@@ -194,7 +194,7 @@ class WithoutIntent:
 
 
 async def play_without_intent(operator: Operator) -> WithoutIntent:
-    """Refuse the intent at the gateway, later say so beforehand; let the network hang in between."""
+    """Refuse the intent at the gateway, later announce that before; let the network hang in between."""
     async with serve_discord(token=TOKEN) as discord:
         world = discord.world
         guild = world.add_guild("Home", channels=["general"])
@@ -241,7 +241,7 @@ def _has_heard(operator: Operator, message: Message) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A start that came to nothing, or only had something to print."""
+    """A start that failed, or only printed something."""
 
     status: int
     out: str
@@ -249,7 +249,7 @@ class Attempt:
 
 
 async def play_newcomers(operator: Operator) -> dict[str, Attempt]:
-    """Start the program in every way in which it can't run, and for the link alone; all at once."""
+    """Start the program in every way that fails, and once for the link only; all at once."""
 
     async def tries_to_be_ended(environment: dict[str, str]) -> tuple[str, Attempt]:
         async with operator.run(environment) as run:
@@ -263,7 +263,7 @@ async def play_newcomers(operator: Operator) -> dict[str, Attempt]:
         return name, Attempt(status, run.out, run.err)
 
     async with AsyncExitStack() as stack:
-        # Each its own: what goes wrong is planned for the next request, whoever makes it.
+        # One stand-in each: a fault is planned for the next request, no matter which program makes it.
         fine, failing, banned, hanging = [await stack.enter_async_context(serve_discord(token=TOKEN)) for _ in range(4)]
         failing.faults.sometimes("any", Fault("error", status=500), 1.0)
         banned.faults.sometimes("any", "banned", 1.0)

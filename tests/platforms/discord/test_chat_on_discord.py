@@ -104,14 +104,14 @@ async def test_only_the_asker_and_moderators_stop_an_answer(slow_evening: Evenin
     refused = await slow_evening.bob.clicks(answer, "Stop")
     assert refused.is_ephemeral
     assert refused.message
-    assert "Only who asked" in visible_text(refused.message)
+    assert "Only the person who asked" in visible_text(refused.message)
     await slow_evening.ada.clicks(answer, "Stop")
     await slow_evening.discord.settled(answer)
     assert LONG.startswith(visible_text(answer))
     assert len(visible_text(answer)) < len(LONG)
 
 
-async def test_an_edit_while_it_is_being_answered_begins_anew_in_the_same_place(slow_evening: Evening):
+async def test_an_edit_during_the_answer_starts_it_again_in_the_same_place(slow_evening: Evening):
     asked = slow_evening.ada.says(slow_evening.general, "Tell me mch", mention_bot=True)
     answer = await slow_evening.discord.wait_for_reply(asked)
     slow_evening.ada.edits(asked, f"<@{slow_evening.discord.world.bot.id}> Tell me much")
@@ -122,7 +122,7 @@ async def test_an_edit_while_it_is_being_answered_begins_anew_in_the_same_place(
     assert "Tell me much" in slow_evening.read
 
 
-async def test_a_refused_command_is_answered_when_it_was_mended(evening: Evening):
+async def test_a_refused_command_is_answered_when_it_is_fixed(evening: Evening):
     asked = evening.ada.says(evening.general, "!complete --temperature 9 It was")
     refusal = await evening.discord.reply(asked)
     assert "temperature" in visible_text(refusal)
@@ -131,7 +131,7 @@ async def test_a_refused_command_is_answered_when_it_was_mended(evening: Evening
     assert len(evening.bot_messages()) == 1
 
 
-async def test_a_refused_command_that_becomes_talk_is_no_question_and_its_refusal_goes(evening: Evening):
+async def test_the_refusal_goes_when_a_refused_command_is_edited_into_chat(evening: Evening):
     asked = evening.ada.says(evening.general, "!complete")
     refusal = await evening.discord.reply(asked)
     evening.ada.edits(asked, "oh, never mind")
@@ -140,7 +140,7 @@ async def test_a_refused_command_that_becomes_talk_is_no_question_and_its_refusa
     assert not evening.discord.answers_to(asked)
 
 
-async def test_who_takes_the_bot_out_of_a_question_gets_no_answer(slow_evening: Evening):
+async def test_an_edit_that_removes_the_mention_takes_the_question_back(slow_evening: Evening):
     asked = slow_evening.ada.says(slow_evening.general, "Tell me all", mention_bot=True)
     answer = await slow_evening.discord.wait_for_reply(asked)
     slow_evening.ada.edits(asked, "Bob, tell me all")
@@ -150,7 +150,7 @@ async def test_who_takes_the_bot_out_of_a_question_gets_no_answer(slow_evening: 
     assert await slow_evening.running.num_stored() == 0
 
 
-async def test_a_question_that_is_deleted_takes_its_answer_along_while_it_is_written(slow_evening: Evening):
+async def test_deleting_a_question_removes_the_answer_being_written(slow_evening: Evening):
     asked = slow_evening.ada.says(slow_evening.general, "Tell me a secret", mention_bot=True)
     await slow_evening.discord.wait_for_reply(asked)
     slow_evening.ada.deletes(asked)
@@ -163,7 +163,7 @@ async def test_a_question_that_is_deleted_takes_its_answer_along_while_it_is_wri
         raise AssertionError("the deleted message is still in the history")
 
 
-async def test_a_deleted_message_is_read_no_more(evening: Evening):
+async def test_a_deleted_message_is_no_longer_read(evening: Evening):
     asked = evening.ada.says(evening.general, "The password is swordfish", mention_bot=True)
     await evening.discord.reply(asked)
     evening.ada.deletes(asked)
@@ -173,7 +173,7 @@ async def test_a_deleted_message_is_read_no_more(evening: Evening):
     assert "swordfish" not in evening.read
 
 
-async def test_an_answer_that_a_moderator_deletes_is_read_no_more(tmp_path: Path):
+async def test_an_answer_that_a_moderator_deletes_is_no_longer_read(tmp_path: Path):
     async with scripted(tmp_path, "Rude words.", "Kind words.") as evening:
         answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello", mention_bot=True))
         evening.mod.deletes(answer)
@@ -206,7 +206,7 @@ async def test_every_message_is_answered_where_a_moderator_says_so(evening: Even
     assert not evening.bot_messages(evening.guild.channel("other"))
 
 
-async def test_a_flood_of_wrong_messages_gets_signs_not_sentences(evening: Evening):
+async def test_a_flood_of_wrong_messages_gets_reactions_not_sentences(evening: Evening):
     wrong = [evening.bob.says(evening.general, f"!complete --temperature 9 {number}") for number in range(6)]
     await evening.discord.world.wait_until(
         lambda: sum(bool(message.reactions) for message in wrong) == 5, 10, "five signs"
@@ -265,7 +265,8 @@ async def test_a_report_by_slash_command_is_of_the_last_answer(evening: Evening)
 async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
     elsewhere = evening.discord.world.add_guild("Elsewhere").channel("general")
     _, told = await reported(evening, elsewhere.id)
-    await evening.discord.world.wait_until(lambda: "can't be shown that" in visible_text(told), 10, "the truth")
+    await evening.discord.world.wait_until(lambda: "they were not told" in visible_text(told), 10, "the truth")
+    assert "/settings name:report_channel" in visible_text(told)
     assert not any("Hello there." in visible_text(message) for message in elsewhere.messages)
 
 
@@ -286,7 +287,7 @@ async def test_a_server_that_was_left_while_the_bot_was_away_is_forgotten_and_no
             assert await evening.running.num_stored() == 2
 
 
-async def test_a_mistake_in_the_program_is_told_in_one_sentence(
+async def test_a_bug_in_the_program_is_reported_in_one_sentence(
     evening: Evening, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
     async def resolve(message: object) -> object:

@@ -1,4 +1,4 @@
-"""A scripted evening: all that members and moderators do on Discord, answered right by the real bot on a tiny model."""
+"""A scripted evening: everything that members and moderators do on Discord, with the real bot on a tiny model."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -49,7 +49,7 @@ TRIES = {
     "help": Try("what it does"),
     "why": Try("The prompt", is_private=True),
     "privacy": Try("messages of yours", is_private=True),
-    # In the order of a template's way: drafts of story and tale are begun, tested and published.
+    # In the order of a template's life: drafts of story and tale are created, tested and published.
     "prompt import": Try("Draft of tale", {"name": "tale", "text": "+++"}, f"tale {PROMPTS['story']}", is_private=True),
     "prompt examples": Try(
         "Added to your draft",
@@ -250,7 +250,7 @@ async def test_suggestions_come_from_memory(evening: Evening):
         assert await evening.mod.types(evening.general, "settings", "name", "ans")
 
 
-async def test_moderators_take_answers_away_and_members_report_them(evening: Evening):
+async def test_moderators_remove_answers_and_members_report_them(evening: Evening):
     reports = evening.guild.channel("reports")
     async with evening.run():
         await slash(evening, evening.mod, "settings", name="report_channel", value=str(reports.id))
@@ -280,7 +280,7 @@ async def test_commands_work_in_a_direct_message_and_with_a_file(evening: Evenin
         assert "stored-about-me.json" in files
 
 
-async def test_a_person_takes_the_bot_along(evening: Evening):
+async def test_a_user_install_works_in_a_server_without_the_bot(evening: Evening):
     eve = evening.discord.add_user("Eve", has_installed=True)
     elsewhere = evening.discord.world.add_guild("Elsewhere", channels=["lobby"], is_bot_member=False)
     evening.discord.join(elsewhere, eve)

@@ -1,4 +1,4 @@
-"""Logs without secrets: tokens are masked whoever writes them, and a broken connection is one line."""
+"""Logs without secrets: tokens are masked in every line, and a broken connection is one line."""
 
 import io
 import logging
@@ -15,7 +15,7 @@ from tests.platforms.discord.connecting import TOKEN
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
-    """Return what is logged from here on; the handlers and levels of before are put back."""
+    """Return the log from here on; restore the handlers and levels at the end."""
     root = logging.getLogger()
     levels = {name: logging.getLogger(name).level for name in ("", "discord", "aiohttp")}
     handlers, root.handlers = root.handlers, []

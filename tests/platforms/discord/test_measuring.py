@@ -56,7 +56,7 @@ async def test_a_test_shows_how_far_it_is_can_be_stopped_and_goes_on(evening: Ev
         await discord.world.wait_until(lambda: (num_done(answer) or 0) >= 2, 20, "progress")
         assert "row" in visible_text(answer)
         refused = await evening.ada.clicks(answer, "Stop")
-        assert "Only who asked" in visible_text(refused.message) if refused.message else False
+        assert "Only the person who asked" in visible_text(refused.message) if refused.message else False
         await evening.mod.clicks(answer, "Stop")
         await discord.settled(answer)
         assert "Stopped; nothing of moods was changed." in visible_text(answer)

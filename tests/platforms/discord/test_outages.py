@@ -1,4 +1,4 @@
-"""Discord is away for longer than one answer is tried: whoever asked gets the answer when it is back, once."""
+"""Discord is unreachable for longer than one answer is retried: the answer is shown once when it is back."""
 
 import asyncio
 from pathlib import Path

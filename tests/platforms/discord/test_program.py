@@ -1,4 +1,4 @@
-"""`python -m bot discord` as a program: what goes wrong at the start, how it ends, and what a restart makes good."""
+"""`python -m bot discord` as a program: errors at the start, its end, and what a restart recovers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -52,16 +52,16 @@ def newcomers(stories: dict[str, "Future[Any]"]) -> dict[str, Attempt]:
 @pytest.mark.parametrize(
     ("attempt", "sentence"),
     [
-        ("no token", "DISCORD_TOKEN is not set; copy the bot's token"),
-        ("malformed token", "DISCORD_TOKEN is no bot token"),
-        ("refused token", "Discord does not take DISCORD_TOKEN; make a new one"),
-        ("no network", "Discord can't be reached from here; check this machine's network and DNS."),
-        ("no such name", "Discord can't be reached from here; check this machine's network and DNS."),
+        ("no token", "DISCORD_TOKEN is not set. Copy the bot's token"),
+        ("malformed token", "DISCORD_TOKEN is not a bot token"),
+        ("refused token", "Discord does not accept DISCORD_TOKEN. Create a new token"),
+        ("no network", "Discord can't be reached from here. Check this machine's network and DNS."),
+        ("no such name", "Discord can't be reached from here. Check this machine's network and DNS."),
         ("error 500", "Discord answered with error 500; start the bot again later."),
-        ("banned", "Discord refuses this machine for now: too many requests"),
+        ("banned", "Discord refuses this machine after too many requests."),
     ],
 )
-def test_what_the_operator_can_mend_is_one_sentence_and_status_2(
+def test_an_error_that_the_operator_can_fix_is_one_sentence_and_status_2(
     newcomers: dict[str, Attempt], attempt: str, sentence: str
 ) -> None:
     tried = newcomers[attempt]
@@ -72,7 +72,7 @@ def test_what_the_operator_can_mend_is_one_sentence_and_status_2(
     assert told[0].startswith(sentence)
 
 
-def test_the_link_alone_is_printed(newcomers: dict[str, Attempt]) -> None:
+def test_only_the_link_is_printed(newcomers: dict[str, Attempt]) -> None:
     invite = newcomers["invite"]
     assert invite.status == 0
     assert invite.out.startswith("https://discord.com/oauth2/authorize?client_id=")
@@ -84,7 +84,7 @@ def test_a_signal_ends_a_start_that_hangs(newcomers: dict[str, Attempt]) -> None
     assert newcomers["ended at once"] == Attempt(0, "", "")
 
 
-def test_no_run_tells_the_token_or_shows_a_traceback(
+def test_no_run_prints_the_token_or_a_traceback(
     newcomers: dict[str, Attempt], evening: Evening, without_intent: WithoutIntent
 ) -> None:
     attempts = [one.out + one.err for one in newcomers.values()]
@@ -109,7 +109,7 @@ def test_a_server_where_the_bot_may_not_write_is_named(evening: Evening) -> None
     assert len(runs) == 3
     for err in runs:
         assert [line for line in err.splitlines() if "may not write" in line] == [
-            "In the server 'Silent' the bot may not write: give its role Send Messages."
+            "The bot may not write in the server 'Silent'. Give its role Send Messages."
         ]
 
 
@@ -138,10 +138,10 @@ def test_a_signal_ends_the_program_when_the_answers_are_written(evening: Evening
 def test_what_is_asked_while_it_ends_is_answered_by_the_next_run(evening: Evening) -> None:
     assert evening.texts["left"] == "0"
     assert len(evening.answers("too late for this run")) == 1
-    assert "The bot is being restarted; try again in a minute." in evening.texts["refusal"]
+    assert "The bot is restarting. Try again in a minute." in evening.texts["refusal"]
 
 
-def test_a_hanging_network_does_not_keep_the_program(without_intent: WithoutIntent) -> None:
+def test_a_hanging_network_does_not_delay_the_end(without_intent: WithoutIntent) -> None:
     hanging, again = without_intent.ended
     assert hanging.status == 0
     assert hanging.after_s < ENDS_WITHIN_S
@@ -169,12 +169,12 @@ def test_each_request_has_one_answer_that_can_be_seen_and_one_that_is_kept(eveni
     assert evening.num_kept[asked] == 1
 
 
-def test_an_answer_that_stood_there_before_the_program_was_killed_is_left_as_it_was(evening: Evening) -> None:
+def test_an_answer_that_was_complete_before_the_kill_is_left_unchanged(evening: Evening) -> None:
     (answer,) = evening.answers("shown but not noted")
     assert visible_text(answer) == evening.texts["shown but not noted"]
 
 
-def test_a_command_whose_answer_was_promised_is_answered_in_its_place(evening: Evening) -> None:
+def test_a_deferred_command_is_answered_in_its_place(evening: Evening) -> None:
     assert evening.deferred is not None
     assert evening.deferred.message is not None
     assert "Once upon a time" in visible_text(evening.deferred.message)
@@ -183,7 +183,8 @@ def test_a_command_whose_answer_was_promised_is_answered_in_its_place(evening: E
 
 def test_what_was_asked_while_it_was_away_is_answered_if_that_is_not_long_ago(evening: Evening) -> None:
     assert len(evening.answers("while it was away")) == 1
-    assert evening.texts["notice"] == "I was away; 2 messages to me are too old to answer now, ask again."
+    notice = "I was away and missed 2 messages that are now too old to answer. Please ask again."
+    assert evening.texts["notice"] == notice
     assert len([one for one in evening.guild.channel("late").messages if one.author is evening.discord.world.bot]) == 1
 
 

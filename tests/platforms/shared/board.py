@@ -1,4 +1,4 @@
-"""A platform as small as one can be: a board of messages in memory, which knows no more than the shared road asks."""
+"""The smallest platform: a board of messages in memory, with only what the shared code needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,18 +18,18 @@ ANN: Final = Author("ann", "Ann")
 
 
 def said(message_id: str, text: str = "Hello") -> Message:
-    """Return a message of Ann's to the bot."""
+    """Return a message from Ann to the bot."""
     return Message(message_id, HERE, ANN, text, reach="public")
 
 
 def text_of(card: Card) -> str:
-    """Return what the board shows of a card."""
+    """Return the text that the board shows for a card."""
     return card.error or " ".join(block.text for block in card.blocks if isinstance(block, Text))
 
 
 @dataclass
 class Board:
-    """All messages by id, in order, with every text that each has had. `failures` are raised, one at each try."""
+    """All messages by id, in order, with every text that each has had. `failures` are raised, one per try."""
 
     versions: dict[str, list[str]] = field(default_factory=dict)
     stop_ids: list[str | None] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Board:
 
 
 class BoardOutlet(Outlet):
-    """One message on the board. `after_showing` is called when the whole answer is there."""
+    """One message on the board. `after_showing` is called when the whole answer is shown."""
 
     traits = TRAITS
     shows_waiting = True
@@ -83,7 +83,7 @@ class BoardOutlet(Outlet):
 
 @dataclass
 class BoardPlatform(Platform):
-    """The board, with other channels to post in: those of `notices`."""
+    """The board as a platform; `notices` holds its other channels."""
 
     board: Board
     notices: dict[str, list[str]] = field(default_factory=dict)

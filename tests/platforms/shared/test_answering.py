@@ -1,4 +1,4 @@
-"""Requests being answered, on any platform: refusals within a budget, and what a card asks for beyond being shown."""
+"""Requests that are being answered: the limit on refusals, stopping, edits, and what a card does beyond being shown."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,9 +30,7 @@ async def answering(tmp_path: Path, platform: BoardPlatform) -> AsyncIterator[An
         yield Answering(talk.bot, Delivery(talk.store, TRAITS), platform)
 
 
-async def test_a_card_is_followed_by_its_notices_and_takes_messages_away(
-    answering: Answering, platform: BoardPlatform
-) -> None:
+async def test_a_card_posts_its_notices_and_deletes_messages(answering: Answering, platform: BoardPlatform) -> None:
     platform.board.versions["old.0"] = ["an old answer"]
     answering.begin(said("1"), BoardOutlet(platform.board, "1"), is_kept=False, answer=answer_with(REPORT))
     await answering.drain(10)
@@ -40,20 +38,18 @@ async def test_a_card_is_followed_by_its_notices_and_takes_messages_away(
     assert platform.notices == {"mods": ["1.n0: Look at this."]}
 
 
-async def test_who_reports_is_told_that_the_moderators_were_not(answering: Answering, platform: BoardPlatform) -> None:
+async def test_the_reporter_is_told_that_the_moderators_were_not(answering: Answering, platform: BoardPlatform) -> None:
     platform.board.failures = [None, MissingPermission("no")]
     answering.begin(said("1"), BoardOutlet(platform.board, "1"), is_kept=False, answer=answer_with(REPORT))
     await answering.drain(10)
     (text,) = platform.board.texts
-    assert text.startswith("The moderators can't be shown that")
+    assert text.startswith("I can't post in the moderators' channel, so they were not told.")
     assert text.endswith("with !settings report_channel.")
 
 
-async def test_an_answer_is_stopped_by_who_asked_and_by_nobody_else(
-    answering: Answering, platform: BoardPlatform
-) -> None:
+async def test_an_answer_is_stopped_by_its_asker_once_it_runs(answering: Answering, platform: BoardPlatform) -> None:
     answering.begin(said("1"), BoardOutlet(platform.board, "1"), is_kept=False)
-    assert answering.stop("2", ANN) == "That answer is finished already."
+    assert answering.stop("2", ANN) == "That answer is already finished."
     assert answering.stop("1", ANN) is None
     await answering.drain(10)
     assert answering.num_running == 0

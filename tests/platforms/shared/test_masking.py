@@ -1,4 +1,4 @@
-"""Logs without secrets, whatever the platform's library is: the platform says what its tokens and errors look like."""
+"""Logs without secrets on any platform: the platform describes its tokens and ordinary errors."""
 
 import io
 import logging
@@ -42,6 +42,6 @@ def test_only_an_ordinary_error_of_the_library_is_one_line(written: io.StringIO)
     assert "ConnectionError: gone" in written.getvalue()
 
 
-def test_what_the_library_writes_at_debug_is_left_out(written: io.StringIO) -> None:
+def test_debug_lines_of_the_library_are_left_out(written: io.StringIO) -> None:
     logging.getLogger("chatlib").debug("payload")
     assert written.getvalue() == ""

@@ -1,4 +1,4 @@
-"""Answers shown while they are written, on any platform: when, in which order, and what remains of a failure."""
+"""Answers shown while they are written, on any platform: when, in which order, and after a failure."""
 
 import asyncio
 import logging
@@ -46,7 +46,7 @@ async def test_a_quick_answer_is_shown_once_and_whole() -> None:
     assert noted == [("1.0", 0)]
 
 
-async def test_a_slow_answer_shows_that_it_is_coming_then_its_words_with_stop_then_the_whole() -> None:
+async def test_a_slow_answer_shows_typing_then_snapshots_with_stop_then_the_whole() -> None:
     board = Board()
     await run(board, 0.1, words("Hel"), 0.05, words("Hello", is_final=True))
     assert board.versions == {"1.0": ["Thinking …", "Hel", "Hello"]}
@@ -60,7 +60,7 @@ async def test_only_the_newest_snapshot_is_shown() -> None:
     assert board.versions == {"1.0": ["c", "all"]}
 
 
-async def test_the_next_snapshot_makes_up_for_one_that_did_not_arrive() -> None:
+async def test_the_next_snapshot_replaces_one_that_did_not_arrive() -> None:
     board = Board(failures=[DeliveryFailed("no")])
     await run(board, words("a"), 0.1, words("b"), 0.05, words("all", is_final=True))
     assert board.versions == {"1.0": ["b", "all"]}
@@ -77,16 +77,16 @@ async def test_after_a_snapshot_that_may_not_be_shown_only_the_whole_is_tried(er
 async def test_an_answer_that_the_platform_rejects_is_replaced_by_a_sentence_with_its_name() -> None:
     board = Board(failures=[SendRefused("no")])
     delivered = await run(board, words("all", is_final=True))
-    assert board.texts == ["Board would not take the answer; ask again in other words."]
+    assert board.texts == ["Board refused the answer. Ask again in other words."]
     assert delivered.is_shown
 
 
 @pytest.mark.parametrize("error", [MissingPermission("no"), MessageGone("no")])
-async def test_an_answer_that_may_not_be_shown_is_said_not_to_be(error: FewshotError) -> None:
+async def test_an_answer_that_may_not_be_shown_is_reported_as_not_shown(error: FewshotError) -> None:
     assert not (await run(Board(failures=[error]), words("all", is_final=True))).is_shown
 
 
-async def test_a_platform_that_can_not_be_reached_is_told_to_the_caller() -> None:
+async def test_an_unreachable_platform_is_reported_to_the_caller() -> None:
     with pytest.raises(DeliveryFailed):
         await run(Board(failures=[DeliveryFailed("away")]), words("all", is_final=True))
 
@@ -97,7 +97,7 @@ async def test_a_form_that_can_not_be_opened_is_answered_with_a_sentence() -> No
     assert board.texts == ["A form can't be opened here."]
 
 
-async def test_what_goes_wrong_in_the_answer_is_raised_and_nothing_goes_on() -> None:
+async def test_an_error_in_the_answer_is_raised_and_all_tasks_end() -> None:
     board = Board()
     with pytest.raises(ValueError, match="broken"):
         await run(board, words("part"), 0.1, ValueError("broken"))
@@ -125,7 +125,7 @@ async def test_a_cancelled_answer_ends_its_source_and_all_its_tasks() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_a_mistake_in_an_outlet_is_logged_and_the_whole_answer_shown(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_an_outlet_is_logged_and_the_whole_answer_shown(caplog: pytest.LogCaptureFixture) -> None:
     class Hasty(BoardOutlet):
         async def wait_turn(self) -> None:
             raise RuntimeError("a mistake in the program")

@@ -1,4 +1,4 @@
-"""What the last run left: answered now, exactly once and in the same place, or told to have expired."""
+"""Unfinished requests of the last run: answered exactly once and in the same place, or reported as expired."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,12 +13,12 @@ from bot.services.ledger import Delivery
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.shared.board import TRAITS, Board, BoardOutlet, BoardPlatform, said
 
-EXPIRED = "I was away when you asked this, and it is too long ago to answer now; ask again."
+EXPIRED = "I was away when you asked this, and it is now too old to answer. Please ask again."
 
 
 @dataclass
 class Run:
-    """A run of the bot that goes on with what is on the board."""
+    """A run of the bot that resumes the requests on the board."""
 
     talk: Talk
     board: Board
@@ -27,7 +27,7 @@ class Run:
     unfinished: Unfinished
 
     async def go_on(self) -> None:
-        """Answer what is left, and wait for the answers."""
+        """Answer the unfinished requests, and wait for the answers."""
         await self.unfinished.load()
         await self.unfinished.answer_all()
         await self.answering.drain(10)
@@ -48,7 +48,7 @@ async def a_run(
         yield Run(talk, board, delivery, answering, Unfinished(delivery, answering, platform, pause_s=0.02))
 
 
-async def test_a_request_that_nobody_began_is_answered_once(tmp_path: Path) -> None:
+async def test_a_request_without_an_answer_is_answered_once(tmp_path: Path) -> None:
     async with a_run(tmp_path, Board()) as run:
         await run.delivery.accept(said("1"))
         await run.go_on()
@@ -57,7 +57,7 @@ async def test_a_request_that_nobody_began_is_answered_once(tmp_path: Path) -> N
         assert await run.outcome_of("1") == "answered"
 
 
-async def test_an_answer_that_arrived_all_the_same_is_left_as_it_was(tmp_path: Path) -> None:
+async def test_an_answer_that_arrived_before_the_end_is_left_unchanged(tmp_path: Path) -> None:
     def break_off() -> None:
         raise DeliveryFailed("the connection broke right after it")
 
@@ -82,7 +82,7 @@ async def test_a_partial_answer_becomes_the_whole_in_its_place(tmp_path: Path) -
         assert run.board.versions == {"1.0": ["Hel", "Hello there."]}
 
 
-async def test_a_request_of_too_long_ago_is_told_to_have_expired(tmp_path: Path) -> None:
+async def test_a_request_that_is_too_old_is_reported_as_expired(tmp_path: Path) -> None:
     async with a_run(tmp_path, Board(), answerable_s=-1.0) as run:
         await run.delivery.accept(said("1"))
         await run.go_on()
@@ -90,7 +90,7 @@ async def test_a_request_of_too_long_ago_is_told_to_have_expired(tmp_path: Path)
         assert await run.outcome_of("1") == "expired"
 
 
-async def test_where_the_token_ran_out_with_the_request_nothing_is_shown(tmp_path: Path) -> None:
+async def test_nothing_is_shown_for_a_request_whose_token_has_expired(tmp_path: Path) -> None:
     async with a_run(tmp_path, Board(), answerable_s=-1.0) as run:
         await run.delivery.accept(said("1"), token="t")
         await run.go_on()
@@ -98,7 +98,7 @@ async def test_where_the_token_ran_out_with_the_request_nothing_is_shown(tmp_pat
         assert await run.outcome_of("1") == "expired"
 
 
-async def test_a_request_whose_words_were_deleted_is_not_answered(tmp_path: Path) -> None:
+async def test_a_request_whose_message_was_deleted_is_not_answered(tmp_path: Path) -> None:
     async with a_run(tmp_path, Board()) as run:
         await run.delivery.accept(said("1"))
         await run.delivery.withdraw("1")
@@ -106,7 +106,7 @@ async def test_a_request_whose_words_were_deleted_is_not_answered(tmp_path: Path
         assert run.board.texts == []
 
 
-async def test_while_the_platform_is_away_a_request_waits_for_it(tmp_path: Path) -> None:
+async def test_a_request_waits_until_the_platform_can_be_reached(tmp_path: Path) -> None:
     async with a_run(tmp_path, Board(failures=[DeliveryFailed("away")])) as run:
         await run.delivery.accept(said("1"))
         await run.go_on()

@@ -58,7 +58,7 @@ class Terminal(io.TextIOBase):
 
     @property
     def text(self) -> str:
-        """Return what stands on the screen now."""
+        """Return the text on the screen."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
 
 
@@ -125,10 +125,10 @@ async def test_a_line_is_answered_and_ctrl_d_leaves_with_status_0(tmp_path: Path
         assert await asyncio.wait_for(program, 20) == 0
 
 
-async def test_tab_offers_continuations_more_with_each_tab_and_a_number_takes_one(tmp_path: Path, model: Path) -> None:
+async def test_tab_shows_continuations_more_with_each_tab_and_a_number_inserts_one(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, bot):
         person.type("!next Once upon a" + TAB)
-        first = options_on(await person.see("a number takes one"))
+        first = options_on(await person.see("a number inserts one"))
         assert 1 <= len(first) <= 3
         person.type(TAB)
         longer = options_on(await person.see("^5 …"))
@@ -137,7 +137,7 @@ async def test_tab_offers_continuations_more_with_each_tab_and_a_number_takes_on
         expected = await bot.suggest("Once upon a", num=5, max_new_tokens=16, seed=1)
         person.type("2")
         screen = await person.see(r"^ada> !next Once upon a(?!\s*$)")
-        assert "takes one" not in screen
+        assert "inserts one" not in screen
         person.type("\r")
         shown = await person.see("the model expects:")
         assert expected[1].split()[-1] in re.sub(r"\s", "", shown)
@@ -148,7 +148,7 @@ def options_on(screen: str) -> list[str]:
     return re.findall(r"^\d …(.*)$", screen, re.MULTILINE)
 
 
-async def test_digits_are_just_digits_where_nothing_is_on_offer(tmp_path: Path, model: Path) -> None:
+async def test_digits_are_digits_without_continuations(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("!next 1 2 3\r")
         await person.see("After “1 2 3” the model expects")
@@ -160,21 +160,21 @@ async def test_tab_completes_the_name_of_a_command(tmp_path: Path, model: Path) 
         await person.see("bits per byte")
 
 
-async def test_escape_takes_the_offers_away(tmp_path: Path, model: Path) -> None:
+async def test_escape_closes_the_continuations(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("!next Once" + TAB)
-        await person.see("a number takes one")
+        await person.see("a number inserts one")
         person.type("\x1b")
         await asyncio.sleep(0.7)  # an escape alone is told from an escape sequence by what does not follow
-        assert "takes one" not in person.terminal.text
+        assert "inserts one" not in person.terminal.text
         person.type("7\r")
         await person.see("After “Once7” the model expects")
 
 
-async def test_typing_on_takes_the_offers_away(tmp_path: Path, model: Path) -> None:
+async def test_further_typing_closes_the_continuations(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("!next Once" + TAB)
-        await person.see("a number takes one")
+        await person.see("a number inserts one")
         person.type("x2\r")
         await person.see("After “Oncex2” the model expects")
 
@@ -191,7 +191,7 @@ async def test_ctrl_c_stops_the_answer_and_not_the_program(tmp_path: Path, model
         await person.see("tokens/s")
 
 
-async def test_a_growing_card_is_drawn_over_itself(tmp_path: Path, model: Path) -> None:
+async def test_a_growing_card_is_redrawn_in_place(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("!complete --max_new_tokens 12 --seed 5 Once upon a time\r")
         await person.see("^type 1")
@@ -199,7 +199,7 @@ async def test_a_growing_card_is_drawn_over_itself(tmp_path: Path, model: Path) 
         assert [line[:3] for line in screen.splitlines() if "  Once upon a time" in line] == ["1  ", "2  ", "3  "]
 
 
-async def test_an_answer_in_chat_stands_there_once(tmp_path: Path, model: Path) -> None:
+async def test_an_answer_in_chat_is_shown_once(tmp_path: Path, model: Path) -> None:
     async with sit_down(tmp_path, model) as (person, _, _bot):
         person.type("hello there\r")
         await person.see(r"hello there\n(?!…)(.+\n)+ada>\s*\Z")
@@ -261,14 +261,14 @@ async def test_a_template_is_edited_in_the_persons_editor_and_a_mistake_loses_no
         ("sh -c ':>\"$0\"'", "Nothing was changed"),
     ],
 )
-async def test_an_editor_that_is_none_is_one_sentence(tmp_path: Path, model: Path, editor: str, sentence: str) -> None:
+async def test_an_unusable_editor_is_one_sentence(tmp_path: Path, model: Path, editor: str, sentence: str) -> None:
     async with sit_down(tmp_path, model, editor=editor) as (person, _, _bot):
         person.type("!prompt edit story\r")
         await person.see(sentence)
         await person.see_prompt()
 
 
-async def test_what_was_written_is_kept_where_the_store_can_not_take_it(tmp_path: Path, model: Path) -> None:
+async def test_an_edited_text_is_saved_in_a_file_if_the_store_fails(tmp_path: Path, model: Path) -> None:
     started, full = tmp_path / "started", tmp_path / "full"
     waiting = f'touch "{started}"; while [ ! -e "{full}" ]; do sleep 0.05; done'
     editor = write_editor(tmp_path, waiting, "head -c 60000 /dev/zero | tr '\\0' x > \"$1\"")

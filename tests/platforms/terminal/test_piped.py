@@ -1,4 +1,4 @@
-"""The terminal at the end of a pipe, as a program of its own: answers in order, JSON for scripts, mistakes."""
+"""The piped terminal as a separate program: answers in order, JSON for scripts, errors."""
 
 import signal
 import sqlite3
@@ -88,7 +88,7 @@ def test_a_line_of_a_megabyte_is_one_sentence_and_the_next_line_works(program: P
     assert "templates" in listed
 
 
-def test_what_was_said_is_in_the_prompt_after_a_restart_and_not_after_fresh(program: Program) -> None:
+def test_earlier_messages_are_in_the_prompt_after_a_restart_and_not_after_fresh(program: Program) -> None:
     program.ask("my cat is called Miaou")
     (_, why) = program.ask("what now?", "!why")
     assert "my cat is called Miaou" in why["prompt"]
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_a_piped_program_with_status_130(program: Program) -> None:
     assert b"Traceback" not in err
 
 
-def test_killed_in_the_middle_of_an_answer_everything_acknowledged_is_there(program: Program) -> None:
+def test_a_kill_during_an_answer_loses_nothing_that_was_acknowledged(program: Program) -> None:
     with program.start("terminal", "--json") as process:
         try:
             process.stdin.write(b"first message\n")  # type: ignore[union-attr]
@@ -173,7 +173,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_of_the_operator_is_one_sentence_and_status_2(program: Program, mistake: str) -> None:
+def test_an_error_of_the_operator_is_one_sentence_and_status_2(program: Program, mistake: str) -> None:
     environment, part = MISTAKES[mistake]
     finished = Program(program.home, program.model, environment).run("terminal", typed=b"hello\n")
     assert finished.status == 2
@@ -195,7 +195,7 @@ def test_a_broken_prompt_file_stops_the_start_with_its_file_and_line(program: Pr
     assert finished.err.count("\n") == 1
 
 
-def test_a_database_that_is_none_is_one_sentence_and_stays_as_it_was(program: Program) -> None:
+def test_a_file_that_is_not_a_database_is_one_sentence_and_stays_unchanged(program: Program) -> None:
     program.database.write_bytes(b"this is a letter to grandmother, not a database\n" * 100)
     finished = program.run("terminal", typed=b"hello\n")
     assert finished.status == 2
@@ -221,7 +221,7 @@ def test_model_list_names_every_known_model(program: Program) -> None:
         assert name in finished.out
 
 
-def test_a_template_goes_out_and_in_as_a_file(program: Program, tmp_path: Path) -> None:
+def test_a_template_is_exported_and_imported_as_a_file(program: Program, tmp_path: Path) -> None:
     text = program.run("terminal", typed=b"!prompt export story\n").out
     exported = tmp_path / "my tale.prompt"
     exported.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A stand-in for Discord on the loopback, REST and gateway, for the real discord.py client."""
+"""A stand-in for Discord on the loopback interface, REST and gateway, for the real discord.py client."""
 
 from tests.servers.discord.server import Discord, pointed_at, serve_discord
 from tests.servers.discord.texts import labels, visible_text

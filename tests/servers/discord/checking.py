@@ -1,7 +1,7 @@
-"""Discord's limits on what a bot sends, one plain sentence for each that a body breaks.
+"""Discord's limits on what a bot sends; one sentence for each limit that a body breaks.
 
-Lengths are counted in code points, as Discord's API counts them (its staff in discord-api-docs #1315). Beside Discord's
-rules stands one of our own: no message may ping anybody.
+Lengths are counted in code points, as Discord's API counts them (its staff in discord-api-docs #1315). The project adds
+a rule of its own: no message may ping anyone.
 """
 
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 
 
 def check_body(method: str, path: str, body: object, *, files: Sequence[str] = ()) -> list[str]:
-    """Return a sentence for every limit that the body breaks, none where it may be sent.
+    """Return a sentence for every limit that the body breaks, none if it may be sent.
 
     `path` is a template such as `/channels/{channel_id}/messages` (parameters may have any name), `files` the names of
-    the files sent with it, in order. What other paths take is not limited here.
+    the files sent with it, in order. Bodies of other paths are not checked.
     """
     key = (method.upper(), shape_of(path))
     found = Findings()

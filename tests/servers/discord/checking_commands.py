@@ -6,7 +6,7 @@ from typing import Any
 from tests.servers.discord.counting import MOST_NUMBER, Findings
 
 CHAT, USER, MENU = 1, 2, 3
-# How many of a kind an app may have. Discord takes more context menus by now; discord.py 2.7.1 stops at 5.
+# The most commands of each type that an app may have. Discord now allows more context menus; discord.py 2.7.1 allows 5.
 MOST_OF = {CHAT: 100, USER: 5, MENU: 5}
 KINDS = {CHAT: "slash commands", USER: "user menus", MENU: "message menus"}
 
@@ -16,7 +16,7 @@ MOST_CHARACTERS = 8000
 
 
 def check_commands(found: Findings, commands: object) -> None:
-    """Check all the commands of an app, as a bulk overwrite sends them."""
+    """Check all commands of an app in the form of a bulk overwrite."""
     placed = found.objects("commands", commands, 0, sum(MOST_OF.values()))
     for kind, most in MOST_OF.items():
         names = [str(command.get("name")) for _, command in placed if _kind_of(command) == kind]
@@ -54,7 +54,7 @@ def _kind_of(command: dict[str, Any]) -> int:
 
 
 def _number(kind: object) -> int:
-    # A kind that is no number is as unknown as 0.
+    # A type that is not a number is as unknown as 0.
     return kind if isinstance(kind, int) else 0
 
 
@@ -69,7 +69,7 @@ def _names(found: Findings, where: str, item: dict[str, Any]) -> None:
 
 
 def _variants(where: str, item: dict[str, Any], field: str) -> list[tuple[str, Any]]:
-    """Return a text and its translations, with their places."""
+    """Return a text and its translations with their paths."""
     translations = item.get(f"{field}_localizations")
     translations = translations if isinstance(translations, dict) else {}
     return [(where, item.get(field)), *((f"{where} ({language})", text) for language, text in translations.items())]
@@ -97,7 +97,7 @@ def _options(found: Findings, where: str, options: object, *, top: bool = False,
             _options(found, place, option.get("options"), group=kind == GROUP)
         else:
             if option.get("required") and optional:
-                found.say(place, "is required and stands behind an optional option")
+                found.say(place, "is required and follows an optional option")
             optional = optional or not option.get("required")
             _value(found, place, option)
 
@@ -135,7 +135,7 @@ def _choices(found: Findings, where: str, option: dict[str, Any], *, takes_text:
 
 
 def _characters(item: dict[str, Any]) -> int:
-    """Count names, descriptions and values, of each text only its longest translation."""
+    """Count the characters of names, descriptions and values; of each text only the longest translation."""
     total = 0
     for field in ("name", "description", "value"):
         total += max(len(text) if isinstance(text, str) else 0 for _, text in _variants("", item, field))

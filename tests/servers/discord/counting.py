@@ -1,4 +1,4 @@
-"""What the checks of Discord's limits have in common: counting, and saying what is wrong."""
+"""Counting and reporting, shared by the checks of Discord's limits."""
 
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ MOST_NUMBER = 2**53
 
 
 class Findings:
-    """Sentences about what is wrong with a body, in the order in which they were found."""
+    """Sentences about the errors in a body, in the order in which they were found."""
 
     def __init__(self) -> None:
         self._sentences: list[str] = []

@@ -1,8 +1,8 @@
-"""The one error that a route raises: it becomes Discord's JSON error."""
+"""The error that a route raises; it becomes Discord's JSON error."""
 
 
 class ApiError(Exception):
-    """An answer with `status`, Discord's own `code`, and a message; `details` say what is wrong with the body."""
+    """An answer with `status`, Discord's own `code`, and a message; `details` name the errors in the body."""
 
     def __init__(self, status: int, code: int, message: str, details: str = "") -> None:
         super().__init__(message)

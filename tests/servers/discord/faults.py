@@ -1,4 +1,4 @@
-"""What goes wrong on REST, planned: by probability with a seed, or one scripted fault after the other."""
+"""Planned faults of the REST API: by probability with a seed, or scripted in order."""
 
 import random
 from collections import Counter, deque
@@ -32,7 +32,7 @@ def route_kind(method: str, template: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that goes wrong with a request.
+    """One fault of a request.
 
     rate_limited is 429 with `Via`, banned 429 without; error comes before acceptance, accepted_* after it; resets cut
     the connection; slow answers late.
@@ -67,7 +67,7 @@ class FaultPlan:
         self._rates.clear()
 
     def fault_of(self, method: str, template: str) -> Fault | None:
-        """Return what goes wrong with this request, if anything."""
+        """Return the fault of this request, if any."""
         kind = route_kind(method, template)
         fault = self._choose(kind)
         if fault:

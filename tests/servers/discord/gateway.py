@@ -1,4 +1,4 @@
-"""The gateway: one websocket a shard, sessions that can be resumed, and the ways in which a connection goes wrong."""
+"""The gateway: one websocket per shard, sessions that can be resumed, and planned faults of the connection."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ INTENTS = {
 
 @dataclass(eq=False)
 class Session:
-    """What can be resumed: all events of one shard since IDENTIFY, numbered from 1."""
+    """A session that can be resumed: all events of one shard since IDENTIFY, numbered from 1."""
 
     id: str
     shard: tuple[int, int]
@@ -59,7 +59,7 @@ class Session:
 
 
 class Connection:
-    """One websocket; `next_seq` is the first event that has not gone over it."""
+    """One websocket; `next_seq` is the first event that was not sent over it."""
 
     def __init__(self, socket: web.WebSocketResponse, request: web.Request) -> None:
         self.socket = socket
@@ -84,7 +84,7 @@ class Connection:
             await self.send_text(json.dumps({"op": op, "d": data, "s": None, "t": None}))
 
     def abort(self) -> None:
-        """Cut the wire without a word."""
+        """Cut the connection without a close frame."""
         if self.request.transport is not None:
             self.request.transport.abort()
 
@@ -118,10 +118,10 @@ class Gateway:
         self._is_open.set()
         self._is_paused = False
 
-    # What tests do to it
+    # Faults that tests cause
 
     async def drop_socket(self, code: int | None = None) -> None:
-        """Close every connection with `code`, or cut the wire."""
+        """Close every connection with `code`, or cut it."""
         for connection in list(self.connections):
             self._detach(connection)
             if code is None:
@@ -152,7 +152,7 @@ class Gateway:
 
     @asynccontextmanager
     async def gap(self, *, code: int | None = None, resumes: bool = True, how: str = "drop") -> AsyncIterator[None]:
-        """Disconnect, and let nobody in until the block ends; without `resumes` all events of the block are lost.
+        """Disconnect, and refuse connections until the block ends; without `resumes` all its events are lost.
 
         `how` is drop (close with `code`, or cut the wire), reconnect (op 7) or invalid (op 9).
         """
@@ -180,12 +180,12 @@ class Gateway:
         self.dispatch(Event("GUILD_CREATE", {"unavailable": False}, guild=guild))
 
     async def shut_down(self) -> None:
-        """Let everybody in and cut every connection, so that the server can stop."""
+        """Admit waiting connections and cut all of them, so that the server can stop."""
         self._is_open.set()
         await self.drop_socket()
 
     async def is_connected(self, timeout: float = 10.0) -> None:
-        """Wait until every session has its connection back and has been sent everything."""
+        """Wait until every session is connected again and has been sent everything."""
 
         def is_up() -> bool:
             live = [session for session in self.sessions.values() if session.connection]
@@ -198,7 +198,7 @@ class Gateway:
     # Events
 
     def dispatch(self, event: Event) -> None:
-        """Put an event into every session that is to have it."""
+        """Add an event to every session that should receive it."""
         for session in list(self.sessions.values()):
             if self._is_for(session, event):
                 session.add(event.name, self._data(session, event))

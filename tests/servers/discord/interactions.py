@@ -1,4 +1,4 @@
-"""An interaction from its creation to its last follow-up, and the rules about when it may be answered."""
+"""Interactions from their creation to the last follow-up, with the rules for when they may be answered."""
 
 import time
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ QUIET_S = 0.3
 
 @dataclass(eq=False)
 class InteractionResult:
-    """What came of one command, click or form.
+    """The result of one command, click or modal.
 
     `kind` is None until it is acknowledged, then message, deferred, deferred_update, update, autocomplete or modal.
     `message` is the answer (of an update: the message that was clicked), `followups` what came after it.
@@ -55,15 +55,15 @@ class InteractionResult:
         return self.kind is None and time.monotonic() - self.sent_at > ANSWER_WITHIN_S
 
     def is_loading(self) -> bool:
-        """Return whether an answer was promised and has not come."""
+        """Return whether the answer was deferred and has not been sent."""
         return self.message is not None and not self.message.is_deleted and bool(self.message.flags & LOADING)
 
     def is_expired(self) -> bool:
-        """Return whether its token has run out."""
+        """Return whether its token has expired."""
         return time.monotonic() - self.sent_at > TOKEN_LIFETIME_S
 
     def is_finished(self) -> bool:
-        """Return whether the answer stands: acknowledged, no longer loading, unchanged for a moment, no Stop button."""
+        """Return whether the answer is final: acknowledged, not loading, unchanged for a moment, no Stop button."""
         if self.kind is None:
             return False
         if self.kind == "deferred_update":
@@ -80,7 +80,7 @@ class InteractionResult:
         return (is_answered or is_changed) and is_settled(self.source) and all(map(is_settled, self.followups))
 
     async def finished(self, timeout: float = 10.0) -> "InteractionResult":
-        """Wait until the answer stands, and return self."""
+        """Wait until the answer is final, and return self."""
         await self.world.wait_until(self.is_finished, timeout, lambda: f"the end of {self}")
         return self
 
@@ -105,7 +105,7 @@ class InteractionResult:
 
 @dataclass(eq=False)
 class Modal:
-    """A form that the bot opened; `payload` has title, custom_id and components."""
+    """A modal that the bot opened; `payload` has title, custom_id and components."""
 
     payload: dict[str, Any]
     opened_by: InteractionResult

@@ -1,4 +1,4 @@
-"""What a person does in Discord: write, edit, delete, command, click, choose, fill in."""
+"""Actions of a person in Discord: write, edit, delete, use a command, click, choose, fill in a form."""
 
 import time
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ LINK, MOST_MEMBER_CHARACTERS = 5, 2000
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A suggestion under a field of a command."""
+    """An autocomplete suggestion."""
 
     name: str
     value: str | int | float
@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """A person. Every action that the bot has to answer within 3 s waits for that, and fails readably."""
+    """A person. An action that the bot must answer within 3 s waits for the answer, and fails with a clear message."""
 
     discord: "Discord"
     user: User
@@ -58,7 +58,7 @@ class Member:
         mention_bot: bool = False,
         files: Iterable[tuple[str, bytes]] = (),
     ) -> Message:
-        """Write a message; a reply pings who is replied to unless `pings` is False."""
+        """Write a message; a reply pings the author of the message replied to, unless `pings` is False."""
         world = self.discord.world
         allowed = world.permissions(self.user, channel)
         needed = Permission.SEND_MESSAGES_IN_THREADS if channel.is_thread else Permission.SEND_MESSAGES
@@ -78,7 +78,7 @@ class Member:
         return [user_id for user_id in self.discord.world.users if f"<@{user_id}>" in text or f"<@!{user_id}>" in text]
 
     def dm(self, text: str, **more: Any) -> Message:
-        """Write to the bot directly."""
+        """Send the bot a direct message."""
         return self.says(self.discord.world.dm_channel(self.user), text, **more)
 
     def edits(self, message: Message, text: str) -> None:
@@ -90,7 +90,7 @@ class Member:
         self.discord.world.edited(message)
 
     def deletes(self, *messages: Message) -> None:
-        """Delete messages: two or more in one go, as moderators' bots do."""
+        """Delete messages: two or more in one bulk delete, as moderation bots do."""
         world = self.discord.world
         may_delete_all = bool(world.permissions(self.user, messages[0].channel) & Permission.MANAGE_MESSAGES)
         if not may_delete_all and any(message.author is not self.user for message in messages):
@@ -118,7 +118,7 @@ class Member:
         return await self._does(COMMAND, channel, data).acknowledged()
 
     async def types(self, channel: Channel, command: str, option: str, text: str, /, **values: Any) -> list[Choice]:
-        """Return what is suggested when `text` stands in the field `option`."""
+        """Return the suggestions for `text` in the field `option`."""
         name, *path = command.split()
         found = options.find_command(self.discord.world, self.user, channel, name, options.CHAT_INPUT)
         data = options.command_data(found, path, values | {option: text}, option, self._adder(channel))

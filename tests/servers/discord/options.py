@@ -1,4 +1,4 @@
-"""What Discord's own client does before it sends a command or a form: find, check, and fill in."""
+"""The part of Discord's client that finds, checks and fills in commands and modals before it sends them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +25,7 @@ AddFile = Callable[[str, bytes], Attachment]
 
 
 class NotOffered(AssertionError):
-    """Discord's client would not let a person do this."""
+    """Discord's client does not allow this action."""
 
 
 def context_of(channel: Channel, bot: User) -> int:
@@ -35,7 +35,7 @@ def context_of(channel: Channel, bot: User) -> int:
 
 
 def installs(world: World, user: User, channel: Channel) -> dict[str, str]:
-    """Return who has installed the app, as far as it counts here: "0" the guild, "1" the user."""
+    """Return the installations of the app that apply here: "0" the guild's, "1" the user's."""
     owners = {}
     if channel.guild and world.bot.id in channel.guild.members:
         owners["0"] = str(channel.guild.id)
@@ -77,7 +77,7 @@ def find_command(world: World, user: User, channel: Channel, name: str, kind: in
 def command_data(
     command: dict[str, Any], path: list[str], values: dict[str, Any], focused: str | None, add_file: AddFile
 ) -> dict[str, Any]:
-    """Return the data of a slash command, with every given value checked as the client does it."""
+    """Return the data of a slash command, with every given value checked as the client does."""
     resolved: dict[str, Any] = {}
     options = command["options"]
     inner: list[dict[str, Any]] = []
@@ -114,7 +114,7 @@ def command_data(
 
 
 def checked_value(option: dict[str, Any], value: Any, resolved: dict[str, Any], add_file: AddFile) -> Any:
-    """Return the value as it is sent. Raises NotOffered when the client would not take it."""
+    """Return the value as it is sent. Raises NotOffered if the client would not accept it."""
     name, kind = option["name"], option["type"]
     choices = {choice["name"]: choice["value"] for choice in option.get("choices") or ()}
     if choices:

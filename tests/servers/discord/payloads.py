@@ -1,4 +1,4 @@
-"""The JSON forms of what exists in the stand-in, as Discord's API sends them."""
+"""JSON payloads of the objects in the stand-in, as Discord's API sends them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -229,7 +229,7 @@ def message_payload(
 
 
 def is_text_readable(message: Message, world: World, *, has_intent: bool | None = None) -> bool:
-    """Return whether the bot gets the text: by intent, in direct messages, where it is mentioned, and its own."""
+    """Return whether the bot gets the text: with the intent, in direct messages, if it is mentioned, or its own."""
     has_intent = world.is_message_content_granted if has_intent is None else has_intent
     is_direct = message.channel.guild is None
     return has_intent or is_direct or message.author is world.bot or world.bot.id in message.mention_ids
@@ -249,7 +249,7 @@ def gateway_message_payload(message: Message, world: World, *, has_intent: bool)
 
 
 def interaction_channel_payload(channel: Channel, user: User, world: World) -> dict[str, Any]:
-    """Return the channel of an interaction: with what `user` may do there."""
+    """Return the channel of an interaction, with the permissions of `user` there."""
     return channel_payload(channel, world) | {"permissions": str(world.permissions(user, channel))}
 
 

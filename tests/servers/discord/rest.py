@@ -1,4 +1,4 @@
-"""What every REST request goes through: its body, planned faults, authorisation, limits, the answer, the record."""
+"""The steps of every REST request: its body, planned faults, authorisation, limits, the response, the record."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ class Call:
     is_answer_lost: bool = False
 
     def id(self, name: str) -> int:
-        """Return a snowflake of the path. Raises ApiError where it is none."""
+        """Return a snowflake of the path. Raises ApiError if it is not one."""
         if not self.params[name].isdigit():
             raise ApiError(400, 50035, "Invalid Form Body")
         return int(self.params[name])
@@ -123,7 +123,7 @@ async def _read_body(request: web.Request) -> tuple[Any, dict[int, tuple[str, by
 
 
 def _accept(call: Call, authorization: str | None, route: Route) -> web.Response:
-    """Answer a request that has got through."""
+    """Answer a request without a fault."""
     discord = call.discord
     try:
         if not call.template.startswith(TOKEN_IN_PATH):
@@ -139,13 +139,13 @@ def _accept(call: Call, authorization: str | None, route: Route) -> web.Response
         details = {"errors": {"_errors": [{"code": "INVALID", "message": error.details}]}} if error.details else {}
         return _answer(call, error.status, {"message": error.message, "code": error.code} | details)
     except Exception as error:
-        # Seen by whoever looks at the violations: discord.py only tries again.
+        # discord.py only retries, so the error must be visible among the violations.
         discord.violations.append(f"{call.method} {call.template}: the stand-in failed with {error!r}")
         raise
 
 
 def _check(call: Call) -> None:
-    """Hold the body against Discord's limits and its document. Raises ApiError where a limit is broken."""
+    """Check the body against Discord's limits and its OpenAPI document. Raises ApiError if a limit is broken."""
     where = f"{call.method} {call.template}"
     names = [name for _, (name, _) in sorted(call.files.items())]
     found = check_body(call.method, call.template, call.body, files=names) if call.template else []
@@ -157,7 +157,7 @@ def _check(call: Call) -> None:
     if any(len(content) > MOST_FILE_BYTES for _, content in call.files.values()):
         call.discord.violations.append(f"{where}: a file is larger than 10 MiB")
         raise ApiError(413, 40005, "Request entity too large")
-    # A ping is our own rule: Discord itself takes such a body.
+    # The rule about pings is the project's: Discord accepts such a body.
     broken = [sentence for sentence in found if not sentence.startswith("allowed_mentions")]
     if broken:
         raise ApiError(400, 50035, "Invalid Form Body", " ".join(broken))
@@ -214,7 +214,7 @@ async def _after(fault: Fault | None, response: web.Response) -> web.Response | 
 def _cut(request: web.Request) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
-    # Nobody is there any more to read it.
+    # The client is gone.
     return web.Response(status=500)
 
 

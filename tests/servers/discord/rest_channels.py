@@ -21,7 +21,7 @@ REACTION = MESSAGE + "/reactions/{emoji_name}"
 
 
 def _channel(call: "Call", needed: int = 0) -> Channel:
-    """Return the channel of the path, which the bot must see and have the `needed` permissions in."""
+    """Return the channel of the path; the bot must see it and have the `needed` permissions."""
     discord = call.discord
     channel = discord.world.channels.get(call.id("channel_id"))
     if channel is None:

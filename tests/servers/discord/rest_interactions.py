@@ -1,4 +1,4 @@
-"""Routes that answer interactions: the first answer, and what their token allows for 15 minutes after it."""
+"""Routes that answer interactions: the first response, and the requests that the token allows for 15 minutes."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def _new(call: "Call", result: InteractionResult, flags: int) -> Message:
 
 
 def _may_show(call: "Call", result: InteractionResult) -> bool:
-    """Return whether others may see what an app says that only the user has installed."""
+    """Return whether others may see the messages of an app that only the user has installed."""
     return bool(call.discord.world.permissions(result.user, result.channel) & Permission.USE_EXTERNAL_APPS)
 
 
@@ -132,7 +132,7 @@ def _answered(call: "Call", result: InteractionResult, kind: int) -> dict[str, A
 
 
 def _result(call: "Call") -> InteractionResult:
-    """Return the interaction that a token stands for. Raises ApiError when it is unknown or too old."""
+    """Return the interaction of a token. Raises ApiError if the token is unknown or expired."""
     result = call.discord.interactions.by_token.get(call.params["webhook_token"])
     if result is None or call.id("webhook_id") != call.discord.world.bot.id:
         raise ApiError(401, 50027, "Invalid Webhook Token")
@@ -160,7 +160,7 @@ def _followup(call: "Call") -> Message:
 
 
 def send_followup(call: "Call") -> Any:
-    """Send another message; the first one after deferring fills in the one that was promised."""
+    """Send another message; the first one after a deferral becomes the deferred answer."""
     result = _result(call)
     world = call.discord.world
     promised = result.message

@@ -4,7 +4,7 @@ The document is not part of the project; tests name a copy in `DISCORD_OPENAPI`.
 body that the bot sends: a misspelt optional property passes here.
 
 One of its rules is relaxed, because it refuses what discord.py sends and Discord takes: a snowflake may be a number.
-discord.py sends ids in attachments, references and mentions so.
+discord.py sends the ids in attachments, references and mentions as numbers.
 """
 
 import json
@@ -27,7 +27,7 @@ LONGEST_MESSAGE = 300
 
 
 def load_validator(path: str | Path) -> Validate:
-    """Return a function of method, templated path and body that says what the document at `path` refuses.
+    """Return a function of method, templated path and body that lists what the document at `path` refuses.
 
     Template parameters may have any name. A body is what was sent as JSON: of a multipart request its `payload_json`;
     None is no body.

@@ -1,4 +1,4 @@
-"""Start and stop the stand-in, and ask it what happened."""
+"""Starting and stopping the stand-in, and questions about what happened in it."""
 
 import os
 import time
@@ -27,9 +27,9 @@ INVALID_STATUSES = (401, 403, 429)
 
 
 class Discord:
-    """A running stand-in: `world` is what exists, `violations` what the bot did wrong.
+    """A running stand-in: `world` holds the objects, `violations` the rules that the bot broke.
 
-    `requests` has every REST request; `schema_errors` what Discord's OpenAPI document refuses, when there is one.
+    `requests` has every REST request; `schema_errors` what Discord's OpenAPI document refuses, if there is one.
     """
 
     def __init__(self, *, token: str, seed: int, max_requests_per_s: int | None) -> None:
@@ -61,7 +61,7 @@ class Discord:
     def gateway_url(self) -> str:
         return self.gateway.url
 
-    # What a test makes
+    # Objects that a test creates
 
     def add_member(
         self, guild: Guild, name: str, *, permissions: int = 0, roles: tuple[int, ...] = (), has_installed: bool = False
@@ -72,17 +72,17 @@ class Discord:
         return member
 
     def join(self, guild: Guild, member: Member, *, permissions: int = 0, roles: tuple[int, ...] = ()) -> None:
-        """Let somebody who exists join a further guild."""
+        """Let an existing person join another guild."""
         self.world.join(guild, member.user, permissions=permissions, roles=roles)
 
     def add_user(self, name: str, *, has_installed: bool = False) -> Member:
-        """Add a person who shares no guild with the bot."""
+        """Add a person who is in no guild of the bot."""
         return Member(self, self.world.add_user(name, has_installed=has_installed))
 
     def owner_of(self, guild: Guild) -> Member:
         return Member(self, self.world.users[guild.owner_id])
 
-    # What a test asks
+    # Questions of a test
 
     def answers_to(self, message: Message) -> list[Message]:
         """Return the visible messages of the bot that reply to `message`, in order."""
@@ -90,7 +90,7 @@ class Discord:
         return [other for other in messages if other.author is self.world.bot and other.replies_to_id == message.id]
 
     async def wait_for_reply(self, to: Message, timeout: float = 10.0) -> Message:
-        """Wait for the first reply of the bot's to `to`."""
+        """Wait for the bot's first reply to `to`."""
         replies: list[Message] = await self.world.wait_until(
             lambda: self.answers_to(to), timeout, lambda: f"a reply to {to.content!r}; {self.describe(to.channel)}"
         )
@@ -120,24 +120,24 @@ class Discord:
         return await self.settled(await self.wait_for_reply(to, timeout), timeout)
 
     def describe(self, channel: Channel) -> str:
-        """Return what stands at the end of a channel, and what was wrong so far, for a failure's message."""
+        """Return the end of a channel and the violations so far, for the message of a failed test."""
         lines = [f"{message.author.name}: {visible_text(message)!r}" for message in channel.messages[-5:]]
         return f"last messages {lines}, violations {self.violations[-3:]}"
 
     def assert_clean(self) -> None:
-        """Raise AssertionError when the bot broke a rule of Discord's or left somebody without an answer."""
+        """Raise AssertionError if the bot broke a rule of Discord or left someone without an answer."""
         ignored = [f"not answered: {result}" for result in self.interactions.by_id.values() if result.is_ignored()]
         if self.violations or self.schema_errors or ignored:
             raise AssertionError("\n".join(self.violations + self.schema_errors + ignored))
 
     def app_permissions(self, channel: Channel) -> int:
-        """Return what the app may do: of a bot that is not in the guild, what answers to interactions may hold."""
+        """Return the app's permissions; for a bot that is not in the guild, those of answers to interactions."""
         if channel.guild and self.world.bot.id not in channel.guild.members:
             return int(Permission.ATTACH_FILES | Permission.EMBED_LINKS | Permission.MENTION_EVERYONE)
         return self.world.permissions(self.world.bot, channel)
 
     def answered_twice(self) -> list[Message]:
-        """Return the messages of people that more than one visible message of the bot's replies to."""
+        """Return the people's messages with more than one visible reply of the bot."""
         counts = Counter(
             message.replies_to_id
             for channel in self.world.channels.values()
@@ -147,11 +147,11 @@ class Discord:
         return [self.world.messages[message_id] for message_id, count in counts.items() if count > 1]
 
     def unfinished(self) -> list[str]:
-        """Return the interactions that were never answered, or whose answer is still being promised."""
+        """Return the interactions that were never answered, or only deferred."""
         results = self.interactions.by_id.values()
         return [str(result) for result in results if result.is_ignored() or result.is_loading()]
 
-    # What the routes tell
+    # Reports of the routes
 
     def recorded(self, request: Request) -> None:
         self.requests.append(request)
@@ -159,7 +159,7 @@ class Discord:
         self.world.touch()
 
     def global_wait_s(self) -> float:
-        """Return how long this request has to wait for Discord's limit on all routes together, if that is on."""
+        """Return how long this request has to wait for the global rate limit, if that is on."""
         if self.max_requests_per_s is None:
             return 0.0
         now = time.monotonic()

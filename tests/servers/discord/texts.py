@@ -1,4 +1,4 @@
-"""What a person reads on a message and can press on it."""
+"""The text that a person reads in a message, and the buttons that they can press."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any

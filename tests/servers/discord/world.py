@@ -1,4 +1,4 @@
-"""What exists in the stand-in: users, guilds, channels, messages, commands; every change is told to one listener."""
+"""The objects of the stand-in: users, guilds, channels, messages, commands; one listener is told every change."""
 
 import asyncio
 import re
@@ -45,7 +45,7 @@ class Membership:
 
 @dataclass(eq=False)
 class Attachment:
-    """A file that hangs on a message; its bytes are served under `url`."""
+    """A file attached to a message; its bytes are served under `url`."""
 
     id: int
     filename: str
@@ -86,7 +86,7 @@ class Guild:
     channels: list[Channel] = field(default_factory=list)
 
     def channel(self, name: str) -> Channel:
-        """Return the channel or thread that is called `name`."""
+        """Return the channel or thread named `name`."""
         for channel in self.channels:
             if channel.name == name:
                 return channel
@@ -95,7 +95,7 @@ class Guild:
 
 @dataclass(eq=False)
 class Message:
-    """A message as everybody (or only `ephemeral_for`) sees it now; `versions` holds (time, text) of each state."""
+    """A message as everyone (or only `ephemeral_for`) sees it now; `versions` holds (time, text) of each state."""
 
     id: int
     channel: Channel
@@ -123,7 +123,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that goes out over the gateway; `message` is there when its text may have to be hidden."""
+    """An event for the gateway; `message` is set if its text may have to be hidden."""
 
     name: str
     data: dict[str, Any]
@@ -133,7 +133,7 @@ class Event:
 
 
 class World:
-    """The whole state, and the operations on it that both REST and the people in tests use."""
+    """The whole state, with the operations that REST and the people in tests use."""
 
     def __init__(self, *, bot_name: str = "Fewshot", file_base: str = "") -> None:
         self._last_id = 0
@@ -152,12 +152,12 @@ class World:
         self.is_message_content_granted = True
 
     def next_id(self) -> int:
-        """Return a snowflake of now, larger than every one before."""
+        """Return a snowflake for the present time, larger than all earlier ones."""
         self._last_id = max(self._last_id + 1, (int(time.time() * 1000) - EPOCH_MS) << 22)
         return self._last_id
 
     def touch(self) -> None:
-        """Wake whoever waits for a change."""
+        """Wake everyone who waits for a change."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -171,7 +171,7 @@ class World:
                 raise AssertionError(f"waited {timeout:g} s in vain for {what if isinstance(what, str) else what()}")
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
-            # Some conditions come true by time alone, hence the short sleep at most.
+            # Some conditions become true by time alone, so the wait is short.
             await asyncio.wait([waiter], timeout=min(0.05, max(end - time.monotonic(), 0.001)))
         return result
 
@@ -189,7 +189,7 @@ class World:
         is_bot_member: bool = True,
         everyone: int = EVERYONE,
     ) -> Guild:
-        """Make a guild with an owner and text channels; the bot joins it with a role of its own."""
+        """Create a guild with an owner and text channels; the bot joins it with a role of its own."""
         owner = self.add_user(f"{name} owner")
         guild = Guild(self.next_id(), name, owner.id)
         guild.roles[guild.id] = Role(guild.id, "@everyone", everyone if is_bot_member else EVERYONE)
@@ -248,14 +248,14 @@ class World:
         return thread
 
     def dm_channel(self, user: User) -> Channel:
-        """Return the direct channel between the bot and `user`, made when it is not there yet."""
+        """Return the direct channel between the bot and `user`; create it if there is none."""
         for channel in self.channels.values():
             if channel.kind == DM and channel.recipients == [user]:
                 return channel
         return self._add(Channel(self.next_id(), DM, "", recipients=[user]))
 
     def add_group(self, name: str, users: Iterable[User]) -> Channel:
-        """Make a group of people without the bot: only commands installed by a user work there."""
+        """Create a group of people without the bot: only commands of a user install work there."""
         return self._add(Channel(self.next_id(), GROUP_DM, name, recipients=list(users)))
 
     def _add(self, channel: Channel) -> Channel:
@@ -288,7 +288,7 @@ class World:
         return Attachment(attachment_id, safe_name, len(content), url, description, kind)
 
     def post(self, message: Message) -> Message:
-        """Put `message` where it belongs and tell of it; an ephemeral one is kept from the channel's history."""
+        """Add `message` to its channel and send its event; an ephemeral one stays out of the channel's history."""
         self.messages[message.id] = message
         message.versions.append((time.monotonic(), message.content))
         if message.ephemeral_for is None:
@@ -298,7 +298,7 @@ class World:
         return message
 
     def edited(self, message: Message) -> None:
-        """Tell that `message` was changed just now."""
+        """Send the event that `message` was changed."""
         message.edited_at = time.time()
         message.changed_at = time.monotonic()
         message.versions.append((message.changed_at, message.content))

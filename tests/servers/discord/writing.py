@@ -1,4 +1,4 @@
-"""Turn the body of a request into a message, or into a change of one."""
+"""Turns the body of a request into a new message or a change of one."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ REFERENCE = "attachment://"
 
 
 def fill_new(message: Message, call: "Call", body: dict[str, Any]) -> None:
-    """Give a new message what the body says."""
+    """Fill a new message from the body."""
     message.content = body.get("content") or ""
     message.embeds = body.get("embeds") or []
     message.flags |= body.get("flags") or 0
@@ -25,7 +25,7 @@ def fill_new(message: Message, call: "Call", body: dict[str, Any]) -> None:
 
 
 def change(message: Message, call: "Call", body: dict[str, Any]) -> None:
-    """Change a message as the body says: what it does not name stays. Raises ApiError before anything is changed."""
+    """Change a message by the body; what the body does not name stays. Raises ApiError before any change."""
     flags = message.flags
     if body.get("flags") is not None:
         flags = (flags & ~SUPPRESS_EMBEDS) | (body["flags"] & (SUPPRESS_EMBEDS | IS_COMPONENTS_V2))
@@ -49,7 +49,7 @@ def change(message: Message, call: "Call", body: dict[str, Any]) -> None:
 def _files(
     call: "Call", channel: Channel, described: list[dict[str, Any]] | None, present: list[Attachment]
 ) -> list[Attachment]:
-    """Return the attachments afterwards: those kept by id, then the files that came along."""
+    """Return the attachments after the change: those kept by id, then the uploaded files."""
     if described is None:
         described = [{"id": attachment.id} for attachment in present]
         described += [{"id": number} for number in call.files]

@@ -1,4 +1,4 @@
-"""Edits and deletions while the gateway was away: found by holding what is stored against what Discord still has."""
+"""Edits and deletions missed without a connection: found by comparing the store with Discord's history."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping
@@ -13,7 +13,7 @@ from bot.core.messages import Scope
 
 logger = logging.getLogger(__name__)
 
-# One request for each conversation: what is older than its newest messages stays as it is.
+# One request for each conversation; changes to older messages are not found.
 NUM_MESSAGES: Final = 100
 
 FindChannel = Callable[[Scope], discord.abc.Messageable | None]
@@ -21,16 +21,16 @@ FindChannel = Callable[[Scope], discord.abc.Messageable | None]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of the stored messages of a conversation."""
+    """The changes to the stored messages of a conversation."""
 
     deleted_ids: tuple[int, ...] = ()
     edited: tuple[discord.Message, ...] = ()
 
 
 async def find_changes(channel: discord.abc.Messageable, stored_ids: Collection[str], since: datetime) -> Changes:
-    """Return which of the newest messages of `channel` that are stored were deleted, or edited after `since`.
+    """Return which stored messages, among the newest of `channel`, were deleted, or edited after `since`.
 
-    The bot must be allowed to read the channel's history: otherwise Discord shows it as empty.
+    The bot needs the permission to read the channel's history: without it Discord returns an empty history.
     """
     ids = {int(stored_id) for stored_id in stored_ids}
     newest = [message async for message in channel.history(limit=NUM_MESSAGES)]
@@ -45,7 +45,7 @@ async def find_changes(channel: discord.abc.Messageable, stored_ids: Collection[
 async def find_all_changes(
     stored: Mapping[Scope, Collection[str]], find_channel: FindChannel, since: datetime
 ) -> list[Changes]:
-    """Return the changes in each conversation that `find_channel` finds; what can't be read now is left out."""
+    """Return the changes in each conversation that `find_channel` finds; unreadable ones are left out."""
     found = []
     for scope, ids in stored.items():
         channel = find_channel(scope)
@@ -54,12 +54,12 @@ async def find_all_changes(
         try:
             found.append(await find_changes(channel, ids, since))
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
-            logger.info("changes in channel %s can't be read: %s", scope.channel, type(e).__name__)
+            logger.info("could not read the changes in channel %s: %s", scope.channel, type(e).__name__)
     return found
 
 
 def readable_channel(guild: discord.Guild, scope: Scope) -> discord.abc.Messageable | None:
-    """Return the channel or thread of `scope` where its history may be read, None otherwise."""
+    """Return the channel or thread of `scope` if the bot may read its history, else None."""
     channel = guild.get_channel_or_thread(int(scope.thread or scope.channel))
     if not isinstance(channel, discord.abc.Messageable):
         return None

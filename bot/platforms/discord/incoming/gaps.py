@@ -1,13 +1,13 @@
-"""What a shard may have missed: from a lost connection until all that was said meanwhile has been taken."""
+"""Gaps in what a shard has received: from a lost connection until everything sent meanwhile has been read."""
 
 from bot.services.ledger import SeenUntil
 
 
 class Gaps:
-    """Lets the watermark of a shard stand still while anything below may be missing.
+    """Freezes the watermark of a shard while messages before it may be missing.
 
-    A session that goes on is sent what it missed; one that begins anew owes a reading over REST, whatever happens to
-    the connection until that is done.
+    Discord sends a resumed session the events that it missed. A new session has to read them over REST, whatever
+    happens to the connection until then.
     """
 
     def __init__(self, seen: SeenUntil) -> None:
@@ -18,11 +18,11 @@ class Gaps:
 
     @property
     def session(self) -> int:
-        """Return the number of the present session, for `was_read`."""
+        """Return the number of the current session, for `was_read`."""
         return self._num_sessions
 
     def begins_anew(self) -> None:
-        """Note that a session begins, before any of its events comes."""
+        """Note that a new session starts; call it before its first event."""
         self._num_sessions += 1
         self.seen.freeze()
 
@@ -32,15 +32,15 @@ class Gaps:
         self.seen.freeze()
 
     def is_connected(self) -> None:
-        """Note that the session began, or goes on and was sent what it missed."""
+        """Note that the session has started, or was resumed and has received what it missed."""
         self._is_connected = True
-        self._go_on()
+        self._thaw_if_complete()
 
     def was_read(self, session: int) -> None:
-        """Note that all that was said before `session` began has been taken."""
+        """Note that everything sent before the start of `session` has been read."""
         self._num_read = max(self._num_read, session)
-        self._go_on()
+        self._thaw_if_complete()
 
-    def _go_on(self) -> None:
+    def _thaw_if_complete(self) -> None:
         if self._is_connected and self._num_read == self._num_sessions:
             self.seen.thaw(self.seen.gap)

@@ -1,4 +1,4 @@
-"""Messages, edits and deletions as they come in: accepted where they are for the bot, none lost, none taken twice."""
+"""Incoming messages, edits and deletions: those for the bot are accepted, none is lost, none is handled twice."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
-# A message in which somebody mentions the bot only by editing it counts as new for this long.
+# A message that mentions the bot only after an edit counts as new for this long.
 _EDITED_IN: Final = timedelta(minutes=5)
 _MAX_PAUSE_S: Final = 30.0
 # After a gap each of these costs one request.
@@ -39,7 +39,7 @@ _MAX_COMPARED_CHANNELS: Final = 50
 
 
 class Intake:
-    """Takes what the gateway and REST deliver. One watermark a shard says up to where everything was dealt with.
+    """Handles what the gateway and REST deliver. Up to the watermark of a shard, every message has been handled.
 
     `me` is the bot's user.
     """
@@ -71,16 +71,16 @@ class Intake:
         self._too_late = TooLate(sender)
 
     async def expect(self, shard_id: int, num_shards: int) -> None:
-        """Get ready for a session of a shard that begins anew: what was sent before it has to be read back."""
+        """Prepare for a new session of a shard: the messages sent before it have to be read back."""
         if shard_id not in self._gaps:
             if not self._gaps:
-                # With another number of shards each has other servers than before.
+                # With another number of shards, the servers of each shard change.
                 await self._delivery.regroup_watermarks(*(f"{number}/{num_shards}" for number in range(num_shards)))
             opening = self._delivery.watermark(f"{shard_id}/{num_shards}")
             watermark = await self._stack.enter_async_context(opening)
             if watermark.seen.value is None:
-                # The first start ever: nothing that was said before is for the bot. Kept at once, since without it the
-                # next start would be the first one.
+                # The first start ever: no earlier message is for the bot. Saved at once, or else the next start would
+                # count as the first.
                 watermark.seen.done(str(discord.utils.time_snowflake(now_utc())))
                 await watermark.save()
             self._gaps[shard_id] = Gaps(watermark.seen)
@@ -92,26 +92,26 @@ class Intake:
             self._gaps[shard_id].is_lost()
 
     def connected(self, shard_id: int) -> None:
-        """Note that a shard's session began, or goes on and Discord has sent again whatever was missed."""
+        """Note that a shard's session has started, or was resumed and Discord has sent what was missed."""
         if shard_id in self._gaps:
             self._gaps[shard_id].is_connected()
 
     def saw(self, message: discord.Message) -> None:
-        """Note a message at the moment when it arrives."""
+        """Note a message as soon as it arrives."""
         if (gaps := self._gaps_of(message)) is not None:
             gaps.seen.saw(str(message.id))
 
     async def close(self) -> None:
-        """Take nothing more, and keep the watermarks."""
+        """Accept nothing more, and save the watermarks."""
         self._is_closing = True
         await self._stack.aclose()
 
     def stop_taking(self) -> None:
-        """Leave what comes from now on to the next start."""
+        """Accept nothing more; the next start handles what comes from now on."""
         self._is_closing = True
 
     async def take(self, message: discord.Message) -> None:
-        """Accept a message that is for the bot and have it answered."""
+        """Accept a message if it is for the bot, and start its answer."""
         if self._is_closing:
             return
         try:
@@ -121,7 +121,7 @@ class Intake:
                 gaps.seen.done(str(message.id))
 
     async def edited(self, event: discord.RawMessageUpdateEvent) -> None:
-        """Let an edit of a message reach its stored words and the answer that is being written to it."""
+        """Store the new text of an edited message, and start its answer again if it is being written."""
         if self._is_closing:
             return
         message = read_edit(event, self._me, owner_ids=self._owner_ids, command_prefix=self._bot.command_prefix)
@@ -129,7 +129,7 @@ class Intake:
             return
         await self._bot.edited(message)
         if self._answering.is_open(message.id) and not await self._bot.is_wanted(message):
-            # Who takes the bot's name out of a message takes back the question.
+            # An edit that removes the bot's name takes the question back.
             await self.deleted([event.message_id])
             return
         is_answered_anew = await self._answering.edited(message)
@@ -137,7 +137,7 @@ class Intake:
             await self._accept(event.message)
 
     async def deleted(self, message_ids: Sequence[int]) -> None:
-        """Forget deleted messages, those of the bot too, and end the answers being written to them."""
+        """Erase deleted messages, also the bot's own, and cancel the answers being written to them."""
         ids = [str(message_id) for message_id in message_ids]
         for message_id in ids:
             await self._answering.withdrawn(message_id)
@@ -146,7 +146,7 @@ class Intake:
     async def read_back(
         self, shard_id: int, guilds: Sequence[discord.Guild], direct: Sequence[discord.PartialMessageable]
     ) -> None:
-        """Take what was said in `guilds` and `direct` channels while the shard had no session, until all is read."""
+        """Handle what was sent in `guilds` and `direct` channels without a session; try until everything is read."""
         gaps = self._gaps[shard_id]
         session = gaps.session
         num_tries = 0
@@ -168,7 +168,7 @@ class Intake:
     async def _take_changes(
         self, guilds: Sequence[discord.Guild], direct: Sequence[discord.PartialMessageable], since: datetime
     ) -> None:
-        """Take the edits and deletions since then in the conversations where something was said last."""
+        """Handle the edits and deletions since `since` in the conversations used last."""
         guild_of = {str(guild.id): guild for guild in guilds}
         direct_of = {str(channel.id): channel for channel in direct}
 
@@ -189,26 +189,26 @@ class Intake:
                     if read is not None:
                         await self._bot.edited(read)
         except Unavailable as e:
-            logger.warning("edits and deletions that were missed can't be taken: %s", e)
+            logger.warning("could not handle missed edits and deletions: %s", e)
 
     def _read(self, message: discord.Message) -> Message | None:
         return read_message(message, self._me, owner_ids=self._owner_ids, command_prefix=self._bot.command_prefix)
 
     async def read_back_late(self, guild: discord.Guild) -> None:
-        """Take what was said in a server that was not there yet when its shard was read back."""
+        """Handle what was sent in a server that was unavailable when its shard was read back."""
         after = self._late_guilds.get(guild.id)
         if after is not None and await take_missed(channels_with_news([guild], after), after, self._take_missed):
-            # What can't be read now is read with the next session.
+            # After a failure the next session reads it.
             self._late_guilds.pop(guild.id, None)
 
     async def _take_missed(self, message: discord.Message) -> None:
         self.saw(message)
         if message.guild is not None and isinstance(message.author, discord.User) and self._may_be_wanted(message):
-            # Over REST a message does not say which roles its author has.
+            # A message read over REST does not contain the roles of its author.
             try:
                 message.author = await message.guild.fetch_member(message.author.id)
             except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError):
-                logger.info("the roles of an author in %s are not known", message.guild.id)
+                logger.info("could not read the roles of an author in server %s", message.guild.id)
         await self.take(message)
 
     def _may_be_wanted(self, message: discord.Message) -> bool:
@@ -247,5 +247,5 @@ class Intake:
 
     def _gaps_of(self, message: discord.Message) -> Gaps | None:
         guild = message.guild
-        # Direct messages come over the first shard.
+        # The first shard receives the direct messages.
         return self._gaps.get(guild.shard_id if guild is not None else 0)

@@ -1,4 +1,4 @@
-"""What was said while the gateway was away: asked of Discord's REST interface after every session that was lost."""
+"""Messages missed without a connection: read over REST after every lost session."""
 
 import asyncio
 import logging
@@ -15,17 +15,17 @@ from bot.platforms.discord.traits import ANSWERABLE_S
 
 logger = logging.getLogger(__name__)
 
-# Ids are times, but two channels' events may come in another order than their ids: what is this much older than the
-# last one seen is asked for again. Whatever was accepted already is known by its id.
+# Ids contain times, but events of two channels may come in another order than their ids. So messages up to this much
+# older than the last one are read again; those already accepted are known by their ids.
 _SLACK_MS: Final = 10_000
-# Of what is too old to be answered, so much of each channel is read, to be told of.
+# Messages too old to be answered are counted for the notice; at most so many are read in each channel.
 _MAX_OLD_MESSAGES: Final = 1_000
 _NUM_AT_ONCE: Final = 4
 _ID_BITS_BELOW_MS: Final = 22
 
 
 class History(Protocol):
-    """A channel or thread, or a direct message's channel known by its id alone."""
+    """A channel or thread, or a direct-message channel of which only the id is known."""
 
     id: int
 
@@ -37,16 +37,16 @@ class History(Protocol):
         after: discord.abc.Snowflake,
         oldest_first: bool,
     ) -> AsyncIterator[discord.Message]:
-        """Return the messages after one and before another."""
+        """Return the messages after `after` and before `before`."""
 
 
 def start_of_gap(watermark: str) -> int:
-    """Return the id after which everything is asked for again, given the highest id that was dealt with."""
+    """Return the id after which messages are read again; `watermark` is the highest id that was handled."""
     return max(0, int(watermark) - (_SLACK_MS << _ID_BITS_BELOW_MS))
 
 
 def channels_with_news(guilds: Iterable[discord.Guild], after: int) -> list[History]:
-    """Return the channels and threads of `guilds` in which something was said after `after` and that may be read."""
+    """Return the readable channels and threads of `guilds` with messages after `after`."""
     found: list[History] = []
     for guild in guilds:
         places: list[discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread] = [
@@ -67,10 +67,9 @@ def channels_with_news(guilds: Iterable[discord.Guild], after: int) -> list[Hist
 async def take_missed(
     channels: Sequence[History], after: int, take: Callable[[discord.Message], Awaitable[None]]
 ) -> bool:
-    """Hand every message after `after` in `channels` to `take`, oldest first in each; return whether all were read.
+    """Pass every message after `after` in `channels` to `take`, oldest first in each; return whether all were read.
 
-    What may still be answered is read first, however much it is. A channel that went away or can't be read any more
-    holds nothing to be answered.
+    All messages that can still be answered are read first. A channel that is gone or no longer readable is skipped.
     """
     places = asyncio.Semaphore(_NUM_AT_ONCE)
     answerable = discord.utils.time_snowflake(now_utc() - timedelta(seconds=ANSWERABLE_S))
@@ -89,7 +88,7 @@ async def take_missed(
             except (discord.Forbidden, discord.NotFound):
                 return True
             except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, Unavailable) as e:
-                logger.warning("messages missed in channel %s can't be read: %s", channel.id, type(e).__name__)
+                logger.warning("could not read the missed messages in channel %s: %s", channel.id, type(e).__name__)
                 return False
             return True
 

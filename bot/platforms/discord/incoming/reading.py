@@ -1,4 +1,4 @@
-"""What Discord sends, read into the bot's own words: from the payload alone, since next to nothing is cached."""
+"""From Discord's payloads to Message, Scope and Author; only the payload is read, since almost nothing is cached."""
 
 import re
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from bot.platforms.discord.traits import DISCORD
 
 _SAID: Final = (discord.MessageType.default, discord.MessageType.reply)
 
-# What Discord shows as a name, a picture or a link is sent as an id in angle brackets.
+# Mentions, custom emoji and command links are sent as ids in angle brackets.
 _MARKUP: Final = re.compile(
     r"<(?:@!?(?P<user>\d+)|@&(?P<role>\d+)|#(?P<channel>\d+)|a?:(?P<emoji>\w+):\d+|/(?P<command>[^:<>\n]+):\d+)>"
 )
@@ -23,10 +23,10 @@ _MARKUP: Final = re.compile(
 def read_message(
     message: discord.Message, me: discord.abc.User, *, owner_ids: Collection[str] = (), command_prefix: str = "!"
 ) -> Message | None:
-    """Return what a person wrote; None for bots, webhooks, the bot itself and Discord's own notices.
+    """Return a person's message; None for bots, webhooks, the bot itself and Discord's system messages.
 
-    A message fetched over REST names no roles: only the server's owner and `owner_ids` count as moderators in it.
-    Attached files are not read: see attachments.py.
+    A message read over REST contains no roles: only the server's owner and `owner_ids` are its moderators. Attached
+    files are not read here: see attachments.py.
     """
     if _is_automatic(message) or message.type not in _SAID:
         return None
@@ -34,9 +34,9 @@ def read_message(
 
 
 def read_replied(message: discord.Message, me: discord.abc.User, *, command_prefix: str = "!") -> Message | None:
-    """Return the message that `message` replies to, a bot's too; None where it is gone or the bot's own.
+    """Return the message that `message` replies to, also another bot's; None if it is gone or this bot's own.
 
-    It comes in the same payload, but with its author's name in the server and roles left out.
+    The payload of the reply contains it without its author's server nickname and roles.
     """
     replied = message.reference.resolved if message.reference and _reply_to(message) else None
     if not isinstance(replied, discord.Message) or replied.type not in _SAID or replied.author.id == me.id:
@@ -64,9 +64,9 @@ def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[
 
 
 def read_target(message: discord.Message, me: discord.abc.User, scope: Scope) -> Message | None:
-    """Return the message in whose menu a command was chosen in `scope`; None for one of the bot's own.
+    """Return the message whose menu was used in `scope`; None for one of the bot's own.
 
-    Its words, or those that were forwarded with it, are what is asked about: they are not prepared for a conversation.
+    Its text, or the text forwarded with it, is unchanged: mentions are not replaced as they are for a conversation.
     """
     if message.author.id == me.id:
         return None
@@ -82,22 +82,22 @@ def read_edit(
     owner_ids: Collection[str] = (),
     command_prefix: str = "!",
 ) -> Message | None:
-    """Return a message as it stands after an edit; None where nobody edited it (a link's preview came, a pin)."""
+    """Return the edited message; None if its text was not edited (a link preview was added, the message was pinned)."""
     if event.message.edited_at is None:
         return None
     return read_message(event.message, me, owner_ids=owner_ids, command_prefix=command_prefix)
 
 
 def read_interaction(interaction: discord.Interaction[Any], *, owner_ids: Collection[str] = ()) -> tuple[Scope, Author]:
-    """Return where a slash command, click or form came from, and who sent it.
+    """Return the place and the author of a slash command, click or modal.
 
-    Works for commands that a person installed for themselves: there the server and its roles are not known to the bot,
-    and the permissions in the payload are all there is. In a direct message with the bot everybody is their own
-    moderator, in other private channels nobody. Raises RequestError in a channel of a kind not known to discord.py.
+    For an app that a person has installed for themselves, the bot does not know the server and its roles; only the
+    permissions in the payload count. In a direct message with the bot everyone is a moderator, in other private
+    channels no one. Raises RequestError for a kind of channel that discord.py does not know.
     """
     channel = interaction.channel
     if channel is None:
-        raise RequestError("I can't answer in this kind of channel.")
+        raise RequestError("I can't answer in this kind of channel. Try a text channel or a thread.")
     if interaction.guild_id is None:
         is_moderator = interaction.context.dm_channel
     else:
@@ -106,10 +106,10 @@ def read_interaction(interaction: discord.Interaction[Any], *, owner_ids: Collec
 
 
 def _server_id(message: discord.Message) -> int | None:
-    """Return the id of the server; None in a direct message only."""
+    """Return the id of the server; None only for a direct message."""
     if message.guild is not None:
         return message.guild.id
-    # A server that is not cached (yet) leaves a channel that knows no more than ids.
+    # If the server is not cached, only the ids of the channel and the server are known.
     return message.channel.guild_id if isinstance(message.channel, discord.PartialMessageable) else None
 
 
@@ -127,7 +127,7 @@ def _is_automatic(message: discord.Message) -> bool:
 
 def _author(user: discord.abc.User, is_moderator: bool, owner_ids: Collection[str], *, is_bot: bool = False) -> Author:
     roles: list[discord.Role] = []
-    # In a server that is not cached a member has no guild, whatever discord.py's types say.
+    # Despite discord.py's types, the guild of a member is None if the server is not cached.
     if isinstance(user, discord.Member) and user.guild is not None:
         roles = [role for role in user.roles if not role.is_default()]
     return Author(
@@ -143,13 +143,13 @@ def _manages_server(message: discord.Message) -> bool:
     if message.guild is None:
         return False
     if isinstance(message.author, discord.Member):
-        # Those of the server, not of the channel; an owner and an administrator have them all.
+        # The permissions in the server, not in the channel; owners and administrators have all of them.
         return message.author.guild_permissions.manage_guild
     return message.guild.owner_id == message.author.id
 
 
 def _is_addressed(message: discord.Message, me: discord.abc.User) -> bool:
-    """Say whether the bot itself is mentioned or replied to; its roles and @everyone don't count."""
+    """Say whether the bot itself is mentioned or replied to; mentions of its roles and @everyone don't count."""
     if any(user.id == me.id for user in message.mentions):
         return True
     replied = message.reference.resolved if message.reference and _reply_to(message) else None
@@ -165,7 +165,7 @@ def _reply_to(message: discord.Message) -> str | None:
 
 
 def _text(message: discord.Message, me: discord.abc.User, command_prefix: str) -> str:
-    """Return the words without a mention of the bot at either end; a command's are left as they are otherwise."""
+    """Return the text without mentions of the bot at its start and end; a command loses only those at its start."""
     mention = rf"<@!?{me.id}>"
     text = re.sub(rf"\A\s*(?:{mention}(?:[,:](?=\s))?\s*)+", "", message.content)
     if text.startswith(command_prefix) and text[len(command_prefix) :][:1].isalpha():
@@ -174,7 +174,7 @@ def _text(message: discord.Message, me: discord.abc.User, command_prefix: str) -
 
 
 def _plain(message: discord.Message, text: str) -> str:
-    """Return `text` as it reads in Discord: names for ids, `:name:` for a server's own emoji."""
+    """Return `text` as Discord displays it: names instead of ids, `:name:` for custom emoji."""
     users = {str(user.id): user.display_name for user in message.mentions}
 
     def shown(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The servers that the bot is on, from one run to the next: greeted when it joins, forgotten when it is taken out."""
+"""The servers of the bot, remembered from run to run: a card when it joins one, all data erased when it leaves."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Servers:
-    """Remembers the servers of one application: another one with the same database has others."""
+    """Remembers the servers of one application; another application with the same database has other servers."""
 
     def __init__(
         self, bot: Bot, delivery: Delivery, answering: Answering, sender: Sender, application: Application
@@ -33,37 +33,37 @@ class Servers:
         self._note = f"servers_{application.id}"
 
     async def joined(self, guild: discord.Guild, present_ids: Collection[int]) -> None:
-        """Post the card about the bot."""
+        """Post the welcome card."""
         await post_welcome(guild, self._bot, self._sender, has_content=self._has_content)
         await self._remember(present_ids)
 
     async def left(self, guild: discord.Guild) -> None:
-        """Forget a server that the bot was taken out of, and end the answers being written there."""
+        """Erase a server that removed the bot, and cancel the answers being written there."""
         await self._answering.end_in(str(guild.id))
         await self._bot.left(DISCORD.key, str(guild.id))
 
     async def channel_gone(self, server_id: int, channel_id: int, thread_id: int | None = None) -> None:
-        """Forget a channel with its threads, or a thread: Discord tells of none of their messages."""
+        """Erase a channel with its threads, or a thread: Discord does not report the deletion of their messages."""
         scope = Scope(DISCORD.key, str(server_id), str(channel_id), str(thread_id or ""))
         await self._answering.end_in(scope.server, scope.channel, scope.thread)
         await self._bot.channel_gone(scope)
 
     async def forget_left(self, present_ids: Collection[int]) -> None:
-        """Forget the servers that the bot was on last and is on no more."""
+        """Erase the servers that the bot was on in the last run and has left since."""
         present = {str(server_id) for server_id in present_ids}
         try:
             for server in json.loads(await self._delivery.recall(self._note) or "[]"):
                 if server not in present:
                     await self._bot.left(DISCORD.key, server)
         except Unavailable as e:
-            # They stay in the note, so the next start forgets them.
-            logger.warning("servers that were left can't be forgotten now: %s", e)
+            # They stay in the list, so the next start erases them.
+            logger.warning("could not erase the servers that the bot has left: %s", e)
         else:
             await self._remember(present_ids)
 
     async def _remember(self, present_ids: Collection[int]) -> None:
-        """Note on which servers the bot is."""
+        """Store the list of the bot's servers."""
         try:
             await self._delivery.remember(self._note, json.dumps(sorted(map(str, present_ids))))
         except Unavailable as e:
-            logger.warning("the servers can't be noted now: %s", e)
+            logger.warning("could not store the list of servers: %s", e)

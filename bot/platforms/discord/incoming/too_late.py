@@ -1,4 +1,4 @@
-"""Messages to the bot that are too old to be answered when it is back: told once in each channel."""
+"""Messages that are too old to be answered when the bot is back: one notice in each channel."""
 
 import logging
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from bot.platforms.discord.outgoing.sender import Sender
 
 logger = logging.getLogger(__name__)
 
-# After a long time away on many servers: the rest is left untold rather than that the bot floods Discord.
+# After a long outage on many servers the other channels get no notice, so that the bot does not flood Discord.
 _MAX_TOLD: Final = 50
 _DEADLINE_S: Final = 8.0
 
@@ -25,23 +25,23 @@ class _Place:
 
 
 class TooLate:
-    """Keeps which messages came too late, until they are told of."""
+    """Collects the messages that came too late, until their channels are told."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self._places: dict[int, _Place] = {}
 
     def note(self, message: discord.Message) -> None:
-        """Take a message that was for the bot; one that is read back twice counts once."""
+        """Add a message that was for the bot; a message that is read back twice counts once."""
         place = self._places.setdefault(message.channel.id, _Place(message.channel, set()))
         place.message_ids.add(message.id)
 
     async def tell(self) -> None:
-        """Say in each channel how many there were, the channels with the latest ones first."""
+        """Post the number of missed messages in each channel, the channels with the newest messages first."""
         places = sorted(self._places.values(), key=lambda place: max(place.message_ids), reverse=True)
         self._places.clear()
         for place in places[:_MAX_TOLD]:
-            # Told by a run that ended before it could note so, it is the same message to Discord.
+            # A run that crashed after posting posts the same nonce again, so Discord shows the notice once.
             request_id = f"{max(place.message_ids)}.late"
             try:
                 await self._sender.send(
@@ -51,10 +51,10 @@ class TooLate:
                     deadline_s=_DEADLINE_S,
                 )
             except FewshotError as e:
-                logger.info("messages that came too late could not be told of: %s", type(e).__name__)
+                logger.info("could not post a notice about missed messages: %s", type(e).__name__)
 
 
 def _sentence(num: int) -> str:
     if num == 1:
-        return "I was away; one message to me is too old to answer now, ask again."
-    return f"I was away; {num:,} messages to me are too old to answer now, ask again."
+        return "I was away and missed a message that is now too old to answer. Please ask again."
+    return f"I was away and missed {num:,} messages that are now too old to answer. Please ask again."

@@ -1,1 +1,1 @@
-"""Slash commands, buttons, selects and forms."""
+"""Slash commands, message menus, buttons, selects and modals."""

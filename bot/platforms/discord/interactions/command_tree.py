@@ -1,4 +1,4 @@
-"""The slash commands, built from the commands' declarations; each ends as the line that means the same as a message."""
+"""The slash commands, built from the commands' declarations; each invocation becomes the equivalent command line."""
 
 import asyncio
 import hashlib
@@ -28,15 +28,15 @@ from bot.platforms.discord.traits import MAX_OPTIONS
 logger = logging.getLogger(__name__)
 
 MAX_CHOICE: Final = 100
-# Discord waits 3 s for suggestions, the way there and back included.
+# Discord waits 3 s for suggestions, including the round trip.
 SUGGESTING_S: Final = 2.0
 # discord.py 2.7.1 refuses a sixth entry in a message's menu.
 _MAX_MENUS: Final = 5
 
-_STALE: Final = "This command has changed since Discord showed it to you; reload Discord and try again."
+_STALE: Final = "This command has changed since Discord showed it to you. Reload Discord and try again."
 
-# First words of commands about what is stored of a conversation: where a person brought the bot along for themselves,
-# nothing is. Moderators' commands belong to a server that has the bot as well.
+# First words of commands that read the stored conversation. A person who uses the bot where it is not a member (a user
+# install) has none there. Moderators' commands also need a server with the bot.
 _OF_A_CONVERSATION: Final = frozenset({"context", "fresh", "purge", "report", "story", "why"})
 
 
@@ -44,29 +44,29 @@ InvokedOn = Callable[[discord.Interaction[Any], str, discord.Message], Awaitable
 
 
 class Invocable(Protocol):
-    """What the commands call."""
+    """The callbacks of the slash commands."""
 
     async def invoked(
         self, interaction: discord.Interaction[Any], line: str, attachment: discord.Attachment | None
     ) -> None:
-        """Answer a command, given as the line that it means, and the file given with it."""
+        """Answer a command, given as its equivalent line, with its attached file."""
 
     async def invoked_on(
         self, interaction: discord.Interaction[Any], command_name: str, message: discord.Message
     ) -> None:
-        """Answer a command chosen in the menu of `message`."""
+        """Answer a command of the menu of `message`."""
 
     async def suggest_values(
         self, interaction: discord.Interaction[Any], command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
-        """Return values that begin as `typed`, or are near it."""
+        """Return values that start with `typed` or are similar to it."""
 
 
 class CommandTree(app_commands.CommandTree[Any]):
-    """A tree whose errors are one sentence that the person alone sees."""
+    """A command tree that shows errors as one sentence, visible only to the person."""
 
     async def on_error(self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError, /) -> None:
-        """Tell what went wrong; log a failure of the bot's own by kind and place, never with a text."""
+        """Show the error; log a failure of the bot by its type and traceback, never with people's texts."""
         sentence = _sentence(error)
         if sentence is None:
             cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
@@ -79,7 +79,7 @@ class CommandTree(app_commands.CommandTree[Any]):
             else:
                 await _tell(interaction, sentence or BROKEN)
         except (discord.DiscordException, aiohttp.ClientError, OSError) as e:
-            logger.warning("an error could not be shown: %s", type(e).__name__)
+            logger.warning("could not show an error: %s", type(e).__name__)
 
 
 def add_commands(
@@ -91,8 +91,8 @@ def add_commands(
 ) -> None:
     """Add a slash command for each of `commands`, and the menu entries.
 
-    `purge` becomes /purge and `prompt show` /prompt show. Permissions in Discord apply to whole top-level commands, so
-    what a family keeps for moderators stands in a group of its own: `prompt edit` is /prompt-edit edit.
+    `purge` becomes /purge and `prompt show` becomes /prompt show. Discord's permissions apply to whole top-level
+    commands, so moderators' subcommands get a group of their own: `prompt edit` becomes /prompt-edit edit.
     """
     groups: dict[str, app_commands.Group] = {}
     for command in commands.values():
@@ -119,7 +119,7 @@ def add_commands(
 
 
 def tree_hash(tree: app_commands.CommandTree[Any]) -> str:
-    """Return a fingerprint of all that a sync would send, and of the application that it is for."""
+    """Return a hash of everything that a sync would send and of the application's id."""
     payload = [command.to_dict(tree) for command in tree.get_commands()]
     text = json.dumps([tree.client.application_id, payload], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -132,9 +132,9 @@ async def sync_if_changed(
     *,
     force: bool = False,
 ) -> bool:
-    """Send the commands to Discord unless they are the ones sent last; return whether they were sent.
+    """Send the commands to Discord if they have changed since the last sync; return whether they were sent.
 
-    Raises discord.HTTPException; then nothing is written, and the next start tries again.
+    Raises discord.HTTPException; the hash is then not written, so the next start tries again.
     """
     fingerprint = tree_hash(tree)
     if not force and await read_hash() == fingerprint:
@@ -151,7 +151,7 @@ def _slash_command(
         line = command_line_of(command, given, command_prefix)
         await interactions.invoked(interaction, line, given.get(FILE_OPTION))
 
-    # discord.py reads a command's options off its function's signature.
+    # discord.py reads a command's options from the signature of its callback.
     parameters = [inspect.Parameter("interaction", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     options = slash_options(command)
     for option in options:
@@ -176,9 +176,9 @@ def _slash_command(
 def _context_menus(
     commands: Iterable[Command], invoked_on: InvokedOn
 ) -> list[tuple[Command, app_commands.ContextMenu]]:
-    """Return each command that declares a menu entry, and the entry; it calls `invoked_on` with the command's name.
+    """Return each command with a menu entry, and the entry, which calls `invoked_on` with the command's name.
 
-    Raises ValueError for more than five.
+    Raises ValueError for more than five entries.
     """
     menus = [(command, _context_menu(command.menu, command.name, invoked_on)) for command in commands if command.menu]
     if len(menus) > _MAX_MENUS:
@@ -206,7 +206,7 @@ def _value_of(option: SlashOption, command: Command, interactions: Invocable) ->
 
 
 class _Value(app_commands.Transformer[Any]):
-    """The type and limits of one option's value, which is passed on as it is."""
+    """The type and limits of one option's value; the value is passed on unchanged."""
 
     def __init__(self, option: SlashOption) -> None:
         self._option = option
@@ -233,7 +233,7 @@ class _Value(app_commands.Transformer[Any]):
 
 
 class _SuggestedValue(_Value):
-    """A text for which the bot suggests values while it is typed."""
+    """A text option with autocomplete."""
 
     def __init__(
         self, option: SlashOption, suggest: Callable[[discord.Interaction[Any], str], Awaitable[tuple[str, ...]]]
@@ -244,14 +244,14 @@ class _SuggestedValue(_Value):
     async def autocomplete(
         self, interaction: discord.Interaction[Any], value: int | float | str, /
     ) -> list[app_commands.Choice[int | float | str]]:
-        """Return the suggestions; none where that fails or takes too long, and it never raises."""
+        """Return the suggestions, none if they fail or take too long; never raises."""
         try:
             async with asyncio.timeout(SUGGESTING_S):
                 values = await self._suggest(interaction, str(value))
         except Exception as e:
-            logger.warning("no values suggested: %s", type(e).__name__)
+            logger.warning("could not suggest values: %s", type(e).__name__)
             values = ()
-        # A value that Discord has no room for can't be cut: it would be another one.
+        # A value that is too long for Discord is left out: cut, it would be another value.
         fitting = [value for value in values if 1 <= len(value) <= MAX_CHOICE]
         return [app_commands.Choice(name=value, value=value) for value in fitting[:MAX_OPTIONS]]
 
@@ -270,7 +270,7 @@ def _installs(command: Command) -> app_commands.AppInstallationType:
 
 
 def _is_for_anywhere(command: Command) -> bool:
-    """Say whether a person who brought the bot along may use the command where the bot is no member."""
+    """Say whether a person who installed the app may use the command where the bot is not a member."""
     return command.who == "all" and command.name.split()[0] not in _OF_A_CONVERSATION
 
 
@@ -279,7 +279,7 @@ def _permissions(command: Command) -> discord.Permissions | None:
 
 
 def _sentence(error: app_commands.AppCommandError) -> str | None:
-    """Return what a person reads about `error`; None where the bot itself failed."""
+    """Return the sentence about `error` for the person; None if the bot itself failed."""
     if isinstance(error, app_commands.CommandInvokeError):
         return str(error.original) if isinstance(error.original, FewshotError) else None
     if isinstance(error, app_commands.CommandNotFound | app_commands.CommandSignatureMismatch):

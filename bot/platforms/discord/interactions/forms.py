@@ -1,10 +1,9 @@
-"""Forms as Discord's modals: built from a Form, and read back from what is sent in.
+"""Forms as modals: built from a Form, and read from the modal's submission.
 
-No object waits for a form: its id is in the modal's custom_id and its state in the store, so one that was open while
-the bot restarted is read like any other. `modal_of` gives a modal that discord.py does not keep (`send_modal` stores
-unfinished ones only); when the form is sent in, discord.py finds no modal of that name, says so at DEBUG level, and
-dispatches `on_interaction` as it does for everything that comes in. `read_submission` answers None for whatever is not
-one of these forms.
+No object waits for a submission: the form's id is in the modal's custom_id and its state in the store, so a modal that
+was open during a restart of the bot works. discord.py does not keep the modals of `modal_of` (`send_modal` stores only
+unfinished ones). When one is submitted, discord.py finds no such modal, logs that at DEBUG, and dispatches
+`on_interaction` as for every interaction.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ _FILE_UPLOAD: Final = discord.ComponentType.file_upload.value
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A form as it was sent in: texts and chosen values by field name, and uploaded files, not fetched yet."""
+    """A submitted form: texts and chosen values by field name, and uploaded files, not downloaded yet."""
 
     form_id: str
     values: Mapping[str, str]
@@ -38,19 +37,19 @@ class Submission:
 
 
 def modal_of(form: Form) -> discord.ui.Modal:
-    """Return `form` as a modal that is ready to be sent. Needs a running event loop, as discord.py's modals do."""
+    """Return `form` as a modal that is ready to send. Needs a running event loop, like every discord.py modal."""
     if not 1 <= len(form.fields) <= MAX_FIELDS:
         raise ValueError(f"a form has 1 to {MAX_FIELDS} fields, not {len(form.fields)}")
     modal = discord.ui.Modal(title=_cut(form.title, MAX_TITLE), custom_id=FORM_ID_PREFIX + form.id, timeout=None)
     for field in form.fields:
         modal.add_item(_label_of(field))
-    # A finished modal is not stored, so nothing piles up for forms that are closed without being sent.
+    # discord.py does not store a finished modal, so forms that are closed without a submission use no memory.
     modal.stop()
     return modal
 
 
 def read_submission(interaction: discord.Interaction[Any]) -> Submission | None:
-    """Return the form that `interaction` sends in; None where it is anything else."""
+    """Return the form that `interaction` submits; None for any other interaction."""
     data: Mapping[str, Any] = interaction.data or {}
     custom_id = data.get("custom_id", "")
     if interaction.type is not discord.InteractionType.modal_submit or not custom_id.startswith(FORM_ID_PREFIX):
@@ -71,7 +70,7 @@ def read_submission(interaction: discord.Interaction[Any]) -> Submission | None:
 
 
 def _inputs(components: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield what was filled in, out of the labels and rows around it."""
+    """Yield the inputs inside labels and rows."""
     for component in components:
         if component["type"] == _LABEL:
             yield from _inputs([component["component"]])
@@ -96,7 +95,7 @@ def _label_of(field: FormField) -> discord.ui.Label[Any]:
         value = cut_text(field.value, limit)
         if len(value) < len(field.value):
             help_text = f"Only the first {len(value):,} of {len(field.value):,} characters fit here; the rest is cut."
-        # A single line would lose the breaks of the text that stands there already.
+        # A single line would lose the line breaks of the present value.
         is_long = field.kind == "paragraph" or "\n" in value
         item = discord.ui.TextInput(
             custom_id=field.name,

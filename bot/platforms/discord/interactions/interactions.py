@@ -1,4 +1,4 @@
-"""Slash commands, menus, clicks and forms: each acknowledged at once, accepted, and answered where it was asked."""
+"""Slash commands, message menus, clicks and modals: each is acknowledged in time, accepted, and answered in place."""
 
 import logging
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
-_CLOSING = "The bot is being restarted; try again in a minute."
+_CLOSING = "The bot is restarting. Try again in a minute."
 
 
 class Interactions:
-    """Turns interactions into requests. What generates is written down first, so that a restart loses none."""
+    """Turns interactions into requests. Commands are stored before they run, so that a restart loses none."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Interactions:
         self._is_closing = False
 
     def stop_taking(self) -> None:
-        """Refuse what comes from now on, with a sentence."""
+        """Refuse interactions from now on, with a sentence."""
         self._is_closing = True
 
     async def invoked(
@@ -67,14 +67,14 @@ class Interactions:
     async def invoked_on(
         self, interaction: "discord.Interaction[Any]", command_name: str, target: discord.Message
     ) -> None:
-        """Answer a command chosen in the menu of `target`."""
+        """Answer a command of the menu of `target`."""
         line = f"{self._bot.command_prefix}{command_name}"
         await self._ask(interaction, line, target=target, files=target.attachments)
 
     async def clicked(
         self, interaction: "discord.Interaction[Any]", card_id: str, revision: int, action: str, value: str
     ) -> None:
-        """Act on a button or select."""
+        """Handle a click on a button or a choice in a select."""
         message = self._read(interaction, "")
         if isinstance(message, str):
             await self._refuse(interaction, message)
@@ -103,18 +103,18 @@ class Interactions:
         if sentence is not None:
             await self._refuse(interaction, sentence)
             return
-        # Nothing new is shown by this: the answer itself ends.
+        # The click shows nothing: the answer itself ends.
         await interaction.response.defer()
 
     async def suggest_values(
         self, interaction: "discord.Interaction[Any]", command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
-        """Return values for an option that begin as `typed`, or are near it."""
+        """Return values for an option that start with `typed` or are similar to it."""
         scope, author = read_interaction(interaction, owner_ids=self._owner_ids)
         return await self._bot.suggest_values(scope, author, command_name, option_name, typed)
 
     async def take(self, interaction: "discord.Interaction[Any]") -> None:
-        """Take a form that was filled in; what else comes is left to discord.py, which calls the methods above."""
+        """Handle a submitted modal; for all other interactions discord.py calls the methods above."""
         submission = read_submission(interaction)
         if submission is not None:
             await self._submitted(interaction, submission)
@@ -164,7 +164,7 @@ class Interactions:
                 if read is not None:
                     await self._bot.keep(read, kind="command")
                 message = replace(message, reply_to=str(target.id))
-            # A file on the command itself has to be a text; one on a message in whose menu it was chosen need not.
+            # A file given to the command itself must be a text; a file of the message whose menu was used need not be.
             attachment = await read_text_attachment(
                 files, self._session, allowed_origins=self._file_origins, is_required=target is None
             )
@@ -177,7 +177,7 @@ class Interactions:
         self._answering.begin(message, outlet, is_kept=is_kept, answer=answer)
 
     def _read(self, interaction: "discord.Interaction[Any]", line: str) -> Message | str:
-        """Return the message that an interaction stands for, or the sentence with which it is refused."""
+        """Return the interaction as a message, or the sentence that refuses it."""
         if self._is_closing:
             return _CLOSING
         try:
@@ -195,9 +195,9 @@ class Interactions:
         )
 
     async def _refuse(self, interaction: "discord.Interaction[Any]", sentence: str) -> None:
-        """Say one sentence to the asker alone."""
+        """Show one sentence to the asker only."""
         try:
             text = render(error_card(sentence)).content[0]
             await interaction.response.send_message(text, ephemeral=True, suppress_embeds=True)
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
-            logger.warning("a refusal could not be shown: %s", type(e).__name__)
+            logger.warning("could not show a refusal: %s", type(e).__name__)

@@ -1,4 +1,4 @@
-"""Buttons and selects that work after a restart: all they know stands in their custom id, the rest in the store."""
+"""Buttons and selects that work after a restart: their custom_id names the card, and the card is in the store."""
 
 import re
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
@@ -25,27 +25,27 @@ _STYLES: Final = {
 
 
 class Clickable(Protocol):
-    """What acts when something on a card is pressed."""
+    """The callbacks of buttons and selects."""
 
     async def clicked(
         self, interaction: "discord.Interaction[Any]", card_id: str, revision: int, action: str, value: str
     ) -> None:
-        """Act on the button or select `action` of the card; `value` is what was chosen."""
+        """Handle the button or select `action` of the card; `value` is the chosen option."""
 
     async def stop_clicked(self, interaction: "discord.Interaction[Any]", message_id: str) -> None:
-        """Stop the answer to the message that asked."""
+        """Stop the answer to the message `message_id`."""
 
 
 class HasInteractions(Protocol):
-    """The client, which is all that discord.py gives to a button."""
+    """The client: the only object through which a discord.py button can reach the bot."""
 
     @property
     def interactions(self) -> Clickable:
-        """Return what acts on clicks."""
+        """Return the handler of clicks."""
 
 
 def clip_label(text: str, limit: int) -> str:
-    """Return `text` on one line, cut with an ellipsis where it is longer than `limit`."""
+    """Return `text` on one line, cut with an ellipsis if it is longer than `limit`."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"
 
@@ -53,7 +53,7 @@ def clip_label(text: str, limit: int) -> str:
 def _custom_id(card_id: str, revision: int, action: str, *, kind: str = "fewshot") -> str:
     custom_id = f"{kind}:{card_id}:{revision}:{action}"
     if len(custom_id) > MAX_CUSTOM_ID:
-        raise ValueError(f"a custom id of {len(custom_id)} characters does not fit: {action}")
+        raise ValueError(f"a custom_id of {len(custom_id)} characters does not fit: {action}")
     return custom_id
 
 
@@ -72,7 +72,7 @@ class CardButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.com
 
     @classmethod
     def of(cls, button: Button, card_id: str, revision: int) -> Self:
-        """Return the button as Discord shows it; a lone number stands out."""
+        """Return the button as Discord shows it; a number is highlighted."""
         style = "primary" if button.style == "plain" and button.label.isdigit() else button.style
         label = button.label[:1].upper() + button.label[1:]
         item: discord.ui.Button[Any] = discord.ui.Button(
@@ -97,10 +97,10 @@ class CardButton(discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.com
 
 class CardSelect(
     discord.ui.DynamicItem[discord.ui.Select[Any]],
-    # A pattern of its own: discord.py keeps one class for each, whatever kind of item was used.
+    # Needs a pattern of its own: discord.py keeps one class for each pattern, whatever the kind of item.
     template=re.compile("fewshot-select:" + _CARD_ID.removeprefix("fewshot:")),
 ):
-    """A choice of one among the options of a card."""
+    """A select of a card, for one of its options."""
 
     def __init__(self, item: "discord.ui.Select[Any]", card_id: str, revision: int, action: str) -> None:
         super().__init__(item)
@@ -131,12 +131,12 @@ class CardSelect(
     async def from_custom_id(
         cls, interaction: "discord.Interaction[_ClientT]", item: discord.ui.Item[Any], match: re.Match[str], /
     ) -> Self:
-        """Return the select in which something was chosen."""
+        """Return the select that was used."""
         select = cast("discord.ui.Select[Any]", item)
         return cls(select, match["card_id"], int(match["revision"]), match["action"])
 
     async def callback(self, interaction: "discord.Interaction[Any]") -> None:
-        """Act on the choice."""
+        """Handle the choice."""
         value = self.item.values[0] if self.item.values else ""
         await _interactions(interaction).clicked(interaction, self._card_id, self._revision, self._action, value)
 
@@ -144,7 +144,7 @@ class CardSelect(
 class StopButton(
     discord.ui.DynamicItem[discord.ui.Button[Any]], template=re.compile(rf"{STOP_ID_PREFIX}(?P<message_id>.+)")
 ):
-    """The button that ends an answer while it is written."""
+    """The button that stops an answer while it is written."""
 
     def __init__(self, item: "discord.ui.Button[Any]", message_id: str) -> None:
         super().__init__(item)

@@ -1,4 +1,4 @@
-"""A command's options as Discord offers them, and the line that says the same as the options that were given."""
+"""A command's options on Discord, and the command line that is equivalent to the given options."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -9,13 +9,14 @@ from discord import AppCommandOptionType
 
 from bot.commands.framework.command import Command, Option
 from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, format_command_line
+from bot.commands.framework.spelling import Spelling
 from bot.core.sampling_params import MAX_STOPS
 from bot.errors import RequestError
-from bot.platforms.discord.traits import MAX_OPTIONS
+from bot.platforms.discord.traits import DISCORD, MAX_OPTIONS
 
 MAX_TEXT: Final = 6000
 MAX_DESCRIPTION: Final = 100
-# Discord takes no whole number above it: JavaScript has none that is exact.
+# Discord accepts no larger integer: above it JavaScript's numbers are not exact.
 MAX_WHOLE: Final = 2**53 - 1
 
 FILE_OPTION: Final = "file"
@@ -27,7 +28,7 @@ _TEXT: Final = AppCommandOptionType.string
 class SlashOption:
     """One option of a slash command; `lowest` and `highest` limit a number, or the length of a text.
 
-    `declared_name` is what the declaration calls it. `is_suggested` says that values are suggested while it is typed.
+    `declared_name` is its name in the declaration. `is_suggested` says that it has autocomplete.
     """
 
     name: str
@@ -44,16 +45,16 @@ class SlashOption:
 def slash_options(command: Command) -> tuple[SlashOption, ...]:
     """Return the options of `command`: its leading words, its text, its options.
 
-    A text that is wanted may be given as a file too, so neither is required: the bot's own sentence asks for it.
+    A required text can also be given as a file, so neither option is required; the bot's own error asks for it.
     """
     options = (*_arguments(command), *_texts(command), *_declared(command))
     return tuple(sorted(options, key=lambda option: not option.is_required))
 
 
 def command_line_of(command: Command, given: Mapping[str, Any], command_prefix: str) -> str:
-    """Return the line that says the same as the options `given` by name (None: not given).
+    """Return the line that is equivalent to the options `given` by name (None: not given).
 
-    Raises RequestError for what a line can't say: a leading word, or a text, without the leading word before it.
+    Raises RequestError for what a line can't express: a leading word, or a text, without the leading word before it.
     """
     arguments: dict[str, str] = {}
     for i, name in enumerate(command.arguments):
@@ -61,25 +62,31 @@ def command_line_of(command: Command, given: Mapping[str, Any], command_prefix: 
         if value is None:
             continue
         if len(arguments) < i:
-            raise RequestError(f"{name} needs {command.arguments[len(arguments)]} before it: {command.usage}")
+            raise _missing(command, command.arguments[len(arguments)], before=name)
         arguments[name] = value
     options: dict[str, Any] = {}
     for option in command.options:
         values = [given[name] for name in _option_names(option) if given.get(name) is not None]
         if values:
-            # Discord's fields are one line, so a line break is typed as in the other form.
+            # Discord's option fields have one line, so a line break is written as \n, as in a typed command.
             values = [value.replace("\\n", "\n") for value in values] if option.is_repeatable else values
             options[option.name] = tuple(values) if option.is_repeatable else values[0]
     texts = [given[option.name] for option in _texts(command) if given.get(option.name) and option.kind is _TEXT]
     if command.text_parts and any("|" in text for text in texts):
-        raise RequestError("A text can't hold | here: it stands between the texts.")
+        raise RequestError("A text can't contain | here, because | separates the texts. Leave it out.")
     if texts and len(arguments) < len(command.arguments):
-        raise RequestError(f"{command.text_name} needs {command.arguments[len(arguments)]} before it: {command.usage}")
+        raise _missing(command, command.arguments[len(arguments)], before=command.text_name)
     return format_command_line(command, arguments, options, TEXT_PART_SEPARATOR.join(texts), command_prefix)
 
 
+def _missing(command: Command, name: str, *, before: str) -> RequestError:
+    """Return the error for the option `before`, given without the option `name`."""
+    usage = Spelling({command.name: command}, DISCORD.slash_prefix, is_slash=True).usage(command)
+    return RequestError(f"{before.lower()} also needs {name.lower()}: {usage}")
+
+
 def description_of(text: str) -> str:
-    """Return `text` as a description: one line of at most 100 characters, cut between words."""
+    """Return `text` as an option's or command's description: one line of at most 100 characters, cut between words."""
     return textwrap.shorten(text, MAX_DESCRIPTION, placeholder=" …") or "…"
 
 
@@ -114,11 +121,11 @@ def _texts(command: Command) -> Iterator[SlashOption]:
         )
         return
     yield SlashOption("text", command.text_name, "the text", highest=MAX_TEXT)
-    yield SlashOption(FILE_OPTION, FILE_OPTION, "a text file instead of a text", AppCommandOptionType.attachment)
+    yield SlashOption(FILE_OPTION, FILE_OPTION, "a text file instead of the text", AppCommandOptionType.attachment)
 
 
 def _option_names(option: Option) -> list[str]:
-    """Return the names that an option has: one that may be repeated has four."""
+    """Return the names of an option: a repeatable one has a name for each value."""
     if not option.is_repeatable:
         return [option.name]
     return [option.name, *(f"{option.name}_{i}" for i in range(2, MAX_STOPS + 1))]
@@ -127,7 +134,7 @@ def _option_names(option: Option) -> list[str]:
 def _declared(command: Command) -> Iterator[SlashOption]:
     for option in command.options:
         for name in _option_names(option):
-            # The other names of an option that may be repeated need not say that it may.
+            # Only the first name of a repeatable option says that it is repeatable.
             yield _declared_option(option, name, option.help if name == option.name else option.help.partition(";")[0])
 
 

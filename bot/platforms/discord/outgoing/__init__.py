@@ -1,1 +1,1 @@
-"""From cards to Discord's messages, within its limits and rates."""
+"""From cards to Discord's messages, within its size and rate limits."""

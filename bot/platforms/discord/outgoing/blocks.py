@@ -1,4 +1,4 @@
-"""The blocks of a card as Discord's markdown, readable on a phone, each within the room that it is given."""
+"""The blocks of a card as Discord's markdown, readable on a phone, each within a given number of UTF-16 units."""
 
 import re
 import unicodedata
@@ -33,14 +33,14 @@ _FIGURE: Final = re.compile(r"[-+−]?[\d.,]+(?:\s?(?:%|ms|s|bits|tokens|MiB))?|
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A block's markdown; `is_whole` says that nothing was left out. Choices stand apart by `GAP`."""
+    """A block's markdown; `is_whole` says that nothing was left out. `GAP` separates choices."""
 
     text: str
     is_whole: bool = True
 
 
 def show_block(block: Block, room: int, *, is_title: bool = False) -> Shown:
-    """Return `block` in at most `room` UTF-16 units. `is_title` says that it opens a card of several blocks."""
+    """Return `block` in at most `room` UTF-16 units. `is_title` says that it is the first of several blocks."""
     match block:
         case Text():
             return _show_text(block, room, is_title=is_title)
@@ -61,7 +61,7 @@ def show_block(block: Block, room: int, *, is_title: bool = False) -> Shown:
 
 
 def plain_block(block: Block) -> str:
-    """Return all of `block` as plain text, for a file."""
+    """Return the whole `block` as plain text, for a file."""
     match block:
         case Text() | Verbatim():
             return block.text
@@ -82,7 +82,7 @@ def plain_block(block: Block) -> str:
 
 
 def _fit_lines(lines: Sequence[str], room: int, *, what: str = "lines") -> Shown:
-    """Return as many of the lines as fit, and how many are missing."""
+    """Return as many lines as fit, and a last line with the number of missing ones."""
     text = "\n".join(lines)
     if utf16_length(text) <= room:
         return Shown(text)
@@ -98,7 +98,7 @@ def _fit_lines(lines: Sequence[str], room: int, *, what: str = "lines") -> Shown
 
 
 def _fit(text: str, room: int, show: Callable[[str], str]) -> Shown:
-    """Return the longest start of `text` that fits as `show` writes it."""
+    """Return the longest start of `text` whose markdown by `show` fits."""
     if len(text) <= room and utf16_length(whole := show(text)) <= room:
         return Shown(whole)
     size = room
@@ -131,7 +131,7 @@ def _show_text(text: Text, room: int, *, is_title: bool) -> Shown:
     def show(part: str) -> str:
         return show_text_whole(Text(part, text.is_model_text, text.is_quiet))
 
-    # Markdown is never shorter than the text: what follows can't be shown, and the text may be a whole book.
+    # Markdown is never shorter than its text, so the rest of a very long text can't fit and is not escaped at all.
     start = text.text[: room + 1]
     if start == text.text and utf16_length(whole := show(text.text)) <= room:
         return Shown(whole)
@@ -160,7 +160,7 @@ def _clip(text: str, limit: int = MAX_CELL) -> str:
 
 
 def _width(text: str) -> int | None:
-    """Return how many columns of a fixed-width font `text` takes; None where fonts differ about it."""
+    """Return how many columns of a fixed-width font `text` takes; None if that depends on the font."""
     for c in text:
         if c not in "—…·→⏎␣⇥█░" and (ord(c) > 0x24F or unicodedata.combining(c) or not c.isprintable()):
             return None
@@ -180,7 +180,7 @@ def _show_table(table: Table, room: int) -> Shown:
 
 
 def _narrow_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
-    """Return a table in fixed width where it fits a phone, None where it does not."""
+    """Return a table in a fixed-width font, None if it is too wide for a phone."""
     header = [columns] if any(columns) else []
     lines = [*header, *rows]
     widths = []
@@ -201,7 +201,7 @@ def _narrow_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str 
 
 
 def _table_list(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a table as a list: what a row is about in bold, short cells beside it, long ones in a small line below."""
+    """Return a table as a list: the first cell of a row in bold, short cells beside it, long ones small and below."""
     kinds = [_column_kind(columns, rows, i) for i in range(len(columns))]
     is_pair = len(columns) == 2
     captions = [name for name, kind in zip(columns, kinds, strict=True) if name and (is_pair or kind != "figure")]
@@ -241,8 +241,8 @@ def _bar(fraction: float) -> str:
 
 
 def _bar_lines(bars: Bars) -> list[str]:
-    """Return one line for each bar: the bar first, so that names of any script and length stay in line."""
-    # Beside a rest, which may be nearly all, the bars are shares of the longest one; without it, of the whole.
+    """Return one line for each bar: the bar first, so that names of any script and length stay aligned."""
+    # A rest may be nearly everything: beside it the bars are relative to the longest one, without it to the whole.
     scale = (max((fraction for _, fraction in bars.items), default=0.0) or 1.0) if bars.rest_name else 1.0
     lines = []
     for name, fraction in bars.items:
@@ -254,7 +254,7 @@ def _bar_lines(bars: Bars) -> list[str]:
 
 
 def _show_tinted(tinted: TintedText, room: int) -> Shown:
-    """Return the text with its most surprising words in bold: where no picture can be drawn."""
+    """Return the text with its most surprising words in bold, for a card without its picture."""
     words = []
     left = room - 2
     for piece, bits in tinted.pieces:
@@ -275,7 +275,7 @@ def _tail(text: str, limit: int) -> str:
 
 
 def _show_choices(choices: Choices, room: int) -> Shown:
-    """Return the continuations, each numbered, the asker's last words plain and the new ones bold."""
+    """Return the numbered continuations, each with the asker's last words plain and the new words bold."""
     if not choices.options:
         return _fit(choices.prompt, room, escape_text)
     prompt = choices.prompt
@@ -298,7 +298,7 @@ def _show_verbatim(text: str, room: int) -> Shown:
     if not text.strip():
         return Shown("-# (empty)")
     shown = _fit(text.rstrip(), room, code_block)
-    # Broken fences are not to the letter what was there: the file is.
+    # Broken code fences change the text, so the exact text goes into a file.
     return Shown(shown.text, shown.is_whole and "``" not in text)
 
 

@@ -1,4 +1,4 @@
-"""Where the answer to an interaction appears: acknowledged in time, then shown in the one place there is for it."""
+"""The answer to an interaction: acknowledges it in time, then shows the answer in its one message."""
 
 import asyncio
 import logging
@@ -17,24 +17,25 @@ from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
-# Discord takes the first answer within 3 s. What kind it is (for all, for one, a form) is known at once where nothing
-# is to be generated; after this long it is promised for later.
+# Discord accepts the first response within 3 s. If the answer is not ready after this time, it is deferred. Without
+# generation its kind (public, private, modal) is known earlier.
 ACKNOWLEDGE_AFTER_S: Final = 0.2
 _NUM_TRIES: Final = 4
 _PAUSE_S: Final = 0.2
 _ALREADY_ACKNOWLEDGED: Final = 40060
 _UNKNOWN_INTERACTION: Final = 10062
 
-_TOO_LATE: Final = "That took too long to open; press it once more."
+_TOO_LATE: Final = "The form took too long to open. Try again."
 
+# How the interaction was acknowledged.
 Promise = Literal["none", "public", "private", "update", "form"]
 
 
 class InteractionOutlet(DiscordOutlet):
-    """The answer to a slash command, a click or a form.
+    """The answer to a slash command, a click or a modal.
 
-    A click's public answer takes the clicked message's place (`updates`). `is_private` is what the command declares;
-    a card that says otherwise is shown as it says: whatever only the asker may see is never shown to others.
+    With `updates`, the public answer to a click replaces the clicked message. `is_private` is what the command
+    declares; a card may differ, and a private card is never shown to others.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class InteractionOutlet(DiscordOutlet):
         self._lock = asyncio.Lock()
         self._extra: discord.WebhookMessage | None = None
         self._message_id: str | None = None
-        # Discord takes no wish to leave out previews of links here, and components V2 have none.
+        # Link previews can't be suppressed in this response, and components V2 have none.
         self.is_layout = not updates or (interaction.message is not None and interaction.message.flags.components_v2)
         run_in_background(self._acknowledge_later(), "acknowledging an interaction")
 
     @property
     def sent_ids(self) -> tuple[str, ...]:
-        """Return the id of the answer that all can see."""
+        """Return the id of the answer if everyone can see it."""
         return () if self._message_id is None else (self._message_id,)
 
     async def wait_turn(self) -> None:
@@ -71,10 +72,10 @@ class InteractionOutlet(DiscordOutlet):
         try:
             await self._acknowledge(is_private=self._is_private)
         except MessageGone:
-            logger.warning("an interaction could not be acknowledged in time")
+            logger.warning("could not acknowledge an interaction in time")
 
     async def _acknowledge(self, *, is_private: bool) -> None:
-        """Promise an answer, once. Raises MessageGone where it is too late."""
+        """Defer the answer, once. Raises MessageGone if it is too late."""
         async with self._lock:
             if self._promise != "none":
                 return
@@ -100,7 +101,7 @@ class InteractionOutlet(DiscordOutlet):
             self._promise = promise
 
     async def open_form(self, form: Form) -> None:
-        """Open a form, which must be the first answer. Raises RequestError where something was promised before."""
+        """Open a modal, which must be the first response. Raises RequestError if the interaction was deferred."""
         async with self._lock:
             if self._promise != "none":
                 raise RequestError(_TOO_LATE)
@@ -120,12 +121,12 @@ class InteractionOutlet(DiscordOutlet):
                 self._message_id = str(message.id)
             return
         if self._promise == "public" and self._extra is None:
-            # What was promised to all turned out to be for the asker alone.
+            # The answer was deferred as public and turned out to be private.
             await self._sender.drop_response(self._interaction)
         if self._extra is None:
             self._extra = await self._sender.follow_up(self._interaction.followup, rendering, is_ephemeral=True)
 
     async def remove(self) -> None:
-        """Take the answer away."""
+        """Delete the answer."""
         if self._promise in ("public", "private"):
             await self._sender.drop_response(self._interaction)

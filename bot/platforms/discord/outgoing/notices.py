@@ -1,4 +1,4 @@
-"""Notices for other channels of a server, which lead to where they come from."""
+"""Notices for other channels of a server, with a link to their origin."""
 
 from typing import Final
 
@@ -12,11 +12,12 @@ _ADDRESS: Final = "https://discord.com/channels"
 
 
 def render_notice(notice: Card, cause: Message) -> Rendering:
-    """Return the notice with a link to the message that `cause` replies to, or to the channel where it was said."""
+    """Return the notice with a link to the message that `cause` replies to, or else to the channel of `cause`."""
     rendering = render(notice, as_layout=True)
     scope = cause.scope
     address = "/".join(filter(None, (_ADDRESS, scope.server, scope.thread or scope.channel, cause.reply_to)))
-    link: discord.ui.Button[discord.ui.LayoutView] = discord.ui.Button(label="Go to it", url=address)
+    label = "Go to message" if cause.reply_to else "Go to channel"
+    link: discord.ui.Button[discord.ui.LayoutView] = discord.ui.Button(label=label, url=address)
     if rendering.layout is not None:
         rendering.layout.add_item(discord.ui.ActionRow(link))
     return rendering

@@ -1,4 +1,4 @@
-"""Where answers to messages appear: replies in the channel, and what is left of an interaction after a restart."""
+"""Outlets on Discord: replies in a channel, and the answer to an interaction after a restart."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ from bot.platforms.discord.traits import DISCORD
 from bot.platforms.shared.refusals import MARK
 from bot.platforms.shared.streaming import Outlet
 
-# A snapshot is out of date soon: the next one makes up for it.
+# A snapshot is soon replaced by the next one, so it is tried only for this long.
 SNAPSHOT_DEADLINE_S: Final = 8.0
 
 
 class DiscordOutlet(Outlet):
-    """A place on Discord: cards are rendered for what it shows by now.
+    """A place on Discord: renders cards to match the kind of message that it already shows.
 
-    `is_layout` says that it shows components V2 by now, which never become plain text again. `is_one_message` says that
-    a second message can't be sent safely.
+    `is_layout` says that it shows components V2, which can never become plain text again. `is_one_message` says that a
+    second message can't be sent safely.
     """
 
     traits = DISCORD
@@ -32,23 +32,23 @@ class DiscordOutlet(Outlet):
 
     @abstractmethod
     async def show(self, rendering: Rendering, *, is_final: bool) -> None:
-        """Show it in place of what is shown. Raises what the sender raises."""
+        """Replace what is shown by `rendering`. Raises what the sender raises."""
 
     async def show_snapshot(self, card: Card, *, stop_id: str | None) -> None:
-        """Show an answer that is not finished, unless that would change nothing."""
+        """Show an unfinished answer, unless it looks the same as what is shown."""
         rendering = self._render(card, stop_id=stop_id)
         if not rendering.looks_like(self._shown):
             await self._show(rendering, is_final=False)
 
     async def show_whole(self, card: Card) -> None:
-        """Show the finished answer; without its files where the bot may not send those."""
+        """Show the finished answer; without its files if the bot may not attach files."""
         rendering = self._render(card, pictures=await prepare(card))
         try:
             await self._show(rendering, is_final=True)
         except MissingPermission:
             if not rendering.files:
                 raise
-            # Most often it is files that the bot may not send there.
+            # The likeliest cause: the bot may not attach files there.
             await self._show(self._render(card, allows_files=False), is_final=True)
 
     def _render(
@@ -64,7 +64,7 @@ class DiscordOutlet(Outlet):
         )
 
     async def _show(self, rendering: Rendering, *, is_final: bool) -> None:
-        # After a failure nobody knows what is shown.
+        # After a failure it is unknown what is shown.
         self._shown = None
         await self.show(rendering, is_final=is_final)
         self._shown = rendering
@@ -73,7 +73,7 @@ class DiscordOutlet(Outlet):
 class ChannelOutlet(DiscordOutlet):
     """The bot's reply to a message: one to three messages in its channel.
 
-    `request_id` makes sure that none is sent twice. `sent` are those that an earlier run of the program sent.
+    `request_id` ensures that none is sent twice. `sent` are the messages that an earlier run sent.
     """
 
     is_one_message = False
@@ -95,7 +95,7 @@ class ChannelOutlet(DiscordOutlet):
         self._reply_to = reply_to
         self._messages = list(sent)
         self._is_gone = False
-        # After a try of which nobody knows the end, Discord may give back that message, which shows something older.
+        # After a try with an unknown result, sending may return the message of that try, which shows older text.
         self._is_unsure = False
         self.is_layout = bool(sent) and sent[0].flags.components_v2
 
@@ -105,7 +105,7 @@ class ChannelOutlet(DiscordOutlet):
         return tuple(str(message.id) for message in self._messages)
 
     async def show(self, rendering: Rendering, *, is_final: bool) -> None:
-        """Send it or edit what was sent. Raises MessageGone where somebody deleted that."""
+        """Send `rendering`, or edit what was sent. Raises MessageGone if somebody deleted it."""
         if self._is_gone:
             raise MessageGone("The answer was deleted.")
         if not is_final and self._messages and self._sender.skips_edits():
@@ -147,17 +147,17 @@ class ChannelOutlet(DiscordOutlet):
         self._is_unsure = False
 
     async def mark_refused(self) -> bool:
-        """Put a sign under the message that was refused, unless its answer is visible already."""
+        """Add a reaction to the refused message, unless its answer is already visible."""
         if self._messages or not isinstance(self._reply_to, discord.Message | discord.PartialMessage):
             return False
         return await self._sender.react(self._reply_to, MARK)
 
     async def show_typing(self) -> None:
-        """Show that the bot is writing."""
+        """Show the typing indicator."""
         await self._sender.show_typing(self._channel)
 
     async def wait_turn(self) -> None:
-        """Wait until the channel may be edited again."""
+        """Wait until messages of the channel may be edited again."""
         await self._sender.pace.wait_turn(self._channel_id)
 
     async def remove(self) -> None:
@@ -169,9 +169,9 @@ class ChannelOutlet(DiscordOutlet):
 
 
 class TokenOutlet(DiscordOutlet):
-    """The answer to an interaction of an earlier run, of which the token alone is left; valid for 15 minutes."""
+    """The answer to an interaction of an earlier run, by its token, which is valid for 15 minutes."""
 
-    # What stands there is not known: a layout may take the place of both a layout and a text.
+    # It is unknown what is shown: a layout can replace both a layout and a text.
     is_layout = True
 
     def __init__(self, sender: Sender, client: discord.Client, token: str) -> None:
@@ -181,7 +181,7 @@ class TokenOutlet(DiscordOutlet):
         self._webhook = discord.Webhook.partial(client.application_id, token, client=client)
 
     async def show(self, rendering: Rendering, *, is_final: bool) -> None:
-        """Show it in the one place there is."""
+        """Show `rendering` as the one answer to the interaction."""
         await self._sender.respond_by_token(
             self._webhook, rendering, deadline_s=None if is_final else SNAPSHOT_DEADLINE_S
         )
@@ -191,4 +191,4 @@ class TokenOutlet(DiscordOutlet):
         await self._sender.pace.wait_turn(self._webhook.id)
 
     async def remove(self) -> None:
-        """Leave it: an answer that nobody waits for any more ends with its token."""
+        """Do nothing: the answer expires with its token."""

@@ -1,4 +1,4 @@
-"""How often the messages of one channel may be edited: Discord limits each channel, whoever streams there."""
+"""The rate of edits in one channel: Discord limits them per channel, over all answers that are streamed there."""
 
 import asyncio
 import time
@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-# Discord takes 5 edits in 5 s for each channel, counted when they arrive: requests are not all equally long on the way.
-# Snapshots use 4 of them, so that a finished answer need not wait.
+# Discord allows 5 edits in 5 s per channel, counted on arrival; the window is longer here since latencies vary.
+# Snapshots use 4 of the 5, so that a finished answer does not have to wait.
 EDIT_EVERY_S: Final = 1.4
 MAX_EDITS: Final = 5
 WINDOW_S: Final = 5.5
@@ -15,7 +15,7 @@ _MAX_KEPT: Final = 1000
 
 
 class ChannelPace:
-    """Gives turns to edit: snapshots one in `every_s` seconds for each channel, finished answers as Discord allows."""
+    """Spaces edits per channel: one snapshot every `every_s` seconds, finished answers as soon as Discord allows."""
 
     def __init__(
         self,
@@ -30,15 +30,15 @@ class ChannelPace:
         self._edits: dict[int, deque[float]] = {}
 
     async def wait_turn(self, channel_id: int) -> None:
-        """Wait until a snapshot may be shown in the channel, and take that turn."""
+        """Wait until a snapshot may be shown in the channel, and count it."""
         await self._wait(channel_id, self._every_s)
 
     async def wait_room(self, channel_id: int) -> None:
-        """Wait until Discord takes another edit in the channel, which is mostly at once."""
+        """Wait until Discord allows another edit in the channel, mostly not at all, and count it."""
         await self._wait(channel_id, 0.0)
 
     async def _wait(self, channel_id: int, every_s: float) -> None:
-        # Nobody reserves a turn to come: who waits for a snapshot never stands before a finished answer.
+        # Turns are not reserved, so a waiting snapshot never delays a finished answer.
         while (wait := self._wait_s(channel_id, every_s)) > 0:
             await self._sleep(wait)
         edits = self._edits.setdefault(channel_id, deque(maxlen=MAX_EDITS))

@@ -1,4 +1,4 @@
-"""Cards as Discord shows them: plain messages for words alone, components V2 for all else, files for the rest."""
+"""Cards as Discord messages: plain text for cards of text, components V2 for others, files for what does not fit."""
 
 import asyncio
 import io
@@ -27,9 +27,9 @@ _ROW: Final = 5
 _MAX_ROWS: Final = 5
 _ACCENT: Final = 0xE8833A
 _IN_PROGRESS_ACCENT: Final = 0x80848E
-_IN_FILE: Final = "-# It does not all fit here: the whole is in the file."
-_ALL_IN_FILE: Final = "That is too long for a message: here it is as a file."
-_NO_FILES: Final = "-# The rest belongs in a file, and the bot may not attach files here."
+_IN_FILE: Final = "-# The complete text is in the file."
+_ALL_IN_FILE: Final = "The answer is too long for a message, so it is in the file."
+_NO_FILES: Final = "-# A file is missing here: the bot needs the permission Attach Files."
 _DONE: Final = "Done."
 
 View = discord.ui.View | discord.ui.LayoutView
@@ -37,20 +37,20 @@ View = discord.ui.View | discord.ui.LayoutView
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A file as bytes, so that every try to send it begins anew."""
+    """A file as bytes, so that every try can send it from the start."""
 
     name: str
     data: bytes
     description: str | None = None
 
     def build(self) -> discord.File:
-        """Return the file for one try."""
+        """Return a file object for one try."""
         return discord.File(io.BytesIO(self.data), filename=self.name, description=self.description)
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """A card made ready: either `content`, one text a message with `view` under the last, or one `layout`."""
+    """A rendered card: either `content`, one text per message with `view` under the last, or one `layout`."""
 
     content: tuple[str, ...] = ()
     view: "discord.ui.View | None" = None
@@ -60,11 +60,11 @@ class Rendering:
 
     @property
     def num_messages(self) -> int:
-        """Return how many messages it takes."""
+        """Return the number of messages."""
         return 1 if self.layout is not None else len(self.content)
 
     def looks_like(self, other: "Rendering | None") -> bool:
-        """Say whether a person would see no difference; files are not compared."""
+        """Say whether both look the same to a person; files are not compared."""
         return other is not None and self._look() == other._look()
 
     def _look(self) -> tuple[object, ...]:
@@ -82,7 +82,7 @@ class Rendering:
 
 @dataclass(slots=True)
 class _Layout:
-    """A layout that is being put together, and the files that go with it."""
+    """A layout that is being built, with its files."""
 
     allows_files: bool
     items: list[discord.ui.Item[Any]] = field(default_factory=list)
@@ -90,7 +90,7 @@ class _Layout:
     remarks: list[str] = field(default_factory=list)
 
     def attach(self, file: Attached) -> None:
-        """Add a file, or say that there can be none."""
+        """Add a file, or a line that says that it is missing."""
         if self.allows_files:
             self.files.append(file)
             self.items.append(discord.ui.File(f"attachment://{file.name}"))
@@ -100,7 +100,7 @@ class _Layout:
 
 
 async def prepare(card: Card) -> tuple[bytes, ...]:
-    """Return the pictures of a finished card, drawn in a thread; none where they can't be drawn."""
+    """Return the pictures of a finished card, drawn in a thread; none if drawing fails."""
     tinted = [block for block in card.blocks if isinstance(block, TintedText)]
     if not tinted or not card.is_final:
         return ()
@@ -109,8 +109,8 @@ async def prepare(card: Card) -> tuple[bytes, ...]:
     try:
         return tuple([await asyncio.to_thread(draw_heat_map, block.pieces) for block in tinted])
     except Exception:
-        # The words can be shown without it.
-        logger.exception("a picture can't be drawn")
+        # The card can be shown without its picture.
+        logger.exception("could not draw a picture")
         return ()
 
 
@@ -123,11 +123,12 @@ def render(
     is_one_message: bool = False,
     allows_files: bool = True,
 ) -> Rendering:
-    """Return the card as Discord shows it.
+    """Return the card rendered for Discord.
 
-    `pictures` are those that `prepare` drew. `stop_id` gives a card that is not final its Stop button. `as_layout` asks
-    for components V2 (a message that has them keeps them), `is_one_message` for no second message (an answer to an
-    interaction, of which a second part can't be sent safely). Without `allows_files` it says what a file would hold.
+    `pictures` are those that `prepare` drew. `stop_id` adds a Stop button to a card that is not final. `as_layout` asks
+    for components V2, which a message that has them must keep; `is_one_message` allows one message only, since the
+    second part of an answer to an interaction can't be sent safely. Without `allows_files` a line says that a file is
+    missing.
     """
     is_private = card.answers == "private"
     items = _items(card, stop_id)
@@ -152,7 +153,7 @@ def render(
 
 
 def _items(card: Card, stop_id: str | None) -> list[list[discord.ui.Item[Any]]]:
-    """Return what can be pressed, row by row."""
+    """Return the buttons and selects, row by row."""
     rows: list[list[discord.ui.Item[Any]]] = []
     if not card.is_final:
         return [[StopButton.of(stop_id)]] if stop_id else []
@@ -163,7 +164,7 @@ def _items(card: Card, stop_id: str | None) -> list[list[discord.ui.Item[Any]]]:
     buttons = [CardButton.of(button, card_id, card.revision) for button in card.buttons]
     numbers = [button for button in buttons if (button.item.label or "").isdigit()]
     others = [button for button in buttons if button not in numbers]
-    # Numbers that share a row with the rest keep their place where all fit.
+    # If all buttons fit in one row, numbers stay in order with the others.
     groups = [buttons] if len(buttons) <= _ROW else [numbers, others]
     for group in groups:
         rows += [list(group[i : i + _ROW]) for i in range(0, len(group), _ROW)]
@@ -185,7 +186,7 @@ def _view(rows: Sequence[Sequence[discord.ui.Item[Any]]]) -> "discord.ui.View | 
 
 
 def _content(card: Card) -> tuple[str, ...]:
-    """Return the texts of a card of words, one for each message."""
+    """Return the texts of a card of text, one for each message."""
     if card.error is not None:
         return (_error(card.error),)
     chunks: list[str] = []
@@ -208,14 +209,14 @@ def _error(sentence: str) -> str:
 
 
 def _pieces(block: Block) -> list[str]:
-    """Return a paragraph's text in pieces that each fit a message."""
+    """Return a paragraph's text in pieces that each fit in a message."""
     if not isinstance(block, Text):
         return []
 
     def show(part: str) -> str:
         return show_text_whole(Text(part, block.is_model_text, block.is_quiet))
 
-    # A piece grows by its escapes, which depend on where it is cut: the margin holds all but the strangest text.
+    # Escapes make a piece longer, depending on where it is cut; so smaller limits are tried if a piece is too long.
     for limit in (MAX_CONTENT, MAX_CONTENT - 100, MAX_CONTENT // 2):
         pieces = [show(part) for part in split_text(block.text, limit, length=lambda part: utf16_length(show(part)))]
         if all(utf16_length(piece) <= MAX_CONTENT for piece in pieces):
@@ -224,7 +225,7 @@ def _pieces(block: Block) -> list[str]:
 
 
 def _tail_of(card: Card) -> str:
-    """Return the end of a text that is still being written, as much as one message holds."""
+    """Return the end of a text that is still being written, as much as fits in one message."""
     text = "\n".join(block.text for block in card.blocks if isinstance(block, Text) and not block.is_quiet)
     size = MAX_CONTENT - 200
     while size > 50:
@@ -255,7 +256,7 @@ def _layout(
     made.items += [discord.ui.ActionRow(*row) for row in rows]
     view = discord.ui.LayoutView(timeout=None)
     if _is_words(card):
-        # Words alone look like any message.
+        # A card of text looks like an ordinary message.
         for item in made.items:
             view.add_item(item)
     else:
@@ -287,7 +288,7 @@ def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
             flush()
             made.items.append(_picture(made, block, picture, i))
             continue
-        # Paragraphs stand close together; tables, bars and choices get room of their own.
+        # Paragraphs are joined; tables, bars and choices get a text display of their own.
         if not (is_dense or (was_text and isinstance(block, Text))):
             flush()
         was_text = isinstance(block, Text)
@@ -306,7 +307,7 @@ def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
 
 
 def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
-    """Return each block's markdown such that all fit one message, and whether nothing was left out."""
+    """Return each block's markdown, shortened so that all fit in one message, and whether nothing was left out."""
     budget = MAX_LAYOUT_TEXT - 2 * len(_NO_FILES) - len(blocks) - 1
     is_many = len(blocks) > 1
 
@@ -320,7 +321,7 @@ def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
     shown = [show(i, budget) for i in range(len(blocks))]
     total = sum(utf16_length(text) for text, _ in shown)
     if total > budget:
-        # The short ones stay as they are, the long ones share what is left.
+        # Short blocks stay whole, long ones share the remaining space.
         lengths = sorted(utf16_length(text) for text, _ in shown)
         left, share = budget, 0
         for num_done, length in enumerate(lengths):
@@ -331,7 +332,7 @@ def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
         shown = [
             (text, whole) if utf16_length(text) <= share else show(i, share) for i, (text, whole) in enumerate(shown)
         ]
-    # What can't be made short enough goes into the file alone.
+    # A block that can't be made short enough appears only in the file.
     kept: list[str] = []
     is_whole = all(whole for _, whole in shown)
     left = budget
@@ -359,7 +360,7 @@ def _card_files(card: Card) -> tuple[Attached, ...]:
 
 
 def _text_file(file: TextFile) -> Attached:
-    # The name is an address in a layout, and Discord rewrites the rest.
+    # A layout refers to the file by this name, and Discord replaces all other characters.
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", file.name).strip("._") or "file.txt"
     return Attached(name, file.text.encode("utf-8", "replace"))
 

@@ -1,4 +1,4 @@
-"""Discord's invalid request limit: too many answers of 401, 403 and 429 in ten minutes, and the address is banned."""
+"""Discord's invalid request limit: it bans an IP address after too many 401, 403 and 429 responses in ten minutes."""
 
 import time
 from collections import deque
@@ -8,7 +8,7 @@ from typing import Final
 
 import aiohttp
 
-# What Discord allows in ten minutes before it bans an address.
+# The number of invalid requests in ten minutes at which Discord bans an address.
 MAX_REQUESTS: Final = 10_000
 WINDOW_S: Final = 600.0
 _NEAR: Final = 0.8
@@ -16,7 +16,7 @@ _INVALID: Final = frozenset({401, 403, 429})
 
 
 class InvalidRequests:
-    """Counts requests that were answered with 401, 403 or 429 within the last ten minutes."""
+    """Counts the 401, 403 and 429 responses of the last ten minutes."""
 
     def __init__(self, *, max_requests: int = MAX_REQUESTS, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = int(max_requests * _NEAR)
@@ -25,23 +25,23 @@ class InvalidRequests:
 
     @property
     def num_recent(self) -> int:
-        """Return how many there were in the last ten minutes."""
+        """Return the number in the last ten minutes."""
         self._forget()
         return len(self._times)
 
     @property
     def is_near_limit(self) -> bool:
-        """Say whether only what must be sent should be sent."""
+        """Say whether optional requests should be left out."""
         return self.num_recent >= self._limit
 
     def note(self, status: int, *, scope: str = "") -> None:
-        """Count a request by its answer; a rate limit shared with other bots is not held against this one."""
+        """Count a response; a 429 of a limit shared with other bots does not count."""
         if status in _INVALID and scope != "shared":
             self._times.append(self._clock())
             self._forget()
 
     def trace(self) -> aiohttp.TraceConfig:
-        """Return what makes an HTTP session tell of every answer, those to discord.py's own retries too."""
+        """Return the trace with which an HTTP session reports every response, also those to discord.py's retries."""
 
         async def note_end(_: object, __: SimpleNamespace, end: aiohttp.TraceRequestEndParams) -> None:
             self.note(end.response.status, scope=end.response.headers.get("X-RateLimit-Scope", ""))

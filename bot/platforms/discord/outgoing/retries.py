@@ -1,4 +1,4 @@
-"""One request to Discord: tried until it is done, refused for good, or out of time."""
+"""Retries of one request to Discord, until it succeeds, is refused for good, or the deadline passes."""
 
 import asyncio
 import logging
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEADLINE_S: Final = 30.0
-# One try: with a nonce it is safe to begin anew rather than wait for a server that went silent.
+# The timeout of one try: with a nonce a new try is safe, and better than waiting for a server that does not respond.
 _TRY_S: Final = 15.0
 _BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 8.0
 _MIN_WAIT_S: Final = 0.05
 _GATE_S: Final = 1.0
 _MAX_TOLD: Final = 1000
-# Unknown or expired: message, channel, interaction, webhook; a token that ran out.
+# Unknown channel, message, webhook or interaction, and an expired token.
 _GONE_CODES: Final = frozenset({10003, 10008, 10015, 10062, 50027})
 
 MissingPermissionCallback = Callable[[int], Awaitable[None]]
@@ -33,7 +33,7 @@ MissingPermissionCallback = Callable[[int], Awaitable[None]]
 
 @dataclass(slots=True)
 class SenderFigures:
-    """What the sender did since the start; `num_skipped` counts things left out because of too many refusals."""
+    """Counts since the start; `num_skipped` counts optional requests left out near the invalid request limit."""
 
     num_sent: int = 0
     num_edited: int = 0
@@ -45,8 +45,8 @@ class SenderFigures:
 class Retries:
     """Runs requests within a deadline, and counts them.
 
-    `on_missing_permission` is told a channel's id once, at its first 403. `invalid_requests` is what the client's
-    `http_trace` counts in; None where it has none, so that refusals are counted here.
+    `on_missing_permission` is called once per channel, with its id, at the first 403. `invalid_requests` is the counter
+    of the client's `http_trace`; with None, refusals are counted here.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Retries:
         is_repeatable: bool = True,
         deadline_s: float | None = None,
     ) -> T:
-        """Return what `make` gives; it is called anew for every try.
+        """Return the result of the request; `make` builds it for every try.
 
-        `place` is the channel or message through which it goes. Raises DeliveryFailed, MissingPermission, MessageGone
-        or SendRefused.
+        `place` is the channel or message that sends it. Raises DeliveryFailed, MissingPermission, MessageGone or
+        SendRefused.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
@@ -105,13 +105,13 @@ class Retries:
                 raise DeliveryFailed("Discord did not answer in time.") from failure
             num_tries += 1
             self.figures.num_retried += 1
-            logger.info("Discord is asked again in %.1f s after %s", wait, type(failure).__name__)
+            logger.info("retrying a request to Discord in %.1f s after %s", wait, type(failure).__name__)
             await asyncio.sleep(wait)
 
     async def run_once(self, work: Coroutine[Any, Any, T], limit_s: float, place: object) -> T:
-        """Return what `work` gives; raise TimeoutError at the limit, even where it does not end when cancelled.
+        """Return the result of `work`. Raises TimeoutError at the limit, even if `work` goes on after a cancellation.
 
-        discord.py sleeps out a rate limit on leaving a request, cancelled or not.
+        A cancelled request of discord.py still sleeps until its rate limit ends.
         """
         task = asyncio.create_task(work)
         try:
@@ -125,12 +125,12 @@ class Retries:
         return task.result()
 
     def _leave(self, task: "asyncio.Task[Any]", place: object) -> None:
-        """Cancel a request and let it end by itself."""
+        """Cancel a request without waiting for its end."""
 
         def end(task: "asyncio.Task[Any]") -> None:
             self._left.discard(task)
             if not task.cancelled() and (error := task.exception()):
-                logger.info("a request that was given up ended in %s", type(error).__name__)
+                logger.info("a cancelled request ended with %s", type(error).__name__)
             _open_global_limit(place)
 
         task.cancel()
@@ -138,7 +138,7 @@ class Retries:
         task.add_done_callback(end)
 
     def count_refusal(self, error: Exception) -> None:
-        """Count a refusal that nobody else counts."""
+        """Count a refusal, unless the client's `http_trace` counts it."""
         if self._counts_itself and isinstance(error, discord.HTTPException):
             self.invalid_requests.note(error.status)
 
@@ -146,9 +146,9 @@ class Retries:
         self.figures.num_failed += 1
         if error.status == 403:
             await self._tell_missing(channel_id)
-            return MissingPermission("The bot may not do that in this channel.")
+            return MissingPermission("The bot lacks a permission in this channel.")
         if error.status == 404 or error.code in _GONE_CODES:
-            return MessageGone("That is no longer there.")
+            return MessageGone("The message, channel or interaction no longer exists.")
         return SendRefused(f"Discord refused the message ({error.status}, {error.code}).")
 
     async def _tell_missing(self, channel_id: int) -> None:
@@ -160,13 +160,13 @@ class Retries:
         try:
             await self._on_missing_permission(channel_id)
         except Exception:
-            logger.exception("telling of a missing permission in channel %s failed", channel_id)
+            logger.exception("could not report a missing permission in channel %s", channel_id)
 
 
 def _open_global_limit(place: object) -> None:
-    """Let requests go on after one was cancelled while it slept out a limit that holds for all of them.
+    """Let other requests continue after one was cancelled while it waited for the global rate limit.
 
-    discord.py has that one request open the gate again: without it, none would ever be sent.
+    In discord.py only that request opens the gate again; without it no request would ever be sent.
     """
     http = getattr(getattr(place, "_state", None), "http", None)
     gate = getattr(http, "_global_over", None)
@@ -179,7 +179,7 @@ def _is_temporary(error: discord.HTTPException) -> bool:
 
 
 def _wait_s(failure: Exception, num_tries: int) -> float:
-    """Return how long to wait: as long as Discord says, else longer each time, never all at the same moment."""
+    """Return how long to wait: as Discord says, else an exponential backoff with jitter."""
     if isinstance(failure, discord.RateLimited):
         return failure.retry_after
     backoff = min(_MAX_BACKOFF_S, _BACKOFF_S * 2.0**num_tries) * random.uniform(0.5, 1.0)

@@ -1,6 +1,6 @@
-"""Texts made safe to stand in a Discord message: what others wrote can ping nobody, hide no link, break nothing.
+"""Escaping of texts for Discord messages: foreign text can ping nobody, hide no link and break no markup.
 
-Escapes are written so that one lost at a cut does no harm: of a link or a mention, two signs are escaped.
+Losing one escape at a cut is harmless: in a link or a mention two characters are escaped.
 """
 
 import re
@@ -9,14 +9,15 @@ from typing import Final
 
 from bot.core.safe_text import clean_model_text
 
-# A code block as it is written again: whole lines, a language, no fence inside.
+# A code block that is kept: whole lines, a language, no fence inside.
 _BLOCK: Final = re.compile(r"```(?:([A-Za-z0-9_+.#-]{1,20})(?=\n))?(.*?)(?:```|\Z)", re.DOTALL)
-# No ~ ( ) [ ] * | in a link: what follows one of them is plain text.
+# A link ends before any of ~ ( ) [ ] * |; the rest is plain text.
 _LINK: Final = r"https?://[A-Za-z0-9._/?=&%#+,:;@!$-]*[A-Za-z0-9_/=&%#+$-]"
 _INVITE: Final = re.compile(
     r"discord(?:app)?\.(?:gg|io|me|li|com/(?:invite|gift))|discord\.gift|dsc\.gg", re.IGNORECASE
 )
-# Code that Discord could be brought to show as something else stays plain text: a star before it may end inside it.
+# Code with such content becomes plain text: an asterisk before it could end inside it, and Discord would show the
+# content as markup.
 _RISKY_CODE: Final = re.compile(r"\]\(|<[@#:/a-z]|@(?:everyone|here)|\|\||://|" + _INVITE.pattern, re.IGNORECASE)
 _CODE: Final = r"(?<!`)`[^`\n]+`(?!`)"
 _CODE_OR_LINK: Final = re.compile(f"{_CODE}|{_LINK}")
@@ -25,7 +26,7 @@ _TOKEN: Final = re.compile(
     r"(?P<escaped>^[^\S\n]*(?:(?:[-+]|\d+\.)[^\S\n]+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|discord(?:app)?(?=\.))",
     re.IGNORECASE | re.MULTILINE,
 )
-# Bold, italics, underline and strike-through on one line, one inside the other not.
+# Bold, italics, underline and strike-through within one line, not nested.
 _EMPHASIS: Final = re.compile(
     r"(?<![*_~\\\w])(?P<sign>\*\*\*|\*\*|\*|__|_|~~)(?=[^\s*_~])(?P<inside>[^*_~`\n]*[^*_~`\s])(?P=sign)(?![*_~\w])"
 )
@@ -35,26 +36,26 @@ _ZERO_WIDTH: Final = "\u200b"
 
 
 def utf16_length(text: str) -> int:
-    """Return how many UTF-16 units `text` has: never fewer than the characters that Discord counts."""
+    """Return the number of UTF-16 units of `text`, never below the number of characters that Discord counts."""
     return len(text) + sum(c > "\uffff" for c in text)
 
 
 def escape_text(text: str) -> str:
-    """Return `text` so that Discord shows it as it is, sign for sign; links stay links, without a preview."""
+    """Return `text` escaped so that Discord shows every character literally; links stay links, without a preview."""
     shown = _escape(text, keeps_code=False)
     return _LIST_SIGN.sub(lambda found: found[1] + (f"\\{found[2]}" if found[2] in "-+" else f"{found[2]}\\"), shown)
 
 
 def escape_line(text: str) -> str:
-    """Return `text` like `escape_text`, on one line."""
+    """Return `text` escaped as by `escape_text`, on one line."""
     return escape_text(" ".join(text.split()))
 
 
 def show_model_text(text: str) -> str:
-    """Return what the model wrote in the markdown it may use: code, bold, italics, strike-through, lists.
+    """Return model text with only the markdown that it may use: code, bold, italics, strike-through, lists.
 
-    Headings, quotes, spoilers, masked links, invites, mentions, custom emoji are shown as the signs they are made of.
-    An open code block is closed. A link has no preview.
+    Headings, quotes, spoilers, masked links, invites, mentions and custom emoji are shown literally. An open code block
+    is closed. A link has no preview.
     """
     text = clean_model_text(text)
     shown = []
@@ -75,18 +76,18 @@ def show_model_text(text: str) -> str:
 
 
 def code_block(text: str) -> str:
-    """Return `text` verbatim in a code block; a fence inside of it is broken by spaces without width."""
+    """Return `text` verbatim in a code block; zero-width spaces break the fences inside."""
     inner = re.sub("`(?=`)", f"`{_ZERO_WIDTH}", text)
     return f"```\n{inner.removesuffix('`')}{'`' + _ZERO_WIDTH if inner.endswith('`') else ''}\n```"
 
 
 def code_span(text: str) -> str:
-    """Return one line of `text` as code inside of a line."""
+    """Return `text` as inline code, on one line."""
     return "`" + (" ".join(text.split()).replace("`", "ˋ") or " ") + "`"
 
 
 def bold(text: str) -> str:
-    """Return `text` escaped and bold, line by line; white space stays outside."""
+    """Return `text` escaped and bold, line by line, without the white space around each line."""
     lines = []
     for line in text.split("\n"):
         words = line.strip()
@@ -99,7 +100,7 @@ def bold(text: str) -> str:
 
 
 def _show_prose(text: str) -> str:
-    """Return model text between code blocks; emphasis is kept where it is whole on its line."""
+    """Return model text outside code blocks; emphasis is kept if it starts and ends on one line."""
     text = _BULLET.sub(r"\1-", text)
     kept = deque(found.span() for found in _CODE_OR_LINK.finditer(text))
     shown = []
@@ -107,7 +108,7 @@ def _show_prose(text: str) -> str:
     for found in _EMPHASIS.finditer(text):
         while kept and kept[0][1] <= found.start():
             kept.popleft()
-        # What begins or ends inside of code or a link is no emphasis to Discord.
+        # For Discord, emphasis that starts or ends inside code or a link is plain text.
         if kept and kept[0][0] < found.end():
             continue
         sign = found["sign"]
@@ -136,12 +137,12 @@ def _escape(text: str, *, keeps_code: bool = True) -> str:
 
 
 def _show_link(link: str) -> str:
-    """Return the link in the brackets that keep Discord from showing a preview; an invite is no link at all."""
+    """Return the link in angle brackets, which suppress its preview; an invite becomes plain text."""
     if _INVITE.search(link):
         return re.sub(r"[:._/@#]", lambda found: f"\\{found[0]}", link)
     return f"<{link}>"
 
 
 def _needs_escape(text: str, index: int) -> bool:
-    """Say whether the colon at `index` begins an address, or belongs to an emoji or a time stamp."""
+    """Say whether the colon at `index` is part of a URL, an emoji or a timestamp."""
     return text.startswith("://", index) or "<" in text[max(0, index - 40) : index]

@@ -1,4 +1,4 @@
-"""The one sender: all that the bot says on Discord goes through it, at most once, pinging nobody, within a deadline."""
+"""The sender of all the bot's messages on Discord: each at most once, without pings, within a deadline."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _TYPING_S: Final = 5.0
 _MAX_NONCE: Final = 25
-# Without Read Message History a message may be sent, but not as a reply.
+# Without Read Message History the bot may send a message, but not as a reply.
 _MAY_NOT_REPLY: Final = 160002
 _NO_REPLIES_S: Final = 600.0
 _NO_PINGS: Final = discord.AllowedMentions.none()
@@ -32,7 +32,7 @@ ReplyTo = discord.Message | discord.PartialMessage | discord.MessageReference
 
 
 def nonce_of(request_id: str, chunk: int) -> str:
-    """Return the nonce by which Discord knows a message that is sent again: at most 25 characters."""
+    """Return the nonce by which Discord recognises a message that is sent again; at most 25 characters."""
     suffix = f".{chunk}"
     if len(request_id) + len(suffix) <= _MAX_NONCE:
         return request_id + suffix
@@ -40,11 +40,11 @@ def nonce_of(request_id: str, chunk: int) -> str:
 
 
 class Sender:
-    """Sends, edits, deletes and reacts; tries again what may be tried again.
+    """Sends, edits, deletes and reacts, with retries where they are safe.
 
-    `pace` spaces the edits of all streams. `on_missing_permission` is told a channel's id once, at its first 403. Give
-    `invalid_requests.trace()` to the client as `http_trace`, so that the refusals of all requests are counted.
-    Every method raises DeliveryFailed, MissingPermission, MessageGone or SendRefused.
+    `pace` spaces the edits of all answers. `on_missing_permission` is called once per channel, with its id, at the
+    first 403. Give `invalid_requests.trace()` to the client as `http_trace`, so that the refusals of all requests are
+    counted. Every method raises DeliveryFailed, MissingPermission, MessageGone or SendRefused.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class Sender:
         deadline_s: float | None = None,
         on_sent: Callable[[discord.Message, int], Awaitable[None]] | None = None,
     ) -> list[discord.Message]:
-        """Send the messages of `rendering` from `first_chunk` on and return them; sent twice they appear once.
+        """Send the messages of `rendering` from `first_chunk` on and return them; sent twice, they appear once.
 
-        The first one answers `reply_to`, if that is still there. `on_sent` is told of each message as soon as it is
-        there.
+        The first one replies to `reply_to` if that still exists. `on_sent` is called for each message as soon as it is
+        sent.
         """
         messages = []
         for chunk in range(first_chunk, rendering.num_messages):
@@ -100,7 +100,7 @@ class Sender:
         nonce: str,
         reply_to: ReplyTo | None,
     ) -> discord.Message:
-        """Send one message once, as a reply where that may be done."""
+        """Send one message once, as a reply if that is allowed."""
         if reply_to is not None and self._may_reply(channel):
             reference = _reference_to(reply_to)
             try:
@@ -116,13 +116,13 @@ class Sender:
     async def edit(
         self, message: Editable, rendering: Rendering, *, chunk: int = 0, deadline_s: float | None = None
     ) -> discord.Message | None:
-        """Let the bot's own `message` show part `chunk` of `rendering`; buttons and files that it has go away.
+        """Replace the bot's own `message`, with its buttons and files, by part `chunk` of `rendering`.
 
-        A message that shows components V2 can't go back to plain text: render such a card `as_layout`.
+        A message with components V2 can't become plain text again: render its card `as_layout`.
         """
         channel_id = message.channel.id
         if isinstance(message, discord.Message) and not isinstance(message, discord.InteractionMessage):
-            # A partial message leaves the flags as they are; Message.edit would bring previews of links back.
+            # A partial message keeps the flags; Message.edit would bring link previews back.
             message = discord.PartialMessage(channel=cast(Any, message.channel), id=message.id)
         target = message
         edited = await self._retries.run(
@@ -137,11 +137,11 @@ class Sender:
     async def respond(
         self, interaction: "discord.Interaction[Any]", rendering: Rendering, *, deadline_s: float | None = None
     ) -> discord.Message:
-        """Show `rendering`, which must be one message, as the answer to an interaction that was deferred.
+        """Show `rendering`, which must be one message, as the answer to a deferred interaction.
 
-        To a click that was deferred as an update, that is the clicked message.
+        For a click that was deferred as an update, this edits the clicked message.
         """
-        # An edit of the one answer there is: tried again it does no harm, so there is nothing to read back.
+        # This edits the one answer, so a retry is harmless.
         message = await self._retries.run(
             lambda: interaction.edit_original_response(**edit_body(rendering, 0)),
             channel_id=interaction.channel_id or 0,
@@ -153,7 +153,7 @@ class Sender:
     async def respond_by_token(
         self, webhook: discord.Webhook, rendering: Rendering, *, deadline_s: float | None = None
     ) -> None:
-        """Show `rendering` as the answer to an interaction of which only the token is left, as in `Webhook.partial`."""
+        """Show `rendering` as the answer to an interaction, given only its token (see `Webhook.partial`)."""
 
         async def edit() -> None:
             with handle_message_parameters(**edit_body(rendering, 0)) as parameters:
@@ -170,18 +170,18 @@ class Sender:
         self.figures.num_edited += 1
 
     async def drop_response(self, interaction: "discord.Interaction[Any]") -> None:
-        """Take away the answer to an interaction; one that is gone already is as good."""
+        """Delete the answer to an interaction; do nothing if it is already gone."""
         try:
             await self._retries.run(interaction.delete_original_response, channel_id=interaction.channel_id or 0)
         except MessageGone:
-            logger.debug("an answer to take away is gone already")
+            logger.debug("an answer to delete is already gone")
 
     async def follow_up(
         self, webhook: discord.Webhook, rendering: Rendering, *, is_ephemeral: bool
     ) -> discord.WebhookMessage:
-        """Send a further message for an interaction: `interaction.followup`.
+        """Send another message for an interaction through `interaction.followup`.
 
-        There is no nonce for it, so it is tried again only where it has certainly not arrived.
+        It has no nonce, so it is retried only if it has certainly not arrived.
         """
 
         async def create() -> discord.WebhookMessage:
@@ -192,39 +192,39 @@ class Sender:
         return message
 
     async def delete(self, message: Editable) -> None:
-        """Delete the bot's own message; one that is gone already is as good."""
+        """Delete the bot's own message; do nothing if it is already gone."""
         try:
             await self._retries.run(message.delete, place=message, channel_id=message.channel.id)
         except MessageGone:
-            logger.debug("a message to delete is gone already")
+            logger.debug("a message to delete is already gone")
 
     async def react(self, message: Editable, emoji: str) -> bool:
-        """Add a reaction where that may be done; return whether it was."""
+        """Add a reaction if possible; return whether it was added."""
         if self._skips():
             return False
         try:
             await self._retries.run(lambda: message.add_reaction(emoji), place=message, channel_id=message.channel.id)
         except FewshotError as e:
-            logger.info("no reaction: %s", type(e).__name__)
+            logger.info("could not add a reaction: %s", type(e).__name__)
             return False
         return True
 
     async def show_typing(self, channel: discord.abc.Messageable) -> None:
-        """Show for ten seconds that the bot is writing; nothing depends on it, so nothing is raised or tried again."""
+        """Show the typing indicator for ten seconds; nothing depends on it, so it never raises or retries."""
         if self._skips():
             return
         try:
             await self._retries.run_once(channel.typing().wrapped_typer(), _TYPING_S, channel)
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
             self._retries.count_refusal(e)
-            logger.info("the typing indicator can't be shown: %s", type(e).__name__)
+            logger.info("could not show the typing indicator: %s", type(e).__name__)
 
     def skips_edits(self) -> bool:
-        """Say whether an edit that only shows progress is to be left out for now."""
+        """Say whether to leave out an edit that only shows progress."""
         return self._skips()
 
     def _may_reply(self, channel: discord.abc.Messageable) -> bool:
-        """Say whether a reply is worth a try: not where one was refused a moment ago."""
+        """Say whether to try a reply: not if one was refused in this channel in the last ten minutes."""
         oldest = asyncio.get_running_loop().time() - _NO_REPLIES_S
         self._no_replies = {kept: at for kept, at in self._no_replies.items() if at > oldest}
         return _channel_id(channel) not in self._no_replies
@@ -236,7 +236,7 @@ class Sender:
 
 
 def _reference_to(target: ReplyTo) -> discord.MessageReference:
-    """Return a reply that is sent even where the message replied to is gone."""
+    """Return a reference that lets the reply be sent even if its target is gone."""
     if isinstance(target, discord.MessageReference):
         reference = target
     else:
@@ -246,7 +246,7 @@ def _reference_to(target: ReplyTo) -> discord.MessageReference:
 
 
 def create_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
-    """Return what a new message is made of; the files are fresh, for one try."""
+    """Return the arguments that send a new message; its file objects are for one try."""
     body: dict[str, Any] = {"allowed_mentions": _NO_PINGS}
     if rendering.layout is not None:
         body["view"] = rendering.layout
@@ -261,10 +261,10 @@ def create_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
 
 
 def edit_body(rendering: Rendering, chunk: int) -> dict[str, Any]:
-    """Return what an existing message becomes: nothing that it had before stays."""
+    """Return the arguments that edit an existing message; they replace everything in it."""
     is_last = rendering.is_last(chunk)
     return {
-        # A message that becomes a layout must lose its text.
+        # A message that becomes a layout may not keep its text.
         "content": None if rendering.layout is not None else rendering.content[chunk],
         "view": rendering.layout if rendering.layout is not None else rendering.view if is_last else None,
         "attachments": rendering.build_files() if is_last else [],

@@ -1,4 +1,4 @@
-"""The card that the bot posts once when it joins a server: what it can do, what it lacks, what it keeps."""
+"""The card that the bot posts when it joins a server: what it can do, which permissions are missing, what it stores."""
 
 import logging
 from typing import Final
@@ -25,14 +25,14 @@ _NAMES: Final = {
 
 
 def missing_permissions(allowed: discord.Permissions) -> tuple[str, ...]:
-    """Return the names, as Discord shows them, of the permissions that the bot uses and does not have."""
+    """Return the missing permissions by the names that Discord shows."""
     return tuple(
         _NAMES.get(name, name) for name, is_needed in NEEDED_PERMISSIONS if is_needed and not getattr(allowed, name)
     )
 
 
 def find_place(guild: discord.Guild) -> discord.TextChannel | None:
-    """Return the channel for the card: the server's own for such things, else the first where the bot may write."""
+    """Return the channel for the card: the server's system channel, else the first in which the bot may write."""
     channels = [channel for channel in (guild.system_channel, *guild.text_channels) if channel is not None]
     for channel in channels:
         allowed = channel.permissions_for(guild.me)
@@ -44,9 +44,9 @@ def find_place(guild: discord.Guild) -> discord.TextChannel | None:
 def welcome_card(
     *, bot_name: str, model_line: str, prefix: str, has_content: bool, missing: tuple[str, ...], retention_days: int
 ) -> Card:
-    """Return the card."""
-    ways = "Mention me, reply to me, or write to me directly, and I answer."
-    commands = f"/help shows what else I do; {prefix}help as well." if has_content else "/help shows what else I do."
+    """Return the welcome card. Without `has_content` it says that typed commands are off."""
+    ways = "Mention me, reply to me or send me a direct message, and I answer."
+    commands = f"/help or {prefix}help shows what else I can do." if has_content else "/help shows what else I can do."
     texts = [
         Text(f"Hello, I am {bot_name}."),
         Text(f"{ways} {commands}"),
@@ -55,21 +55,26 @@ def welcome_card(
             " behave here with /settings."
         ),
         Text(
-            "What I keep: messages to me, my answers, and what those reply to, for"
-            f" {retention_days} days, on the machine that runs me; nothing goes anywhere else. /privacy shows, exports"
-            " and erases yours."
+            "What I store: messages to me, the messages that those reply to, and my answers, for"
+            f" {retention_days} days. They stay on the machine that runs me. /privacy shows, exports and erases yours."
         ),
     ]
     if missing:
-        texts.append(Text(f"I lack {_listed(missing)} here; without, some answers can't be shown."))
+        noun = "permission" if len(missing) == 1 else "permissions"
+        texts.append(Text(f"I'm missing the {noun} {_listed(missing)}, so I can't show some answers."))
     if not has_content:
-        texts.append(Text(f"I read only messages that mention me; {prefix}commands and the like are off."))
+        texts.append(
+            Text(
+                "I can't read messages that don't mention me or reply to me, so commands such as"
+                f" {prefix}help work only after a mention. Slash commands always work."
+            )
+        )
     texts.append(Text(model_line, is_quiet=True))
     return Card(blocks=tuple(texts))
 
 
 async def post_welcome(guild: discord.Guild, bot: Bot, sender: Sender, *, has_content: bool) -> None:
-    """Post the card where the bot may write; the server's owner sees nothing where it may not write anywhere."""
+    """Post the card where the bot may write; if it may write nowhere, post nothing."""
     place = find_place(guild)
     if place is None:
         return
@@ -84,7 +89,7 @@ async def post_welcome(guild: discord.Guild, bot: Bot, sender: Sender, *, has_co
     try:
         await sender.send(place, render(card), request_id=f"hello-{guild.id}")
     except FewshotError as e:
-        logger.warning("the card about the bot could not be posted in server %s: %s", guild.id, e)
+        logger.warning("could not post the welcome card in server %s: %s", guild.id, e)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""A bot that was away: what was said meanwhile is answered, or it is told that it is too late."""
+"""A bot that was away: messages sent meanwhile are answered, or a notice says that they are too old."""
 
 import time
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ def id_of(then: float) -> int:
 
 
 def said_before(evening: Evening, channel: Channel, author: User, seconds: float, text: str = "") -> Message:
-    """Let a message stand in `channel`, where it is the first, that mentions the bot and is that old."""
+    """Add a first message to `channel` that mentions the bot and is that old."""
     then = time.time() - seconds
     me = evening.discord.world.bot
     message = Message(id_of(then), channel, author, text or f"<@{me.id}> Hello", mention_ids=[me.id], created_at=then)
@@ -39,7 +39,7 @@ def said_before(evening: Evening, channel: Channel, author: User, seconds: float
 
 
 async def was_away_for(evening: Evening, seconds: float) -> None:
-    """Let the stored watermarks be as old as that."""
+    """Set the stored watermarks back by that time."""
     async with evening.open_talk() as talk:
         keys = [
             f"{number}/{evening.discord.gateway.num_shards}" for number in range(evening.discord.gateway.num_shards)
@@ -59,7 +59,7 @@ def notices(evening: Evening, channel: Channel) -> list[str]:
     return [text for one in evening.bot_messages(channel) if "away" in (text := visible_text(one))]
 
 
-async def test_messages_too_old_are_told_of_once_in_each_channel(evening: Evening) -> None:
+async def test_messages_that_are_too_old_get_one_notice_in_each_channel(evening: Evening) -> None:
     other, reports = evening.guild.channel("other"), evening.guild.channel("reports")
     direct = evening.discord.world.dm_channel(evening.ada.user)
     async with evening.run():
@@ -79,18 +79,19 @@ async def test_messages_too_old_are_told_of_once_in_each_channel(evening: Evenin
             # Told once more, it is the same message to Discord.
             await told_again(evening, num_before)
         await was_away_for(evening, 7200)
-    one = "I was away; one message to me is too old to answer now, ask again."
-    assert notices(evening, other) == ["I was away; 3 messages to me are too old to answer now, ask again."]
+    one = "I was away and missed a message that is now too old to answer. Please ask again."
+    three = "I was away and missed 3 messages that are now too old to answer. Please ask again."
+    assert notices(evening, other) == [three]
     assert notices(evening, evening.general) == [one]
     assert notices(evening, direct) == [one]
     assert notices(evening, reports) == []
 
 
-async def test_what_was_answered_before_is_not_told_to_be_too_late(evening: Evening) -> None:
+async def test_answered_messages_get_no_notice(evening: Evening) -> None:
     async with evening.run():
         asked = evening.ada.says(evening.general, "Hello", mention_bot=True)
         await evening.discord.reply(asked)
-    # The same message as it is read back after an hour: the watermark stands a moment before it.
+    # The same message as it is read back after an hour: the watermark is just before it.
     old = id_of(time.time() - 3600)
     async with evening.open_talk() as talk:
         await talk.store._database.write(
@@ -106,7 +107,7 @@ async def test_what_was_answered_before_is_not_told_to_be_too_late(evening: Even
     assert notices(evening, evening.general) == []
 
 
-async def test_where_the_bot_may_not_write_nothing_is_told(evening: Evening) -> None:
+async def test_no_notice_is_sent_where_the_bot_may_not_write(evening: Evening) -> None:
     async with evening.run():
         pass
     await was_away_for(evening, 7200)

@@ -1,4 +1,4 @@
-"""Edits and deletions that were missed while the gateway was away reach what is stored."""
+"""Edits and deletions missed without a connection reach the store."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ class Place:
         return await self.talk.store.reply_of("discord", str(answer.id))
 
     async def read_back(self, earlier: int) -> None:
-        """Wait until a further session was compared."""
+        """Wait until another session was compared."""
         await self.discord.world.wait_until(lambda: self.num_histories > earlier, 5, "a channel read back")
         await asyncio.sleep(0.2)
 
@@ -77,7 +77,7 @@ async def test_a_message_deleted_meanwhile_is_forgotten(place: Place):
     assert await place.words(stays) == "no secret"
 
 
-async def test_a_message_edited_meanwhile_has_its_new_words(place: Place):
+async def test_a_message_edited_meanwhile_has_its_new_text(place: Place):
     edited, answer = await place.says("teh cat")
     before = place.num_histories
     async with place.discord.gateway.gap(resumes=False):
@@ -107,7 +107,7 @@ async def test_a_direct_message_deleted_meanwhile_is_forgotten(place: Place):
     assert await place.words(gone) is None
 
 
-async def test_nothing_is_forgotten_of_slash_commands_and_of_what_stands_there(place: Place):
+async def test_slash_commands_and_visible_messages_are_not_erased(place: Place):
     asked, answer = await place.says("Hello")
     done = await place.ada.slash(place.general, "complete", text="Once")
     await done.finished(10)

@@ -1,4 +1,4 @@
-"""What a shard may have missed, step by step: the watermark moves only when nothing below it can be missing."""
+"""Gaps of a shard, step by step: the watermark moves only when no message below it can be missing."""
 
 import pytest
 
@@ -26,14 +26,14 @@ def test_it_moves_while_the_shard_is_connected(gaps: Gaps):
     assert come(gaps, 200) == "200"
 
 
-def test_it_stands_still_from_a_lost_connection_until_the_session_goes_on(gaps: Gaps):
+def test_it_is_frozen_from_a_lost_connection_until_the_session_is_resumed(gaps: Gaps):
     gaps.is_lost()
     assert come(gaps, 200) == "100"
     gaps.is_connected()
     assert gaps.seen.value == "200"
 
 
-def test_a_session_that_begins_anew_has_to_be_read_back(gaps: Gaps):
+def test_a_new_session_has_to_be_read_back(gaps: Gaps):
     gaps.is_lost()
     gaps.begins_anew()
     gaps.is_connected()
@@ -42,7 +42,7 @@ def test_a_session_that_begins_anew_has_to_be_read_back(gaps: Gaps):
     assert gaps.seen.value == "200"
 
 
-def test_a_connection_that_breaks_and_goes_on_while_it_is_read_back_changes_nothing(gaps: Gaps):
+def test_a_connection_that_breaks_and_resumes_during_the_reading_changes_nothing(gaps: Gaps):
     gaps.is_lost()
     gaps.begins_anew()
     gaps.is_connected()
@@ -54,7 +54,7 @@ def test_a_connection_that_breaks_and_goes_on_while_it_is_read_back_changes_noth
     assert gaps.seen.value == "200"
 
 
-def test_what_is_read_while_the_connection_is_broken_counts_when_it_goes_on(gaps: Gaps):
+def test_what_is_read_without_a_connection_counts_when_it_is_back(gaps: Gaps):
     gaps.is_lost()
     gaps.begins_anew()
     gaps.is_connected()

@@ -1,4 +1,4 @@
-"""What was said while the bot was away is read back: in any amount, over an interface that fails, however late."""
+"""Messages sent while the bot was away are read back: in any number, over a REST API that fails, however late."""
 
 import asyncio
 import shutil
@@ -60,7 +60,7 @@ async def test_a_question_behind_more_messages_than_one_request_gives_is_found(p
 
 
 @pytest.mark.parametrize("kind", ["error", "reset", "banned"])
-async def test_it_is_read_again_where_that_failed(place: Place, kind: Kind):
+async def test_a_failed_reading_is_repeated(place: Place, kind: Kind):
     place.discord.faults.once("read", kind, times=2)
     (asked,) = await place.says_in_gap("Are you there?")
     await place.discord.reply(asked)
@@ -75,7 +75,7 @@ async def test_a_server_that_appears_late_is_read_back_too(place: Place):
     await place.discord.reply(asked)
 
 
-async def test_a_server_that_appears_late_is_no_news_twice(place: Place):
+async def test_a_server_that_appears_late_is_read_back_once(place: Place):
     place.discord.gateway.late_guild_ids.add(place.guild.id)
     (asked,) = await place.says_in_gap("Are you there?")
     await asyncio.sleep(0.5)
@@ -88,7 +88,7 @@ async def test_a_server_that_appears_late_is_no_news_twice(place: Place):
     assert len(place.discord.answers_to(asked)) == 1
 
 
-async def test_what_is_said_after_the_first_start_of_all_was_cut_short_is_answered(tmp_path: Path):
+async def test_a_message_after_an_interrupted_first_start_is_answered(tmp_path: Path):
     async with serve_discord(token=TOKEN) as discord:
         guild = discord.world.add_guild("Home")
         ada = discord.add_member(guild, "Ada")

@@ -76,7 +76,7 @@ async def test_a_member_message_is_read_with_all_that_the_payload_says() -> None
     ],
     ids=["bot", "webhook", "itself", "somebody joined", "thread created", "a command's answer"],
 )
-async def test_what_no_person_wrote_is_no_message(more: dict[str, Any]) -> None:
+async def test_only_people_write_messages(more: dict[str, Any]) -> None:
     assert read(message("hello", **more)) is None
 
 
@@ -138,7 +138,7 @@ async def test_a_command_keeps_its_text(content: str, text: str) -> None:
     ],
     ids=["mention", "reply", "reply to another", "forwarded", "everyone", "role", "reply to a deleted message"],
 )
-async def test_the_bot_is_meant_by_a_mention_or_a_reply_of_its_own(more: dict[str, Any], is_addressed: bool) -> None:
+async def test_the_bot_is_addressed_by_a_mention_or_a_reply(more: dict[str, Any], is_addressed: bool) -> None:
     found = read(message("hello", **more))
     assert found is not None
     assert found.is_addressed is is_addressed
@@ -176,7 +176,7 @@ async def test_operators_are_moderators_everywhere() -> None:
     assert found.author.is_moderator
 
 
-async def test_in_a_direct_message_the_bot_is_always_meant_and_everybody_their_own_moderator() -> None:
+async def test_in_a_direct_message_the_bot_is_always_addressed_and_everyone_is_a_moderator() -> None:
     found = read(message("hello", channel=DIRECT, in_server=False))
     assert found is not None
     assert found.scope == Scope("discord", "@me", str(DIRECT))
@@ -185,7 +185,7 @@ async def test_in_a_direct_message_the_bot_is_always_meant_and_everybody_their_o
     assert found.reach == "private"
 
 
-async def test_discord_s_own_account_is_no_person() -> None:
+async def test_discord_s_own_account_is_not_a_person() -> None:
     assert read(message("hello", channel=DIRECT, in_server=False, author=user(ROBOT, "discord", system=True))) is None
 
 
@@ -215,7 +215,7 @@ async def test_the_message_replied_to_is_read_too() -> None:
     assert robot.author.is_bot
 
 
-async def test_there_is_nothing_replied_to_where_it_is_the_bot_s_own_or_forwarded_or_no_reply() -> None:
+async def test_no_replied_message_is_read_if_it_is_the_bot_s_own_or_forwarded_or_missing() -> None:
     connection = Connection()
     for more in (reply_to(ME, bot=True), reply_to(BO, kind=1), {}):
         assert read_replied(connection.message(message(**more)), connection.me) is None
@@ -245,7 +245,7 @@ async def test_the_bot_s_own_message_is_no_target() -> None:
     assert read_target(own, connection.me, Scope("discord", "1", "2")) is None
 
 
-async def test_a_forwarded_command_is_not_given_by_who_forwards_it() -> None:
+async def test_a_forwarded_command_is_not_run() -> None:
     found = read(message("", message_snapshots=[{"message": message("!fresh")}], **reply_to(BO, kind=1)))
     assert found is not None
     assert found.text == ""
@@ -299,7 +299,7 @@ async def test_an_interaction_in_a_thread_of_a_server_that_the_bot_is_not_in_is_
     [(direct(), True), (direct(context=2), False), (direct(kind=3, context=2), False)],
     ids=["with the bot", "with another person", "in a group"],
 )
-async def test_outside_of_servers_only_a_direct_message_with_the_bot_makes_a_moderator(
+async def test_outside_servers_people_are_moderators_only_in_direct_messages_with_the_bot(
     place: dict[str, Any], is_moderator: bool
 ) -> None:
     scope, author = read_click(**place)

@@ -114,7 +114,7 @@ async def test_all_commands_are_within_discord_s_limits() -> None:
     assert objections("PUT", PATH, payload_of(tree_of(COMMANDS))) == []
 
 
-async def test_every_command_is_there_in_both_forms() -> None:
+async def test_every_command_has_both_forms() -> None:
     payload = payload_of(tree_of(COMMANDS))
     for command in COMMANDS.values():
         first, *second = command.name.split()
@@ -122,7 +122,7 @@ async def test_every_command_is_there_in_both_forms() -> None:
         assert named(payload, group, *second)["description"]
 
 
-async def test_a_family_is_a_group_and_what_it_keeps_for_moderators_another() -> None:
+async def test_subcommands_are_a_group_and_moderators_subcommands_another() -> None:
     commands = [
         Command("prompt list", "what there is", answer),
         Command("prompt edit", "change one", answer, arguments=("NAME",), who="moderators"),
@@ -152,7 +152,7 @@ async def test_a_family_is_a_group_and_what_it_keeps_for_moderators_another() ->
         ("settings", [0, 1], [0]),
     ],
 )
-async def test_what_needs_a_stored_conversation_is_not_for_where_the_bot_is_no_member(
+async def test_commands_on_a_stored_conversation_are_not_offered_to_user_installs(
     name: str, contexts: list[int], installs: list[int]
 ) -> None:
     found = named(payload_of(tree_of(COMMANDS)), name)
@@ -194,7 +194,7 @@ async def test_a_menu_entry_names_its_command_and_brings_the_message() -> None:
     assert recorder.menus == [("perplexity", "a surprising text")]
 
 
-async def test_suggestions_come_with_where_who_and_what() -> None:
+async def test_suggestions_depend_on_the_place_the_person_and_the_text() -> None:
     recorder = Recorder(suggested=("sentiment", "", "x" * 101, "x" * 100, *map(str, range(40))))
     async with connected(recorder) as (server, guild):
         ana = server.add_member(guild, "ana", permissions=Permission.MANAGE_GUILD)
@@ -218,11 +218,11 @@ async def test_suggestions_that_fail_or_take_too_long_are_none(
         recorder.error, recorder.waits_s = None, 60.0
         assert await ana.types(guild.channels[0], "prompt run", "name", "sen") == []
     told = [record.getMessage() for record in caplog.records if record.name == command_tree.__name__]
-    assert told == ["no values suggested: ValueError", "no values suggested: TimeoutError"]
+    assert told == ["could not suggest values: ValueError", "could not suggest values: TimeoutError"]
     assert "secret" not in caplog.text
 
 
-async def test_what_went_wrong_is_one_sentence_that_the_person_alone_sees(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_error_is_one_sentence_that_only_the_person_sees(caplog: pytest.LogCaptureFixture) -> None:
     recorder = Recorder(error=RequestError("n takes a whole number from 1 to 5."))
     async with connected(recorder) as (server, guild):
         ana = server.add_member(guild, "ana")
@@ -262,7 +262,7 @@ async def test_the_hash_follows_the_commands_and_the_application() -> None:
     assert tree_hash(same) != tree_hash(tree)
 
 
-async def test_commands_are_sent_only_where_they_changed() -> None:
+async def test_commands_are_sent_only_if_they_changed() -> None:
     kept: list[str] = []
 
     async def read_hash() -> str | None:

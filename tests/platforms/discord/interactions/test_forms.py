@@ -91,7 +91,7 @@ async def test_the_value_of_a_choice_is_chosen_already() -> None:
 
 
 @pytest.mark.parametrize("num_fields", [0, 6])
-async def test_a_form_that_discord_would_not_show_is_an_error_of_the_program(num_fields: int) -> None:
+async def test_a_form_that_discord_would_not_show_is_a_programming_error(num_fields: int) -> None:
     with pytest.raises(ValueError, match="1 to 5 fields"):
         modal_of(Form("1", "Edit", (FormField("a", "A"),) * num_fields))
 
@@ -120,7 +120,7 @@ def test_every_form_keeps_discord_s_limits(fields: list[FormField], title: str) 
     assert objections("POST", CALLBACK, {"type": 9, "data": payload}) == []
 
 
-async def test_what_was_filled_in_is_read_from_the_payload_alone() -> None:
+async def test_a_submission_is_read_from_the_payload_alone() -> None:
     data = submitted(
         [
             filled("description", "new"),
@@ -147,7 +147,7 @@ async def test_fields_in_rows_and_a_form_without_a_file_are_read_too() -> None:
     assert found.files == {}
 
 
-async def test_what_is_no_form_of_ours_is_none() -> None:
+async def test_other_interactions_are_not_a_form() -> None:
     connection = Connection()
     assert read_submission(connection.interaction(submitted([], custom_id="other:1"))) is None
     click = {"custom_id": "fewshot-form:1", "component_type": 2}

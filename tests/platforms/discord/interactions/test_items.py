@@ -87,7 +87,7 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 @pytest.mark.parametrize("as_layout", [False, True])
-async def test_a_click_comes_with_all_that_its_card_is_known_by(scene: Scene, as_layout: bool):
+async def test_a_click_carries_the_card_the_revision_and_the_action(scene: Scene, as_layout: bool):
     message = await scene.show(CARD, as_layout=as_layout)
     await scene.ada.clicks(message, "1")
     await scene.ada.clicks(message, "Discard")
@@ -99,7 +99,7 @@ async def test_a_click_comes_with_all_that_its_card_is_known_by(scene: Scene, as
     ]
 
 
-async def test_stop_comes_with_the_message_that_asked(scene: Scene):
+async def test_stop_carries_the_id_of_the_asking_message(scene: Scene):
     message = await scene.show(Card(blocks=(Text("par"),), is_final=False), stop_id="4711")
     await scene.ada.clicks(message, "Stop")
     assert scene.bot.clicks == [("stop", "4711")]
@@ -145,7 +145,7 @@ async def test_a_private_answer_beside_a_card_is_for_the_asker_alone(scene: Scen
     assert visible_text(message) == "Yes."
 
 
-async def test_a_further_message_of_unknown_fate_is_not_sent_twice(scene: Scene):
+async def test_a_follow_up_with_an_unknown_result_is_not_sent_twice(scene: Scene):
     failed = asyncio.Event()
 
     async def respond(interaction: discord.Interaction[Any]) -> None:
@@ -162,7 +162,7 @@ async def test_a_further_message_of_unknown_fate_is_not_sent_twice(scene: Scene)
     assert len(result.followups) == 1
 
 
-async def test_what_was_promised_can_be_taken_back(scene: Scene):
+async def test_a_deferred_answer_can_be_removed(scene: Scene):
     async def respond(interaction: discord.Interaction[Any]) -> None:
         await interaction.response.defer(thinking=True)
         await scene.bot.sender.drop_response(interaction)
@@ -188,6 +188,6 @@ async def test_an_interaction_of_an_earlier_run_is_answered_by_its_token(scene: 
     assert [file.filename for file in result.message.attachments] == ["a.txt"]
 
 
-def test_an_action_too_long_for_discord_is_a_mistake_of_the_program():
-    with pytest.raises(ValueError, match="custom id"):
+def test_an_action_too_long_for_discord_is_a_programming_error():
+    with pytest.raises(ValueError, match="custom_id"):
         CardButton.of(Button("a" * 90, "a"), "card", 1)

@@ -83,8 +83,8 @@ def test_the_line_says_exactly_what_was_given(name: str, data: st.DataObject) ->
     assert parsed.text == text
 
 
-def test_a_text_without_the_word_before_it_is_one_sentence() -> None:
-    with pytest.raises(RequestError, match="ROWS needs ACTION before it: prompt examples"):
+def test_a_text_without_the_word_before_it_is_refused_with_the_usage() -> None:
+    with pytest.raises(RequestError, match=r"^rows also needs action: /prompt-edit examples name "):
         command_line_of(COMMANDS["prompt examples"], {"name": "story", "rows": "a => b"}, "!")
 
 
@@ -103,7 +103,7 @@ def test_every_part_of_a_declaration_has_its_option(name: str) -> None:
         assert {command.text_name.lower(), "text"} & set(names)
 
 
-def test_a_text_that_is_wanted_may_come_as_a_file_so_that_neither_is_required() -> None:
+def test_a_required_text_may_be_a_file_so_neither_option_is_required() -> None:
     by_name = {option.name: option for option in slash_options(COMMANDS["perplexity"])}
     assert not by_name["text"].is_required
     assert by_name["text"].highest == 6000
@@ -111,7 +111,7 @@ def test_a_text_that_is_wanted_may_come_as_a_file_so_that_neither_is_required() 
     assert command_line_of(COMMANDS["perplexity"], {"text": None, "file": object()}, "!") == "!perplexity"
 
 
-def test_an_option_that_may_be_repeated_is_there_four_times() -> None:
+def test_a_repeatable_option_has_four_names() -> None:
     names = [option.name for option in slash_options(COMMANDS["complete"])]
     assert [name for name in names if name.startswith("stop")] == ["stop", "stop_2", "stop_3", "stop_4"]
     given = {"text": "a", "stop_2": "b", "stop": "\\n", "stop_4": "."}
@@ -124,15 +124,15 @@ def test_a_whole_number_goes_no_higher_than_discord_s() -> None:
     assert (seed.lowest, seed.highest) == (0, 2**53 - 1)
 
 
-def test_parts_of_a_text_are_joined_and_may_not_hold_what_joins_them() -> None:
+def test_parts_of_a_text_are_joined_and_may_not_contain_the_separator() -> None:
     command = COMMANDS["compare"]
     assert command_line_of(command, {"a": "x", "b": "y", "c": None, "d": "z"}, "!") == "!compare x | y | z"
-    with pytest.raises(RequestError, match=r"can't hold \|"):
+    with pytest.raises(RequestError, match=r"can't contain \|"):
         command_line_of(command, {"a": "x | y", "b": "z"}, "!")
 
 
-def test_a_leading_word_without_the_one_before_it_is_one_sentence() -> None:
-    with pytest.raises(RequestError, match="VALUE needs NAME before it"):
+def test_an_option_without_the_one_before_it_is_refused_with_the_usage() -> None:
+    with pytest.raises(RequestError, match="value also needs name: /settings"):
         command_line_of(COMMANDS["settings"], {"name": None, "value": "careful"}, "!")
 
 

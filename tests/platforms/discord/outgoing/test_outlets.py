@@ -1,4 +1,4 @@
-"""Answers shown on Discord while they are written: how often, in which form, and what remains of a failure."""
+"""Answers shown on Discord while they are written: how often, in which form, and after a failure."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -99,13 +99,13 @@ async def test_a_slow_answer_shows_typing_then_its_newest_words_with_stop_then_t
     assert 2 <= stream.num_edits <= 5
 
 
-async def test_where_nothing_is_written_yet_a_line_says_so(stream: Stream):
+async def test_a_line_is_shown_while_nothing_is_written_yet(stream: Stream):
     await stream.run(script(0.3, words("At last", is_final=True)))
     (message,) = stream.place.said
     assert [text for _, text in message.versions] == ["-# Thinking …", "At last"]
 
 
-async def test_typing_goes_on_while_nothing_can_be_seen(stream: Stream):
+async def test_typing_is_repeated_while_nothing_is_visible(stream: Stream):
     timings = Timings(typing_after_s=0.01, typing_every_s=0.05, visible_after_s=10)
     await stream.run(script(0.3, words("At last", is_final=True)), timings=timings)
     num_typings = len(stream.place.stand_in.world.typings)
@@ -136,7 +136,7 @@ async def test_the_whole_answer_is_shown_even_where_every_edit_before_failed(str
 
 
 @pytest.mark.parametrize("fault", ["accepted_then_reset", Fault("accepted_then_error", status=503)])
-async def test_a_partial_answer_whose_fate_is_unknown_is_not_left_as_the_answer(stream: Stream, fault: Fault):
+async def test_a_partial_answer_with_an_unknown_result_does_not_stay_as_the_answer(stream: Stream, fault: Fault):
     outlet = stream.outlet()
     outlet._is_unsure = True
     await stream.place.sender.send(stream.place.channel, _rendered("part"), request_id="1")
@@ -145,7 +145,7 @@ async def test_a_partial_answer_whose_fate_is_unknown_is_not_left_as_the_answer(
     assert stream.place.texts == ["the whole"]
 
 
-async def test_a_cancelled_partial_answer_is_taken_up_again_in_the_same_place(stream: Stream):
+async def test_a_cancelled_partial_answer_is_resumed_in_the_same_place(stream: Stream):
     outlet = stream.outlet()
     stream.place.stand_in.faults.once("send", Fault("slow", delay_s=0.4))
     task = asyncio.create_task(stream.run(script(words("part"), 10, words("never", is_final=True)), outlet))
@@ -170,7 +170,7 @@ async def test_a_long_answer_becomes_several_messages_only_at_its_end(stream: St
     assert stream.noted == [(str(message.id), number) for number, message in enumerate(stream.place.said)]
 
 
-async def test_an_answer_begun_anew_takes_the_place_of_a_longer_one(stream: Stream):
+async def test_an_answer_started_again_replaces_a_longer_one(stream: Stream):
     outlet = stream.outlet()
     await stream.run(script(words("Some words of it. " * 200, is_final=True)), outlet)
     await stream.run(script(words("Short.", is_final=True)), outlet)
@@ -186,13 +186,13 @@ async def test_words_become_a_layout_and_a_layout_stays_one(stream: Stream):
     assert stream.place.said[0].content == ""
 
 
-async def test_the_answer_of_an_earlier_run_is_gone_on_with(stream: Stream):
+async def test_the_answer_of_an_earlier_run_is_resumed(stream: Stream):
     (sent,) = await stream.place.sender.send(stream.place.channel, _rendered("part"), request_id="1")
     await stream.run(script(words("the whole", is_final=True)), stream.outlet(sent=[sent]))
     assert stream.place.texts == ["the whole"]
 
 
-async def test_who_deletes_a_partial_answer_gets_no_other(stream: Stream):
+async def test_a_deleted_partial_answer_is_not_sent_again(stream: Stream):
     outlet = stream.outlet()
     task = asyncio.create_task(stream.run(growing(8, 0.1), outlet))
     await stream.place.stand_in.world.wait_until(lambda: stream.place.said, 5, "a partial answer")
@@ -202,14 +202,14 @@ async def test_who_deletes_a_partial_answer_gets_no_other(stream: Stream):
     assert stream.place.said == []
 
 
-async def test_an_answer_that_may_not_be_sent_is_said_not_to_be_shown(stream: Stream):
+async def test_an_answer_that_may_not_be_sent_is_reported_as_not_shown(stream: Stream):
     _deny(stream.place, Permission.SEND_MESSAGES)
     delivered = await stream.run(growing(3, 0.1))
     assert not delivered.is_shown
     assert stream.place.told == [stream.place.general.id]
 
 
-async def test_in_bad_weather_every_answer_is_there_once_and_whole(stream: Stream):
+async def test_with_many_faults_every_answer_is_shown_once_and_whole(stream: Stream):
     faults = stream.place.stand_in.faults
     for route in ("send", "edit"):
         for fault in ("banned", "reset", "accepted_then_reset", Fault("accepted_then_error", status=503)):
@@ -231,12 +231,12 @@ async def test_in_bad_weather_every_answer_is_there_once_and_whole(stream: Strea
     assert sum(faults.num_injected.values()) > 5
 
 
-async def test_where_no_files_may_be_sent_the_words_are(stream: Stream):
+async def test_without_the_permission_for_files_the_text_is_sent(stream: Stream):
     _deny(stream.place, Permission.ATTACH_FILES)
     card = Card(blocks=(Facts((("a", "b"),)),), file=TextFile("a.txt", "text"))
     delivered = await stream.run(script(card))
     assert delivered.is_shown
-    assert "may not attach files" in stream.place.texts[0]
+    assert "needs the permission Attach Files" in stream.place.texts[0]
 
 
 async def test_the_buttons_of_the_whole_answer_come_with_it(stream: Stream):
@@ -245,7 +245,7 @@ async def test_the_buttons_of_the_whole_answer_come_with_it(stream: Stream):
     assert labels(stream.place.said[0]) == ["Why"]
 
 
-async def test_what_goes_wrong_in_the_answer_is_raised_and_nothing_goes_on(stream: Stream):
+async def test_an_error_in_the_answer_is_raised_and_both_tasks_end(stream: Stream):
     with pytest.raises(ValueError, match="broken"):
         await stream.run(script(words("part"), 0.3, ValueError("broken")))
     num_requests = len(stream.place.stand_in.requests)
@@ -275,7 +275,7 @@ async def test_a_cancelled_answer_ends_its_source_and_both_tasks(stream: Stream)
 async def test_a_form_that_cannot_be_opened_is_answered_with_a_sentence(stream: Stream):
     form = Form("f", "A form", (FormField("a", "A"),))
     await stream.run(script(Card(form=form)))
-    assert stream.place.texts == ["⚠️ A form can't be opened here; use the slash command."]
+    assert stream.place.texts == ["⚠️ A form can't be opened here. Use the slash command."]
 
 
 async def test_what_is_removed_stays_away(stream: Stream):

@@ -161,7 +161,7 @@ HOSTILE = "[a](http://b.example) <@1> `x` *y* "
         (Verbatim(LONG * 9), Verbatim(LONG * 9), Facts((("kept", "whole"),))),
     ],
 )
-def test_what_does_not_fit_is_in_a_file_and_said_to_be(blocks: tuple[Block, ...]):
+def test_text_that_does_not_fit_is_in_a_file_and_a_line_says_so(blocks: tuple[Block, ...]):
     rendering = render(Card(blocks=blocks))
     assert_fits(rendering)
     assert [file.name for file in rendering.files] == ["whole.txt"]
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_in_a_file_and_said_to_be(blocks: tuple[Block, ...]
                 assert all(option in text for option in block.options)
             case Facts():
                 assert all(name in text for name, _ in block.items)
-    assert "may not attach files" in shown(render(Card(blocks=blocks), allows_files=False))
+    assert "needs the permission Attach Files" in shown(render(Card(blocks=blocks), allows_files=False))
 
 
 def test_a_short_block_beside_a_long_one_is_shown_whole():
@@ -239,7 +239,7 @@ def test_a_whole_book_is_rendered_at_once():
 
 def test_a_very_long_answer_is_one_line_and_a_file():
     rendering = render(Card(blocks=(Text(LONG * 8, is_model_text=True),)))
-    assert rendering.content == ("That is too long for a message: here it is as a file.",)
+    assert rendering.content == ("The answer is too long for a message, so it is in the file.",)
     assert rendering.files[0].data.decode().strip() == (LONG * 8).strip()
     assert_fits(rendering)
 
@@ -309,7 +309,7 @@ def test_a_perplexity_card_begins_with_its_figure():
     assert first == "## 1,093.21 perplexity\ntokens\u00a0**14** · model\u00a0**tiny\\_1**"
 
 
-def test_bars_stand_before_their_names():
+def test_bars_precede_their_names():
     card = Card(blocks=(Bars((("cat", 0.3), ("Größe", 0.15)), 0.55, "rest of the vocabulary"),))
     assert shown(render(card)) == (
         "`██████████  30.0%` **cat**\n`█████░░░░░  15.0%` **Größe**\n-# 55.0% rest of the vocabulary"
@@ -330,12 +330,12 @@ def test_a_narrow_table_is_in_fixed_width_and_a_wide_one_a_list():
     assert shown(render(Card(blocks=(Table(("a", "b"), ()),)))) == "-# nothing here yet"
 
 
-def test_progress_has_a_bar_where_the_end_is_known():
+def test_progress_has_a_bar_if_the_total_is_known():
     assert shown(render(Card(blocks=(Progress("rows tested", 3, 4),)))) == "rows tested\n`████████░░  75%` 3 of 4"
     assert shown(render(Card(blocks=(Progress("waiting"),)))) == "waiting …"
 
 
-def test_a_select_and_a_file_of_a_card_are_there():
+def test_a_select_and_a_file_of_a_card_are_shown():
     select = Select("kind", "Kind", (SelectOption("c", "complete", "continues", is_chosen=True),))
     card = Card(
         blocks=(Progress("x", 1, 2),),

@@ -41,7 +41,7 @@ LINE_START = re.compile(r"(?:[-*+]\s+|\d+\.\s+)*(?:#{1,3}\s|-#\s|>\s|>>>\s)")
 
 
 def read(markdown: str, *, is_line_start: bool = True) -> tuple[str, list[str]]:
-    """Return the words that a person sees, and what Discord would make of the text that nobody should be able to."""
+    """Return the words that a person sees, and the pings, links and markup that Discord would make of the text."""
     seen: list[str] = []
     found: list[str] = []
     i = 0
@@ -104,7 +104,7 @@ def test_model_text_pings_nobody_and_hides_no_link(text: str):
 
 @given(TEXTS)
 @example("https://discord.gg/abc")
-def test_a_person_s_words_are_shown_sign_for_sign(text: str):
+def test_a_person_s_words_are_shown_literally(text: str):
     text = clean_model_text(text)
     words, found = read(escape_text(text))
     assert found == []
@@ -113,7 +113,7 @@ def test_a_person_s_words_are_shown_sign_for_sign(text: str):
 
 @given(TEXTS)
 @example("[a](http://b.example)")
-def test_bold_words_are_shown_sign_for_sign(text: str):
+def test_bold_words_are_shown_literally(text: str):
     text = clean_model_text(text)
     words, found = read(bold(text), is_line_start=False)
     assert found == []
@@ -156,7 +156,7 @@ def test_no_fence_is_left_open(text: str):
         ("2 < 3 -> yes", "2 \\< 3 -> yes"),
     ],
 )
-def test_a_model_may_use_the_markdown_that_does_no_harm(text: str, shown: str):
+def test_a_model_may_use_harmless_markdown(text: str, shown: str):
     assert show_model_text(text) == shown
 
 

@@ -1,4 +1,4 @@
-"""The real discord.py client against the stand-in: everything once, pinging nobody, whatever goes wrong."""
+"""The real discord.py client against the stand-in: every message once and without pings, whatever fails."""
 
 import asyncio
 import time
@@ -50,14 +50,14 @@ async def test_a_reply_pings_nobody_and_unfurls_nothing(place: Place):
     assert request.body["allowed_mentions"]["replied_user"] is False
 
 
-async def test_a_reply_to_a_deleted_message_is_sent_all_the_same(place: Place):
+async def test_a_reply_to_a_deleted_message_is_still_sent(place: Place):
     asked = place.ada.says(place.general, "hi")
     place.ada.deletes(asked)
     await place.sender.send(place.channel, WORDS, request_id="123", reply_to=place.partial(asked))
     assert len(place.said) == 1
 
 
-async def test_where_it_may_not_reply_it_answers_without(place: Place):
+async def test_without_the_permission_to_reply_it_sends_an_ordinary_message(place: Place):
     _deny(place, Permission.READ_MESSAGE_HISTORY)
     asked = place.ada.says(place.general, "hi")
     await place.sender.send(place.channel, LAYOUT, request_id="123", reply_to=place.partial(asked))
@@ -112,7 +112,7 @@ async def test_an_edit_keeps_previews_away_and_takes_buttons_and_files_off(place
         "accepted_then_reset",
     ],
 )
-async def test_a_message_is_there_exactly_once_whatever_happens_to_the_request(place: Place, fault: Fault):
+async def test_a_message_is_shown_exactly_once_whatever_happens_to_the_request(place: Place, fault: Fault):
     place.stand_in.faults.once("send", fault, times=2)
     (sent,) = await place.sender.send(place.channel, LAYOUT, request_id="123")
     assert [message.id for message in place.said] == [sent.id]
@@ -122,7 +122,7 @@ async def test_a_message_is_there_exactly_once_whatever_happens_to_the_request(p
     assert place.texts == ["a\u00a0**b**"]
 
 
-async def test_retry_after_is_waited_out(place: Place):
+async def test_retry_after_is_respected(place: Place):
     place.stand_in.faults.once("send", Fault("banned", retry_after_s=1.0))
     start = time.monotonic()
     await place.sender.send(place.channel, WORDS, request_id="123")
@@ -140,7 +140,7 @@ async def test_a_limit_that_lasts_longer_than_the_deadline_is_not_waited_out():
         assert place.sender.figures.num_failed == 1
 
 
-async def test_a_silent_server_is_given_up_at_the_deadline_and_the_gate_for_all_stays_open():
+async def test_a_server_without_a_response_is_given_up_at_the_deadline_and_other_requests_continue():
     async with open_place(deadline_s=0.5) as place:
         place.stand_in.faults.once("send", Fault("slow", delay_s=3))
         with pytest.raises(DeliveryFailed):
@@ -165,7 +165,7 @@ async def test_a_cancelled_send_is_given_up_at_once(place: Place):
     assert task.cancelled()
 
 
-async def test_a_missing_permission_is_told_once_a_channel(place: Place):
+async def test_a_missing_permission_is_reported_once_per_channel(place: Place):
     _deny(place, Permission.SEND_MESSAGES)
     for number in range(3):
         with pytest.raises(MissingPermission):
@@ -174,7 +174,7 @@ async def test_a_missing_permission_is_told_once_a_channel(place: Place):
     assert place.sender.invalid_requests.num_recent == 3
 
 
-async def test_what_is_gone_is_said_to_be_gone(place: Place):
+async def test_a_missing_message_is_reported_as_gone(place: Place):
     (sent,) = await place.sender.send(place.channel, WORDS, request_id="1")
     await place.sender.delete(sent)
     await place.sender.delete(sent)
