@@ -14,7 +14,8 @@ from benchmarks.rows import percentile
 from benchmarks.workloads import Question
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine, Generation
+from bot.engine.engine import Engine
+from bot.engine.stream import Generation
 
 _MAX_WAIT_S = 1200.0
 

@@ -11,7 +11,7 @@ from bot.core.prompt import end_of_sentence
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.engine.engine import Generation
+from bot.engine.stream import Generation
 from bot.errors import RequestError
 from bot.services.chat import asker_of
 from bot.services.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree

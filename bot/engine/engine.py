@@ -3,23 +3,18 @@
 import asyncio
 import logging
 import time
-import weakref
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from bot.core.chat_prompt import PromptTools
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
-    Completion,
     Delta,
     EngineStats,
     ModelInfo,
-    Timings,
     TokenScore,
     WordProbability,
 )
@@ -27,6 +22,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.requests.work import Asker, Job, Priority, QuickWork, Work
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
+from bot.engine.stream import Generation
 from bot.errors import Unavailable
 from bot.trace import note_step
 
@@ -44,164 +40,6 @@ MAX_PASS_S: Final = 120.0  # a longer pass counts as hanging
 _WATCH_S: Final = 1.0
 NOBODY: Final = Asker()
 MAX_QUEUE_S: Final = 60.0  # how long a request without its own time limit waits in the queue
-
-
-class Generation:
-    """One generation: `async with` starts it, `async for` yields its deltas, then `completions` holds the results.
-
-    `params` has the drawn seed if none was given. At the end, `prompt_lengths` are the prompts' numbers of tokens.
-    Leaving the `async with` early, being cancelled in it, or dropping the object cancels the generation. Raises, in the
-    `async with`, Unavailable if the queue is full; in the `async for`, Unavailable if it waited too long in the queue,
-    PromptTooLong, RequestError and GenerationError.
-    """
-
-    def __init__(
-        self,
-        scheduler: "Scheduler[LanguageModel]",
-        statistics: Statistics,
-        plan: "PlanGeneration",
-        params: SamplingParams,
-        *,
-        num_completions: int,
-        timeout_s: float,
-        asker: Asker,
-        priority: Priority,
-    ) -> None:
-        self.params = params
-        self.completions: tuple[Completion, ...] = ()
-        self.timings: Timings | None = None
-        self.prompt_lengths: tuple[int, ...] = ()
-        self._scheduler = scheduler
-        self._statistics = statistics
-        self._plan = plan
-        self._num_completions = num_completions
-        self._timeout_s = timeout_s
-        self._asker = asker
-        self._priority = priority
-        self._deltas: deque[Delta] = deque()
-        self._news = asyncio.Event()
-        self._work: Work[LanguageModel, GenerationResult] | None = None
-        self._is_unwanted = False  # cancelled before it was entered
-        self._has_begun = False
-        self._is_ended = False
-        self._error: BaseException | None = None
-
-    @property
-    def num_ahead(self) -> int:
-        """Return how many requests are ahead in the queue, 0 if this one runs."""
-        return self._scheduler.num_ahead(self._work) if self._work is not None else 0
-
-    def cancel(self) -> None:
-        """End the generation within one token, with finish_reason "cancelled". Safe at any time."""
-        work = self._work
-        self._is_unwanted = work is None
-        if work is not None and self._scheduler.withdraw(work):
-            work.future.cancel()
-
-    async def __aenter__(self) -> "Generation":
-        if self._work is not None:
-            raise RuntimeError("A generation can be entered only once.")
-        # The model thread only has a weak reference: it must not keep alive a generation that nobody uses.
-        deliver = _Delivery(self._scheduler, weakref.ref(self))
-        plan = self._plan
-        work: Work[LanguageModel, GenerationResult] = Work(
-            lambda model: plan(model, deliver),
-            priority=self._priority,
-            asker=self._asker,
-            deadline=time.perf_counter() + self._timeout_s,
-        )
-        statistics = self._statistics
-        work.future.add_done_callback(lambda _: statistics.count_end(work))
-        work.future.add_done_callback(lambda _: deliver.end(work))
-        self._work = work
-        try:
-            self._scheduler.submit(work)
-        except Unavailable as e:
-            work.future.set_exception(e)
-            raise
-        note_step(self._asker.request_id, "queued", waiting=self._scheduler.num_waiting)
-        self._scheduler.expire_after(work, self._timeout_s)
-        if self._is_unwanted:
-            self.cancel()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.cancel()
-
-    def __del__(self) -> None:
-        work = getattr(self, "_work", None)  # None, too, when __init__ failed
-        if work is not None:
-            work.is_cancelled = True  # without a lock, because __del__ may run in any thread
-
-    def __aiter__(self) -> "Generation":
-        return self
-
-    async def __anext__(self) -> Delta:
-        if self._work is None:
-            raise RuntimeError("Enter the generation with `async with` first.")
-        while not self._deltas:
-            if self._is_ended:
-                error, self._error = self._error, None
-                raise StopAsyncIteration if error is None else error
-            self._news.clear()
-            await self._news.wait()
-        return self._deltas.popleft()
-
-    def _take(self, delta: Delta) -> None:
-        if not self._has_begun:
-            self._has_begun = True
-            note_step(self._asker.request_id, "first token")
-        self._deltas.append(delta)
-        self._news.set()
-
-    def _end(self, work: "Work[LanguageModel, GenerationResult]") -> None:
-        self._is_ended = True
-        self._news.set()
-        if work.future.cancelled():  # it never ran, so its continuations are empty
-            indices = range(self._num_completions)
-            self.completions = tuple(Completion(index, "", (), 0.0, "cancelled") for index in indices)
-            self._deltas.extend(Delta(c.index, "", c) for c in self.completions)
-            return
-        self._error = work.future.exception()
-        if self._error is not None:
-            return
-        result = work.future.result()
-        self.completions = result.completions
-        self.prompt_lengths = result.prompt_lengths
-        self.timings = Timings(
-            work.queue_ms,
-            result.prefill_ms,
-            result.decode_ms,
-            sum(result.prompt_lengths),
-            sum(len(completion.token_ids) for completion in result.completions),
-        )
-        self._statistics.count_answer(self.timings)
-        timings, request_id = self.timings, self._asker.request_id
-        note_step(request_id, "last token", prefill_ms=timings.prefill_ms, tokens=timings.num_new_tokens)
-
-
-class _Delivery:
-    """Delivers deltas from the model thread to a generation, as long as that exists."""
-
-    def __init__(self, scheduler: "Scheduler[LanguageModel]", generation: "weakref.ref[Generation]") -> None:
-        self._scheduler = scheduler
-        self._generation = generation
-
-    def __call__(self, delta: Delta) -> None:
-        self._scheduler.post(self._take, delta)
-
-    def _take(self, delta: Delta) -> None:
-        generation = self._generation()
-        if generation is not None:
-            generation._take(delta)
-
-    def end(self, work: "Work[LanguageModel, GenerationResult]") -> None:
-        """Tell the generation that its work is done."""
-        generation = self._generation()
-        if generation is not None:
-            generation._end(work)
 
 
 class Engine:

@@ -20,8 +20,9 @@ from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
-from bot.engine.engine import Engine, Generation
+from bot.engine.engine import Engine
 from bot.engine.requests.work import Asker
+from bot.engine.stream import Generation
 from bot.errors import PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
 from bot.services.places import Place, load_place

@@ -7,7 +7,7 @@ from typing import Final
 
 from bot.core.cards import Card, Text
 from bot.core.results import Delta
-from bot.engine.engine import Generation
+from bot.engine.stream import Generation
 
 _NEWS_S: Final = 1.0
 

@@ -11,7 +11,8 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
-from bot.engine.engine import Engine, Generation
+from bot.engine.engine import Engine
+from bot.engine.stream import Generation
 from bot.errors import Unavailable
 from bot.store.messages import MessageKind
 from bot.store.replies import MessageRead, Provenance, TemplateVersion

@@ -157,10 +157,10 @@ class Messages(Records):
     ) -> Conversation:
         """Return the newest `limit` messages that an answer in `scope` may read, in one query.
 
-        They are those of `load_history`, or with `follows_replies` the message `up_to` and the chain of messages that it
-        replies to, without those of people who asked not to be read. The chain stays in `scope` and ends at the fresh
-        line, a deleted message or a member's command; the bot's answer to a command is part of it. Raises ValueError
-        for a chain without `up_to`.
+        They are those of `load_history`, or with `follows_replies` the message `up_to` and the messages that it replies
+        to in a chain. Messages of people who asked not to be read are left out. The chain stays in `scope` and ends at
+        the fresh line, a deleted message or a member's command; the bot's answer to a command is part of it. Raises
+        ValueError for a chain without `up_to`.
         """
         if not follows_replies:
             rows = await self._history(scope, limit, up_to, f"AND {_MAY_BE_READ}")

@@ -17,10 +17,11 @@ from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine, Generation
+from bot.engine.engine import Engine
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Segment
 from bot.engine.requests.work import Asker
+from bot.engine.stream import Generation
 from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
 from tests.engine.watching import WatchedNetwork
 

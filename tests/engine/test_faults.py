@@ -21,7 +21,7 @@ import torch
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine, Generation
+from bot.engine.engine import Engine
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Network, Segment
@@ -29,6 +29,7 @@ from bot.engine.paged_cache import PagedCache
 from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
 from bot.engine.requests.work import Feed, Job, QuickWork, Steps, Work, WorkCancelled
 from bot.engine.sampler.sampler import Choice, TokenChooser
+from bot.engine.stream import Generation
 from bot.errors import FewshotError, GenerationError
 from tests.engine.running import Ends, Pair, load_pair, run_transformers
 from tests.engine.watching import Arrival, WatchedNetwork, check_nothing_is_left, drive, on_network

@@ -13,7 +13,7 @@ import torch
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine, Generation
+from bot.engine.engine import Engine
 from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
 from bot.engine.paged_cache import PagedCache
@@ -22,6 +22,7 @@ from bot.engine.requests.scoring import plan_score_text
 from bot.engine.requests.work import Asker, Feed, Job, QuickWork, Steps, Work, WorkCancelled
 from bot.engine.scheduler import Scheduler
 from bot.engine.step_loop import SCORING_CHUNK_TOKENS
+from bot.engine.stream import Generation
 from bot.errors import GenerationError, ModelError, RequestError, Unavailable
 from tests.engine.running import load_pair
 from tests.engine.watching import Arrival, drive, watch
