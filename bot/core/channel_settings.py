@@ -17,7 +17,7 @@ ANSWER_WHEN: Final = ("mention", "every", "never")
 
 @dataclass(frozen=True, slots=True)
 class ChannelSetting:
-    """One setting. `takes` describes its values; `choices` lists them where there is a fixed list.
+    """One setting. `takes` describes its values; `choices` lists them if there is a fixed list.
 
     `read` returns a value as it is stored, or raises RequestError that describes the valid values.
     """

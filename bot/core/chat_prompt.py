@@ -67,7 +67,7 @@ class ConversationFit:
     said: str = ""
 
     def __call__(self, tools: PromptTools) -> ChatPrompt:
-        """Return the prompt without the oldest messages where not all fit beside the answer.
+        """Return the prompt, without the oldest messages if not all fit beside the answer.
 
         Raises PromptTooLong if the current message alone does not fit, RequestError if there is nothing to read.
         """

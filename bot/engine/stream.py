@@ -63,7 +63,7 @@ class Generation:
         self._news = asyncio.Event()
         self._work: Work[LanguageModel, GenerationResult] | None = None
         self._is_unwanted = False  # cancelled before it was entered
-        self._has_begun = False
+        self._has_started = False
         self._is_ended = False
         self._error: BaseException | None = None
 
@@ -131,8 +131,8 @@ class Generation:
         return self._deltas.popleft()
 
     def _take(self, delta: Delta) -> None:
-        if not self._has_begun:
-            self._has_begun = True
+        if not self._has_started:
+            self._has_started = True
             note_step(self._asker.request_id, "first token")
         self._deltas.append(delta)
         self._news.set()

@@ -48,8 +48,8 @@ def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
 def _changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Return the removed and added lines, in their order."""
     changes: list[str] = []
-    for gone, come in _differing(old, new):
-        changes += [f"- {line}" for line in gone] + [f"+ {line}" for line in come]
+    for removed, added in _differing(old, new):
+        changes += [f"- {line}" for line in removed] + [f"+ {line}" for line in added]
     return changes
 
 
@@ -67,9 +67,8 @@ def _differing(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[Sequenc
 
 def _list_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Return the removed and added items, and the kept ones if their order changed: a moved row is not a new row."""
-    gone, come = Counter(old) - Counter(new), Counter(new) - Counter(old)
-    kept_before, removed = _parted(old, gone)
-    kept_now, added = _parted(new, come)
+    kept_before, removed = _split(old, Counter(old) - Counter(new))
+    kept_now, added = _split(new, Counter(new) - Counter(old))
     changes = [f"- {line}" for line in removed] + [f"+ {line}" for line in added]
     if kept_before != kept_now:
         changes.append("  in a new order:" if not changes else "  the others in a new order:")
@@ -77,19 +76,19 @@ def _list_changes(old: Sequence[str], new: Sequence[str]) -> list[str]:
     return changes
 
 
-def _parted(lines: Sequence[str], out: Counter[str]) -> tuple[list[str], list[str]]:
+def _split(lines: Sequence[str], out: Counter[str]) -> tuple[list[str], list[str]]:
     """Return `lines` without those that `out` counts, and the lines taken out."""
     left = Counter(out)
     kept: list[str] = []
-    parted: list[str] = []
+    taken: list[str] = []
     # From the end: among equal rows, the last one is the added one.
     for line in reversed(lines):
         if left[line] > 0:
             left[line] -= 1
-            parted.append(line)
+            taken.append(line)
         else:
             kept.append(line)
-    return kept[::-1], parted[::-1]
+    return kept[::-1], taken[::-1]
 
 
 def _lines(text: str) -> list[str]:

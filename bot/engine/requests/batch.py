@@ -55,12 +55,12 @@ class _Member:
     def __init__(self, steps: Steps[GenerationResult]) -> None:
         self.steps = steps
         self.feeds: list[Feed] = []
-        self.has_begun = False
+        self.has_started = False
         self.result: GenerationResult | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Run it to its first feeds."""
-        self.has_begun = True
+        self.has_started = True
         self.resume(partial(next, self.steps))
 
     def resume(self, go_on: Callable[[], list[Feed]]) -> None:
@@ -73,8 +73,8 @@ class _Member:
 
     def cancel(self, error: WorkCancelled) -> None:
         """End it with its text so far."""
-        if not self.has_begun:
-            self.begin()  # only a started generation can return an empty continuation
+        if not self.has_started:
+            self.start()  # only a started generation can return an empty continuation
         if self.result is None:
             self.resume(partial(self.steps.throw, error))
 
@@ -89,16 +89,16 @@ def _write_batch(
 ) -> Steps[GenerationResult]:
     clock = Clock()
     with model.writing.cache.rows() as rows:
-        beginning = rows.open(plans[0].ids[: num_shared + 1])
-        beginning.ids.pop()  # a row is opened with at least one unread token; each member reads that one itself
+        prefix = rows.open(plans[0].ids[: num_shared + 1])
+        prefix.ids.pop()  # a row is opened with at least one unread token; each member reads that one itself
         members = [
-            _Member(generate(model, plan, params.shift_seed(k), partial(_emit_as, k, emit), after=beginning))
+            _Member(generate(model, plan, params.shift_seed(k), partial(_emit_as, k, emit), after=prefix))
             for k, plan in enumerate(plans)
         ]
         try:
-            if beginning.num_unread:
-                yield [Feed(beginning)]
-            yield from _carry_forward(members, num_at_once, clock)
+            if prefix.num_unread:
+                yield [Feed(prefix)]
+            yield from _run_members(members, num_at_once, clock)
         except WorkCancelled as e:
             for member in members:
                 member.cancel(e)
@@ -110,13 +110,13 @@ def _write_batch(
     return GenerationResult(completions, *clock.read_ms(), tuple(len(plan.ids) for plan in plans))
 
 
-def _carry_forward(members: Sequence[_Member], num_at_once: int, clock: Clock) -> Steps[None]:
+def _run_members(members: Sequence[_Member], num_at_once: int, clock: Clock) -> Steps[None]:
     """Run the members to their ends, `num_at_once` of them in the same passes."""
     waiting, running = deque(members), list[_Member]()
     while waiting or running:
         while waiting and len(running) < num_at_once:
             running.append(waiting.popleft())
-            running[-1].begin()
+            running[-1].start()
         answers = iter((yield [feed for member in running for feed in member.feeds]))
         clock.mark_prefilled()
         for member in running:

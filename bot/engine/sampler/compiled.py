@@ -13,7 +13,7 @@ from bot.engine.sampler.rows import Chosen, OpenRow, as_error
 from bot.errors import GenerationError
 
 # The options that choosing.cpp supports; rows with others are not sampled in C++.
-HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
+SUPPORTED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
 
 
 class _NativeRow:
@@ -60,7 +60,7 @@ def can_choose_natively(native: RowChooser, logits: torch.Tensor, rows: Sequence
     """Say whether C++ can read the logits and the draws of all rows, and supports all their options."""
     if not logits.is_cpu or logits.dtype != torch.float32 or not logits.is_contiguous():
         return False
-    return all((row.stream is None or row.stream.native is native) and row.active <= HONOURED for row in rows)
+    return all((row.stream is None or row.stream.native is native) and row.active <= SUPPORTED for row in rows)
 
 
 def choose_natively(

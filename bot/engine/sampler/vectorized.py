@@ -14,7 +14,7 @@ from bot.engine.sampler.rows import NO_NUMBERS, Chosen, Floats, Ids, OpenRow
 from bot.errors import GenerationError
 
 # The options that are supported here; rows with others need the exact sampler.
-HONOURED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
+SUPPORTED: Final = frozenset({"repetition_penalty", "no_repeat_ngram_size", "temperature", "top_k", "top_p", "min_p"})
 _GROUP_SIZE: Final = 32  # logits of which only the maximum is compared first
 _MAX_TOP_K: Final = 200  # above it, the whole vocabulary is used
 _SPARE: Final = 14  # candidates beyond top_k: room for penalties that push tokens down and for ties
@@ -67,7 +67,7 @@ def choose_among_candidates(
 
 def _is_narrow(row: OpenRow) -> bool:
     params = row.params
-    if row.choice.allowed is not None or params.repetition_penalty < 1 or not row.active <= HONOURED:
+    if row.choice.allowed is not None or params.repetition_penalty < 1 or not row.active <= SUPPORTED:
         return False
     return row.draws is None or 1 <= params.top_k <= _MAX_TOP_K or params.min_p > 0
 
@@ -271,7 +271,7 @@ def choose_by_quotients(logits: torch.Tensor, row: OpenRow, log_sum: float) -> C
 
     `log_sum` is that of `logits` (vocab,). Raises GenerationError if it is not finite.
     """
-    if not row.active <= HONOURED:
+    if not row.active <= SUPPORTED:
         return None
     if not np.isfinite(log_sum):
         raise GenerationError(NO_NUMBERS)

@@ -67,9 +67,9 @@ class Vocabulary:
             found.append(ids[at])
             at += 1
         for length in range(1, len(remaining)):
-            beginning = remaining[:length]
-            at = bisect.bisect_left(keys, beginning)
-            while at < len(keys) and keys[at] == beginning:
+            prefix = remaining[:length]
+            at = bisect.bisect_left(keys, prefix)
+            while at < len(keys) and keys[at] == prefix:
                 found.append(ids[at])
                 at += 1
         return found

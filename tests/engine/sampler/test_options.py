@@ -1,4 +1,4 @@
-"""Every sampler honours every option of the table, or leaves the row to the one that does."""
+"""Every sampler supports every option of the table, or leaves the row to the one that does."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -134,7 +134,7 @@ def test_a_sampler_leaves_a_row_with_an_option_that_it_does_not_know(
     sampler: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (compiled, vectorized):
-        monkeypatch.setattr(module, "HONOURED", module.HONOURED - {name})
+        monkeypatch.setattr(module, "SUPPORTED", module.SUPPORTED - {name})
     for seed in range(5):
         logits = likely_where_it_was(seed)
         params = SamplingParams(**{"seed": seed, **OFF, **NARROW, name: TELLING[name]})
@@ -152,7 +152,7 @@ def test_an_option_that_no_sampler_knows_is_an_error_and_not_ignored(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (compiled, vectorized):
-        monkeypatch.setattr(module, "HONOURED", module.HONOURED - {name})
+        monkeypatch.setattr(module, "SUPPORTED", module.SUPPORTED - {name})
     for table in ("_PROCESSORS", "_WARPERS"):
         monkeypatch.setattr(exact, table, {k: v for k, v in getattr(exact, table).items() if k != name})
     chooser = TokenChooser(SamplingParams(**{"seed": 1, **OFF, name: TELLING[name]}), torch.device("cpu"))
@@ -162,7 +162,7 @@ def test_an_option_that_no_sampler_knows_is_an_error_and_not_ignored(
 
 
 def test_no_option_is_left_to_the_slowest_sampler() -> None:
-    assert compiled.HONOURED == vectorized.HONOURED == CHOOSING.keys()
+    assert compiled.SUPPORTED == vectorized.SUPPORTED == CHOOSING.keys()
 
 
 def test_a_greedy_choice_needs_no_sampler_that_knows_the_warpers() -> None:
