@@ -117,7 +117,7 @@ def _checked(slot: _Slot, kind: Kind, source: str) -> _Slot:
         if slot.name in _ALL_SLOTS:
             problem = f"A template of kind {kind} has no ${slot.name}; its slots are {listed}."
         else:
-            hint = suggest(slot.name, names, f"there are {listed}.", mark="$")
+            hint = suggest(slot.name, names, f"there are {listed}.", shown=lambda slot_name: f"${slot_name}")
             problem = f"There is no slot ${shorten(slot.name, MAX_QUOTED)}; {hint}"
         raise TemplateError(problem, source=source, line=slot.line)
     if slot.name in {"examples", "history"} and not slot.is_alone:
