@@ -212,8 +212,8 @@ COMMANDS: Final = (
         answer=answer_diff,
         arguments=("NAME", "A", "B"),
         num_optional_arguments=2,
-        details="A version is a number from the history, shipped, or draft. One version is compared with the published"
-        " one. With none, the published one is compared with the one before.",
+        details="A version is a number from the history, shipped (the built-in one), or draft. One version is compared"
+        " with the published one. With none, the published one is compared with the one before.",
         examples=("prompt diff sentiment", "prompt diff sentiment 2 5", "prompt diff sentiment shipped"),
     ),
     Command(

@@ -49,7 +49,7 @@ def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
             blocks += _rows_block(what, indexes, score.template.tests)
     elif isinstance(score.figures, ClassifyFigures):
         wrong = [i for i, is_right in enumerate(score.figures.is_right) if not is_right]
-        blocks += _rows_block("wrong answer", wrong, score.template.tests)
+        blocks += _rows_block("answered wrong", wrong, score.template.tests)
     if isinstance(score.figures, ClassifyFigures) and len(score.figures.labels) <= _MAX_CONFUSED:
         blocks.append(_confusion(score.figures))
     blocks += _remarks(score)
