@@ -15,29 +15,26 @@ BROKEN = "Something broke inside the bot; its log says what."
 EMPTY = "I can't read pictures, and there was no text. Send text, or try !help."
 FULL = "The bot's disk is full or failing, so nothing new can be stored; try again later."
 MEGABYTE = "x" * 2**20
+MISTAKES = [
+    ("!complet The cat", "There is no command 'complet'; did you mean !complete?"),
+    ("!xyzzy", "There is no command 'xyzzy'; !help lists all commands."),
+    ("!complete --temperature=nan The cat", "temperature takes a number from 0 to 2, not nan."),
+    ("!complete --n=100 The cat", "n takes a whole number from 1 to 5, not 100."),
+    ("!complete", "The text is missing. Write !complete TEXT."),
+    ("!complete \n\t ", "The text is missing. Write !complete TEXT."),
+    ("!perplexity", "The text is missing. Write !perplexity TEXT."),
+    ("!compare", "The text is missing. Write !compare A | B."),
+    ("", EMPTY),
+    (" \n\t\u3000", EMPTY),
+    ("\u200b\u2060\ufeff", EMPTY),
+    ("\x00\x07", EMPTY),
+    (MEGABYTE, "The text has 1,048,576 bytes; the limit is 262,144. Shorten it."),
+    ("!complete " + MEGABYTE, "The text has 1,048,586 bytes; the limit is 262,144. Shorten it."),
+    ("é" * 131_073, "The text has 262,146 bytes; the limit is 262,144. Shorten it."),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("!complet The cat", "There is no command 'complet'; did you mean !complete?"),
-        ("!xyzzy", "There is no command 'xyzzy'; !help lists all commands."),
-        ("!complete --temperature=nan The cat", "temperature takes a number from 0 to 2, not nan."),
-        ("!complete --n=100 The cat", "n takes a whole number from 1 to 5, not 100."),
-        ("!complete", "The text is missing. Write !complete TEXT."),
-        ("!complete \n\t ", "The text is missing. Write !complete TEXT."),
-        ("!perplexity", "The text is missing. Write !perplexity TEXT."),
-        ("!compare", "The text is missing. Write !compare A | B."),
-        ("", EMPTY),
-        (" \n\t\u3000", EMPTY),
-        ("\u200b\u2060\ufeff", EMPTY),
-        ("\x00\x07", EMPTY),
-        (MEGABYTE, "The text has 1,048,576 bytes; the limit is 262,144. Shorten it."),
-        ("!complete " + MEGABYTE, "The text has 1,048,586 bytes; the limit is 262,144. Shorten it."),
-        ("é" * 131_073, "The text has 262,146 bytes; the limit is 262,144. Shorten it."),
-    ],
-    ids=lambda text: repr(text[:24]),
-)
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES, ids=lambda text: repr(text[:24]))
 async def test_one_sentence_nothing_kept_and_the_next_message_works(any_talk: Talk, text: str, sentence: str) -> None:
     await any_talk.ask("My cat is called Zorp.")
     num_stored = await any_talk.num_stored()

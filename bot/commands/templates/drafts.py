@@ -12,7 +12,7 @@ from bot.commands.framework.request import check_moderator
 from bot.commands.templates.score_cards import score_blocks, score_data
 from bot.commands.templates.scoring import load_score
 from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
-from bot.core.mentions import mention
+from bot.core.mentions import mention, type_mentions
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates
 from bot.core.sampling_params import PRESETS
@@ -166,7 +166,9 @@ async def fill_draft(services: Services, scope: Scope, draft: Draft, values: Map
         await check_template(services, template)
         draft = replace(draft, source_text=template.source_text, form_values=None, problem="")
     except FewshotError as e:
-        draft = replace(draft, form_values=typed, problem=str(e))
+        # Plain, since an export of what is stored is no card.
+        problem = type_mentions(str(e), services.command_prefix)
+        draft = replace(draft, form_values=typed, problem=problem)
     await services.store.save_draft(scope, draft)
     return draft
 
