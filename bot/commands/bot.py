@@ -1,4 +1,4 @@
-"""The bot as a platform sees it: messages, clicks and forms in, cards out, and what became of messages."""
+"""The bot as a platform sees it: messages, clicks and forms in, cards out; edits and deletions of messages."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,10 +11,11 @@ from bot.commands.context import Services
 from bot.commands.framework.command import Cards
 from bot.commands.framework.parsing import parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
+from bot.commands.framework.spelling import Spelling
 from bot.commands.router import COMMAND_WORDS, COMMANDS, Asked, Router
 from bot.commands.suggestions import suggest_values
 from bot.core.cards import BROKEN, error_card
-from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
+from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling_params import SamplingParams
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Bot:
-    """Answers messages and clicks of any platform."""
+    """Answers messages, clicks and forms of any platform."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -43,17 +44,17 @@ class Bot:
 
     @property
     def command_prefix(self) -> str:
-        """Return the signs that start a command."""
+        """Return the prefix of typed commands."""
         return self._services.command_prefix
 
     @property
     def name(self) -> str:
-        """Return the name by which the bot calls itself."""
+        """Return the bot's name."""
         return self._services.chat.bot_name
 
     @property
     def retention_days(self) -> int:
-        """Return for how many days messages are kept where a server did not choose."""
+        """Return for how many days messages are kept by default."""
         return int(self._services.channel_settings["retention_days"].default)
 
     @property
@@ -71,29 +72,34 @@ class Bot:
         """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised.
 
         Where the platform has no buttons, a plain number or word acts on the author's open card. `place` is what
-        `place_where_wanted` returned for this message; without it that is read again.
+        `place_where_wanted` returned for this message; without it, it is read again.
         """
         asked = Asked("chat")
         begin = self._router.begin_message
-        return _told(asked, partial(begin, asked, message, stopper, place))
+        return _told(asked, partial(begin, asked, message, stopper, place), self._spelling(message.reach))
 
     def click(self, click: Click, stopper: Stopper) -> Cards:
-        """Yield snapshots of what a click leads to, the last one final.
+        """Yield snapshots of the answer to a click, the last one final.
 
-        A public card takes the place of the clicked one; a private one is for who clicked; one with a form opens it.
+        A public card replaces the clicked one; only the person who clicked sees a private one; a form is opened.
         """
         asked = Asked("click")
-        return _told(asked, partial(self._router.begin_click, asked, click, stopper))
+        return _told(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
 
     def submit(self, submitted: FormSubmitted, stopper: Stopper) -> Cards:
-        """Yield snapshots of what a form that was filled in leads to, the last one final."""
+        """Yield snapshots of the answer to a submitted form, the last one final."""
         asked = Asked("form")
-        return _told(asked, partial(self._router.begin_form, asked, submitted))
+        # Only a slash command or a click opens a form.
+        return _told(asked, partial(self._router.begin_form, asked, submitted), self._spelling("form"))
+
+    def _spelling(self, reach: Reach) -> Spelling:
+        """Return the form in which the reader of the answer to a request with `reach` calls commands."""
+        return Spelling.for_reader(COMMANDS, self._services.traits, self.command_prefix, reach)
 
     async def place_where_wanted(self, message: Message) -> Place | None:
-        """Return what holds where `message` was said if it is to be answered (hand it to `answer`), None if not.
+        """Return the place of `message` if it is to be answered (pass it to `answer`), None if not.
 
-        That is: no bot's, and meant for this one, or said where it answers all.
+        Messages of bots are not answered; others are if they address the bot, or if it answers every message there.
         """
         return await self._router.place_where_wanted(message)
 
@@ -104,11 +110,11 @@ class Bot:
     async def suggest_values(
         self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
-        """Return values for an option that is being typed, the likeliest first; never asks the model."""
+        """Return values for an option that is being typed, the best first; never asks the model."""
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
 
     def answers_of(self, line: str) -> Literal["public", "private", "form"]:
-        """Return how the command `line` is answered; a line that is wrong, which gets a sentence, in private."""
+        """Return how the command `line` is answered; the error of an invalid line is private."""
         try:
             found = parse_command_line(line[len(self.command_prefix) :], COMMANDS)
         except RequestError:
@@ -116,13 +122,13 @@ class Bot:
         return found.command.answers
 
     async def with_rights(self, scope: Scope, author: Author) -> Author:
-        """Return `author` as a moderator where a role or the operator says so."""
+        """Return `author` with `is_moderator` as it holds in `scope`."""
         return await self._services.with_rights(scope, author)
 
     async def keep(self, message: Message, *, kind: MessageKind = "chat") -> bool:
-        """Keep a message that somebody replies to, so that it can be read; False where that is not to be stored.
+        """Store a message that someone replies to, so that it can be read; return False if it may not be stored.
 
-        One of kind "command" is asked about and no part of the conversation.
+        One of kind "command" is only asked about; it is not part of the conversation.
         """
         try:
             message = check_message(message)
@@ -131,23 +137,23 @@ class Bot:
         return not message.author.is_me and await self._services.store.add_message(message, kind=kind)
 
     async def edited(self, message: Message) -> None:
-        """Take over the new words of a message; one that is not stored stays unknown."""
+        """Store the new text of a stored message."""
         text = replace_lone_surrogates(message.text)
         if len(text.encode()) <= MAX_TEXT_BYTES:
             await self._services.store.edit_message(message.scope.platform, message.id, text)
 
     async def deleted(self, platform: str, message_ids: Sequence[str]) -> None:
-        """Forget messages that were deleted, members' and the bot's own."""
+        """Erase deleted messages, of members and of the bot."""
         for message_id in message_ids:
             await self._services.store.withdraw_request(platform, message_id)
         await self._services.store.erase_sent(platform, message_ids)
 
     async def channel_gone(self, scope: Scope) -> None:
-        """Forget all that was said in a channel, or in a thread, that was deleted."""
+        """Erase everything said in a deleted channel or thread."""
         await self._services.store.forget_channel(scope)
 
     async def left(self, platform: str, server: str) -> None:
-        """Forget all of a server that the bot is no longer on."""
+        """Erase everything of a server that the bot has left."""
         await self._services.store.forget_server(platform, server)
 
     async def suggest(self, text: str, *, num: int, max_new_tokens: int, seed: int) -> tuple[str, ...]:
@@ -166,14 +172,14 @@ class Bot:
         return tuple(dict.fromkeys(text for text in texts if text))
 
 
-async def _told(asked: Asked, begin: Callable[[], Awaitable[Cards]]) -> Cards:
-    """Yield the cards that `begin` leads to; what goes wrong before or among them becomes a card of one sentence."""
+async def _told(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelling: Spelling) -> Cards:
+    """Yield the cards that `begin` leads to, in the reader's spelling; an error becomes a card of one sentence."""
     try:
         async with aclosing(await begin()) as cards:
             async for card in cards:
-                yield replace(card, data={"command": asked.command, **card.data})
+                yield spelling.card(replace(card, data={"command": asked.command, **card.data}))
     except FewshotError as e:
-        yield error_card(str(e), command=asked.command)
+        yield spelling.card(error_card(str(e), command=asked.command))
     except Exception:
         logger.exception("answering failed")
         yield error_card(BROKEN, command=asked.command)

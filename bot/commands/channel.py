@@ -1,4 +1,4 @@
-"""Commands about the conversation and the bot itself: settings, fresh, context, stats, help."""
+"""Commands about the conversation and the bot: settings, fresh, context, stats, help."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,8 +6,11 @@ from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.framework.request import check_moderator
+from bot.commands.framework.spelling import Spelling
 from bot.core.cards import Block, Card, Facts, Select, SelectOption, Table, Text
 from bot.core.channel_settings import SETTING_LEVELS, ChannelSetting
+from bot.core.mentions import mention
 from bot.core.messages import Click, Scope, now_utc
 from bot.core.results import Percentiles
 from bot.core.stopping import Stopper
@@ -22,7 +25,7 @@ from bot.store.retention import StoreStats
 RESET: Final = "default"
 SETTINGS_CARD: Final = "settings"
 _LIFETIME: Final = timedelta(days=365)
-# Those that are chosen on the card itself; the others are written.
+# These have a select on the card; the others are typed.
 _SELECTED: Final = ("chat_template", "preset", "answer_when")
 
 
@@ -39,11 +42,10 @@ async def answer_settings(request: Request) -> Cards:
 
 
 async def act_on_settings(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
-    """Change the setting whose select was used, for this channel, and show all anew."""
-    if not click.author.is_moderator:
-        raise RequestError("settings is for moderators.")
+    """Change the setting whose select was used, for this channel, and show all settings again."""
+    check_moderator(click.author, "settings")
     if click.action not in _SELECTED:
-        raise RequestError("That can't be chosen here; say settings NAME VALUE.")
+        raise RequestError(f"That setting has no menu. Use {mention('settings NAME VALUE')}.")
     value = (await services.declared_in(click.scope))[click.action].read(click.action, click.value)
     await services.store.set_setting(click.scope, "channel", click.action, value)
     yield await _settings_card(services, click.scope, card)
@@ -58,7 +60,7 @@ async def _settings_card(services: Services, scope: Scope, card: OpenCard | None
         for name, setting in declared.items()
     ]
     shown = Card(
-        blocks=(Table(("setting", "value", "", "what it is"), tuple(rows)),),
+        blocks=(Table(("setting", "value", "", "meaning"), tuple(rows)),),
         data={"settings": values},
     )
     if card is None:
@@ -75,22 +77,22 @@ def _select(setting: ChannelSetting, value: str) -> Select:
 async def _change_setting(request: Request, name: str, value: str) -> None:
     settings = await request.services.declared_in(request.message.scope)
     if name not in settings:
-        hint = suggest(name, settings, f"there are {', '.join(settings)}.")
+        hint = suggest(name, settings, f"choose from {', '.join(settings)}.")
         raise RequestError(f"There is no setting {quote(name)}; {hint}")
     setting = settings[name]
     if not value:
-        raise RequestError(f"VALUE is missing; {name} takes {setting.takes}, or {RESET} to take it back.")
+        raise RequestError(f"VALUE is missing. {name} takes {setting.takes}; {RESET} resets it.")
     level: SettingLevel = "server" if setting.is_server_only else request.options.get("level", "channel")
     checked = None if value == RESET else setting.read(name, value)
     await request.services.store.set_setting(request.message.scope, level, name, checked)
 
 
 async def answer_fresh(request: Request) -> Cards:
-    """Draw a line: nothing above it is read again."""
+    """Start the conversation over: nothing above is read again."""
     await request.services.store.mark_fresh(request.message.scope)
     yield Card(
-        blocks=(Text("A fresh start: nothing above is read again."),),
-        data={"text": "A fresh start: nothing said before is read again."},
+        blocks=(Text("Fresh start: the bot does not read anything above."),),
+        data={"text": "Fresh start: the bot does not read anything said before."},
     )
 
 
@@ -101,13 +103,13 @@ async def answer_context(request: Request) -> Cards:
     rows = (
         ("template and examples", f"{use.num_template_tokens:,}"),
         (f"history ({use.num_turns} turns)", f"{use.num_history_tokens:,}"),
-        ("kept for the answer", f"{use.num_answer_tokens:,}"),
+        ("reserved for the answer", f"{use.num_answer_tokens:,}"),
         ("free", f"{use.num_free_tokens:,}"),
-        ("context of the model", f"{use.context_length:,}"),
+        ("the model's context", f"{use.context_length:,}"),
     )
     blocks = [Table(("what the model would read now", "tokens"), rows)]
     dropped = (
-        [Text(f"older messages that do not fit and are not read: {use.num_messages_dropped}", is_quiet=True)]
+        [Text(f"older messages left out because they do not fit: {use.num_messages_dropped}", is_quiet=True)]
         if use.num_messages_dropped
         else []
     )
@@ -131,14 +133,14 @@ def _percentiles(percentiles: Percentiles | None) -> dict[str, float]:
 
 
 def _figure(value: float | None, unit: str) -> str:
-    """Return a rate or time; a dash before anything was measured."""
+    """Return a rate or time, a dash if nothing was measured yet."""
     if value is None:
         return "—"
     return f"{value:,.0f}{unit}" if unit else f"{value:,.1f}"
 
 
 async def answer_stats(request: Request) -> Cards:
-    """Show model, speed, queue, latencies, uptime and what is stored."""
+    """Show the model, speed, queue, latencies, uptime and what is stored."""
     services = request.services
     info, stats = services.engine.info, services.engine.stats()
     stored = await services.store.count_stored()
@@ -174,7 +176,7 @@ async def answer_stats(request: Request) -> Cards:
             ),
             Facts(
                 (
-                    ("up", str(uptime).split(".", maxsplit=1)[0]),
+                    ("uptime", str(uptime).split(".", maxsplit=1)[0]),
                     ("messages", f"{stored.num_messages:,}"),
                     ("replies", f"{stored.num_replies:,}"),
                     ("database", f"{stored.num_bytes / 2**20:.1f} MiB"),
@@ -218,19 +220,17 @@ async def answer_help(request: Request) -> Cards:
     """List the commands, or explain one."""
     name = " ".join(request.text.split()).lower().removeprefix(request.services.command_prefix)
     commands = request.commands
-    # Who asked with a slash may be where messages are not read.
-    is_slash = request.message.reach == "form"
-    prefix = request.services.traits.slash_prefix if is_slash else request.services.command_prefix
-    is_grouped = is_slash and request.services.traits.has_slash_groups
+    services = request.services
+    spelling = Spelling.for_reader(commands, services.traits, services.command_prefix, request.message.reach)
     if not name:
         rows = tuple(
-            (_shown_usage(c, prefix, is_grouped=is_grouped).replace("[--option value …] ", ""), c.summary)
-            for c in commands.values()
+            (spelling.usage(command).replace("[--option value …] ", ""), command.summary)
+            for command in commands.values()
         )
         yield Card(
             blocks=(
                 Table(("command", "what it does"), rows),
-                Text(f"Anything else is chat. {prefix}help COMMAND shows a command's options.", is_quiet=True),
+                Text(f"Any other message is chat. {mention('help COMMAND')} explains a command.", is_quiet=True),
             ),
             data={"commands": {c.name: c.summary for c in commands.values()}},
             answers="private",
@@ -239,37 +239,27 @@ async def answer_help(request: Request) -> Cards:
     found = [commands[name]] if name in commands else _commands_by_first_word(request).get(name, [])
     if not found:
         known = sorted({*commands, *_commands_by_first_word(request)})
-        hint = suggest(name, known, f"{prefix}help lists what there is.")
+        hint = suggest(name, known, f"{mention('help')} lists all commands.", shown=mention)
         raise RequestError(f"There is no command {quote(name)}; {hint}")
     blocks: list[Block] = []
     for command in found:
-        blocks.append(Text(f"{_shown_usage(command, prefix, is_grouped=is_grouped)}\n  {command.summary}"))
+        blocks.append(Text(f"{spelling.usage(command)}\n  {command.summary}"))
         if command.details:
             blocks.append(Text(command.details))
         if command.options:
-            blocks.append(Table(("option", "takes", ""), tuple(_option_row(option) for option in command.options)))
-        if not is_slash:
-            blocks += [Text(f"  {prefix}{example}", is_quiet=True) for example in command.examples]
-    usage = [_shown_usage(command, prefix, is_grouped=is_grouped) for command in found]
+            options = tuple((spelling.option(option), option.takes, option.help) for option in command.options)
+            blocks.append(Table(("option", "values", "meaning"), options))
+        blocks += [Text(f"  {mention(example)}", is_quiet=True) for example in command.examples]
+    usage = [spelling.usage(command) for command in found]
     yield Card(blocks=tuple(blocks), data={"usage": usage}, answers="private")
 
 
-def _shown_usage(command: Command, prefix: str, *, is_grouped: bool) -> str:
-    """Return how the command is written, in the form that begins with `prefix`."""
-    name = command.slash_name if is_grouped else command.name
-    return f"{prefix}{name}{command.usage.removeprefix(command.name)}"
-
-
-def _option_row(option: Option) -> tuple[str, str, str]:
-    return f"--{option.name}", option.takes, option.help
-
-
-_LEVEL: Final = Option("level", "choice", "for this channel, or for the whole server", choices=SETTING_LEVELS)
+_LEVEL: Final = Option("level", "choice", "where it applies: this channel, or the whole server", choices=SETTING_LEVELS)
 
 COMMANDS: Final = (
     Command(
         name="settings",
-        summary="settings of this channel and server; with NAME VALUE changes one",
+        summary="Show the settings of this channel and server, or change one",
         answer=answer_settings,
         arguments=("NAME", "VALUE"),
         num_optional_arguments=2,
@@ -278,16 +268,16 @@ COMMANDS: Final = (
         who="moderators",
         examples=("settings preset careful", "settings --level server history_length 20", "settings preset default"),
     ),
-    Command(name="fresh", summary="a fresh start: nothing above is read again", answer=answer_fresh),
-    Command(name="context", summary="what the model would read now, in tokens", answer=answer_context),
-    Command(name="stats", summary="model, speed, queue and what is stored", answer=answer_stats),
+    Command(name="fresh", summary="Start the conversation over: nothing above is read again", answer=answer_fresh),
+    Command(name="context", summary="Show what the model would read now, in tokens", answer=answer_context),
+    Command(name="stats", summary="Show the model, its speed, the queue and what is stored", answer=answer_stats),
     Command(
         name="help",
-        summary="the commands, or one of them",
+        summary="Show all commands, or explain one",
         answer=answer_help,
         text="optional",
         text_name="COMMAND",
-        # A long list, which in a busy channel is for the asker alone where that can be.
+        # The list is long: in a busy channel only the asker sees it, if the platform can do that.
         answers="private",
         is_secret=False,
         examples=("help complete",),

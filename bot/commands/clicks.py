@@ -1,4 +1,4 @@
-"""What a click on a card's button does: whose card it is, whether it still stands so, and what follows."""
+"""Clicks on cards and submitted forms: the owner, the revision, and the function that answers."""
 
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -8,10 +8,11 @@ from bot.commands import channel, completing, privacy
 from bot.commands.context import Services
 from bot.commands.explaining import explain
 from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
-from bot.commands.framework.request import load_asked, message_of, read_request
+from bot.commands.framework.request import READ_AGAIN, load_asked, message_of, read_request
 from bot.commands.templates import drafts, editing, proposals, publishing, running
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
+from bot.core.mentions import mention
 from bot.core.messages import Click, FormSubmitted, Message, Scope
 from bot.core.safe_text import clean_name
 from bot.core.stopping import Stopper
@@ -23,9 +24,9 @@ from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTre
 from bot.store.cards import OpenCard
 from bot.store.replies import StoredReply
 
-MOVED_ON: Final = "That card has moved on."
-GONE: Final = "That card is gone: it has expired, or what it was about was deleted."
-NOT_ASKER: Final = "Only who asked that, or a moderator, can change the answer; Why is for everyone."
+MOVED_ON: Final = "That card is out of date; use the newest one."
+GONE: Final = "That card has expired, or its message was deleted. Give the command again."
+NOT_ASKER: Final = "Only the person who asked, or a moderator, can change this answer. Anyone can use Why."
 
 _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
     channel.SETTINGS_CARD: ("settings", channel.act_on_settings),
@@ -46,19 +47,20 @@ class Clicks:
     def __init__(self, services: Services, commands: Mapping[str, Command]) -> None:
         self._services = services
         self._commands = commands
-        # Completions that are being written on: a second click at the same revision is one too many.
+        # Completions in progress: a second click at the same revision is refused.
         self._busy: set[str] = set()
 
     async def answer(self, click: Click, stopper: Stopper, *, may_store: bool) -> tuple[str, Cards]:
-        """Return the name of the command that the clicked card belongs to, and what the click leads to.
+        """Return the name of the clicked card's command, and the cards that answer the click.
 
-        Without `may_store` who clicked wants nothing to be stored. Raises RequestError where there is no such card.
+        Without `may_store` nothing may be stored for the person who clicked. Raises RequestError if there is no such
+        card.
         """
         store = self._services.store
         if click.card_id.startswith(REPLY_CARD):
             reply = await store.get_reply(click.scope, click.card_id.removeprefix(REPLY_CARD))
             if reply is None:
-                raise RequestError("That answer is gone.")
+                raise RequestError("That answer was deleted.")
             return reply.provenance.command, self._act_on_reply(click, reply, stopper, may_store=may_store)
         card = await store.get_open_card(click.scope, click.card_id)
         if card is None:
@@ -73,18 +75,18 @@ class Clicks:
         return name, act(self._services, click, card, stopper)
 
     async def submit(self, submitted: FormSubmitted) -> tuple[str, Cards]:
-        """Return the name of the command that the form belongs to, and what it leads to.
+        """Return the name of the form's command, and the cards that answer the form.
 
-        Raises RequestError where there is no such form.
+        Raises RequestError if there is no such form.
         """
         card = await self._services.store.get_open_card(submitted.scope, submitted.form_id)
         if card is None or card.kind not in _SUBMITS:
-            raise RequestError("That form is gone: it has expired, or what it was about was deleted.")
+            raise RequestError("That form has expired, or its message was deleted. Give the command again.")
         name, submit = _SUBMITS[card.kind]
         return name, submit(self._services, submitted, card)
 
     async def _complete(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
-        """Act on a completion: its owner alone, and only as it stands."""
+        """Act on a completion: only its owner may, and only at its current revision."""
         services = self._services
         await self._check_owner(click, card, "complete")
         self._check_may_store(may_store)
@@ -92,7 +94,7 @@ class Clicks:
             raise RequestError(MOVED_ON)
         self._busy.add(card.id)
         try:
-            # Read again now that nobody else writes it.
+            # Read again, since nobody else can write it now.
             current = await services.store.get_open_card(click.scope, card.id)
             if current is None:
                 raise RequestError(GONE)
@@ -109,7 +111,7 @@ class Clicks:
             except FewshotError as e:
                 if not has_begun:
                     raise
-                # The visible card has been written over by snapshots.
+                # Snapshots have replaced the visible card.
                 yield completing.show_again(request, current, tree, str(e))
         finally:
             self._busy.discard(card.id)
@@ -124,7 +126,7 @@ class Clicks:
         return Request(services, self._commands, stopper, message, self._commands["complete"], {}, {}, *asked)
 
     async def _open(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
-        """Run the private or form command that waits behind an Open button."""
+        """Run the private or form command of an Open button."""
         services = self._services
         name = str(card.state["command"])
         await self._check_owner(click, card, name)
@@ -134,19 +136,19 @@ class Clicks:
         message = message_of(stored, click.scope, click.author, click.reach)
         request = await read_request(services, self._commands, message, stopper, has_buttons=True, may_store=may_store)
         if request.command.name != name:
-            raise RequestError("That message was edited into another command; send it anew.")
+            raise RequestError("That message was edited and now holds another command. Send it again.")
         async with aclosing(request.command.answer(request)) as cards:
             async for snapshot in cards:
                 yield snapshot
 
     async def _act_on_reply(self, click: Click, reply: StoredReply, stopper: Stopper, *, may_store: bool) -> Cards:
-        """Explain a stored answer, write it anew, or write it on."""
+        """Explain a stored answer, write it again, or continue it."""
         if click.action == "why":
             yield await explain(self._services, self._commands, reply)
             return
         asked = await self._load_message(click.scope, reply.message.reply_to)
         if asked is None:
-            raise RequestError("The message that this answered is gone, so the answer stays as it is.")
+            raise RequestError("The message behind this answer was deleted, so the answer can't be changed.")
         if asked.author_id != click.author.id and not click.author.is_moderator:
             raise RequestError(NOT_ASKER)
         self._check_may_store(may_store)
@@ -178,7 +180,7 @@ class Clicks:
         message = message_of(asked, click.scope, click.author, click.reach)
         request = await read_request(services, self._commands, message, stopper, has_buttons=True)
         if request.command.name != "prompt run":
-            raise RequestError("The message that this answered is another one now, so the answer stays as it is.")
+            raise RequestError("The message behind this answer holds another command now. Give the command again.")
         async with aclosing(running.run_template(request, replaces=reply)) as cards:
             async for snapshot in cards:
                 yield snapshot
@@ -187,15 +189,15 @@ class Clicks:
         if card.owner_id == click.author.id:
             return
         source = await self._load_message(click.scope, card.source_message_id)
-        # Who asked about another one's message is not named by it.
-        whose = "somebody else"
+        # The author of a message that someone else asked about is not the owner.
+        whose = "someone else"
         if source is not None and source.author_id == card.owner_id:
             whose = clean_name(source.author_name)
-        raise RequestError(f"That card is {whose}'s; ask for your own with {command}.")
+        raise RequestError(f"That card belongs to {whose}. Get your own with {mention(command)}.")
 
     def _check_may_store(self, may_store: bool) -> None:
         if not may_store:
-            raise RequestError(f"You asked not to be read; {self._services.command_prefix}privacy --read on ends that.")
+            raise RequestError(READ_AGAIN)
 
     async def _load_message(self, scope: Scope, message_id: str | None) -> HistoryMessage | None:
         if message_id is None:

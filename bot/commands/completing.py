@@ -1,4 +1,4 @@
-"""The command that continues a text, and the typed answers to its card: a number, more, longer, again, undo."""
+"""The command that continues a text, and the actions on its card: a number, more, longer, again, undo."""
 
 import re
 from contextlib import aclosing
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.core.cards import Block, Button, Card, Choices, Text
+from bot.core.mentions import mention
 from bot.core.prompt import end_of_sentence
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
@@ -20,13 +21,15 @@ from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record
 from bot.store.cards import OpenCard
 
 DEFAULT_PARAMS: Final = SamplingParams(n=3)
-NOT_KEPT: Final = "You asked not to be read, so nothing of this is stored: it has no buttons, and why can't explain it."
-TEXT_GONE: Final = "The text that this card continued is gone; start again with complete."
+NOT_KEPT: Final = (
+    f"You asked not to be read, so this is not stored: it has no buttons, and {mention('why')} can't explain it."
+)
+TEXT_GONE: Final = f"The text of this card was deleted. Start again with {mention('complete TEXT')}."
 _ACTION: Final = re.compile(r"[1-9]|more|longer|again|undo", re.IGNORECASE)
 
 
 def is_action(text: str) -> bool:
-    """Say whether a plain message may be an answer to a completion card."""
+    """Say whether a plain message may be an action on a completion card."""
     return _ACTION.fullmatch(text.strip()) is not None
 
 
@@ -47,24 +50,24 @@ async def answer_complete(request: Request) -> Cards:
 
 
 async def answer_action(request: Request, card: OpenCard, tree: CompletionTree, action: str) -> Cards:
-    """Answer a number, more, longer, again or undo on the open card; `request.text` is what was asked about."""
+    """Carry out a number, more, longer, again or undo on the open card; `request.text` is the text to continue."""
     action = action.strip().lower()
     step = _Step(request, request.text, card)
     if action == "undo":
         if not tree.past:
-            raise RequestError("There is nothing to undo here.")
+            raise RequestError("There is nothing to undo.")
         yield await step.show(tree.undo())
         return
     if action.isdigit():
         if not 1 <= int(action) <= len(tree.options):
-            raise RequestError(f"Take a number from 1 to {len(tree.options)}.")
+            raise RequestError(f"Choose a number from 1 to {len(tree.options)}.")
         steps = step.draw(tree.take(int(action) - 1))
     elif action == "longer":
         steps = step.lengthen(tree)
     elif not tree.params.is_sampled:
-        raise RequestError("These options always give the same continuation; ask again with a temperature above 0.")
+        raise RequestError("These options always give the same continuation. Ask again with a temperature above 0.")
     elif action == "more" and len(tree.options) >= MAX_OPTIONS:
-        raise RequestError(f"There are {MAX_OPTIONS} continuations already: take one, or say longer, again or undo.")
+        raise RequestError(f"There are already {MAX_OPTIONS} continuations. Choose one, or use longer, again or undo.")
     else:
         steps = step.draw(tree, keeps=action == "more")
     async for snapshot in steps:
@@ -72,20 +75,20 @@ async def answer_action(request: Request, card: OpenCard, tree: CompletionTree, 
 
 
 def show_again(request: Request, card: OpenCard, tree: CompletionTree, notice: str) -> Card:
-    """Return the open card as it is, with a remark."""
+    """Return the unchanged open card with a notice."""
     return _Step(request, request.text, card).card_of(tree, card, notice=notice)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One round of completing: `base` is the text that was asked about, `card` what is open already."""
+    """One round of completion: `base` is the text to continue, `card` the open card, if there is one."""
 
     request: Request
     base: str
     card: OpenCard | None
 
     async def draw(self, tree: CompletionTree, *, keeps: bool = False) -> Cards:
-        """Draw the next continuations; `keeps` puts them behind those on offer. A half-typed word is finished."""
+        """Sample the next continuations; `keeps` adds them to those on the card. A half-typed word is finished."""
         params = tree.round_params
         old = tree.options if keeps else ()
         if len(old) + params.n > MAX_OPTIONS:
@@ -109,7 +112,7 @@ class _Step:
         yield await self.show(tree.offer(old + drawn), seed=params.seed, kept=kept)
 
     async def lengthen(self, tree: CompletionTree) -> Cards:
-        """Extend every continuation on offer by another sentence or so, all of them at once."""
+        """Extend every continuation on the card by about a sentence, all at once."""
         shown = [option.text for option in tree.options]
         params = replace(tree.round_params, n=1)
         services = self.request.services
@@ -137,7 +140,7 @@ class _Step:
         yield await self.show(tree.offer(tuple(longer)), kept=kept)
 
     async def _watch(self, tree: CompletionTree, generation: Generation, shown: list[str], *, first: int = 0) -> Cards:
-        """Carry out the generation and show it; its completion k grows at the end of `shown[first + k]`."""
+        """Run the generation and show it; its completion k grows at the end of `shown[first + k]`."""
         async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
             self.request.stopper.on_stop(generation.cancel)
             async for delta in deltas:
@@ -173,7 +176,7 @@ class _Step:
         return await record_reply(services.store, services.engine, message, reply, bot_name=name, kind="command")
 
     async def show(self, tree: CompletionTree, *, seed: int | None = None, kept: KeptReply | None = None) -> Card:
-        """Keep the tree and return the card that shows it."""
+        """Store the tree and return the card that shows it."""
         message = self.request.message
         card = None
         if self.request.may_store:
@@ -184,7 +187,7 @@ class _Step:
     def card_of(
         self, tree: CompletionTree, card: OpenCard | None, *, seed: int | None = None, notice: str | None = None
     ) -> Card:
-        """Return what shows the tree; it has buttons where it was kept."""
+        """Return the card that shows the tree, with buttons if it was stored."""
         seed = tree.params.seed if seed is None else seed
         data: dict[str, Any] = {
             "input": self.base,
@@ -208,7 +211,7 @@ class _Step:
 
 
 def _timings_of(generation: Generation, index: int) -> Timings | None:
-    """Return the times of a batch with the tokens of one of its continuations; None where it never ran."""
+    """Return the timings of a batch with the token counts of one of its continuations; None if it never ran."""
     if generation.timings is None:
         return None
     num_new_tokens = len(generation.completions[index].token_ids)
@@ -231,11 +234,13 @@ def _buttons(tree: CompletionTree) -> tuple[Button, ...]:
 COMMANDS: Final = (
     Command(
         name="complete",
-        summary="several continuations of a text to choose from; answer 1, 2, 3, more, longer, again or undo",
+        summary="Continue a text: several versions to choose from",
         answer=answer_complete,
         text="required",
         options=SAMPLING_OPTIONS,
         menu="Complete",
+        details="On the answer, a number continues with that text; more adds continuations, longer extends them, again"
+        " replaces them and undo goes one step back.",
         examples=("complete The best thing about rain is", "complete --n 2 --seed 7 Once upon a time"),
     ),
 )

@@ -1,4 +1,4 @@
-"""What the commands work with: one object, built once in bot.__main__. It knows no command."""
+"""The parts of the bot that commands use: one object, built once in bot.__main__."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,9 +17,9 @@ from bot.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the running bot. `traits` are its platform's.
+    """The parts of the running bot. `traits` are the facts of its platform.
 
-    `owner_ids` are the operators', who are moderators everywhere.
+    `owner_ids` are the ids of the operators, who are moderators everywhere.
     """
 
     engine: Engine
@@ -35,23 +35,23 @@ class Services:
     owner_ids: frozenset[str] = frozenset()
 
     async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
-        """Return the settings as they may be set in `scope`, whose server may have templates of its own."""
+        """Return the settings of `scope`, whose server may have its own chat templates."""
         return with_chat_templates(self.channel_settings, (await self.templates.of(scope)).chat_names)
 
     async def place_of(self, scope: Scope, author: Author | None = None) -> Place:
-        """Return what holds in `scope` now for `author`, in one trip to the store."""
+        """Return settings, templates and privacy of `author` in `scope`, in one query of the store."""
         author_id = None if author is None else author.id
         return await load_place(self.store, self.templates, self.channel_settings, scope, author_id)
 
     async def settings_in(self, scope: Scope) -> Mapping[str, str]:
-        """Return the value of every setting as it holds in `scope` now."""
+        """Return the current value of every setting in `scope`."""
         return (await self.place_of(scope)).values
 
     async def with_rights(self, scope: Scope, author: Author, place: Place | None = None) -> Author:
-        """Return `author` with all that makes a moderator here taken into account.
+        """Return `author` with `is_moderator` as it holds in `scope`.
 
-        That is: the platform says so, a direct message, being an operator, or one of the roles that the server names,
-        which `place` tells; without it they are read.
+        A moderator is one for the platform, in a direct message, as an operator, or by one of the server's roles for
+        moderators. These are read from `place`, or without it from the store.
         """
         is_moderator = author.is_moderator or scope.is_direct or author.id in self.owner_ids
         if not is_moderator and author.roles:

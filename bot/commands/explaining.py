@@ -1,4 +1,4 @@
-"""The command that explains an answer: the exact prompt, rebuilt, and what has changed since."""
+"""The command that explains an answer: its exact prompt, rebuilt, and what has changed since."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -18,7 +18,7 @@ from bot.store.replies import StoredReply
 
 
 async def _rebuild(services: Services, commands: Mapping[str, Command], reply: StoredReply) -> Prompt | None:
-    """Return the prompt made of what is stored now; None where nothing of what it was made of is left."""
+    """Return the prompt rebuilt from what is stored now; None if nothing of it is left."""
     provenance = reply.provenance
     inputs = provenance.prompt_inputs
     messages = [back.message for back in reply.read if back.message is not None]
@@ -51,21 +51,21 @@ async def _rebuild(services: Services, commands: Mapping[str, Command], reply: S
 
 
 def _changes(reply: StoredReply, prompt: Prompt | None) -> list[str]:
-    """Return one sentence for each thing that is not as it was when the model read it."""
+    """Return one sentence for each change since the model read the prompt."""
     sentences = []
-    for change, consequence in (("edited", ""), ("deleted", "; what they said is missing here")):
+    for change, consequence in (("edited", ""), ("deleted", ", so the text is missing here")):
         num = sum(back.change == change for back in reply.read)
         if num:
-            were = "message read was" if num == 1 else "messages read were"
-            sentences.append(f"{num} {were} {change} since{consequence}.")
+            were = "message that the model read was" if num == 1 else "messages that the model read were"
+            sentences.append(f"{num} {were} {change} later{consequence}.")
     digest = reply.provenance.prompt_sha256
     if prompt and not sentences and digest is not None and prompt_sha256(prompt) != digest:
-        sentences.append("Prompts are built in another way now, so this is not to the letter what was read.")
+        sentences.append("Prompts are built differently now, so this may differ slightly from what the model read.")
     return sentences
 
 
 def _sampling_text(params: SamplingParams) -> str:
-    """Return the options that the answer depends on."""
+    """Return the sampling options that the answer depends on."""
     left_out = {*WARPERS} if params.num_beams > 1 else {"num_beams"}
     if not params.is_sampled:
         left_out.add("seed")
@@ -109,7 +109,7 @@ async def answer_why(request: Request) -> Cards:
     else:
         reply = await store.last_reply(scope)
     if reply is None:
-        raise RequestError("There is no answer of the bot here to explain.")
+        raise RequestError("The bot has no answer here to explain.")
     yield await explain(request.services, request.commands, reply)
 
 
@@ -118,7 +118,7 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
     prompt = await _rebuild(services, commands, reply)
     changes = _changes(reply, prompt)
     if prompt is None:
-        changes.append("What the prompt was made of is gone.")
+        changes.append("The prompt can't be shown: the messages it was built from were deleted.")
     provenance = reply.provenance
     template = provenance.template
     facts = [("command", provenance.command), ("model", provenance.model_name), ("precision", provenance.precision)]
@@ -134,10 +134,10 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
                 (
                     ("prompt", f"{provenance.num_prompt_tokens:,} tokens"),
                     ("answer", f"{provenance.num_new_tokens:,} tokens"),
-                    ("waited", f"{timings.queue_ms:,.0f} ms"),
-                    ("read", f"{timings.prefill_ms:,.0f} ms"),
-                    ("wrote", f"{timings.decode_ms:,.0f} ms"),
-                    ("ended by", str(provenance.finish_reason)),
+                    ("queue", f"{timings.queue_ms:,.0f} ms"),
+                    ("prefill", f"{timings.prefill_ms:,.0f} ms"),
+                    ("decode", f"{timings.decode_ms:,.0f} ms"),
+                    ("finish reason", str(provenance.finish_reason)),
                 )
             )
         )
@@ -154,7 +154,7 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
 COMMANDS: Final = (
     Command(
         name="why",
-        summary="the exact prompt, template, sampling and timings behind an answer",
+        summary="Explain an answer: its exact prompt, template, sampling and timings",
         answer=answer_why,
         answers="private",
         menu="Why",

@@ -1,4 +1,4 @@
-"""Commands that show what the model thinks of a text: perplexity, compare, next."""
+"""Commands that show the model's probabilities of a text: perplexity, compare, next."""
 
 import math
 import unicodedata
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Bars, Block, Card, Facts, Table, Text, TintedText
+from bot.core.mentions import mention
 from bot.core.perplexity import (
     TextFigures,
     WordSurprisal,
@@ -29,14 +30,14 @@ _NUM_NEXT: Final = 10
 
 
 def _shown(text: str) -> str:
-    """Return a token's text so that white space and control characters can be seen."""
+    """Return a token's text with visible signs for white space and control characters."""
     text = text.replace("\n", "⏎").replace("\t", "⇥").strip(" ") or "␣"
     is_unseen = (c != " " and (c.isspace() or unicodedata.category(c) == "Cc") for c in text)
     return "".join(f"⟨U+{ord(c):04X}⟩" if unseen else c for c, unseen in zip(text, is_unseen, strict=True))
 
 
 def _tinted(text: str, words: Sequence[WordSurprisal]) -> TintedText:
-    """Return all of `text` in pieces, the words with their surprisal, what lies between them without."""
+    """Return all of `text` in pieces: the words with their surprisal, the text between them without."""
     pieces: list[tuple[str, float | None]] = []
     end = 0
     for word in words:
@@ -52,7 +53,7 @@ def _tinted(text: str, words: Sequence[WordSurprisal]) -> TintedText:
 def _surprising_table(words: Sequence[WordSurprisal]) -> Table:
     rows = []
     for word in most_surprising(words, _NUM_SURPRISING):
-        # A comma would look like one of the words.
+        # A comma could be one of the words.
         expected = " · ".join(
             f"{_shown(candidate.text)} {math.exp(candidate.logprob):.0%}" for candidate in word.expected[:3]
         )
@@ -67,14 +68,14 @@ def _token_data(scores: Sequence[TokenScore]) -> list[dict[str, Any]]:
 def _notes(figures: TextFigures) -> list[Block]:
     notes: list[Block] = []
     if figures.num_tokens < FEW_TOKENS:
-        notes.append(Text(f"Under {FEW_TOKENS} tokens the figure means little.", is_quiet=True))
+        notes.append(Text(f"Under {FEW_TOKENS} tokens this number means little.", is_quiet=True))
     if figures.num_scored < figures.num_tokens:
         notes.append(Text("This model has no start token, so the first token is not scored.", is_quiet=True))
     return notes
 
 
 async def answer_perplexity(request: Request) -> Cards:
-    """Answer how surprising the text is, word by word."""
+    """Answer with the surprisal of the text, word by word."""
     services = request.services
     scores = await services.engine.score(request.text, num_expected=_NUM_SURPRISING, asker=asker_of(request.message))
     figures = summarize(request.text, scores)
@@ -105,19 +106,19 @@ async def answer_perplexity(request: Request) -> Cards:
 def _split_compared(text: str) -> list[str]:
     texts = [part.strip() for part in text.split("|")]
     if not 2 <= len(texts) <= _MAX_COMPARED or not all(texts):
-        raise RequestError(f"compare takes 2 to {_MAX_COMPARED} texts with | between them, none of them empty.")
+        raise RequestError(f"{mention('compare A | B')} takes 2 to {_MAX_COMPARED} texts; none of them may be empty.")
     return texts
 
 
 async def answer_compare(request: Request) -> Cards:
-    """Answer which of several texts the model finds likelier, and where they differ."""
+    """Answer which of several texts the model finds likeliest, and where they differ."""
     services = request.services
     texts = _split_compared(request.text)
     letters = "ABCDE"
     all_scores = [await services.engine.score(text, asker=asker_of(request.message)) for text in texts]
     figures = [summarize(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
     if not all(figure.num_scored for figure in figures):
-        raise RequestError("This model can't score a first token, so compare texts of at least two tokens.")
+        raise RequestError("This model can't score the first token of a text. Compare texts of at least two tokens.")
     verdict = compare_figures(figures)
     rows = tuple(
         (letter, text, f"{figure.total_bits:.1f}", f"{figure.bits_per_byte:.3f}", f"{figure.perplexity:,.2f}")
@@ -137,7 +138,7 @@ async def answer_compare(request: Request) -> Cards:
         if i != verdict.best and differences:
             blocks.append(Table((f"in {best}", f"in {letter}"), tuple(differences[:_MAX_DIFFERENCES])))
     if verdict.is_length_unequal:
-        blocks.append(Text("The lengths differ much: look at bits per byte rather than bits.", is_quiet=True))
+        blocks.append(Text("The lengths differ a lot: compare bits per byte, not bits.", is_quiet=True))
     yield Card(
         blocks=tuple(blocks),
         data={
@@ -161,7 +162,7 @@ async def answer_compare(request: Request) -> Cards:
 
 
 def _worded(words: Sequence[WordSurprisal]) -> str:
-    """Return words with their bits, a dash for none."""
+    """Return words with their surprisal in bits, a dash if there are none."""
     shown = []
     for word in words:
         bits = "" if word.surprisal is None else f" ({word.surprisal:.1f})"
@@ -170,7 +171,7 @@ def _worded(words: Sequence[WordSurprisal]) -> str:
 
 
 def _times(bits: float) -> str:
-    """Return 2^bits as a person reads it."""
+    """Return 2^bits in words."""
     if bits < 30:
         times = 2**bits
         return f"{times:,.1f} times" if times < 10 else f"{times:,.0f} times"
@@ -178,7 +179,7 @@ def _times(bits: float) -> str:
 
 
 async def answer_next(request: Request) -> Cards:
-    """Answer the probable next words of the text."""
+    """Answer with the probable next words of the text."""
     services = request.services
     words = await services.engine.next_words(
         Prompt.plain(request.text.rstrip()), num=_NUM_NEXT, asker=asker_of(request.message)
@@ -206,7 +207,7 @@ def _tail(text: str, limit: int = 60) -> str:
 COMMANDS: Final = (
     Command(
         name="perplexity",
-        summary="how surprising a text is to the model, word by word",
+        summary="Show how surprising a text is to the model, word by word",
         answer=answer_perplexity,
         text="required",
         examples=("perplexity Can it does what?",),
@@ -214,7 +215,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="compare",
-        summary="which of 2 to 5 texts the model finds likelier, and where they differ",
+        summary="Show which of 2 to 5 texts the model finds likeliest, and where they differ",
         answer=answer_compare,
         text="required",
         text_name="A | B",
@@ -224,7 +225,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="next",
-        summary="the probable next words",
+        summary="Show the probable next words of a text",
         answer=answer_next,
         text="required",
         examples=("next The capital of France is",),

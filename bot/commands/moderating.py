@@ -1,9 +1,10 @@
-"""Commands against answers that should not stand: purge takes them away, report shows one to the moderators."""
+"""Commands against bad answers: purge removes them, report shows one to the moderators."""
 
 from typing import Final
 
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Block, Card, Facts, Text
+from bot.core.mentions import mention
 from bot.core.safe_text import clean_model_text, clean_name
 from bot.core.wording import quote
 from bot.errors import RequestError
@@ -12,7 +13,7 @@ MAX_PURGED: Final = 50
 
 
 async def answer_purge(request: Request) -> Cards:
-    """Take away the bot's last N answers in this conversation."""
+    """Remove the bot's last N answers in this conversation."""
     store, scope = request.services.store, request.message.scope
     typed = request.arguments["N"]
     if not (typed.isascii() and typed.isdigit() and len(typed) < 4 and 1 <= int(typed) <= MAX_PURGED):
@@ -20,12 +21,12 @@ async def answer_purge(request: Request) -> Cards:
     sent_ids = await store.recent_replies(scope, int(typed))
     num = await store.erase_sent(scope.platform, sent_ids)
     if not sent_ids:
-        # What was shown elsewhere than in messages of the platform, as in a terminal, is only in the store.
+        # Answers that are not messages of a platform, as in a terminal, are only in the store.
         while num < int(typed) and (reply := await store.last_reply(scope)):
             await store.delete_message(scope.platform, reply.message.id)
             num += 1
     num_shown = max(num, len(sent_ids))
-    sentence = f"Taken away: {num_shown} {'message' if num_shown == 1 else 'messages'} of the bot."
+    sentence = f"Removed {num_shown} {'message' if num_shown == 1 else 'messages'} of the bot."
     yield Card(
         blocks=(Text(sentence),),
         data={"text": sentence, "num_removed": num_shown},
@@ -39,25 +40,26 @@ async def answer_report(request: Request) -> Cards:
     services, message = request.services, request.message
     scope = message.scope
     if scope.is_direct:
-        raise RequestError("A direct message has no moderators; forget erases an answer here.")
+        raise RequestError(f"Direct messages have no moderators. To erase an answer here, use {mention('forget')}.")
     channel = (await services.settings_in(scope))["report_channel"]
     if not channel:
-        raise RequestError("This server has no channel for reports; a moderator sets one with settings report_channel.")
+        how = mention("settings report_channel CHANNEL")
+        raise RequestError(f"This server has no channel for reports. A moderator can choose one with {how}.")
     if message.reply_to is not None:
         reply = await services.store.get_reply(scope, message.reply_to)
     elif message.reach == "form":
-        # A command that the platform itself offers can't be a reply.
+        # A slash command can't be a reply.
         reply = await services.store.last_reply(scope)
     else:
-        raise RequestError("Say report in reply to the answer that you mean.")
+        raise RequestError(f"To report an answer, reply to it with {mention('report')}.")
     if reply is None:
-        raise RequestError("That is no answer of the bot, or it is gone.")
+        raise RequestError("That is not an answer of the bot, or it was deleted.")
     facts = Facts((("reported by", clean_name(message.author.name)),))
-    blocks: list[Block] = [Text("An answer of the bot was reported."), facts]
+    blocks: list[Block] = [Text("A member reported an answer of the bot."), facts]
     if request.text.strip():
-        blocks.append(Text(f"Because: {clean_model_text(request.text.strip())[:1000]}"))
+        blocks.append(Text(f"Reason: {clean_model_text(request.text.strip())[:1000]}"))
     blocks.append(Text(reply.message.text, is_model_text=True))
-    sentence = "The moderators of this server can read that answer now."
+    sentence = "The moderators of this server can now read that answer."
     yield Card(
         blocks=(Text(sentence),),
         data={"text": sentence, "reported": reply.message.text},
@@ -69,7 +71,7 @@ async def answer_report(request: Request) -> Cards:
 COMMANDS: Final = (
     Command(
         name="purge",
-        summary=f"takes away the bot's last N answers here, 1 to {MAX_PURGED}",
+        summary=f"Remove the bot's last N answers here, 1 to {MAX_PURGED}",
         answer=answer_purge,
         arguments=("N",),
         who="moderators",
@@ -79,12 +81,13 @@ COMMANDS: Final = (
     ),
     Command(
         name="report",
-        summary="shows an answer of the bot to the moderators: the one replied to, by slash command the last one",
+        summary="Report an answer of the bot to the moderators",
         answer=answer_report,
         text="optional",
         text_name="REASON",
         answers="private",
         is_secret=False,
+        details="Use it in reply to the answer. If it can't be a reply, it reports the last answer here.",
         examples=("report that is rude",),
     ),
 )

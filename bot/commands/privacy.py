@@ -1,4 +1,4 @@
-"""What is stored about a person, in their own hands: privacy for all of it, forget for one message."""
+"""Commands about stored personal data: privacy for all of it, forget for one message."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,9 @@ from typing import Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.framework.request import check_owner
 from bot.core.cards import Button, Card, Facts, Text, TextFile
+from bot.core.mentions import mention
 from bot.core.messages import Author, Click, Scope
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
@@ -17,19 +19,21 @@ from bot.store.cards import OpenCard
 PRIVACY_CARD: Final = "privacy"
 _LIFETIME: Final = timedelta(days=1)
 
+_CHOICES: Final = ("--do export", "--do forget", "--read off", "--read on")
 _WHAT_IS_STORED: Final = (
-    "Stored are messages to this bot, its answers, and messages that somebody replies to for it; where it answers every"
-    " message, all of them. Only the model reads them, on the operator's own machine: they are never logged, sent"
-    " elsewhere or trained on."
+    "The bot stores messages to it, its answers, and messages that people reply to when they ask it something. Where it"
+    " answers every message, it stores all of them. Only the model reads them, on the operator's own machine. They are"
+    " never logged, sent elsewhere or used for training."
 )
 _IF_NOT_READ: Final = (
-    "Who asked not to be read is neither stored nor read: chat is not answered, and a command's words are gone with its"
-    " answer, so that has no buttons to go on and no why. What was stored before stays unread until it is forgotten."
+    "If you ask not to be read, the bot neither reads nor stores what you say, and does not answer your chat. Commands"
+    f" still work, but nothing is stored, so their answers have no buttons and no {mention('why')}. What was stored"
+    " before is not read, and stays stored until you erase it."
 )
 
 
 async def answer_privacy(request: Request) -> Cards:
-    """Show what is stored of the asker, or do what they ask about it."""
+    """Show what is stored about the asker, or export it, erase it or stop reading them."""
     message, action = request.message, request.options.get("do", "")
     if request.options.get("read"):
         action = f"read-{request.options['read']}"
@@ -38,14 +42,13 @@ async def answer_privacy(request: Request) -> Cards:
         store = request.services.store
         card = await open_card(store, message.scope, message.author.id, PRIVACY_CARD, {}, lives=_LIFETIME)
     done = await _do(request.services, message.scope, message.author, action)
-    # What answers an option that all may see says nothing that only the asker may know.
+    # The answer to a public option shows nothing private.
     yield _tied(replace(done, buttons=()) if action.startswith("read-") else done, card)
 
 
 async def act_on_privacy(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
-    """Do what the clicked button says."""
-    if card.owner_id != click.author.id:
-        raise RequestError("That card is somebody else's; ask for your own with privacy.")
+    """Carry out the clicked button."""
+    check_owner(card, click.author, "card", "privacy")
     yield _tied(await _do(services, click.scope, click.author, click.action), card)
 
 
@@ -56,32 +59,30 @@ def _tied(shown: Card, card: OpenCard | None) -> Card:
 
 
 async def _do(services: Services, scope: Scope, author: Author, action: str) -> Card:
-    store, platform, prefix = services.store, scope.platform, services.command_prefix
+    store, platform = services.store, scope.platform
     if action == "export":
         records = await store.export_person(platform, author.id)
         file = TextFile("stored-about-me.json", json.dumps(records, ensure_ascii=False, indent=1) + "\n")
-        return _told(f"All that is stored of you: {len(records)} records.", data={"records": records}, file=file)
+        return _told(f"Everything stored about you: {len(records)} records.", data={"records": records}, file=file)
     if action == "forget":
         return replace(
             _told(
-                "Everything you said to this bot, on all servers, and its answers to you will be erased for good."
-                f" Without a button: {prefix}privacy --do forget-now."
+                "This permanently erases everything you said to this bot, on all servers, and its answers to you."
+                f" To confirm, use {mention('privacy --do forget-now')}."
             ),
-            buttons=(Button("forget-now", "Erase it all", "danger"),),
+            buttons=(Button("forget-now", "Erase everything", "danger"),),
         )
     if action == "forget-now":
         num = await store.forget_person(platform, author.id)
-        return _told(
-            f"Erased for good: {num} {'message' if num == 1 else 'messages'} of yours, and the answers to them."
-        )
+        return _told(f"Permanently erased: {num} of your messages, and the answers to them.")
     if action == "read-off":
         await store.opt_out(platform, author.id, True)
         return _told(
-            f"You are not read any more, and nothing you say is stored. {prefix}privacy --read on takes that back."
+            f"The bot no longer reads or stores what you say. To be read again, use {mention('privacy --read on')}."
         )
     if action == "read-on":
         await store.opt_out(platform, author.id, False)
-        return _told("You are read again when you speak to the bot.")
+        return _told("The bot reads your messages to it again.")
     return await _show(services, scope, author)
 
 
@@ -95,67 +96,75 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
     num_messages = sum(record["kind"] == "message" for record in records)
     days = (await services.settings_in(scope))["retention_days"]
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
-    prefix = services.command_prefix
     return Card(
         blocks=(
             Text(_WHAT_IS_STORED),
             Facts(
                 (
-                    ("messages of yours", f"{num_messages:,}"),
+                    ("your stored messages", f"{num_messages:,}"),
                     ("kept here for", f"{days} days"),
-                    ("you are read", "no" if is_out else "yes"),
+                    ("the bot reads you", "no" if is_out else "yes"),
                 )
             ),
             Text(_IF_NOT_READ, is_quiet=True),
-            Text(f"{prefix}privacy --do export · --do forget · --read off · --read on", is_quiet=True),
+            Text(" · ".join(mention(f"privacy {one}") for one in _CHOICES), is_quiet=True),
         ),
         data={"num_messages": num_messages, "retention_days": int(days), "is_read": not is_out},
-        buttons=(Button("export", "Export mine"), read, Button("forget", "Forget me", "danger")),
+        buttons=(Button("export", "Export my data"), read, Button("forget", "Forget me", "danger")),
         answers="private",
     )
 
 
 async def answer_forget(request: Request) -> Cards:
-    """Erase one message: one's own, or for a moderator any of this conversation, the bot's answers too."""
+    """Erase one message: the asker's own, or for a moderator any of this conversation, answers of the bot included."""
     store, message = request.services.store, request.message
     if message.reply_to is None:
-        menu = ", or choose Forget in its menu" if request.has_buttons else ""
-        raise RequestError(f"Say forget in reply to the message that is to be forgotten{menu}.")
+        raise RequestError(_how_to_forget(request))
     found = await store.load_messages(message.scope, [message.reply_to])
     if not found:
-        raise RequestError("Nothing is stored of that message.")
+        raise RequestError("That message is not stored.")
     (target,) = found
     if (target.is_me or target.author_id != message.author.id) and not message.author.is_moderator:
-        raise RequestError("You can have your own messages forgotten; those of others are for moderators.")
-    # A visible answer is known by the message that it answers.
+        raise RequestError("You can erase only your own messages; moderators can erase others too.")
+    # Visible answers are found by the message that they answer.
     sent_ids = await store.sent_of(message.scope.platform, target.reply_to) if target.is_me and target.reply_to else ()
     await store.withdraw_request(message.scope.platform, target.id)
     await store.erase_sent(message.scope.platform, sent_ids)
-    sentence = "That message is forgotten for good."
+    sentence = "That message is permanently erased."
     yield Card(blocks=(Text(sentence),), data={"text": sentence}, answers="private", removed_ids=tuple(sent_ids))
+
+
+def _how_to_forget(request: Request) -> str:
+    by_reply = f"reply to the message with {mention('forget')}"
+    by_menu = "choose Forget in the menu of the message"
+    if not request.has_buttons:
+        return f"To erase a message, {by_reply}."
+    # A slash command can't be a reply.
+    if request.message.reach == "form":
+        return f"To erase a message, {by_menu}."
+    return f"To erase a message, {by_reply}, or {by_menu}."
 
 
 COMMANDS: Final = (
     Command(
         name="privacy",
-        summary="what is stored about you; export it, have it forgotten, or stop being read",
+        summary="Show what is stored about you; export it, erase it, or stop being read",
         answer=answer_privacy,
         answers="private",
         options=(
-            Option(
-                "do", "choice", "hand over, or erase, all that is stored of you", ("export", "forget", "forget-now")
-            ),
-            Option("read", "choice", "whether what you say may be stored and read", ("on", "off")),
+            Option("do", "choice", "export or erase everything stored about you", ("export", "forget", "forget-now")),
+            Option("read", "choice", "whether the bot may read and store what you say", ("on", "off")),
         ),
         public_options=("read",),
         details=f"{_WHAT_IS_STORED} {_IF_NOT_READ}",
     ),
     Command(
         name="forget",
-        summary="in reply to a message: erases it from what the bot stores; others' messages for moderators",
+        summary="Erase the message that you reply to from what the bot stores",
         answer=answer_forget,
         answers="private",
         is_secret=False,
         menu="Forget",
+        details="Moderators can erase messages of others too.",
     ),
 )

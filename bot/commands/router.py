@@ -1,4 +1,4 @@
-"""Which command, card or conversation a message, a click or a form is for, and who may ask."""
+"""Routing of messages, clicks and forms to commands, cards and conversations, and the right to ask."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,9 +8,17 @@ from bot.commands import channel, completing, explaining, inspecting, moderating
 from bot.commands.clicks import Clicks
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request, TextSource
-from bot.commands.framework.request import Quotas, check_message, is_command_line, load_asked, read_request
+from bot.commands.framework.request import (
+    READ_AGAIN,
+    Quotas,
+    check_message,
+    is_command_line,
+    load_asked,
+    read_request,
+)
 from bot.commands.templates import editing, history, proposals, publishing, rows, running, testing
 from bot.core.cards import Button, Card, Text
+from bot.core.mentions import mention
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
@@ -43,15 +51,15 @@ COMMAND_WORDS: Final = tuple(sorted({name.split()[0] for name in COMMANDS}))
 
 @dataclass(slots=True)
 class Asked:
-    """What is being answered, as well as that is known by now: the command's name for the cards' data."""
+    """The command's name for the data of the cards, as far as it is known."""
 
     command: str
 
 
 class Router:
-    """Finds what each event is for, checks that it may be asked, and returns the cards that answer it.
+    """Finds the handler of each event, checks rights and rate limits, and returns the cards that answer it.
 
-    What raises RequestError gets one sentence as its answer.
+    A RequestError becomes an answer of one sentence.
     """
 
     def __init__(self, services: Services) -> None:
@@ -60,15 +68,15 @@ class Router:
         self._quotas = Quotas()
 
     async def place_where_wanted(self, message: Message) -> Place | None:
-        """Return what holds where `message` was said if it is to be answered, None where it is not.
+        """Return the place of `message` if it is to be answered, None if not.
 
-        That is: no bot's, and meant for this one, or said where it answers all.
+        Messages of bots are not answered; others are if they address the bot, or if it answers every message there.
         """
         if message.author.is_bot or message.author.is_me:
             return None
         is_command = self._is_command(message.text)
         if is_command and not message.is_addressed and nearest(self._command_word(message), COMMAND_WORDS) is None:
-            # A word far from all commands is another bot's, unless this one is addressed.
+            # A word unlike all commands belongs to another bot, unless this one is addressed.
             return None
         if not is_command and not (message.is_addressed or message.text.strip() or message.attachment):
             return None
@@ -76,11 +84,11 @@ class Router:
         answer_when = place.values["answer_when"]
         if is_command or (message.is_addressed and answer_when != "never"):
             return place
-        # Who asked not to be read and speaks to others need not be told so each time.
+        # People who asked not to be read and talk to others are not told so each time.
         return place if answer_when == "every" and not place.is_opted_out else None
 
     async def begin_message(self, asked: Asked, message: Message, stopper: Stopper, place: Place | None) -> Cards:
-        """Return what answers a message; `place` is what holds where it was said, read here where it is None."""
+        """Return the cards that answer a message; a `place` of None is read here."""
         message = check_message(message)
         has_buttons = self._services.traits.has_buttons
         is_command = self._is_command(message.text)
@@ -102,35 +110,35 @@ class Router:
             asked.command = request.command.name
             return await self._run(request)
         if place.is_opted_out:
-            raise RequestError(f"You asked not to be read; {self._services.command_prefix}privacy --read on ends that.")
+            raise RequestError(READ_AGAIN)
         if not has_buttons and (card := await self._open_completion(message)):
             if completing.is_action(message.text):
                 cards = await self._act(message, card, stopper)
                 asked.command = "complete"
                 return cards
-            # Who goes on talking is done with the card: plain numbers and words are chat again.
+            # An ordinary message ends the card: plain numbers and words are chat again.
             await self._services.store.close_open_card(message.scope, card.id)
         await self._services.store.add_message(message, kind="chat")
         return self._services.chat.reply(message, stopper, place)
 
     async def begin_click(self, asked: Asked, click: Click, stopper: Stopper) -> Cards:
-        """Return what a click leads to."""
+        """Return the cards that answer a click."""
         place = await self._services.place_of(click.scope, click.author)
         click = replace(click, author=await self._admit(click.scope, click.author, place))
         asked.command, cards = await self._clicks.answer(click, stopper, may_store=not place.is_opted_out)
         return cards
 
     async def begin_form(self, asked: Asked, submitted: FormSubmitted) -> Cards:
-        """Return what a form that was filled in leads to."""
+        """Return the cards that answer a submitted form."""
         place = await self._services.place_of(submitted.scope, submitted.author)
         submitted = replace(submitted, author=await self._admit(submitted.scope, submitted.author, place))
         asked.command, cards = await self._clicks.submit(submitted)
         return cards
 
     async def _admit(self, scope: Scope, author: Author, place: Place, *, is_counted: bool = True) -> Author:
-        """Return `author` with all rights. Raises RequestError for a bot, and above a person's quota."""
+        """Return `author` with their rights. Raises RequestError for a bot, and above the rate limit."""
         if author.is_bot:
-            raise RequestError("Other bots are not answered.")
+            raise RequestError("This bot does not answer other bots.")
         author = await self._services.with_rights(scope, author, place)
         if is_counted:
             self._quotas.count(scope, author, num_per_minute=int(place.values["quota_per_minute"]))
@@ -143,21 +151,21 @@ class Router:
         return message.text[len(self._services.command_prefix) :].split(maxsplit=1)[0].lower()
 
     async def _run(self, request: Request) -> Cards:
-        """Store the command's message and return its answer, or the Open button that leads to it."""
+        """Store the command's message and return its answer, or a card with an Open button for it."""
         if request.may_store:
             await self._services.store.add_message(request.message, kind="command")
         if not _needs_opening(request):
             return request.command.answer(request)
         if not request.may_store:
-            way = ", or as a slash command" if self._services.traits.slash_prefix else ""
+            or_slash = ", or as a slash command" if self._services.traits.slash_prefix else ""
             raise RequestError(
-                f"You asked not to be read, so no button can wait for you here; say {request.command.name} in a direct"
-                f" message{way}."
+                "You asked not to be read, so no button can be stored for you here. Use"
+                f" {mention(request.command.name)} in a direct message{or_slash}."
             )
         return self._offer(request)
 
     async def _offer(self, request: Request) -> Cards:
-        """Answer in public with a button that answers the asker alone."""
+        """Answer in public with a button that shows the asker the answer in private."""
         message, name = request.message, request.command.name
         card = await open_card(
             self._services.store,
@@ -169,19 +177,19 @@ class Router:
             lives=FOR_GOOD,
         )
         yield Card(
-            blocks=(Text(f"Only you will see what {name} shows."),),
+            blocks=(Text("The answer is visible only to you."),),
             buttons=(Button("open", "Open", "primary"),),
             open_card_id=card.id,
             revision=card.revision,
         )
 
     async def _open_completion(self, message: Message) -> OpenCard | None:
-        """Return the author's latest open card where that is a completion."""
+        """Return the author's latest open card if it is a completion."""
         card = await self._services.store.latest_open_card(message.scope, message.author.id)
         return card if card is not None and card.kind == COMPLETION_CARD else None
 
     async def _act(self, message: Message, card: OpenCard, stopper: Stopper) -> Cards:
-        """Answer a plain message that is meant for the author's open completion `card`."""
+        """Answer a plain message that acts on the author's open completion `card`."""
         services = self._services
         tree = CompletionTree.from_dict(card.state)
         source = TextSource(tree.message_id, is_command_line=tree.is_command_line)
@@ -194,7 +202,7 @@ class Router:
 
 
 def _needs_opening(request: Request) -> bool:
-    """Say whether the command can't show its answer in the way it was asked."""
+    """Say whether the request can't show the command's answer without a click."""
     command, reach = request.command, request.message.reach
     if not request.has_buttons or not command.is_secret or not set(command.public_options).isdisjoint(request.options):
         return False

@@ -1,4 +1,4 @@
-"""Values that fit what is being typed into an option of a command: from memory, never from the model."""
+"""Suggested values for the option of a command that is being typed; never from the model."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,9 +16,9 @@ async def suggest_values(
     option_name: str,
     typed: str,
 ) -> tuple[str, ...]:
-    """Return values for the option or leading word `option_name` of the command, the likeliest first.
+    """Return values for the option or leading word `option_name` of the command, the best first.
 
-    They are as many as the platform takes at most.
+    There are at most as many as the platform allows.
     """
     values = ranked(typed, await _values(services, commands, scope, command_name, option_name.casefold()))
     return values[: services.traits.max_options]
@@ -51,7 +51,7 @@ async def _values(
 
 
 def ranked(typed: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Return those of `values` that begin with what was typed, then those that hold it, then similar ones."""
+    """Return the `values` that start with what was typed, then those that contain it, then similar ones."""
     typed = typed.strip().casefold()[:64]
     folded = {value.casefold(): value for value in values}
     found = [value for value in folded if value.startswith(typed)]

@@ -1,10 +1,10 @@
-"""The nearest valid name to one that somebody got wrong."""
+"""The valid name nearest to a wrong one."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-# Longer names are no slips of the finger, and difflib's time grows with the product of the lengths.
+# Longer names are not typing errors, and difflib's time grows with the product of the lengths.
 _MAX_CHARACTERS: Final = 64
 
 
@@ -15,7 +15,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
-def suggest(name: str, names: Iterable[str], otherwise: str, *, mark: str = "") -> str:
-    """Return how a sentence about an unknown name ends: with the nearest one after `mark`, else with `otherwise`."""
+def suggest(name: str, names: Iterable[str], otherwise: str, *, shown: Callable[[str], str] = str) -> str:
+    """Return the end of a sentence about an unknown name: the nearest one as `shown`, or `otherwise`."""
     found = nearest(name, names)
-    return f"did you mean {mark}{found}?" if found else otherwise
+    return f"did you mean {shown(found)}?" if found else otherwise

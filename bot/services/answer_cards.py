@@ -1,4 +1,4 @@
-"""The card of a stored answer: the model's words, and the buttons that change or explain them."""
+"""The card of a stored answer: the model's text, and buttons that change or explain it."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,13 +6,13 @@ from typing import Any, Final
 from bot.core.cards import Button, Card, Text
 from bot.store.replies import StoredReply
 
-# What the id of a card that shows a stored answer begins with; the answer's own id follows.
+# The id of a card that shows a stored answer is this and the answer's own id.
 REPLY_CARD: Final = "reply-"
 _CHAT_BUTTONS: Final = (Button("again", "Again"), Button("continue", "Continue"), Button("why", "Why"))
 
 
 def reply_card(reply: StoredReply, *, notice: str | None = None, buttons: tuple[Button, ...] | None = None) -> Card:
-    """Return the card that shows a stored answer, by default one of the conversation."""
+    """Return the card that shows a stored answer, by default a chat answer."""
     sampling, template = reply.provenance.sampling, reply.provenance.template
     data = {
         "text": reply.message.text,
@@ -32,7 +32,7 @@ def answer_card(
     data: Mapping[str, Any],
     buttons: tuple[Button, ...] = _CHAT_BUTTONS,
 ) -> Card:
-    """Return the card of an answer in a conversation, with its buttons where it was stored."""
+    """Return the card of a chat answer, with buttons if it was stored."""
     blocks = (Text(text, is_model_text=True), *([Text(notice, is_quiet=True)] if notice else []))
     if reply_id is None:
         return Card(blocks=blocks, data=data)

@@ -1,4 +1,4 @@
-"""A conversation: a message in, the model's reply out, built from the channel's template and what was said before."""
+"""Chat: a message in, the model's reply out, from a prompt of the channel's template and history."""
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from bot.core.cards import Card, Text
 from bot.core.channel_settings import ChannelSetting
 from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversation
 from bot.core.history import HistoryMessage, Turn
+from bot.core.mentions import mention
 from bot.core.messages import Message, Scope
 from bot.core.prompt import clean_reply, find_loop
 from bot.core.prompt_parts import Prompt
@@ -37,11 +38,11 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS: Final = 3
 _LOOP_PENALTY_STEP: Final = 0.1
 _LOOP_CHECK_CHARACTERS: Final = 16
-# An answer with more messages than these after it is not the latest one in anybody's eyes.
+# An answer followed by more messages than these is never the latest one.
 _LATEST_AMONG: Final = 50
 
-NOT_LATEST: Final = "That is not the latest answer here any more, so it stays as it is."
-ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is no other one to write."
+NOT_LATEST: Final = "Only the latest answer here can be changed, and this one is older."
+ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is no other one."
 
 
 Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
@@ -49,7 +50,7 @@ Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
 
 @dataclass(frozen=True, slots=True)
 class ContextUse:
-    """How the model's context would be shared out by an answer now, in tokens."""
+    """The use of the model's context by an answer now, in tokens."""
 
     template_name: str
     num_template_tokens: int
@@ -62,12 +63,12 @@ class ContextUse:
 
 
 def asker_of(message: Message) -> Asker:
-    """Return for whom a request is made that `message` led to."""
+    """Return the asker of a request made for `message`."""
     return Asker(message.scope, (message.scope.platform, message.author.id), message.id)
 
 
 class Chat:
-    """Answers the messages of all conversations; turns of one conversation are written one after the other."""
+    """Answers the messages of all conversations; each conversation is answered one message at a time."""
 
     def __init__(
         self,
@@ -88,9 +89,9 @@ class Chat:
         self._lines: WeakValueDictionary[Scope, Line] = WeakValueDictionary()
 
     async def reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
-        """Answer `message`, which is stored already: snapshots while the model writes, then the whole reply.
+        """Answer the stored `message`: snapshots while the model writes, then the whole reply.
 
-        `place` is what held where it was said when it came. Raises PromptTooLong, Unavailable, GenerationError.
+        `place` is as it was when the message came. Raises PromptTooLong, Unavailable, GenerationError.
         """
         async with aclosing(self._in_turn(message.scope, lambda: self._reply(message, stopper, place))) as cards:
             async for card in cards:
@@ -99,9 +100,9 @@ class Chat:
     async def rewrite(
         self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
     ) -> AsyncGenerator[Card]:
-        """Answer `asked` anew in the place of the stored answer `reply_id`, or, with `goes_on`, write that on.
+        """Answer `asked` again in place of the stored answer `reply_id`, or with `goes_on` continue that answer.
 
-        Raises RequestError where it is not the latest answer of the conversation any more.
+        Raises RequestError if it is not the latest answer of the conversation any more.
         """
         cards = self._in_turn(scope, lambda: self._rewrite(asked, reply_id, asker, scope, stopper, goes_on=goes_on))
         async with aclosing(cards):
@@ -109,7 +110,7 @@ class Chat:
                 yield card
 
     async def _in_turn(self, scope: Scope, write: Callable[[], AsyncGenerator[Card]]) -> AsyncGenerator[Card]:
-        """Write when all who came before in this conversation have been answered."""
+        """Write after all earlier messages of this conversation have been answered."""
         line = self._lines.setdefault(scope, Line())
         ticket = line.join()
         try:
@@ -126,7 +127,7 @@ class Chat:
         try:
             chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to, place=place)
         except PromptTooLong:
-            # Kept, what was refused would stand between every later message and what was said before it.
+            # A stored message that is too long would cut every later message off from the history before it.
             await self._store.delete_message(message.scope.platform, message.id)
             raise
 
@@ -158,7 +159,7 @@ class Chat:
 
         async with aclosing(self._write(asker, chat_prompt, stopper, keep)) as cards:
             async for card in cards:
-                # Stopped before there was a word, the answer stays as it was.
+                # If stopped before the first word, the answer stays unchanged.
                 yield reply_card(reply) if card.is_final and not card.reply_id and not card.data["text"] else card
 
     async def prepare(
@@ -172,9 +173,9 @@ class Chat:
     ) -> ChatPrompt:
         """Build the prompt of the conversation up to the message `message_id` (None: up to now).
 
-        `said` is the beginning of the answer, where that goes on. `place` is what holds there, read here where it is
-        None. Messages of people who asked not to be read, even after they had said them, are left out.
-        Raises PromptTooLong when the current message alone does not fit, RequestError where there is nothing to read.
+        `said` is the start of an answer to continue. A `place` of None is read here. Messages of people who have asked
+        not to be read are left out, older ones too. Raises PromptTooLong if the current message alone does not fit,
+        RequestError if there is nothing to read.
         """
         place = place or await self._load_place(scope)
         conversation = await self._store.load_conversation(
@@ -184,7 +185,7 @@ class Chat:
             follows_replies=bool(reply_to and message_id),
         )
         if conversation.template_change not in (None, place.template_change):
-            # While this waited, words may have been forgotten that a template held.
+            # During the wait, words that a template held may have been erased.
             place = await self._load_place(scope)
         template = place.templates.get(place.values["chat_template"])
         params = apply_options(SamplingParams(), template.sampling)
@@ -198,7 +199,7 @@ class Chat:
     async def build(
         self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams, *, said: str = ""
     ) -> ChatPrompt:
-        """Build the prompt of `messages`, oldest first; the oldest ones are left out where not all fit."""
+        """Build the prompt of `messages`, oldest first; if not all fit, the oldest are left out."""
         info = self._engine.info
         return await self._engine.make_prompt(
             ConversationFit(
@@ -213,7 +214,7 @@ class Chat:
         )
 
     async def count_context(self, scope: Scope) -> ContextUse:
-        """Return what the model would read if it answered in `scope` now. Raises RequestError for an empty history."""
+        """Return the use of the context if the model answered in `scope` now. Raises RequestError without history."""
         chat_prompt = await self.prepare(scope)
         length = self._engine.info.context_length
         num_answer = min(chat_prompt.params.max_new_tokens, length - chat_prompt.num_prompt_tokens)
@@ -237,14 +238,14 @@ class Chat:
         bot_name: str | None = None,
         said: str = "",
     ) -> Prompt:
-        """Return the prompt of `turns` in the model's own chat markup, or as a transcript; `said` begins the answer."""
+        """Return the prompt of `turns` in the model's chat markup, or as a transcript; `said` starts the answer."""
         render = partial(render_conversation, template, turns, bot_name=bot_name or self.bot_name, said=said)
         if not is_markup:
             return render()
         return await self._engine.make_prompt(lambda tools: render(render_chat=tools.render_chat))
 
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
-        """Generate until the reply says something and does not repeat itself endlessly."""
+        """Generate until the reply is not empty and does not loop."""
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
         params = chat_prompt.params.with_seed()
         said = chat_prompt.said
@@ -265,7 +266,7 @@ class Chat:
                         loop_start = _find_loop(said, raw)
                         if loop_start is not None:
                             generation.cancel()
-                    # What was written before a stop could reach the model is in the last card, not shown growing on.
+                    # Text written between a stop and its effect is only in the last card.
                     is_growing = loop_start is None and not stopper.is_stopped
                     if is_growing and (text := self._clean(raw, chat_prompt)):
                         yield Card(blocks=(Text(text, is_model_text=True),), is_final=False)
@@ -276,14 +277,14 @@ class Chat:
             if stopper.is_stopped or is_last or (text and loop_start is None):
                 break
             logger.info("sampling again: %s", "a loop" if text else "an empty answer")
-            params = _sampled_anew(params)
+            params = _without_loop(params)
         reason = generation.completions[0].finish_reason
         if loop_start is not None and not stopper.is_stopped:
             reason = "stop"
         yield await self._finish(chat_prompt, params, generation, text, reason, keep)
 
     def _clean(self, raw: str, chat_prompt: ChatPrompt) -> str:
-        """Return the whole answer as the bot's own words, "" where nothing was added to what was said."""
+        """Return the cleaned whole answer, "" if nothing was added to `said`."""
         said = chat_prompt.said
         text = clean_reply(said + clean_model_text(raw), bot_name=self.bot_name, names=chat_prompt.speakers)
         return text if text.startswith(said) and len(text) > len(said) else ""
@@ -297,16 +298,18 @@ class Chat:
         reason: FinishReason,
         keep: Keep,
     ) -> Card:
-        """Keep the reply and return the whole card."""
+        """Store the reply and return the final card."""
         if not text:
             if reason == "cancelled":
                 return Card(blocks=(Text("(stopped)", is_quiet=True),), data={"text": "", "finish_reason": "cancelled"})
             if chat_prompt.said:
                 raise RequestError("The model has nothing to add to that.")
-            raise RequestError("The model has nothing to say to that; say it another way, or begin anew with fresh.")
+            raise RequestError(
+                f"The model has no answer to that. Use other words, or start over with {mention('fresh')}."
+            )
         inputs: dict[str, Any] = {"bot_name": self.bot_name}
         if chat_prompt.said:
-            # The beginning of the answer itself, which is stored as such.
+            # This part of the prompt is the start of the stored answer.
             inputs["num_said"] = len(chat_prompt.said)
         origin = PromptOrigin(
             "markup" if chat_prompt.is_markup else "transcript",
@@ -326,13 +329,13 @@ class Chat:
 
 
 def _find_loop(said: str, raw: str) -> int | None:
-    """Return the index in `raw` from which on the answer repeats itself, None where it does not."""
+    """Return the index in `raw` where the answer starts to repeat itself, None if it does not."""
     start = find_loop(said + raw)
     return None if start is None else max(0, start - len(said))
 
 
-def _sampled_anew(params: SamplingParams) -> SamplingParams:
-    """Return options under which the model does not fall into the same loop again."""
+def _without_loop(params: SamplingParams) -> SamplingParams:
+    """Return sampling options that avoid the same loop."""
     return replace(
         params,
         seed=((params.seed or 0) + 1) % 2**63,

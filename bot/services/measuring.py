@@ -1,4 +1,4 @@
-"""What the model makes of a template's rows: measured one by one, kept as numbers, gone on with where it stopped."""
+"""Measurement of a template's rows with the model: one by one, stored as numbers, resumed after an interruption."""
 
 import asyncio
 import hashlib
@@ -48,7 +48,7 @@ from bot.store.store import Store
 ResultT = TypeVar("ResultT")
 OnProgress = Callable[[int, int], None]
 
-# A whole measurement does not fail because the queue is full for a moment.
+# A full queue does not make a whole measurement fail.
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 _SAVE_EVERY_S: Final = 1.0
 _MAX_PRIORS_KEPT: Final = 1_000
@@ -58,9 +58,9 @@ _MAX_NEW_TOKENS: Final = int(OPTIONS["max_new_tokens"].highest)
 
 @dataclass(frozen=True, slots=True)
 class TokenCost:
-    """What a template costs: its prompt around a message of one letter, and the tokens that a message may have.
+    """The token cost of a template: its prompt around a message of one letter, and the room left for a message.
 
-    Room for the answer is set aside: the longest label, else `max_new_tokens` but at most half of the context.
+    Room for the answer is reserved: the longest label, else `max_new_tokens` but at most half of the context.
     """
 
     num_prompt_tokens: int
@@ -70,7 +70,7 @@ class TokenCost:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One row as the model is asked: the prompt, and what follows where the reference output is the answer."""
+    """One row for the model: the prompt, and the reference output as its continuation."""
 
     prompt: Prompt
     continuation: str
@@ -78,10 +78,10 @@ class _Question:
 
 
 class Measuring:
-    """Measures templates on rows through the engine, behind everybody's chats; each row of a prompt once a model.
+    """Measures templates on rows with the engine, at a lower priority than chat.
 
-    What a row gave is kept in the store under the prompt side of its template (all but tests, description and
-    sampling), the model's `fingerprint` and the row, so that an interrupted measurement goes on where it was.
+    The outcome of each row is stored under the prompt part of its template (all but tests, description and sampling),
+    the model's `fingerprint` and the row, so that no row is measured twice and an interrupted measurement resumes.
     """
 
     def __init__(self, engine: Engine, store: Store, *, bot_name: str = "Fewshot") -> None:
@@ -94,9 +94,9 @@ class Measuring:
 
     @property
     def fingerprint(self) -> str:
-        """Return the model's name and a digest of its files' sizes and times: other weights have another one.
+        """Return the model's name and a digest of its files' sizes and times; it changes with the weights.
 
-        Scores are always of float32, whatever precision writes.
+        Scores are always computed in float32, whatever the precision of generation.
         """
         info = self._engine.info
         if self._named is None or self._named[0] is not info:
@@ -112,19 +112,19 @@ class Measuring:
         on_progress: OnProgress | None = None,
         stopper: Stopper | None = None,
     ) -> Figures | None:
-        """Return the figures of `template` on `rows`, of classify with calibrated probabilities; None when stopped.
+        """Return the figures of `template` on `rows`, for classify with calibrated probabilities; None when stopped.
 
-        `on_progress` is told the rows done and all rows, at the start and after each. Raises RequestError without rows
-        and for a row that does not fit the model's context, Unavailable when its turn never comes.
+        `on_progress` gets the number of finished rows and of all rows, at the start and after each. Raises RequestError
+        without rows and for a row that does not fit the model's context, Unavailable if the queue stays full.
         """
         if not rows:
-            raise RequestError(f"{template.name} has no rows to be measured on.")
+            raise RequestError(f"{template.name} has no rows to measure.")
         prior = await self.prior(template, asker=asker) if template.kind == "classify" else None
         outcomes = await self.outcomes(template, rows, asker=asker, on_progress=on_progress, stopper=stopper)
         return None if outcomes is None else _figures(template, rows, outcomes, prior)
 
     async def cached(self, template: PromptTemplate, rows: Sequence[Example]) -> Figures | None:
-        """Return what `measure` would where all of it is known already, else None; never asks the model."""
+        """Return the figures if all of them are stored, else None; never asks the model."""
         if not rows:
             return None
         prompt_key = self._prompt_key(template)
@@ -145,7 +145,7 @@ class Measuring:
         on_progress: OnProgress | None = None,
         stopper: Stopper | None = None,
     ) -> tuple[RowOutcome, ...] | None:
-        """Return what the model made of each row; None when stopped before the last. Raises as `measure` does."""
+        """Return the outcome of each row; None when stopped before the last. Raises as `measure` does."""
         prompt_key, model = self._prompt_key(template), self.fingerprint
         outcomes = await self._known(template, prompt_key, rows)
         num_done = sum(outcome is not None for outcome in outcomes)
@@ -173,13 +173,13 @@ class Measuring:
         return tuple(outcome for outcome in outcomes if outcome is not None)
 
     async def prior(self, template: PromptTemplate, *, asker: Asker) -> tuple[float, ...]:
-        """Return the probability that the prompt alone gives each label of a classify template, for calibration.
+        """Return the probability of each label of a classify template for content-free inputs, for calibration.
 
-        Asked of the model once for a prompt. Raises PromptTooLong, Unavailable.
+        The model is asked once per prompt. Raises PromptTooLong, Unavailable.
         """
         prompt_key = self._prompt_key(template)
         key = (prompt_key, self.fingerprint)
-        # Two that want it at the same time ask once.
+        # Concurrent callers ask the model only once.
         lock = self._asking.setdefault(key, asyncio.Lock())
         try:
             async with lock:
@@ -194,7 +194,7 @@ class Measuring:
                 self._asking.pop(key, None)
 
     async def count_tokens(self, template: PromptTemplate) -> TokenCost:
-        """Return what `template` costs of the model's context. Raises RequestError where a message has no room."""
+        """Return the token cost of `template`. Raises RequestError if it leaves no room for a message."""
         prompt = (await self._question(template, Example("a", "a"))).prompt
         (num_tokens,) = await self._engine.count_tokens([prompt])
         context_length = self._engine.info.context_length
@@ -207,13 +207,13 @@ class Measuring:
         cost = TokenCost(num_tokens, context_length - num_reserved - num_tokens + 1, context_length)
         if cost.num_left_for_input < 1:
             raise RequestError(
-                f"{template.name} takes {num_tokens:,} tokens and {num_reserved:,} for the answer, but the model reads"
-                f" {context_length:,}, so no message would fit; shorten it or take examples out."
+                f"{template.name} takes {num_tokens:,} tokens and {num_reserved:,} for the answer, but the model's"
+                f" context has {context_length:,}, so no message fits. Shorten it or remove examples."
             )
         return cost
 
     def _prompt_key(self, template: PromptTemplate) -> str:
-        """Return the digest of all that decides what the model reads before a row's answer."""
+        """Return the digest of everything that the model reads before a row's answer."""
         bare = replace(template, description="-", tests=(), sampling={})
         who = ""
         if template.kind == "chat":
@@ -221,7 +221,7 @@ class Measuring:
         return _digest(format_template(bare), who)
 
     def _row_key(self, template: PromptTemplate, row: Example) -> str:
-        # All labels are scored whichever is right. What is written depends on the precision, scores do not.
+        # All labels are scored, whichever is right. Generated text depends on the precision, scores do not.
         if template.kind == "classify":
             return _digest("classify", row.input)
         return _digest(template.kind, row.input, row.output, self._engine.info.precision)
@@ -258,7 +258,7 @@ class Measuring:
         for prompt in build_content_free_prompts(template):
             try:
                 scored.append(await self._score(prompt, labels, asker))
-            except PromptTooLong as e:  # a message may still be shorter than this input
+            except PromptTooLong as e:  # messages may be shorter than this input
                 problem = e
         if problem is not None and not scored:
             raise problem
@@ -273,7 +273,7 @@ class Measuring:
             (logprob,) = await self._score(question.prompt, (question.continuation,), asker)
             is_exact = None if "\n" in row.output else await self._is_exact(template, question, row.output, asker)
         except PromptTooLong as e:
-            raise RequestError(f"Row {index + 1} is too long to be measured: {e}") from e
+            raise RequestError(f"Row {index + 1} is too long to measure: {e}") from e
         return CompleteOutcome(-logprob, len(row.output.encode()), is_exact)
 
     async def _question(self, template: PromptTemplate, row: Example) -> _Question:
@@ -295,10 +295,10 @@ class Measuring:
         return await _patiently(lambda: self._engine.score_continuations(prompt, continuations, asker=asker))
 
     async def _is_exact(self, template: PromptTemplate, question: _Question, output: str, asker: Asker) -> bool:
-        """Say whether the likeliest tokens, one after another, are `output` up to where the answer ends."""
+        """Say whether greedy decoding writes exactly `output`."""
 
         def end_at(text: str) -> int | None:
-            # What can't become the output any more need not be written to its end.
+            # A text that can't become the output any more is cut short.
             written = text.lstrip()
             is_lost = not written.startswith(output) if len(written) >= len(output) else not output.startswith(written)
             return len(text) if is_lost or written[len(output) :].strip() else None
@@ -325,7 +325,7 @@ class Measuring:
 
 
 async def _patiently(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Ask the model; where it has no time, again after a while, and raise Unavailable in the end."""
+    """Ask the model, with retries while the queue is full. Raises Unavailable after the last one."""
     for pause_s in _PAUSES_S:
         try:
             return await ask()

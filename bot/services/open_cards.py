@@ -1,4 +1,4 @@
-"""The state behind cards that people act on: a completion's tree of continuations, kept in the store."""
+"""The stored state of cards with buttons, and the tree of continuations of a completion."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ from bot.store.cards import OpenCard
 from bot.store.store import Store
 
 COMPLETION_CARD: Final = "completion"
-COMMAND_CARD: Final = "command"  # a private or form command behind an Open button
+COMMAND_CARD: Final = "command"  # a private or form command with an Open button
 MAX_OPTIONS: Final = 9
-# Words go when their message does, and the card with them: nothing else ends it.
+# The card is erased with the message that it is about; nothing else ends it.
 FOR_GOOD: Final = timedelta(days=3650)
 
 
@@ -33,14 +33,14 @@ class CompletionOption:
 
 @dataclass(frozen=True, slots=True)
 class CompletionTree:
-    """Where someone stands in completing a text.
+    """The state of a completion.
 
-    The text so far is what was asked followed by `taken`. What was asked is kept in the message `message_id` (behind
-    its command where `is_command_line`), not here, so that forgetting the message forgets it. `request_id` is the
-    message that asked for the card: another one where it asked about a message that it replied to. `options` are the
-    continuations on offer. `past` holds earlier (taken, options), oldest first, for undo. `num_rounds` counts what
-    was drawn, so that each round has a seed of its own that follows from the first. `ends_sentence` says that
-    continuations end with their sentence; who asked for a length gets that instead.
+    The text so far is the asker's text followed by `taken`. The asker's text is stored in the message `message_id`
+    (after its command with `is_command_line`), not here, so that erasing the message erases it. `request_id` is the
+    message that asked for the card; it differs if it asked about the message it replied to. `options` are the current
+    continuations. `past` has earlier (taken, options), oldest first, for undo. `num_rounds` counts the rounds of
+    sampling; each round's seed follows from the first. With `ends_sentence` continuations end with their sentence, as
+    no length was asked for.
     """
 
     message_id: str
@@ -55,11 +55,11 @@ class CompletionTree:
 
     @property
     def round_params(self) -> SamplingParams:
-        """Return the options of the next round: those of the first with a seed of its own."""
+        """Return the sampling options of the next round: those of the first with another seed."""
         return self.params.shift_seed(self.num_rounds)
 
     def offer(self, options: tuple[CompletionOption, ...]) -> "CompletionTree":
-        """Return the tree with other options on offer, after one more round."""
+        """Return the tree with new options, after one more round."""
         return replace(
             self,
             options=options,
@@ -68,7 +68,7 @@ class CompletionTree:
         )
 
     def take(self, index: int) -> "CompletionTree":
-        """Return the tree after option `index` (from 0) was taken; nothing is on offer then."""
+        """Return the tree after option `index` (from 0) was taken; it has no options."""
         return replace(
             self,
             taken=self.taken + self.options[index].text,
@@ -77,7 +77,7 @@ class CompletionTree:
         )
 
     def undo(self) -> "CompletionTree":
-        """Return the tree as it was before the last step. Raises IndexError at the start."""
+        """Return the tree before its last step. Raises IndexError at the start."""
         taken, options = self.past[-1]
         return replace(self, taken=taken, options=options, past=self.past[:-1])
 
@@ -114,9 +114,9 @@ class CompletionTree:
 
 
 async def save_tree(store: Store, scope: Scope, owner_id: str, tree: CompletionTree, card: OpenCard | None) -> OpenCard:
-    """Keep `tree` as a new card, or as the next revision of `card`; return the card as kept.
+    """Store `tree` as a new card, or as the next revision of `card`; return the stored card.
 
-    Where `card` was changed or closed meanwhile, the tree becomes a card of its own: nothing is lost.
+    If `card` was changed or closed in between, the tree becomes a new card, so nothing is lost.
     """
     if card is not None:
         following = replace(card, revision=card.revision + 1, state=tree.to_dict())
@@ -137,7 +137,7 @@ async def open_card(
     source_message_id: str | None = None,
     lives: timedelta,
 ) -> OpenCard:
-    """Keep a new card with `state` behind its buttons for as long as it `lives`; return it."""
+    """Store a new card with `state` for as long as it `lives`; return it."""
     now = now_utc()
     card = OpenCard(
         id=uuid.uuid4().hex,

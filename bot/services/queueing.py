@@ -1,4 +1,4 @@
-"""Waiting that can be seen: how many requests come first, said while nothing has been written yet."""
+"""Visible waiting: how many requests are ahead, and people in line."""
 
 import asyncio
 from collections import deque
@@ -13,14 +13,14 @@ _NEWS_S: Final = 1.0
 
 
 def waiting_card(num_ahead: int) -> Card:
-    """Return the snapshot that says how many come first."""
+    """Return the snapshot that says how many requests are ahead."""
     return Card(blocks=(Text(f"{num_ahead} ahead of you …", is_quiet=True),), is_final=False)
 
 
 async def deltas_or_waiting(generation: Generation) -> AsyncGenerator[Delta | int]:
-    """Yield what the entered `generation` writes; before its first delta, how many requests come before it.
+    """Yield the deltas of the entered `generation`; before the first one, how many requests are ahead.
 
-    The number is told when it has waited for a second, and again when it has changed.
+    The number comes after a second of waiting, and again when it changes.
     """
 
     async def take() -> Delta | None:
@@ -44,25 +44,25 @@ async def deltas_or_waiting(generation: Generation) -> AsyncGenerator[Delta | in
 
 
 class Line:
-    """People in line, served one after the other."""
+    """A line of people, served one at a time."""
 
     def __init__(self) -> None:
         self._tickets: deque[asyncio.Event] = deque()
 
     def join(self) -> asyncio.Event:
-        """Return a ticket at the end of the line; whoever has it leaves with it, served or not."""
+        """Return a ticket at the end of the line; its holder calls `leave` with it, served or not."""
         ticket = asyncio.Event()
         self._tickets.append(ticket)
         return ticket
 
     def leave(self, ticket: asyncio.Event) -> None:
-        """Make room for the next one."""
+        """Leave the line with `ticket`."""
         self._tickets.remove(ticket)
         if self._tickets:
             self._tickets[0].set()
 
     async def wait(self, ticket: asyncio.Event) -> AsyncGenerator[int]:
-        """Wait until it is the turn of `ticket`; yield how many come first, after a second and when it has changed."""
+        """Wait for the turn of `ticket`; yield how many are ahead, after a second and when that changes."""
         told = 0
         while (num_ahead := self._tickets.index(ticket)) > 0:
             try:

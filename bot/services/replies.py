@@ -1,4 +1,4 @@
-"""The bot's replies as they are kept: what each was made of, and the exact prompt rebuilt from that."""
+"""Storage of the bot's replies with their provenance, from which the exact prompt can be rebuilt."""
 
 import hashlib
 import logging
@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from bot.core.mentions import mention
 from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
@@ -22,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["text", "template", "transcript", "markup"]
 
-_NOT_KEPT: Final = "This answer could not be stored, so why can't explain it later."
+_NOT_KEPT: Final = f"This answer could not be stored, so {mention('why')} can't explain it later."
 
 
 @dataclass(frozen=True, slots=True)
 class PromptOrigin:
-    """What a prompt was made of.
+    """The parts that a prompt was built from.
 
-    `mode` says how: the asker's text itself, a template filled with it, or a conversation as a transcript or in the
-    model's own markup. `reads` are the messages that went in, in order, at their revisions. `suffix` is what the bot
-    itself had appended before.
+    `mode` is how: the asker's text itself, a template filled with it, or a conversation as a transcript or in the
+    model's chat markup. `reads` are the ids of its messages, in order, with their revisions. `suffix` is text that the
+    bot appended in earlier steps.
     """
 
     mode: Mode
@@ -42,16 +43,16 @@ class PromptOrigin:
 
 
 def prompt_sha256(prompt: Prompt) -> str:
-    """Return the hex digest that tells whether a rebuilt prompt is the one that the model read."""
+    """Return the hex digest that tells whether a rebuilt prompt equals the one that the model read."""
     return hashlib.sha256(prompt.text.encode("utf-8", "replace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedReply:
-    """A reply that is about to be kept, and how the model came to it.
+    """A reply to be stored, and how the model generated it.
 
-    `params` and `generation` are None where nothing was sampled, as with a label. `finish_reason` and `timings` are
-    None where they are those of the generation and of its first continuation.
+    `params` and `generation` are None if nothing was sampled, as for a label. `finish_reason` and `timings` are None if
+    they are those of the generation and of its first continuation.
     """
 
     command: str
@@ -66,7 +67,7 @@ class GeneratedReply:
 
 @dataclass(frozen=True, slots=True)
 class KeptReply:
-    """What became of keeping a reply: its id, or None and the sentence that says so."""
+    """The result of storing a reply: its id, or None and perhaps a notice about that."""
 
     id: str | None
     notice: str | None = None
@@ -75,7 +76,7 @@ class KeptReply:
 async def record_reply(
     store: Store, engine: Engine, message: Message, reply: GeneratedReply, *, bot_name: str, kind: MessageKind
 ) -> KeptReply:
-    """Keep `reply` to `message` with its provenance."""
+    """Store `reply` to `message` with its provenance."""
     answer = Message(
         id=uuid.uuid4().hex,
         scope=message.scope,
@@ -94,7 +95,7 @@ async def record_reply(
 
 
 async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: str, reply: GeneratedReply) -> KeptReply:
-    """Keep `reply` in the place of the stored answer `reply_id`."""
+    """Store `reply` in place of the stored answer `reply_id`."""
     provenance = _provenance_of(engine, reply)
     try:
         is_kept = await store.rewrite_reply(scope, reply_id, reply.text, provenance)

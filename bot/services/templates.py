@@ -1,4 +1,4 @@
-"""The templates of every server: those that come with the bot, and the server's own beside or over them."""
+"""The templates of every server: the built-in ones, and the server's own, which may replace them."""
 
 import re
 from collections import OrderedDict
@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from bot.core.mentions import mention
 from bot.core.messages import Scope
 from bot.core.suggesting import suggest
 from bot.core.templates.parsing import parse_template
@@ -17,15 +18,15 @@ from bot.store.store import Store
 from bot.store.templates import StoredTemplate
 
 SUFFIX: Final = ".prompt"
-SHIPPED: Final = 0  # the number of a template that is the one which came with the bot
+SHIPPED: Final = 0  # the number of a built-in template
 _MAX_SERVERS_KEPT: Final = 256
 _MAX_NAMED: Final = 20
-# A line that every chat template has and no other can have.
+# Only chat templates have this line, and all of them have it.
 _HISTORY_LINE: Final = re.compile(r"^[^\S\n]*\$(?:history|\{history\})[^\S\n]*$", re.MULTILINE)
 
 
 class TemplateLibrary:
-    """The templates that come with the bot, by name: the files of one folder, all checked when it starts."""
+    """The built-in templates by name: the files of one folder, all checked at start."""
 
     def __init__(self, templates: Mapping[str, PromptTemplate]) -> None:
         self._templates = dict(sorted(templates.items()))
@@ -34,7 +35,7 @@ class TemplateLibrary:
     def read(cls, folder: Path) -> "TemplateLibrary":
         """Read all prompt files of `folder`.
 
-        Raises TemplateError for the first file that breaks a rule, SetupError when there is none or it can't be read.
+        Raises TemplateError for the first invalid file, SetupError if there is none or one can't be read.
         """
         templates = {}
         try:
@@ -49,9 +50,9 @@ class TemplateLibrary:
         except OSError as e:
             raise SetupError(f"The prompt files in {folder} can't be read: {e.strerror or e}.") from e
         if not templates:
-            raise SetupError(f"There is no {SUFFIX} file in {folder}; PROMPTS_DIR names the folder.")
+            raise SetupError(f"There is no {SUFFIX} file in {folder}. Set PROMPTS_DIR to the folder of the templates.")
         if not any(template.kind == "chat" for template in templates.values()):
-            raise SetupError(f"No template in {folder} is of kind chat; without one the bot can't talk.")
+            raise SetupError(f"No template in {folder} is of kind chat. Add one, so that the bot can chat.")
         return cls(templates)
 
     def __iter__(self) -> Iterator[PromptTemplate]:
@@ -70,14 +71,14 @@ class TemplateLibrary:
 
 
 def _unknown_template(name: str, names: Sequence[str]) -> RequestError:
-    there_are = f"there are {', '.join(names)}." if len(names) <= _MAX_NAMED else "see prompt list."
+    there_are = f"choose from {', '.join(names)}." if len(names) <= _MAX_NAMED else f"see {mention('prompt list')}."
     return RequestError(f"There is no template {quote(name)}; {suggest(name, names, there_are)}")
 
 
 class ServerLibrary:
-    """The templates that one server has now: its own, and of the shipped ones those that it has not overridden.
+    """The current templates of one server: its own, and the shipped ones that it has not replaced.
 
-    Its own are parsed when they are first asked for; those that are as they were in `before` are not parsed again.
+    Its own are parsed when first used; those unchanged since `before` are not parsed again.
     """
 
     def __init__(
@@ -109,8 +110,8 @@ class ServerLibrary:
 
     @cached_property
     def chat_names(self) -> tuple[str, ...]:
-        """Return the names of the templates for chat: at least one, since an own one keeps a shipped one's kind."""
-        # Looked at before it is parsed: few of hundreds are for chat.
+        """Return the names of the chat templates: at least one, since a replaced template keeps its kind."""
+        # Checked before parsing, since few of hundreds are for chat.
         likely = (
             name
             for name in self.names
@@ -119,17 +120,17 @@ class ServerLibrary:
         return tuple(name for name in likely if self.get(name).kind == "chat")
 
     def own(self, name: str) -> StoredTemplate | None:
-        """Return the published version of the server's own template `name`, None where it has none of that name."""
+        """Return the published version of the server's own template `name`, None if it has none."""
         return self._own.get(name)
 
     def number(self, name: str) -> int:
-        """Return the number of the version that is published here, SHIPPED for one that came with the bot."""
+        """Return the number of the published version, SHIPPED for a built-in template."""
         own = self._own.get(name)
         return SHIPPED if own is None else own.number
 
 
 class Templates:
-    """The templates of all servers, kept in memory as long as nothing changes in the store."""
+    """The templates of all servers, cached until they change in the store."""
 
     def __init__(self, shipped: TemplateLibrary, store: Store) -> None:
         self.shipped = shipped
@@ -137,11 +138,11 @@ class Templates:
         self._kept: OrderedDict[tuple[str, str, str], tuple[int, ServerLibrary]] = OrderedDict()
 
     async def of(self, scope: Scope) -> ServerLibrary:
-        """Return the templates of the server of `scope`, in direct messages of its channel. Raises Unavailable."""
+        """Return the templates of the server of `scope`; a direct message has its own. Raises Unavailable."""
         return await self.after(scope, await self._store.latest_template_change(scope))
 
     async def after(self, scope: Scope, change: int) -> ServerLibrary:
-        """Return the templates as they are since the change of that number, the last one. Raises Unavailable."""
+        """Return the templates after the last change, whose number is `change`. Raises Unavailable."""
         key = (scope.platform, scope.server, scope.channel if scope.is_direct else "")
         kept = self._kept.get(key)
         if kept is not None and kept[0] == change:

@@ -1,4 +1,4 @@
-"""Which examples in which order: a bounded search, judged on the examples themselves with each one left out in turn."""
+"""Search for better examples and a better order, scored on the examples themselves, each left out in turn."""
 
 import asyncio
 import math
@@ -23,21 +23,21 @@ from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import Measuring, OnProgress
 
-MAX_SCORINGS: Final = 2_000  # questions to the model in one search
+MAX_SCORINGS: Final = 2_000  # requests to the model in one search
 MIN_EXAMPLES: Final = 3
-MAX_ROWS: Final = 32  # of more examples, so many are left out in turn
+MAX_ROWS: Final = 32  # of more examples, a sample of this many is left out in turn
 NUM_ORDERS: Final = 8
 # A smaller gain is not worth a draft: as a share of the bits, and in bits.
 MIN_GAIN: Final = 0.01
 MIN_GAIN_BITS: Final = 0.01
 _SEED: Final = 0
-# A row of classify is asked once, and its prompt about the three content-free inputs.
+# For classify, one request for the row and three for the content-free inputs of its prompt.
 _SCORINGS_PER_ROW: Final = {"classify": 4, "complete": 2, "chat": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A way to give the examples: what it changes, in words, and the examples by their indexes in the template."""
+    """A variant of the examples: its change in words, and the examples by their indexes in the template."""
 
     what: str
     indexes: tuple[int, ...]
@@ -45,7 +45,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """How a candidate did on the examples left out in turn, and each row's bits (of complete: all of its output)."""
+    """The figures of a candidate on the examples left out in turn, and each row's bits (complete: of its output)."""
 
     candidate: Candidate
     figures: Figures
@@ -53,16 +53,16 @@ class Trial:
 
     @property
     def cost(self) -> float:
-        """Return what is made small: mean bits of the right label, or bits per byte."""
+        """Return what the search minimizes: mean bits of the right label, or bits per byte."""
         figures = self.figures
         return figures.mean_bits if isinstance(figures, ClassifyFigures) else figures.bits_per_byte
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What a search found. `trials` begin with the examples as they are; `best` is the likeliest improvement.
+    """The result of a search. The first of `trials` has the unchanged examples; `best` has the lowest cost.
 
-    `gain` is the best one's interval of bits (per label, or per byte) saved; `is_better` says that it is worth a draft.
+    `gain` is the interval of the bits (per label, or per byte) that `best` saves.
     """
 
     template: PromptTemplate
@@ -79,22 +79,20 @@ class Tuning:
 
     @property
     def proposal(self) -> PromptTemplate:
-        """Return the template with the best candidate's examples; its tests and all else stay."""
+        """Return the template with the best candidate's examples."""
         examples = tuple(self.template.examples[i] for i in self.best.candidate.indexes)
         return replace(self.template, examples=examples)
 
 
 def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
-    """Return what is tried: the examples as they are, without each one, and in other orders; always the same.
+    """Return the candidates: the unchanged examples, without each one, and in other orders; deterministic.
 
-    The only example of a label is never left out. There are never more than MAX_SCORINGS allow. Raises RequestError for
-    fewer than MIN_EXAMPLES examples.
+    The only example of a label is never left out. MAX_SCORINGS limits the number of candidates. Raises RequestError
+    for fewer than MIN_EXAMPLES examples.
     """
     num = len(template.examples)
     if num < MIN_EXAMPLES:
-        raise RequestError(
-            f"{template.name} has too few examples ({num}): tuning leaves out one at a time and needs {MIN_EXAMPLES}."
-        )
+        raise RequestError(f"{template.name} has {num} examples, but tuning needs at least {MIN_EXAMPLES}. Add some.")
     chance = random.Random(_SEED)
     outputs = [example.output for example in template.examples]
     drops = [
@@ -104,7 +102,7 @@ def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
     ]
     seen = {tuple(range(num))}
     orders: list[Candidate] = []
-    # Of three examples there are five other orders; each is drawn sooner or later.
+    # Three examples have five other orders; each is drawn sooner or later.
     while len(orders) < min(NUM_ORDERS, math.factorial(min(num, 5)) - 1):
         order = tuple(chance.sample(range(num), num))
         if order not in seen:
@@ -118,7 +116,7 @@ def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
 
 
 def count_scorings(template: PromptTemplate) -> int:
-    """Return how many questions to the model the search asks at most. Raises as `candidates_of` does."""
+    """Return how many requests to the model the search makes at most. Raises as `candidates_of` does."""
     return len(candidates_of(template)) * len(_rows_of(template)) * _SCORINGS_PER_ROW[template.kind]
 
 
@@ -130,7 +128,7 @@ async def tune(
     on_progress: OnProgress | None = None,
     stopper: Stopper | None = None,
 ) -> Tuning | None:
-    """Measure each candidate on the examples, each asked without itself, never on the tests; None when stopped.
+    """Measure each candidate on the examples, each left out in turn, never on the tests; None when stopped.
 
     Raises RequestError for too few examples, Unavailable.
     """
@@ -157,7 +155,7 @@ async def _try(
     number: int,
     num_candidates: int,
 ) -> Trial | None:
-    """Measure one candidate, whose row `i` is the template's example `i` asked of the candidate's other examples."""
+    """Measure one candidate: each of `rows` is an example scored with the candidate's other examples."""
     classified: list[ClassifyFigures] = []
     completed: list[CompleteOutcome] = []
     for num_done, (row, asked) in enumerate(_left_out(template, candidate, rows)):
@@ -184,7 +182,7 @@ async def _try(
 def _left_out(
     template: PromptTemplate, candidate: Candidate, rows: Sequence[int]
 ) -> Iterator[tuple[Example, PromptTemplate]]:
-    """Return each row with the template that asks about it: with the candidate's examples but those of that input."""
+    """Return each row with the template to score it: with the candidate's examples except those of that input."""
     for row in rows:
         example = template.examples[row]
         others = (template.examples[i] for i in candidate.indexes if i != row)

@@ -12,32 +12,29 @@ from tests.bots import HERE, ScriptedEngine, Talk, empty_disk, fill_disk, open_s
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 BROKEN = "Something broke inside the bot. Its operator can find the cause in the log."
-EMPTY = "That message is empty; say something, or ask for help."
+EMPTY = "I can't read pictures, and there was no text. Send text, or try !help."
 FULL = "The bot's disk is full or failing, so nothing new can be stored; try again later."
 MEGABYTE = "x" * 2**20
+MISTAKES = [
+    ("!complet The cat", "There is no command 'complet'; did you mean !complete?"),
+    ("!xyzzy", "There is no command 'xyzzy'; !help lists all commands."),
+    ("!complete --temperature=nan The cat", "temperature takes a number from 0 to 2, not nan."),
+    ("!complete --n=100 The cat", "n takes a whole number from 1 to 5, not 100."),
+    ("!complete", "The text is missing. Write !complete TEXT."),
+    ("!complete \n\t ", "The text is missing. Write !complete TEXT."),
+    ("!perplexity", "The text is missing. Write !perplexity TEXT."),
+    ("!compare", "The text is missing. Write !compare A | B."),
+    ("", EMPTY),
+    (" \n\t\u3000", EMPTY),
+    ("\u200b\u2060\ufeff", EMPTY),
+    ("\x00\x07", EMPTY),
+    (MEGABYTE, "The text has 1,048,576 bytes; the limit is 262,144. Shorten it."),
+    ("!complete " + MEGABYTE, "The text has 1,048,586 bytes; the limit is 262,144. Shorten it."),
+    ("é" * 131_073, "The text has 262,146 bytes; the limit is 262,144. Shorten it."),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("!complet The cat", "There is no command 'complet'; did you mean complete?"),
-        ("!xyzzy", "There is no command 'xyzzy'; help lists what there is."),
-        ("!complete --temperature=nan The cat", "temperature takes a number from 0 to 2, not nan."),
-        ("!complete --n=100 The cat", "n takes a whole number from 1 to 5, not 100."),
-        ("!complete", "TEXT is missing: !complete [--option value …] TEXT"),
-        ("!complete \n\t ", "TEXT is missing: !complete [--option value …] TEXT"),
-        ("!perplexity", "TEXT is missing: !perplexity TEXT"),
-        ("!compare", "A | B is missing: !compare A | B"),
-        ("", EMPTY),
-        (" \n\t\u3000", EMPTY),
-        ("\u200b\u2060\ufeff", EMPTY),
-        ("\x00\x07", EMPTY),
-        (MEGABYTE, "That text has 1,048,576 bytes; at most 262,144 are read. Shorten it."),
-        ("!complete " + MEGABYTE, "That text has 1,048,586 bytes; at most 262,144 are read. Shorten it."),
-        ("é" * 131_073, "That text has 262,146 bytes; at most 262,144 are read. Shorten it."),
-    ],
-    ids=lambda text: repr(text[:24]),
-)
+@pytest.mark.parametrize(("text", "sentence"), MISTAKES, ids=lambda text: repr(text[:24]))
 async def test_one_sentence_nothing_kept_and_the_next_message_works(any_talk: Talk, text: str, sentence: str) -> None:
     await any_talk.ask("My cat is called Zorp.")
     num_stored = await any_talk.num_stored()
@@ -139,9 +136,9 @@ async def test_an_answer_that_can_not_be_kept_is_given_and_says_so(tmp_path: Pat
         await fill_disk(talk.store, leaves_bytes=1000)
         card = await talk.card(line)
         assert card.data["text"] == answer
-        assert card.blocks[-1].text == "This answer could not be stored, so why can't explain it later."
+        assert card.blocks[-1].text == "This answer could not be stored, so !why can't explain it later."
         await empty_disk(talk.store)
-        assert await talk.refusal("!why") == "There is no answer of the bot here to explain."
+        assert await talk.refusal("!why") == "The bot has no answer here to explain."
 
 
 async def test_a_bot_that_is_closed_says_so(open_tiny: OpenTiny) -> None:

@@ -83,7 +83,7 @@ async def test_retention_is_the_whole_server_s(talk: Talk) -> None:
 
 async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
     for line in ("!settings", "!settings preset wild", "!SETTINGS preset wild"):
-        assert await talk.refusal(line, is_moderator=False) == "settings is for moderators."
+        assert await talk.refusal(line, is_moderator=False) == "Only moderators can use !settings."
     assert await value_of(talk, "preset") == "normal"
 
 
@@ -93,8 +93,8 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
         ("presett wild", "There is no setting 'presett'; did you mean preset?"),
         (
             "zzz 1",
-            "There is no setting 'zzz'; there are chat_template, preset, history_length, answer_when, retention_days,"
-            " moderator_roles, report_channel, quota_per_minute.",
+            "There is no setting 'zzz'; choose from chat_template, preset, history_length, answer_when,"
+            " retention_days, moderator_roles, report_channel, quota_per_minute.",
         ),
         ("report_channel a b", "report_channel takes one channel, as an id or mention, not 'a b'."),
         ("moderator_roles @everyone", "moderator_roles takes 1 to 25 roles, as ids or mentions, not '@everyone'."),
@@ -102,7 +102,7 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
         ("preset wid", "preset can't be 'wid'; did you mean wild?"),
         (
             "preset",
-            "VALUE is missing; preset takes one of careful, normal, wild, greedy, beam, or default to take it back.",
+            "VALUE is missing. preset takes one of careful, normal, wild, greedy, beam; default resets it.",
         ),
         ("chat_template sentiment", "chat_template can't be 'sentiment'; it takes one of chat, pirate."),
         ("history_length 0", "history_length takes a whole number from 1 to 200, not '0'."),
@@ -127,8 +127,8 @@ async def test_a_setting_without_a_value_shows_a_dash(talk: Talk) -> None:
 
 async def test_fresh_is_a_visible_line(talk: Talk) -> None:
     card = await talk.card("!fresh", is_moderator=False)
-    assert words_of(card).strip() == "A fresh start: nothing above is read again."
-    assert "fresh start" in card.data["text"]
+    assert words_of(card).strip() == "Fresh start: the bot does not read anything above."
+    assert "Fresh start" in card.data["text"]
     assert card.answers == "public"
 
 
@@ -147,7 +147,7 @@ async def test_context_adds_up(any_talk: Talk, num_said: int) -> None:
     prompt = (await any_talk.services.chat.prepare(HERE)).num_prompt_tokens
     assert use["num_template_tokens"] + use["num_history_tokens"] == prompt
     card = await any_talk.card("!context")
-    assert ("older messages that do not fit" in words_of(card)) == (num_said == 25)
+    assert ("left out because they do not fit" in words_of(card)) == (num_said == 25)
 
 
 async def test_context_of_an_empty_conversation_says_so(talk: Talk) -> None:
@@ -199,9 +199,9 @@ async def test_help_of_a_family_shows_all_its_commands(talk: Talk) -> None:
 
 
 async def test_help_suggests_the_nearest_name(talk: Talk) -> None:
-    assert await talk.refusal("!help complet") == "There is no command 'complet'; did you mean complete?"
-    assert await talk.refusal("!help promt shw") == "There is no command 'promt shw'; did you mean prompt show?"
-    assert await talk.refusal("!help zzzz") == "There is no command 'zzzz'; !help lists what there is."
+    assert await talk.refusal("!help complet") == "There is no command 'complet'; did you mean !complete?"
+    assert await talk.refusal("!help promt shw") == "There is no command 'promt shw'; did you mean !prompt show?"
+    assert await talk.refusal("!help zzzz") == "There is no command 'zzzz'; !help lists all commands."
 
 
 async def test_help_in_reply_to_a_message_is_help(talk: Talk) -> None:
@@ -267,7 +267,7 @@ async def test_another_prefix_is_used_everywhere(open_tiny: OpenTiny) -> None:
         card = await talk.card("?help")
         assert "?complete" in words_of(card)
         assert not re.search(r"(?m)^!", words_of(card))
-        assert (await talk.refusal("?complete")).startswith("TEXT is missing: ?complete")
+        assert (await talk.refusal("?complete")).endswith("Write ?complete TEXT.")
         await talk.ask("?complete --seed 1 --max_new_tokens 4 The cat")
         assert (await talk.ask("?why"))["prompt"] == "The cat"
         assert (await talk.ask("1"))["command"] == "complete"
@@ -279,7 +279,7 @@ async def test_help_asked_with_a_slash_shows_slash_commands(talk: Talk) -> None:
     cards = [card async for card in talk.bot.answer(message, Stopper())]
     (table,) = [block for block in cards[-1].blocks if isinstance(block, Table)]
     shown = [row[0] for row in table.rows]
-    assert "/perplexity TEXT" in shown
+    assert "/perplexity text" in shown
     assert "/prompt list" in shown
     assert any(usage.startswith("/prompt-edit publish") for usage in shown)
     assert not [usage for usage in shown if usage.startswith("!")]

@@ -48,7 +48,7 @@ async def test_clicks_do_what_typed_words_do(any_talk: Talk) -> None:
     for _ in range(3):
         back = await any_talk.click(back, "undo")
     assert texts(back) == texts(card)
-    assert await any_talk.click_refusal(back, "undo") == "There is nothing to undo here."
+    assert await any_talk.click_refusal(back, "undo") == "There is nothing to undo."
     assert texts(await any_talk.click(back, "1")), "a refusal leaves the card as it was"
 
 
@@ -64,7 +64,7 @@ async def test_every_step_can_be_explained(any_talk: Talk) -> None:
 
 async def test_a_completion_is_its_owner_s_alone(talk: Talk) -> None:
     card = await offered(talk)
-    sentence = "That card is Ann's; ask for your own with complete."
+    sentence = "That card belongs to Ann. Get your own with /complete."
     assert await talk.click_refusal(card, "1", who="Bob") == sentence
     assert await talk.click_refusal(card, "1", who="Bob", is_moderator=True) == sentence
     assert (await talk.click(card, "1")).revision == 2
@@ -73,7 +73,7 @@ async def test_a_completion_is_its_owner_s_alone(talk: Talk) -> None:
 async def test_the_author_of_a_message_that_was_continued_is_not_taken_for_the_owner(talk: Talk) -> None:
     await talk.ask("The cat sat", who="Bob")
     card = await offered(talk, "", reply_to=talk.message_ids[0])
-    sentence = "That card is somebody else's; ask for your own with complete."
+    sentence = "That card belongs to someone else. Get your own with /complete."
     assert await talk.click_refusal(card, "1", who="Bob") == sentence
     assert (await talk.click(card, "1")).data["input"] == "The cat sat"
 
@@ -113,7 +113,7 @@ async def test_a_card_is_gone_with_its_text_and_elsewhere(talk: Talk) -> None:
     assert await talk.click_refusal(card, "1", scope=replace(HERE, server="work")) == GONE
     await talk.bot.deleted("terminal", [talk.message_ids[-1]])
     assert await talk.click_refusal(card, "1") == GONE
-    assert await talk.click_refusal(replace(card, open_card_id="reply-nothing"), "why") == "That answer is gone."
+    assert await talk.click_refusal(replace(card, open_card_id="reply-nothing"), "why") == "That answer was deleted."
 
 
 async def test_numbers_are_chat_where_there_are_buttons_and_close_no_card(talk: Talk) -> None:
@@ -220,7 +220,7 @@ async def test_again_and_continue_are_for_who_asked_and_for_moderators(talk: Tal
 
 
 async def test_only_the_latest_answer_is_changed(talk: Talk) -> None:
-    sentence = "That is not the latest answer here any more, so it stays as it is."
+    sentence = "Only the latest answer here can be changed, and this one is older."
     first = await said(talk, "Hello")
     await said(talk, "Well?")
     for action in ("again", "continue"):
@@ -234,7 +234,7 @@ async def test_only_the_latest_answer_is_changed(talk: Talk) -> None:
 async def test_what_was_answered_may_be_gone(talk: Talk) -> None:
     card = await said(talk, "Hello")
     await talk.bot.deleted("terminal", [talk.message_ids[-1]])
-    assert "is gone" in await talk.click_refusal(card, "again")
+    assert "was deleted" in await talk.click_refusal(card, "again")
 
 
 async def test_options_that_always_give_the_same_have_no_other_answer(
@@ -244,7 +244,7 @@ async def test_options_that_always_give_the_same_have_no_other_answer(
     async with open_tiny_bot(roomy_model("gpt2"), tmp_path, prompts=prompts) as talk:
         card = await said(talk, "Hello")
         assert await talk.click_refusal(card, "again") == (
-            "These options always give the same answer, so there is no other one to write."
+            "These options always give the same answer, so there is no other one."
         )
 
 
@@ -298,7 +298,7 @@ async def test_a_private_command_waits_behind_a_button_where_all_would_see_it(ta
     assert card.answers == "public"
     assert [button.label for button in card.buttons] == ["Open"]
     assert "prompt" not in card.data
-    assert await talk.click_refusal(card, "open", who="Bob") == "That card is Ann's; ask for your own with why."
+    assert await talk.click_refusal(card, "open", who="Bob") == "That card belongs to Ann. Get your own with /why."
     for _ in range(2):
         opened = await talk.click(card, "open")
         assert opened.answers == "private"
@@ -340,6 +340,7 @@ async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk) -
                 )
                 assert answer.answers == "private"
     for card_id in ("", "reply-", "x" * 500, "\ud800", "' OR 1=1 --", f"reply-{cards[0].open_card_id}"):
-        assert "gone" in await talk.click_refusal(replace(cards[0], open_card_id=card_id or "-"), "1")
+        refusal = await talk.click_refusal(replace(cards[0], open_card_id=card_id or "-"), "1")
+        assert refusal in (GONE, "That answer was deleted.")
     assert await talk.num_stored() == num_stored
     assert texts(await talk.click(cards[0], "1"))

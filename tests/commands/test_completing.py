@@ -96,7 +96,7 @@ async def test_more_keeps_the_old_ones_and_adds_three_up_to_nine(any_talk: Talk)
     most = await any_talk.ask("more")
     assert most["choices"][:6] == more["choices"]
     assert len(most["choices"]) == 9
-    assert (await any_talk.refusal("more")).startswith("There are 9 continuations already")
+    assert (await any_talk.refusal("more")).startswith("There are already 9 continuations.")
     ninth = await any_talk.ask("9")
     assert ninth["prompt"] == "The cat sat" + texts(most)[8]
 
@@ -202,12 +202,12 @@ async def test_undo_goes_back_step_by_step_to_the_start(any_talk: Talk) -> None:
         undone = await any_talk.ask("undo")
         assert undone["choices"] == before["choices"]
         assert undone["prompt"] == before["prompt"]
-    assert await any_talk.refusal("undo") == "There is nothing to undo here."
+    assert await any_talk.refusal("undo") == "There is nothing to undo."
 
 
 async def test_a_number_that_is_not_on_offer_is_refused_and_the_card_stays(talk: Talk) -> None:
     await talk.ask(ASK + "The cat sat")
-    assert await talk.refusal("4") == "Take a number from 1 to 3."
+    assert await talk.refusal("4") == "Choose a number from 1 to 3."
     assert (await talk.ask("3"))["command"] == "complete"
 
 
@@ -345,7 +345,7 @@ async def test_a_forgotten_text_is_never_continued(talk: Talk) -> None:
 
 
 async def test_a_text_that_was_edited_away_or_has_expired_is_gone(talk: Talk) -> None:
-    gone = "The text that this card continued is gone; start again with complete."
+    gone = "The text of this card was deleted. Start again with !complete TEXT."
     await talk.ask(ASK + "Zorp sat")
     await talk.store.edit_message("terminal", talk.message_ids[0], "never mind")
     assert await talk.refusal("1") == gone

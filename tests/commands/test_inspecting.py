@@ -81,7 +81,7 @@ async def test_perplexity_shows_figures_tinted_words_and_the_most_surprising(tal
 async def test_perplexity_of_a_few_tokens_says_that_it_means_little(talk: Talk) -> None:
     card = await talk.card("!perplexity Can it")
     assert card.data["num_tokens"] < 8
-    assert card.blocks[-1] == Text("Under 8 tokens the figure means little.", is_quiet=True)
+    assert card.blocks[-1] == Text("Under 8 tokens this number means little.", is_quiet=True)
 
 
 async def test_a_likelier_text_has_the_lower_perplexity(talk: Talk) -> None:
@@ -136,7 +136,7 @@ async def test_compare_says_which_is_likelier_and_by_how_much(talk: Talk) -> Non
         "The cat sat on the dog",
         "qqq zzz",
     ]
-    assert any("lengths differ much" in getattr(block, "text", "") for block in card.blocks)
+    assert any("lengths differ a lot" in getattr(block, "text", "") for block in card.blocks)
 
 
 async def test_compare_shows_where_texts_differ(talk: Talk) -> None:
@@ -164,7 +164,7 @@ async def test_compare_of_equal_texts_is_too_close_to_call(talk: Talk) -> None:
 
 @pytest.mark.parametrize("text", ["one", "one |", "| one", "a | | b", "a|b|c|d|e|f", "|"])
 async def test_compare_wants_two_to_five_texts(talk: Talk, text: str) -> None:
-    sentence = "compare takes 2 to 5 texts with | between them, none of them empty."
+    sentence = "!compare A | B takes 2 to 5 texts; none of them may be empty."
     assert await talk.refusal(f"!compare {text}") == sentence
     assert len((await talk.ask("!compare a|b|c|d|e"))["texts"]) == 5
 

@@ -47,7 +47,9 @@ async def test_purge_takes_1_to_50(talk: Talk, typed: str) -> None:
 
 async def test_a_report_goes_to_the_channel_for_it(talk: Talk) -> None:
     answer = await talk.card("Hello")
-    nowhere = "This server has no channel for reports; a moderator sets one with settings report_channel."
+    nowhere = (
+        "This server has no channel for reports. A moderator can choose one with !settings report_channel CHANNEL."
+    )
     assert await talk.refusal("!report", reply_to=answer.reply_id) == nowhere
     await talk.ask("!settings report_channel <#4711>")
     assert (await talk.ask("!settings", scope=replace(HERE, channel="x")))["settings"]["report_channel"] == "4711"
@@ -59,12 +61,12 @@ async def test_a_report_goes_to_the_channel_for_it(talk: Talk) -> None:
     assert channel == "4711"
     assert notice.data["reported"] == answer.data["text"]
     shown = [block.text for block in notice.blocks if isinstance(block, Text)]
-    assert "Because: that is rude" in shown
+    assert "Reason: that is rude" in shown
     assert answer.data["text"] in shown
     assert Text(answer.data["text"], is_model_text=True) in notice.blocks, "so that it is shown harmless"
-    assert await talk.refusal("!report") == "Say report in reply to the answer that you mean."
+    assert await talk.refusal("!report") == "To report an answer, reply to it with !report."
     said = talk.message_ids[0]
-    assert await talk.refusal("!report", reply_to=said) == "That is no answer of the bot, or it is gone."
+    assert await talk.refusal("!report", reply_to=said) == "That is not an answer of the bot, or it was deleted."
 
 
 async def test_a_direct_message_reports_to_nobody(talk: Talk) -> None:
@@ -84,17 +86,17 @@ async def test_settings_are_chosen_on_their_card(talk: Talk) -> None:
     changed = await talk.click(changed, "preset", value="wild", is_moderator=True)
     assert (await talk.ask("!settings"))["settings"]["preset"] == "wild"
     assert (await talk.ask("!settings", scope=replace(HERE, channel="x")))["settings"]["preset"] == "normal"
-    assert await talk.click_refusal(card, "preset", value="careful") == "settings is for moderators."
+    assert await talk.click_refusal(card, "preset", value="careful") == "Only moderators can use /settings."
     wrong = await talk.click_refusal(card, "preset", value="zzz", is_moderator=True)
     assert wrong == "preset can't be 'zzz'; it takes one of careful, normal, wild, greedy, beam."
     other = await talk.click_refusal(card, "quota_per_minute", value="600", is_moderator=True)
-    assert other == "That can't be chosen here; say settings NAME VALUE."
+    assert other == "That setting has no menu. Use /settings name:NAME value:VALUE."
     assert (await talk.card("!settings")).selects == (), "a terminal has none"
 
 
 async def test_a_role_that_the_server_names_makes_a_moderator(talk: Talk) -> None:
     member: dict[str, Any] = {"who": "Bob", "is_moderator": False, "roles": ("7", "8")}
-    assert await talk.refusal("!settings", **member) == "settings is for moderators."
+    assert await talk.refusal("!settings", **member) == "Only moderators can use !settings."
     answer = await talk.ask("!settings moderator_roles <@&8> 9")
     assert answer["settings"]["moderator_roles"] == "8 9"
     assert (await talk.ask("!settings", **member))["settings"]
@@ -124,16 +126,16 @@ async def test_above_the_quota_there_is_one_sentence_and_later_it_works(
         await talk.ask("!help", **bob)
         now[0] += 10
     card = await talk.card("Hello", **bob)
-    assert await talk.refusal("!help", **bob) == "You have asked 3 times within a minute; ask again in 41 s."
-    assert "ask again" in await talk.click_refusal(card, "again", who="Bob")
+    assert await talk.refusal("!help", **bob) == "You made 3 requests within a minute. Try again in 41 s."
+    assert "Try again" in await talk.click_refusal(card, "again", who="Bob")
     assert (await talk.ask("!help", who="Cat", is_moderator=False, has_buttons=True))["commands"], "each has their own"
     assert (await talk.ask("!help", scope=replace(HERE, server="work"), **bob))["commands"]
     assert (await talk.ask("!help", has_buttons=True))["commands"], "moderators are not counted"
     now[0] += 41
     assert (await talk.ask("!help", **bob))["commands"]
-    assert "ask again" in await talk.refusal("!help", **bob)
+    assert "Try again" in await talk.refusal("!help", **bob)
     for _ in range(20):
         await talk.ask("!help", scope=DIRECT, has_buttons=True)
-    assert "20 times" in await talk.refusal("!help", scope=DIRECT, has_buttons=True)
+    assert "20 requests" in await talk.refusal("!help", scope=DIRECT, has_buttons=True)
     for _ in range(30):
         assert (await talk.ask("!help", who="Bob", is_moderator=False))["commands"], "a terminal counts nothing"

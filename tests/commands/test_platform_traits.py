@@ -25,7 +25,7 @@ async def test_help_calls_commands_as_the_platform_does(tmp_path: Path) -> None:
         edit = "!help prompt edit"
         assert (await on(talk, WITH_SLASH).ask(edit, reach="form"))["usage"] == ["/bot prompt edit NAME"]
         grouped = replace(WITH_SLASH, has_slash_groups=True)
-        assert (await on(talk, grouped).ask(edit, reach="form"))["usage"] == ["/bot prompt-edit edit NAME"]
+        assert (await on(talk, grouped).ask(edit, reach="form"))["usage"] == ["/bot prompt-edit edit name"]
         assert (await on(talk, WITH_SLASH).ask(edit))["usage"] == ["!prompt edit NAME"]
 
 

@@ -12,7 +12,8 @@ from bot.core.messages import Author, Message
 from tests.bots import HERE, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
-NOT_READ = "You asked not to be read; !privacy --read on ends that."
+NOT_READ = "You asked not to be read. To be read again, use !privacy --read on."
+NOT_READ_SLASH = "You asked not to be read. To be read again, use /privacy read:on."
 ELSEWHERE = replace(HERE, server="work")
 
 
@@ -24,7 +25,7 @@ async def test_privacy_says_what_is_stored_and_for_how_long(talk: Talk) -> None:
     assert card.answers == "private"
     # The command itself is the third message.
     assert (card.data["num_messages"], card.data["retention_days"], card.data["is_read"]) == (3, 30, True)
-    assert [button.label for button in card.buttons] == ["Export mine", "Stop reading me", "Forget me"]
+    assert [button.label for button in card.buttons] == ["Export my data", "Stop reading me", "Forget me"]
     assert card.buttons[-1].style == "danger"
     typed = await talk.card("!privacy")
     assert typed.buttons == ()
@@ -51,9 +52,9 @@ async def test_being_forgotten_takes_a_second_click(talk: Talk) -> None:
     asked = await talk.click(card, "forget")
     assert [button.action for button in asked.buttons] == ["forget-now"]
     assert "Zorp" in (await talk.why())["prompt"]
-    assert "somebody else's" in await talk.click_refusal(asked, "forget-now", who="Bob", is_moderator=True)
+    assert "belongs to someone else" in await talk.click_refusal(asked, "forget-now", who="Bob", is_moderator=True)
     done = await talk.click(asked, "forget-now")
-    assert "Erased for good" in done.data["text"]
+    assert "Permanently erased" in done.data["text"]
     assert done.buttons == ()
     await talk.ask("Well?", who="Bob")
     prompt = (await talk.why(who="Bob"))["prompt"]
@@ -82,8 +83,8 @@ async def test_who_asked_not_to_be_read_is_neither_read_nor_stored(open_tiny: Op
         for line in ("!complete --seed 1 --max_new_tokens 4 Zorp", "!prompt story Zorp", "!prompt sentiment Zorp"):
             card = await talk.card(line, has_buttons=True)
             assert (card.error, card.buttons, card.reply_id, card.open_card_id) == (None, (), None, None)
-            assert any("nothing of this is stored" in getattr(block, "text", "") for block in card.blocks)
-        assert "nothing of yours" in await talk.refusal("!prompt example --template story --output x Zorp")
+            assert any("this is not stored" in getattr(block, "text", "") for block in card.blocks)
+        assert "can't propose examples" in await talk.refusal("!prompt example --template story --output x Zorp")
         assert await talk.num_stored() == num_stored
         await talk.ask("Well?", who="Bob")
         assert "Zorp" not in (await talk.why(who="Bob"))["prompt"], "what was said before is not read any more"
@@ -116,8 +117,8 @@ async def test_old_buttons_do_nothing_for_who_is_not_read(talk: Talk) -> None:
     completion = await talk.card("!complete --seed 3 --max_new_tokens 4 The cat", has_buttons=True)
     answer = await talk.card("Hello", has_buttons=True)
     await talk.ask("!privacy --read off")
-    assert await talk.click_refusal(completion, "1") == NOT_READ
-    assert await talk.click_refusal(answer, "again") == NOT_READ
+    assert await talk.click_refusal(completion, "1") == NOT_READ_SLASH
+    assert await talk.click_refusal(answer, "again") == NOT_READ_SLASH
     assert (await talk.click(answer, "why")).error is None
 
 
@@ -135,11 +136,13 @@ async def test_one_message_is_forgotten_by_its_author_or_a_moderator(talk: Talk)
     await talk.ask("My cat is called Zorp.", is_moderator=False)
     said = talk.message_ids[-1]
     refusal = await talk.refusal("!forget", who="Bob", is_moderator=False, reply_to=said)
-    assert refusal == "You can have your own messages forgotten; those of others are for moderators."
-    assert await talk.refusal("!forget") == "Say forget in reply to the message that is to be forgotten."
+    assert refusal == "You can erase only your own messages; moderators can erase others too."
+    assert await talk.refusal("!forget") == "To erase a message, reply to the message with !forget."
     in_menu = await talk.refusal("!forget", has_buttons=True)
-    assert in_menu.endswith("forgotten, or choose Forget in its menu.")
-    assert await talk.refusal("!forget", reply_to="unknown") == "Nothing is stored of that message."
+    assert in_menu.endswith("!forget, or choose Forget in the menu of the message.")
+    by_slash = await talk.refusal("!forget", has_buttons=True, reach="form")
+    assert by_slash == "To erase a message, choose Forget in the menu of the message."
+    assert await talk.refusal("!forget", reply_to="unknown") == "That message is not stored."
     await talk.ask("!forget", is_moderator=False, reply_to=said)
     await talk.ask("My dog is called Blip.", who="Bob", is_moderator=False)
     await talk.ask("!forget", who="Mia", is_moderator=True, reply_to=talk.message_ids[-1])
@@ -153,7 +156,7 @@ async def test_an_answer_is_forgotten_by_moderators_with_its_visible_messages(ta
     card = await talk.card("Hello")
     for position, sent_id in enumerate(("v1", "v2")):
         await talk.store.note_sent("terminal", talk.message_ids[-1], sent_id, position)
-    assert "for moderators" in await talk.refusal("!forget", reply_to=card.reply_id, is_moderator=False)
+    assert "moderators can erase" in await talk.refusal("!forget", reply_to=card.reply_id, is_moderator=False)
     forgotten = await talk.card("!forget", reply_to=card.reply_id, has_buttons=True, reach="public")
     assert forgotten.removed_ids == ("v1", "v2")
     assert await talk.store.get_reply(HERE, card.reply_id or "") is None

@@ -105,7 +105,7 @@ async def test_a_file_is_the_text_where_there_is_none(any_talk: Talk) -> None:
     assert (await any_talk.ask("!perplexity my own", attachment="a file"))["input"] == "my own"
     assert (await any_talk.ask("!prompt story", attachment="a dog"))["text"]
     assert (await any_talk.why())["is_exact"]
-    sizes = "That text has 262,145 bytes; at most 262,144 are read. Shorten it."
+    sizes = "The text has 262,145 bytes; the limit is 262,144. Shorten it."
     assert await any_talk.refusal("!perplexity", attachment="x" * 262_145) == sizes
 
 

@@ -110,27 +110,27 @@ async def test_why_says_what_was_edited_or_deleted_since(any_talk: Talk) -> None
     first, second, _ = any_talk.message_ids
     await any_talk.store.edit_message("terminal", first, "My cat is called Quux.")
     why = await any_talk.why()
-    assert why["changes"] == ["1 message read was edited since."]
+    assert why["changes"] == ["1 message that the model read was edited later."]
     assert not why["is_exact"]
     assert "Quux" in why["prompt"]
     assert "Zorp" not in why["prompt"]
     await any_talk.store.delete_message("terminal", second)
     why = await any_talk.why()
     assert why["changes"] == [
-        "1 message read was edited since.",
-        "1 message read was deleted since; what they said is missing here.",
+        "1 message that the model read was edited later.",
+        "1 message that the model read was deleted later, so the text is missing here.",
     ]
     assert not why["is_exact"]
     assert "Blip" not in why["prompt"]
 
 
 async def test_why_without_anything_left_of_the_prompt_says_so(talk: Talk) -> None:
-    assert await talk.refusal("!why") == "There is no answer of the bot here to explain."
+    assert await talk.refusal("!why") == "The bot has no answer here to explain."
     await talk.ask("Hello")
     await talk.store.delete_message("terminal", talk.message_ids[1])
     why = await talk.why()
     assert why["prompt"] is None
-    assert why["changes"][-1] == "What the prompt was made of is gone."
+    assert why["changes"][-1] == "The prompt can't be shown: the messages it was built from were deleted."
 
 
 async def test_why_in_reply_to_an_answer_explains_that_one(talk: Talk) -> None:
@@ -139,7 +139,7 @@ async def test_why_in_reply_to_an_answer_explains_that_one(talk: Talk) -> None:
     await talk.ask("second")
     assert "second" in (await talk.why())["prompt"]
     assert "second" not in (await talk.why(reply_to=history[-1].id))["prompt"]
-    assert await talk.refusal("!why", reply_to="unknown") == "There is no answer of the bot here to explain."
+    assert await talk.refusal("!why", reply_to="unknown") == "The bot has no answer here to explain."
 
 
 async def test_an_edited_message_is_edited_in_the_history_and_a_deleted_one_gone(any_talk: Talk) -> None:
@@ -181,7 +181,7 @@ async def test_commands_are_not_part_of_the_conversation(any_talk: Talk) -> None
 async def test_conversations_never_see_each_other(talk: Talk, scope: Scope) -> None:
     await talk.ask("My cat is called Zorp.")
     answer = (await talk.store.load_history(HERE, limit=1))[0]
-    assert await talk.refusal("!why", scope=scope) == "There is no answer of the bot here to explain."
+    assert await talk.refusal("!why", scope=scope) == "The bot has no answer here to explain."
     assert await talk.refusal("!why", scope=scope, reply_to=answer.id)
     assert await talk.refusal("!context", scope=scope) == "There is nothing here to read yet. Write to the bot first."
     assert "can't be read" in await talk.refusal("!perplexity", scope=scope, reply_to=talk.message_ids[0])
@@ -319,7 +319,7 @@ async def test_an_empty_answer_is_sampled_anew_and_then_owned_up_to(tmp_path: Pa
         assert (await talk.ask("Hello"))["text"] == "At last"
         engine.scripts = [script]
         num_stored = await talk.num_stored()
-        assert (await talk.refusal("And?")).startswith("The model has nothing to say to that")
+        assert (await talk.refusal("And?")).startswith("The model has no answer to that.")
         assert await talk.num_stored() == num_stored + 1
         engine.scripts = ["Good"]
         assert (await talk.ask("Now?"))["text"] == "Good"

@@ -300,7 +300,7 @@ async def test_a_chat_does_not_wait_for_a_measurement(talk: Talk) -> None:
 
 async def test_a_row_that_does_not_fit_is_named(talk: Talk) -> None:
     rows = [Example("fine", "good"), Example("so " * 900, "bad")]
-    with pytest.raises(RequestError, match=r"Row 2 is too long to be measured: The prompt has [\d,]+ tokens"):
+    with pytest.raises(RequestError, match=r"Row 2 is too long to measure: The prompt has [\d,]+ tokens"):
         await talk.services.measuring.measure(mood(), rows, asker=ME)
     with pytest.raises(RequestError, match="no rows"):
         await talk.services.measuring.measure(mood(), [], asker=ME)
@@ -337,7 +337,7 @@ async def test_a_template_that_fills_the_context_is_refused_with_the_count(talk:
         (num_tokens,) = await talk.services.engine.count_tokens([Prompt.plain("so " * 900)])
         found = int(str(refused.value).split(" takes ")[1].split(" tokens")[0].replace(",", ""))
         assert found >= num_tokens > 512
-        assert f"the model reads {talk.services.engine.info.context_length}" in str(refused.value)
+        assert f"the model's context has {talk.services.engine.info.context_length}" in str(refused.value)
 
 
 # ---- tuning
@@ -439,5 +439,5 @@ def test_a_small_gain_is_not_worth_a_draft(before: float, after: float, is_bette
 
 
 def test_too_few_examples_are_not_tuned() -> None:
-    with pytest.raises(RequestError, match=r"mood has too few examples \(2\)"):
+    with pytest.raises(RequestError, match="mood has 2 examples, but tuning needs at least 3"):
         candidates_of(mood(examples=mood().examples[:2]))

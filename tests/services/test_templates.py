@@ -72,7 +72,9 @@ def test_an_empty_or_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(SetupError) as caught:
             TemplateLibrary.read(folder)
-        assert str(caught.value) == f"There is no .prompt file in {folder}; PROMPTS_DIR names the folder."
+        assert str(caught.value) == (
+            f"There is no .prompt file in {folder}. Set PROMPTS_DIR to the folder of the templates."
+        )
 
 
 def test_what_can_not_be_read_is_one_sentence(folder: Path) -> None:
@@ -83,7 +85,7 @@ def test_what_can_not_be_read_is_one_sentence(folder: Path) -> None:
 
 def test_a_folder_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     folder = write_prompts(tmp_path / "prompts", {"story": GOOD})
-    with pytest.raises(SetupError, match=r"is of kind chat; without one the bot can't talk\.$"):
+    with pytest.raises(SetupError, match=r"is of kind chat\. Add one, so that the bot can chat\.$"):
         TemplateLibrary.read(folder)
 
 
@@ -91,7 +93,7 @@ def test_an_unknown_name_suggests_the_nearest_or_names_all(folder: Path) -> None
     library = TemplateLibrary.read(folder)
     with pytest.raises(RequestError, match=r"^There is no template 'stor'; did you mean story\?$"):
         library.get("stor")
-    with pytest.raises(RequestError, match="there are chat, exact, pirate, sentiment, story, translate-en-fr"):
+    with pytest.raises(RequestError, match="choose from chat, exact, pirate, sentiment, story, translate-en-fr"):
         library.get("zzzz")
     with pytest.raises(RequestError) as caught:
         library.get("z" * 9999)

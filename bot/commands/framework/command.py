@@ -1,4 +1,4 @@
-"""What a command is: its name, who may use it, its typed options and the function that answers it."""
+"""The declaration of a command: name, permissions, typed options and the function that answers it."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ OptionKind = Literal["whole", "real", "text", "choice"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One `--name value`. A repeatable option may be given several times and gathers its values in a tuple.
+    """One `--name value`. A repeatable option may be given several times; its values form a tuple.
 
-    `number` says what a whole or real one takes.
+    `number` is the range of a whole or real one.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Option:
 
     @property
     def takes(self) -> str:
-        """Describe the values that are taken."""
+        """Return a description of the valid values."""
         if self.kind == "choice":
             return ", ".join(self.choices)
         return "a text" if self.number is None else self.number.takes
 
     def read(self, value: str) -> int | float | str:
-        """Return the typed value. Raises RequestError that states what the option takes."""
+        """Return `value` as the option's type. Raises RequestError that names the valid values."""
         if self.kind == "choice" and value not in self.choices:
             raise RequestError(f"{self.name} takes one of {self.takes}, not {quote(value)}.")
         if self.number is None:
@@ -52,14 +52,14 @@ class Option:
 
 SAMPLING_OPTIONS: Final = (
     *(Option(one.name, "real" if one.is_real else "whole", one.help, number=one) for one in OPTIONS.values()),
-    Option("stop", "text", "a text that ends the answer; may be given four times", is_repeatable=True),
-    Option("preset", "choice", "a set of options by name", choices=tuple(PRESETS)),
+    Option("stop", "text", "a text that ends the answer; up to four", is_repeatable=True),
+    Option("preset", "choice", "a named set of options", choices=tuple(PRESETS)),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """The stored message that a request's text stands in, at its revision: behind a command, or all of it."""
+    """The stored message that holds a request's text, at its revision: after a command, or all of it."""
 
     message_id: str
     revision: int = 1
@@ -68,12 +68,12 @@ class TextSource:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One command as it was asked for: what a command's function gets.
+    """One call of a command: what the command's function gets.
 
-    `commands` are all that there are, by name. `arguments` are the leading words by name, `options` the typed options
-    that were given, `text` the rest, verbatim, or the words of the message replied to. `source` is the message that the
-    text stands in. `has_buttons` says that the platform has buttons and forms. Without `may_store` the asker wants
-    nothing to be stored.
+    `commands` are all commands by name. `arguments` are the leading words by name, `options` the given options,
+    `text` the rest, verbatim, or the text of the message replied to. `source` is the message that holds the text.
+    `has_buttons` says whether the platform has buttons and forms. Without `may_store` nothing may be stored for the
+    asker.
     """
 
     services: Services
@@ -90,24 +90,24 @@ class Request:
 
 
 Cards = AsyncGenerator[Card]
-# What a command does.
+# Answers a command.
 Run = Callable[[Request], Cards]
-# What a click on an open card, or a form that was filled in, leads to.
+# Answers a click on an open card, or a submitted form.
 Act = Callable[[Services, Click, OpenCard, Stopper], Cards]
 Submit = Callable[[Services, FormSubmitted, OpenCard], Cards]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command, declared once for every platform.
+    """A command, declared once for all platforms.
 
-    `name` may have two words (`prompt show`). `arguments` name the leading words. `text` says whether the rest of the
-    line is wanted; a form may ask for it in `text_parts` instead, of which the first `num_required_parts` are needed.
-    `takes_rest` gives the last leading word all that follows. `answers` is how the reply is shown; with one of
-    `public_options`, or without `is_secret`, all may see it where there is no other way. `is_family_default` makes the
-    two-word command answer when its first word is followed by none of its family's second words. `argument_choices`
-    holds the values of leading words that take one of a few. `menu` is its name in
-    a message's context menu, None where it has none there. `details` is what else help says about it.
+    `name` may have two words (`prompt show`). `summary` is an imperative. `arguments` are the names of the leading
+    words; with `takes_rest` the last one takes the rest of the line. `text` says whether text follows; slash commands
+    may ask for it in `text_parts`, of which the first `num_required_parts` are required. `answers` is how the answer is
+    shown; with one of `public_options`, or without `is_secret`, it may be public if the platform has no other way.
+    `is_family_default` makes the two-word command answer when no second word of its family follows the first word.
+    `argument_choices` are the valid values of leading words. `menu` is its name in a message's context menu, None if it
+    has none. `details` is a longer explanation for help.
     """
 
     name: str
@@ -133,16 +133,16 @@ class Command:
 
     @property
     def slash_name(self) -> str:
-        """Return the name where commands begin with a slash, without it.
+        """Return the name of the slash command, without the slash.
 
-        There permissions apply to whole groups, so what a family keeps for moderators stands in a group of its own.
+        Permissions of slash commands hold for whole groups, so a family's commands for moderators form their own group.
         """
         first, _, second = self.name.partition(" ")
         return f"{first}-edit {second}" if second and self.who == "moderators" else self.name
 
     @property
     def usage(self) -> str:
-        """Return the form of the command as help shows it, without the prefix."""
+        """Return the full form of the command for help, without the prefix."""
         words = [self.name]
         if self.options:
             words.append("[--option value …]")
@@ -151,3 +151,10 @@ class Command:
         if self.text != "none":
             words.append(self.text_name if self.text == "required" else f"[{self.text_name}]")
         return " ".join(words)
+
+    @property
+    def short_usage(self) -> str:
+        """Return the shortest valid form of the command, with placeholders and without the prefix."""
+        num_required = len(self.arguments) - self.num_optional_arguments
+        text = (self.text_name,) if self.text == "required" else ()
+        return " ".join([self.name, *self.arguments[:num_required], *text])

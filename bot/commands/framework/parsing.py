@@ -1,4 +1,4 @@
-"""The `!` form of a command: a message's text to a command's name, leading words, typed options and verbatim text."""
+"""Parsing of typed command lines into name, leading words, options and verbatim text, and back."""
 
 import contextlib
 import re
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.commands.framework.command import Command, Option
+from bot.core.mentions import mention, mention_option
 from bot.core.suggesting import suggest
 from bot.core.wording import MAX_QUOTED, quote, shorten
 from bot.errors import RequestError
@@ -18,7 +19,7 @@ _QUOTES: Final = {'"': '"', "'": "'", "“": "”", "„": "“"}
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A command with everything that was typed behind it."""
+    """A command with what was typed after it."""
 
     command: Command
     arguments: Mapping[str, str]
@@ -26,12 +27,12 @@ class CommandLine:
     text: str
 
 
-# In a value that may be repeated: a line break, or the backslash itself.
+# In the value of a repeatable option: a line break, or the backslash itself.
 _ESCAPE: Final = re.compile(r"\\([n\\])")
 
 
 def _split_word(text: str) -> tuple[str, str]:
-    """Return the first word and what follows it, one white space character dropped between them."""
+    """Return the first word and the rest, without the one white space character between them."""
     for i, character in enumerate(text):
         if character.isspace():
             return text[:i], text[i + 1 :]
@@ -39,7 +40,7 @@ def _split_word(text: str) -> tuple[str, str]:
 
 
 def _split_value(text: str, option: str) -> tuple[str, str]:
-    """Return an option's value, quoted or one word, and what follows it, one white space character dropped."""
+    """Return an option's value, quoted or one word, and the rest, without the white space character between them."""
     text = text.lstrip(" \t")
     closing = _QUOTES.get(text[:1])
     if not closing:
@@ -56,22 +57,22 @@ def _split_value(text: str, option: str) -> tuple[str, str]:
         else:
             value.append(text[i])
             i += 1
-    raise RequestError(f"The quoted value of --{option} has no closing {closing}")
+    raise RequestError(f"The quoted value of {mention_option(option)} has no closing {closing}")
 
 
 def _split_argument(text: str) -> tuple[str, str]:
-    """Return a leading word, which may be quoted, and what follows it, one white space character dropped."""
+    """Return a leading word, which may be quoted, and the rest, without the white space character between them."""
     if text[:1] in _QUOTES:
-        # A quotation mark that is not closed is part of a word.
+        # An unclosed quotation mark is part of the word.
         with contextlib.suppress(RequestError):
             return _split_value(text, "")
     return _split_word(text)
 
 
 def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any], str]:
-    """Return the leading options of `text`, typed, and the text behind them, verbatim.
+    """Return the values of the leading options of `text`, and the text after them, verbatim.
 
-    `--` ends the options. `--name=value` and hyphens for underscores are taken as well. Raises RequestError for an
+    `--` ends the options. `--name=value` and hyphens for underscores are accepted too. Raises RequestError for an
     unknown option (with the nearest name), a missing or wrong value, and an option given twice.
     """
     known = {option.name: option for option in options}
@@ -86,17 +87,17 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
             raise RequestError(_unknown_option(typed, list(known)))
         option = known[name]
         if has_equals:
-            # The value may be quoted and hold spaces, so it is read from the text, not from the word.
+            # The value may be quoted and contain spaces, so it is read from the text, not from the word.
             value, rest = _split_value(text[len(word) - len(inline) :], name)
         else:
             value, rest = _split_value(rest, name)
         if not value and option.kind != "text":
-            raise RequestError(f"--{name} needs a value.")
+            raise RequestError(f"{mention_option(name)} needs a value.")
         if option.is_repeatable:
             value = _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else "\\", value)
             values[name] = (*values.get(name, ()), option.read(value))
         elif name in values:
-            raise RequestError(f"--{name} is given twice.")
+            raise RequestError(f"{mention_option(name)} is given twice.")
         else:
             values[name] = option.read(value)
         text = rest
@@ -104,17 +105,16 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
 
 
 def _unknown_option(typed: str, known: Sequence[str]) -> str:
-    shown = shorten(typed, MAX_QUOTED)
     if not known:
-        return f"This command takes no options; to begin the text with --{shown}, write -- before it."
-    hint = suggest(typed, known, f"it takes --{', --'.join(known)}.", mark="--")
-    return f"There is no option --{shown}; {hint}"
+        return "This command has no options. If the text starts with --, write -- and a space before it."
+    hint = suggest(typed, known, f"choose from {', '.join(map(mention_option, known))}.", shown=mention_option)
+    return f"There is no option {mention_option(shorten(typed, MAX_QUOTED))}; {hint}"
 
 
 def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, str]:
-    """Return the command that `text` (without the prefix) names, and what follows the name.
+    """Return the command that `text` (without the prefix) names, and the rest of the text.
 
-    A family such as `prompt` is found by its second word, or by its default command where that is none of the family's.
+    In a family such as `prompt` the second word names the command; any other second word means the default command.
     Raises RequestError that suggests the nearest name.
     """
     first, rest = _split_word(text)
@@ -129,18 +129,19 @@ def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, s
         for command in family.values():
             if command.is_family_default and rest.strip():
                 return command, rest
-        raise RequestError(f"Say which: {first} {', '.join(family)}.")
+        raise RequestError(f"A second word is missing after {mention(first)}: {', '.join(family)}.")
     names = sorted({name.split()[0] for name in commands})
-    raise RequestError(f"There is no command {quote(first)}; {suggest(first, names, 'help lists what there is.')}")
+    hint = suggest(first, names, f"{mention('help')} lists all commands.", shown=mention)
+    raise RequestError(f"There is no command {quote(first)}; {hint}")
 
 
 def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLine:
-    """Return what `text` (without the prefix) asks for. Options may stand before and after the leading words.
+    """Return the command line in `text` (without the prefix). Options may stand before and after the leading words.
 
     Raises RequestError, one sentence, for an unknown command or option, a wrong value or a missing leading word.
     """
     command, rest = find_command(text, commands)
-    # White space before leading words and their options means nothing; before the text it is the text's.
+    # White space before leading words and their options means nothing; before the text it is part of the text.
     if command.arguments:
         rest = rest.lstrip()
     options, rest = split_options(rest, command.options)
@@ -150,7 +151,7 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
         word, after = _split_argument(rest)
         if not rest:
             if i < len(command.arguments) - command.num_optional_arguments:
-                raise RequestError(f"{name} is missing: {command.usage}")
+                raise RequestError(f"{name} is missing. Write {mention(command.short_usage)}.")
             break
         arguments[name] = word
         rest = after
@@ -158,19 +159,19 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
         more, rest = split_options(rest.lstrip() if command.text == "none" else rest, command.options)
         both = sorted(set(options) & set(more))
         if both:
-            raise RequestError(f"--{both[0]} is given twice.")
+            raise RequestError(f"{mention_option(both[0])} is given twice.")
         options |= more
     if command.takes_rest and len(arguments) == len(command.arguments) and rest.strip():
         arguments[command.arguments[-1]] += f" {rest.strip()}"
     elif command.text == "none" and rest.strip():
-        raise RequestError(f"{command.name} takes no text: {command.usage}")
+        raise RequestError(f"{mention(command.short_usage)} takes no text after it.")
     return CommandLine(command, arguments, options, "" if command.text == "none" else rest)
 
 
 def format_command_line(
     command: Command, arguments: Mapping[str, str], options: Mapping[str, Any], text: str, prefix: str
 ) -> str:
-    """Return the line that `parse_command_line` reads back as exactly this command with all of this behind it."""
+    """Return the line that `parse_command_line` reads back as exactly this command with these values and text."""
     words = [f"{prefix}{command.name}"]
     for option in command.options:
         if option.name not in options:
@@ -188,13 +189,13 @@ def format_command_line(
     line = " ".join(words)
     if command.text == "none" or not text:
         return line
-    # Behind leading words, options are looked for only where the command has some.
+    # After leading words, options are parsed only if the command has some.
     is_misread = text.startswith("--") and not (command.arguments and not command.options)
     return f"{line} {'-- ' if is_misread else ''}{text}"
 
 
 def _quoted(value: str) -> str:
-    """Return a value so that it is read back as one, in quotation marks where it needs them."""
+    """Return `value` in quotation marks if it would otherwise not be read back as one value."""
     is_plain = value and value[0] not in _QUOTES and not value.startswith("--") and not any(map(str.isspace, value))
     if is_plain:
         return value

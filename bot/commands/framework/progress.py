@@ -1,4 +1,4 @@
-"""A long piece of work shown while it runs: one card for each step, then its result."""
+"""Progress of long work: one card for each step, then the result."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[ResultT]):
-    """The last thing that `watched` yields: what came of it."""
+    """The last thing that `watched` yields: the result."""
 
     value: ResultT
 
@@ -22,9 +22,9 @@ class Finished(Generic[ResultT]):
 async def watched(
     what: str, start: Callable[[OnProgress], Coroutine[Any, Any, ResultT]]
 ) -> AsyncGenerator[Card | Finished[ResultT]]:
-    """Run `start` and yield cards that show how far it has come, then its result. Raises what it raises.
+    """Run `start` and yield cards that show its progress, then its result. Raises what it raises.
 
-    Closing the generator ends what runs.
+    Closing the generator cancels the work.
     """
     news = asyncio.Event()
     latest = (0, 0)

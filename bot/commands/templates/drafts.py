@@ -1,4 +1,4 @@
-"""A moderator's draft of a template: begun, changed, and shown beside what it would replace."""
+"""A moderator's draft of a template: created, changed, and shown beside the published version."""
 
 import hashlib
 import json
@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from bot.commands.context import Services
+from bot.commands.framework.request import check_moderator
 from bot.commands.templates.score_cards import score_blocks, score_data
 from bot.commands.templates.scoring import load_score
 from bot.core.cards import Block, Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
+from bot.core.mentions import mention, type_mentions
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates
 from bot.core.sampling_params import PRESETS
@@ -40,10 +42,10 @@ DISCARD: Final = Button("discard", "Discard", "danger")
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A draft beside what there is.
+    """A draft beside the published version.
 
-    `template` is the draft's last valid state, `base` what it started from, `published` what members use now (number 0:
-    the shipped one, or nothing). `newest` is the version that came in between, where `is_overtaken`.
+    `template` is the draft's last valid state, `base` the version it started from, `published` what members use now
+    (number 0: the shipped one, or nothing). With `is_overtaken`, `newest` is the version published in between.
     """
 
     draft: Draft
@@ -61,12 +63,12 @@ class Standing:
 
     @property
     def start(self) -> PromptTemplate:
-        """Return what a form begins with."""
+        """Return the template that a form starts with."""
         return self.template or self.base or blank_template(self.name)
 
 
 def checked_name(name: str) -> str:
-    """Return `name` if a template may have it. Raises RequestError."""
+    """Return `name` if it is valid for a template. Raises RequestError."""
     try:
         return check_template_name(name, source="")
     except TemplateError as e:
@@ -74,40 +76,39 @@ def checked_name(name: str) -> str:
 
 
 async def check_editor(services: Services, scope: Scope, author: Author, command: str) -> None:
-    """Raise RequestError unless `author` may edit templates here, and wants anything of theirs to be kept."""
-    if not author.is_moderator:
-        raise RequestError(f"{command} is for moderators.")
+    """Raise RequestError unless `author` may edit templates here, and allows their words to be stored."""
+    check_moderator(author, command)
     if await services.store.is_opted_out(scope.platform, author.id):
-        prefix = services.command_prefix
         raise RequestError(
-            f"You asked not to be read, so no template of yours can be kept; {prefix}privacy --read on ends that."
+            "You asked not to be read, so your templates can't be stored. To be read again, use"
+            f" {mention('privacy --read on')}."
         )
 
 
 async def published_template(services: Services, scope: Scope, name: str) -> tuple[PromptTemplate | None, int]:
-    """Return what members use under `name`, None where there is nothing, and its number (0: no version of its own)."""
+    """Return the published template `name`, None if there is none, and its number (0: shipped, or none)."""
     library = await services.templates.of(scope)
     return (library.get(name) if name in library.names else None), library.number(name)
 
 
 async def begin_draft(services: Services, scope: Scope, author: Author, name: str) -> Draft:
-    """Return the author's draft of `name`; where there is none, one that is not kept yet and starts from what is there.
+    """Return the author's draft of `name`; if there is none, a new one, not stored yet, of the published version.
 
-    Raises RequestError for a name that no template may have.
+    Raises RequestError for an invalid name, and above MAX_DRAFTS drafts.
     """
     checked_name(name)
     draft = await services.store.get_draft(scope, name, author.id)
     if draft is not None:
         return draft
-    # Told before a form is filled in, not after.
+    # Checked before the form is filled in, not after.
     if len(await services.store.list_drafts(scope, author.id)) >= MAX_DRAFTS:
-        raise RequestError(f"You have {MAX_DRAFTS} drafts here already; publish or discard one first.")
+        raise RequestError(f"You already have {MAX_DRAFTS} drafts here. Publish or discard one first.")
     published, number = await published_template(services, scope, name)
     return rebased(Draft(name, author.id), published, number)
 
 
 def rebased(draft: Draft, published: PromptTemplate | None, number: int) -> Draft:
-    """Return `draft` as one that starts from what is published."""
+    """Return `draft` based on the published version."""
     sha256 = _sha256(published.source_text) if published and not number else None
     return replace(draft, based_on=number, based_on_sha256=sha256)
 
@@ -117,7 +118,7 @@ def _sha256(text: str) -> str:
 
 
 async def stand(services: Services, scope: Scope, draft: Draft) -> Standing:
-    """Return `draft` beside what there is now."""
+    """Return `draft` beside what is published now."""
     name, store = draft.name, services.store
     published, number = await published_template(services, scope, name)
     is_overtaken = rebased(draft, published, number) != draft
@@ -134,7 +135,7 @@ async def stand(services: Services, scope: Scope, draft: Draft) -> Standing:
 
 
 def parsed(source_text: str | None, name: str) -> PromptTemplate | None:
-    """Return the template that a stored text says; None where there is none that is valid by now."""
+    """Return the template in a stored text; None if there is none, or it is not valid any more."""
     if source_text is None:
         return None
     try:
@@ -144,19 +145,19 @@ def parsed(source_text: str | None, name: str) -> PromptTemplate | None:
 
 
 async def check_template(services: Services, template: PromptTemplate) -> None:
-    """Raise RequestError for a template that can't be published here: of another kind than a shipped one, too long."""
+    """Raise RequestError for a template that can't be published here: too long, or not of its shipped kind."""
     shipped = services.templates.shipped
     if template.name in shipped.names and shipped.get(template.name).kind != template.kind:
         kind = shipped.get(template.name).kind
         raise RequestError(
-            f"{template.name} comes with the bot as kind {kind} and stays of that kind;"
-            f" make a template of kind {template.kind} under another name."
+            f"{template.name} is a built-in template of kind {kind}, and its kind can't change."
+            f" Create a template of kind {template.kind} under another name."
         )
     await services.measuring.count_tokens(template)
 
 
 async def fill_draft(services: Services, scope: Scope, draft: Draft, values: Mapping[str, str]) -> Draft:
-    """Keep what was filled in: as the draft's new state where it is valid, else word for word with the problem."""
+    """Store a filled-in form: as the draft's new state if it is valid, else as typed, with the problem."""
     standing = await stand(services, scope, draft)
     typed = {**(draft.form_values or {}), **{name: replace_lone_surrogates(text) for name, text in values.items()}}
     draft = replace(draft, updated_at_utc=now_utc())
@@ -165,7 +166,9 @@ async def fill_draft(services: Services, scope: Scope, draft: Draft, values: Map
         await check_template(services, template)
         draft = replace(draft, source_text=template.source_text, form_values=None, problem="")
     except FewshotError as e:
-        draft = replace(draft, form_values=typed, problem=str(e))
+        # Plain, since an export of what is stored is no card.
+        problem = type_mentions(str(e), services.command_prefix)
+        draft = replace(draft, form_values=typed, problem=problem)
     await services.store.save_draft(scope, draft)
     return draft
 
@@ -173,12 +176,14 @@ async def fill_draft(services: Services, scope: Scope, draft: Draft, values: Map
 async def change_draft(
     services: Services, scope: Scope, draft: Draft, change: Callable[[PromptTemplate], PromptTemplate]
 ) -> Draft:
-    """Keep the draft as `change` makes it. Raises RequestError, keeping nothing, where that is no valid template."""
+    """Store the draft after `change`. Raises RequestError, storing nothing, if the result is not a valid template."""
     standing = await stand(services, scope, draft)
     if draft.form_values is not None:
-        raise RequestError(f"Your draft of {draft.name} is not finished: {draft.problem} Edit it again or discard it.")
+        raise RequestError(not_finished(draft))
     if standing.template is None and standing.base is None:
-        raise RequestError(f"There is no template {draft.name} yet; begin with prompt new {draft.name}.")
+        raise RequestError(
+            f"There is no template {draft.name} yet. Create it with {mention(f'prompt new {draft.name}')}."
+        )
     template = change(standing.start)
     await check_template(services, template)
     draft = replace(draft, source_text=template.source_text, updated_at_utc=now_utc())
@@ -186,19 +191,25 @@ async def change_draft(
     return draft
 
 
+def not_finished(draft: Draft) -> str:
+    """Return the sentence about a draft whose last form was not valid."""
+    edit, discard = mention(f"prompt edit {draft.name}"), mention(f"prompt discard {draft.name}")
+    return f"Your draft of {draft.name} is not valid: {draft.problem} Fix it with {edit}, or drop it with {discard}."
+
+
 def fingerprint(draft: Draft) -> str:
-    """Return a check sum by which a card knows whether the draft is still the one it shows."""
+    """Return a digest that tells whether the draft is still the one that a card shows."""
     return _sha256(json.dumps([draft.source_text, dict(draft.form_values or {})]))
 
 
 def when(version: StoredTemplate) -> str:
-    """Return the time of a version for people."""
+    """Return the time of a version as text."""
     return f"{version.created_at_utc:%Y-%m-%d %H:%M} UTC"
 
 
 def who(version: StoredTemplate) -> str:
-    """Return the author of a version for people."""
-    return clean_name(version.author_name) if version.author_name else "somebody"
+    """Return the name of a version's author."""
+    return clean_name(version.author_name) if version.author_name else "someone"
 
 
 async def draft_card(
@@ -211,10 +222,10 @@ async def draft_card(
     asks_again: bool = False,
     has_buttons: bool = True,
 ) -> Card:
-    """Return the card of `draft`: what it changes, costs and scores, and what can be done with it.
+    """Return the card of `draft`: its changes, token cost, score and actions.
 
-    With `card`, an earlier card of it, this is its next revision, in its place. `asks_again` offers to publish over
-    what somebody else published meanwhile.
+    It replaces `card`, an earlier card of the draft, as its next revision. With `asks_again` it offers to publish over
+    a version that someone else published in between.
     """
     standing = await stand(services, scope, draft)
     blocks, data = await _about(services, scope, standing)
@@ -222,11 +233,10 @@ async def draft_card(
         blocks = [Text(notice), *blocks]
     file = None
     if text := (draft.form_values or {}).get("file"):
-        # No form can hold the file that was refused, so it is handed back.
+        # No form can hold a rejected file, so it is returned as a file.
         file = TextFile(f"{draft.name}.prompt", text)
     if not has_buttons:
-        prefix = services.command_prefix
-        hint = " · ".join(f"{prefix}prompt {what} {draft.name}" for what in ("publish", "test", "edit", "discard"))
+        hint = " · ".join(mention(f"prompt {what} {draft.name}") for what in ("publish", "test", "edit", "discard"))
         blocks.append(Text(hint, is_quiet=True))
         return Card(blocks=tuple(blocks), data=data, answers="private")
     state = {"name": draft.name, "shown": fingerprint(draft), "over": standing.number}
@@ -234,7 +244,7 @@ async def draft_card(
     return Card(
         blocks=tuple(blocks),
         data=data,
-        # In the place of the clicked card, which only its owner sees, or as a new one for them alone.
+        # It replaces the clicked card, which only its owner sees, or is a new private one.
         answers="private" if card is None else "public",
         buttons=_buttons(standing, asks_again=asks_again),
         selects=_selects(services, standing),
@@ -278,7 +288,7 @@ def _selects(services: Services, standing: Standing) -> tuple[Select, ...]:
 
 
 async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[list[Block], dict[str, Any]]:
-    """Return what is to be said about the draft, and the same as data."""
+    """Return the blocks about the draft, and the same as data."""
     draft, template = standing.draft, standing.template
     title = f"Draft of {draft.name}, {_origin(standing)}"
     blocks: list[Block] = [Text(title)]
@@ -291,7 +301,7 @@ async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[
         "is_overtaken": standing.is_overtaken,
     }
     if draft.problem:
-        blocks.append(Text(f"{draft.problem} What was typed is kept; nothing of it counts before that is mended."))
+        blocks.append(Text(f"{draft.problem} Your text is saved, but it has no effect until this is fixed."))
     if standing.is_overtaken:
         sentence, diff = _overtaken(standing)
         blocks.append(Text(sentence))
@@ -303,18 +313,18 @@ async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[
     diff = _all_of(template) if standing.published is None else diff_templates(standing.published, template)
     if standing.is_overtaken and diff:
         blocks.append(Text("Publishing your draft would change:"))
-    blocks.append(Verbatim(diff) if diff else Text("Nothing is changed yet.", is_quiet=True))
+    blocks.append(Verbatim(diff) if diff else Text("There are no changes yet.", is_quiet=True))
     data |= {"diff": diff, "kind": template.kind, "source": template.source_text}
     blocks.append(Facts((("kind", template.kind), ("examples", str(len(template.examples))))))
     try:
         score = await load_score(services, scope, draft.name, template)
-    except RequestError as e:  # another model reads less than the one that the draft was written for
+    except RequestError as e:  # this model has a shorter context than the one before
         return [*blocks, Text(str(e))], {**data, "num_tokens": None}
     return [*blocks, *score_blocks(score)], {**score_data(score), **data}
 
 
 def _all_of(template: PromptTemplate) -> str:
-    """Return all that a new template says, in the words of a difference."""
+    """Return a whole new template as a diff."""
     empty = replace(template, description="", instruction="", query="", labels=(), examples=(), tests=(), sampling={})
     return "\n".join(line for line in diff_templates(empty, template).split("\n") if line not in ("- ", "+ "))
 
@@ -322,24 +332,24 @@ def _all_of(template: PromptTemplate) -> str:
 def _origin(standing: Standing) -> str:
     if standing.draft.based_on:
         return f"based on version {standing.draft.based_on}"
-    return "based on the one that comes with the bot" if standing.draft.based_on_sha256 else "a new template"
+    return "based on the built-in version" if standing.draft.based_on_sha256 else "a new template"
 
 
 def _overtaken(standing: Standing) -> tuple[str, str]:
-    """Return who published what since the draft was begun, and the difference."""
+    """Return who published what since the draft was started, and the diff."""
     newest = standing.newest
     if newest is None:
-        sentence = f"{standing.name} has changed since this draft was begun."
+        sentence = f"{standing.name} has changed since you started this draft."
     elif newest.action == "forget":
-        sentence = "Since this draft was begun, words of a member were forgotten out of the published version."
+        sentence = "Since you started this draft, a member's words were erased from the published version."
     elif newest.source_text is None:
-        sentence = f"{who(newest)} deleted {standing.name} on {when(newest)}, after this draft was begun."
+        sentence = f"{who(newest)} deleted {standing.name} on {when(newest)}, after you started this draft."
     else:
         because = f" ({newest.reason})" if newest.reason else ""
         sentence = (
-            f"{who(newest)} published version {newest.number} on {when(newest)}{because}, after this draft was begun."
+            f"{who(newest)} published version {newest.number} on {when(newest)}{because}, after you started this draft."
         )
     if standing.base is None or standing.published is None:
         return sentence, ""
     diff = diff_templates(standing.base, standing.published)
-    return sentence + (" What that changed:" if diff else ""), diff
+    return sentence + (" The changes:" if diff else ""), diff

@@ -1,4 +1,4 @@
-"""Commands that begin, change and drop a moderator's draft of a template, and the forms and cards for that."""
+"""Commands that create, edit, show, discard and import a moderator's draft of a template; their forms and cards."""
 
 import re
 from contextlib import aclosing
@@ -7,6 +7,7 @@ from typing import Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.request import check_owner
 from bot.commands.templates.drafts import (
     begin_draft,
     change_draft,
@@ -23,6 +24,7 @@ from bot.commands.templates.drafts import (
 from bot.commands.templates.publishing import own_draft, publish_from_card
 from bot.commands.templates.scoring import measured_cards
 from bot.core.cards import Card, Form, FormField, Text
+from bot.core.mentions import mention
 from bot.core.messages import Click, FormSubmitted, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import suggest
@@ -38,22 +40,21 @@ from bot.store.drafts import Draft
 DRAFT_FORM: Final = "template_form"
 _FORM_LIFETIME: Final = timedelta(days=7)
 _FENCED: Final = re.compile(r"\A\s*```[^\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)
-_MOVED_ON: Final = "That card has moved on; prompt edit {name} shows your draft as it is now."
 
 
 async def answer_new(request: Request) -> Cards:
-    """Begin a template of a name that is not taken."""
+    """Open the form of a new template."""
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt new")
     name = checked_name(request.arguments["NAME"])
     published, _ = await published_template(services, scope, name)
     if published is not None:
-        raise RequestError(f"There is a template {name} already; prompt edit {name} changes it.")
+        raise RequestError(f"There is already a template {name}. Edit it with {mention(f'prompt edit {name}')}.")
     yield await _open_text_form(request, await begin_draft(services, scope, author, name))
 
 
 async def answer_edit(request: Request) -> Cards:
-    """Begin or go on with the asker's draft of a template."""
+    """Open the form of the asker's draft of a template."""
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt edit")
     name = request.arguments["NAME"]
@@ -65,11 +66,11 @@ async def answer_edit(request: Request) -> Cards:
 
 
 async def _check_known(services: Services, scope: Scope, name: str) -> None:
-    """Raise RequestError for a name that no template has."""
+    """Raise RequestError if no template is called `name`."""
     published, _ = await published_template(services, scope, name)
     if published is None:
         names = (await services.templates.of(scope)).names
-        hint = suggest(name, names, f"prompt new {name[:32]} makes one.")
+        hint = suggest(name, names, f"create it with {mention(f'prompt new {name[:32]}')}.")
         raise RequestError(f"There is no template {quote(name)}; {hint}")
 
 
@@ -81,9 +82,9 @@ async def _open_text_form(request: Request, draft: Draft) -> Card:
 
 
 async def _form(services: Services, scope: Scope, draft: Draft, part: str, *, over: int | None = None) -> Card:
-    """Return the form of one part of a draft, as it was typed where it was not valid.
+    """Return the form of one part of a draft, with what was typed last if that was not valid.
 
-    `over` is the published version that the author has seen in the meantime: the draft goes on from there.
+    `over` is the published version that the author has seen since: the draft is then based on it.
     """
     standing = await stand(services, scope, draft)
     fields_of = text_fields if part == "texts" else row_fields
@@ -93,10 +94,7 @@ async def _form(services: Services, scope: Scope, draft: Draft, part: str, *, ov
 
 
 async def _file_form(services: Services, scope: Scope, draft: Draft) -> Card:
-    """Return the form that is filled in with an editor, where there are no buttons.
-
-    It is the whole file, with the problem as the hint.
-    """
+    """Return the form for an editor, where there are no buttons: the whole file, with the problem as its help."""
     standing = await stand(services, scope, draft)
     typed = draft.form_values or {}
     source = standing.template or standing.base
@@ -129,16 +127,15 @@ async def _open_form(
 
 
 async def submit_draft(services: Services, submitted: FormSubmitted, card: OpenCard) -> Cards:
-    """Take over what was filled in, and show the draft."""
+    """Store the submitted form as the draft, and show it."""
     scope, author, state = submitted.scope, submitted.author, card.state
-    if card.owner_id != author.id:
-        raise RequestError("That form is somebody else's; ask for your own with prompt edit.")
+    check_owner(card, author, "form", "prompt edit NAME")
     await check_editor(services, scope, author, "prompt edit")
     name = state["name"]
     draft = await services.store.get_draft(scope, name, author.id)
     await _check_forgotten(services, scope, card, draft)
     if draft is None:
-        # Begun from what was published when the form was opened, not from what came in between.
+        # Based on what was published when the form was opened, not on what came in between.
         draft = Draft(name, author.id, state["based_on"], state["based_on_sha256"])
     draft = await _caught_up(services, scope, draft, state["over"])
     values = {field: text for field, text in submitted.values.items() if field in FIELD_NAMES}
@@ -147,7 +144,7 @@ async def submit_draft(services: Services, submitted: FormSubmitted, card: OpenC
 
 
 async def _check_forgotten(services: Services, scope: Scope, card: OpenCard, draft: Draft | None) -> None:
-    """Raise RequestError for a form opened before a member's words were forgotten here: it may still say them."""
+    """Raise RequestError for a form opened before a member's words were erased here: it may still hold them."""
     state = card.state
     is_rewritten = (
         draft is not None
@@ -158,27 +155,28 @@ async def _check_forgotten(services: Services, scope: Scope, card: OpenCard, dra
     newer = (version for version in versions if version.created_at_utc >= card.created_at_utc)
     if is_rewritten or any(version.action == "forget" for version in newer):
         raise RequestError(
-            "Since this form was opened, words of a member were forgotten that it may still say; open it again."
+            "A member's words were erased after this form was opened, and it may still hold them. Open it again."
         )
 
 
 async def _caught_up(services: Services, scope: Scope, draft: Draft, over: int | None) -> Draft:
-    """Return the draft as one of the version `over`, which its author has seen, where that is still published."""
+    """Return the draft based on version `over`, which its author has seen, if that is still published."""
     published, number = await published_template(services, scope, draft.name)
     return rebased(draft, published, number) if over is not None and over == number else draft
 
 
 async def act_on_draft(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
-    """Do what was chosen on the card of a draft."""
+    """Carry out an action on the card of a draft."""
     scope, author, action, name = click.scope, click.author, click.action, card.state["name"]
-    if card.owner_id != author.id:
-        raise RequestError("That card is somebody else's; ask for your own with prompt edit.")
+    check_owner(card, author, "card", "prompt edit NAME")
     await check_editor(services, scope, author, "prompt edit")
     if card.revision != click.revision:
-        raise RequestError(_MOVED_ON.format(name=name))
+        raise RequestError(_out_of_date(name))
     draft = await services.store.get_draft(scope, name, author.id)
     if draft is None:
-        raise RequestError(f"That draft is gone: it was published or discarded; prompt edit {name} begins another.")
+        raise RequestError(
+            f"That draft was published or discarded. Start another with {mention(f'prompt edit {name}')}."
+        )
     if action in ("edit", "rows"):
         yield await _form(services, scope, draft, "texts" if action == "edit" else "rows", over=card.state["over"])
     elif action == "test":
@@ -198,11 +196,15 @@ async def act_on_draft(services: Services, click: Click, card: OpenCard, stopper
         draft = await change_draft(services, scope, draft, lambda template: apply_values(template, value))
         yield await draft_card(services, scope, draft, card=card)
     else:
-        raise RequestError(_MOVED_ON.format(name=name))
+        raise RequestError(_out_of_date(name))
+
+
+def _out_of_date(name: str) -> str:
+    return f"That card is out of date. See your draft with {mention(f'prompt draft {name}')}."
 
 
 async def _test(services: Services, click: Click, card: OpenCard, draft: Draft, stopper: Stopper) -> Cards:
-    """Measure the draft on its tests, and show it with what came of that."""
+    """Measure the draft on its tests, and show it with the result."""
     scope, notice = click.scope, ""
     template = parsed(draft.source_text, draft.name)
     asker = Asker(scope, (scope.platform, click.author.id), click.id)
@@ -213,14 +215,14 @@ async def _test(services: Services, click: Click, card: OpenCard, draft: Draft, 
                 if isinstance(step, Card):
                     yield step
                 elif step.value is None:
-                    notice = "Stopped; Test goes on from there."
+                    notice = "Stopped. Test continues from here."
     except FewshotError as e:
-        notice = str(e)  # the card is under the snapshots, so it is shown again
+        notice = str(e)  # snapshots have replaced the card, so it is shown again
     yield await draft_card(services, scope, draft, card=card, notice=notice)
 
 
 def _discarded(name: str, *, answers_in_place: bool = False) -> Card:
-    sentence = f"Your draft of {name} is discarded; what is published stays as it is."
+    sentence = f"Your draft of {name} is discarded; the published version has not changed."
     return Card(
         blocks=(Text(sentence),),
         data={"text": sentence, "template": name},
@@ -229,7 +231,7 @@ def _discarded(name: str, *, answers_in_place: bool = False) -> Card:
 
 
 async def answer_discard(request: Request) -> Cards:
-    """Drop the asker's draft."""
+    """Discard the asker's draft."""
     services, scope, author = request.services, request.message.scope, request.message.author
     name = request.arguments["NAME"]
     if not await services.store.discard_draft(scope, name, author.id):
@@ -238,14 +240,14 @@ async def answer_discard(request: Request) -> Cards:
 
 
 async def answer_drafts(request: Request) -> Cards:
-    """Show the asker's draft of a template as it is."""
+    """Show the asker's draft of a template."""
     services, scope, author = request.services, request.message.scope, request.message.author
     draft = await own_draft(services, scope, author, request.arguments["NAME"])
     yield await draft_card(services, scope, draft, has_buttons=request.has_buttons)
 
 
 async def answer_import(request: Request) -> Cards:
-    """Make a draft of the text of a prompt file."""
+    """Make the text of a prompt file a draft."""
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt import")
     draft = await begin_draft(services, scope, author, request.arguments["NAME"])
@@ -258,28 +260,28 @@ async def answer_import(request: Request) -> Cards:
 COMMANDS: Final = (
     Command(
         name="prompt new",
-        summary="begins a template of this server, in a form",
+        summary="Create a template for this server",
         answer=answer_new,
         arguments=("NAME",),
         who="moderators",
         answers="form",
-        details="What is filled in becomes your draft; nobody sees it before prompt publish. A name has 1 to 32 of"
-        " a-z, 0-9, _ and -.",
+        details="It starts as your draft, which nobody else sees until you use"
+        f" {mention('prompt publish NAME')}. A name has 1 to 32 of a-z, 0-9, _ and -.",
         examples=("prompt new greeting",),
     ),
     Command(
         name="prompt edit",
-        summary="begins or goes on with your draft of a template, in a form",
+        summary="Edit your draft of a template, or start one",
         answer=answer_edit,
         arguments=("NAME",),
         who="moderators",
         answers="form",
-        details="A template that comes with the bot can be edited too: yours takes its place on this server.",
+        details="You can edit built-in templates too: yours replaces the built-in one on this server.",
         examples=("prompt edit sentiment",),
     ),
     Command(
         name="prompt draft",
-        summary="your draft of a template: what it changes, what it costs, warnings",
+        summary="Show your draft of a template: changes, token cost and warnings",
         answer=answer_drafts,
         arguments=("NAME",),
         who="moderators",
@@ -288,7 +290,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt discard",
-        summary="drops your draft of a template",
+        summary="Discard your draft of a template",
         answer=answer_discard,
         arguments=("NAME",),
         who="moderators",
@@ -297,7 +299,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt import",
-        summary="makes a draft of a prompt file: attached, or as the text",
+        summary="Import a prompt file, attached or as the text, as your draft",
         answer=answer_import,
         arguments=("NAME",),
         text="required",

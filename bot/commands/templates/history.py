@@ -1,4 +1,4 @@
-"""Commands that look back at what was published of a template: its history, differences, an earlier version anew."""
+"""Commands about the versions of a template: history, diff, rollback, export."""
 
 from typing import Final
 
@@ -8,6 +8,7 @@ from bot.commands.templates.drafts import check_editor, check_template, parsed, 
 from bot.commands.templates.publishing import checked_reason, own_draft
 from bot.commands.templates.score_cards import kept_score_line
 from bot.core.cards import Card, Table, Text, TextFile, Verbatim
+from bot.core.mentions import mention
 from bot.core.messages import Author, Scope
 from bot.core.templates.diff import diff_templates
 from bot.core.templates.template import PromptTemplate
@@ -15,7 +16,9 @@ from bot.errors import RequestError
 from bot.store.templates import StoredTemplate
 
 MAX_SHOWN: Final = 20
-_OTHERS_FIRST: Final = "Somebody published {name} at this very moment; look at prompt history {name} and try again."
+
+
+_SAME: Final = "They are the same."
 
 
 async def answer_history(request: Request) -> Cards:
@@ -24,7 +27,7 @@ async def answer_history(request: Request) -> Cards:
     versions = await services.store.template_history(scope, name)
     if not versions:
         template = await services.templates.get(scope, name)
-        sentence = f"{template.name} is as it came with the bot; nobody has changed it here."
+        sentence = _unchanged(template.name)
         yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "versions": []})
         return
     model = services.measuring.fingerprint
@@ -33,7 +36,7 @@ async def answer_history(request: Request) -> Cards:
     file = None
     blocks: tuple[Text | Table, ...] = (Text(f"History of {name}"), Table(columns, rows[:MAX_SHOWN]))
     if len(rows) > MAX_SHOWN:
-        blocks = (*blocks, Text(f"and {len(rows) - MAX_SHOWN} older ones, in the file", is_quiet=True))
+        blocks = (*blocks, Text(f"The file has {len(rows) - MAX_SHOWN} older ones.", is_quiet=True))
         lines = ("\t".join(row) for row in (columns, *rows))
         file = TextFile(f"{name}-history.txt", "\n".join(lines) + "\n")
     yield Card(
@@ -59,15 +62,19 @@ async def answer_history(request: Request) -> Cards:
     )
 
 
+def _unchanged(name: str) -> str:
+    return f"{name} is a built-in template, and nobody has changed it here."
+
+
 def _history_row(version: StoredTemplate, model: str) -> tuple[str, ...]:
     by = "" if version.action == "forget" else who(version)
-    reason = "words of a member were forgotten" if version.action == "forget" else version.reason
+    reason = "a member's words were erased" if version.action == "forget" else version.reason
     score = kept_score_line(version.score, version.score_model, model) if version.score else ""
     return str(version.number), version.action, by, when(version), reason, score
 
 
 async def _version(services: Services, scope: Scope, author: Author, name: str, word: str) -> PromptTemplate:
-    """Return a version of a template: by its number, "shipped" (or 0), or "draft", the asker's own."""
+    """Return a version of a template: a number, "shipped" (or 0), or "draft", the asker's own."""
     word = word.casefold()
     if word == "draft":
         draft = await own_draft(services, scope, author, name)
@@ -77,28 +84,30 @@ async def _version(services: Services, scope: Scope, author: Author, name: str, 
         return template
     if word in ("shipped", "0"):
         if name not in services.templates.shipped.names:
-            raise RequestError(f"{name} does not come with the bot.")
+            raise RequestError(f"{name} has no built-in version.")
         return services.templates.shipped.get(name)
     return await _numbered(services, scope, name, word)
 
 
 async def _numbered(services: Services, scope: Scope, name: str, word: str) -> PromptTemplate:
     if not word.isascii() or not word.isdigit():
-        raise RequestError(f"A version is a number as prompt history {name} shows it, shipped, or draft.")
+        raise RequestError(f"A version is a number from {mention(f'prompt history {name}')}, shipped, or draft.")
     number = int(word[:9])
     version = await services.store.get_template_version(scope, name, number)
     if version is None:
-        raise RequestError(f"There is no version {number} of {name}; prompt history {name} lists them.")
+        raise RequestError(
+            f"There is no version {number} of {name}. List them with {mention(f'prompt history {name}')}."
+        )
     if version.source_text is None:
-        raise RequestError(f"Version {number} of {name} holds no text: it says that the template was deleted.")
+        raise RequestError(f"Version {number} of {name} has no text: it records that the template was deleted.")
     template = parsed(version.source_text, name)
     if template is None:
-        raise RequestError(f"Version {number} of {name} breaks a rule that is newer than it.")
+        raise RequestError(f"Version {number} of {name} is not valid any more: it breaks a newer rule.")
     return template
 
 
 async def answer_diff(request: Request) -> Cards:
-    """Show what changed between two versions: those named, else the published one and the one before."""
+    """Show the changes between two versions: those given, else the published one and the one before."""
     services, scope, author = request.services, request.message.scope, request.message.author
     name, words = request.arguments["NAME"], [request.arguments[one] for one in ("A", "B") if one in request.arguments]
     if not words:
@@ -106,15 +115,17 @@ async def answer_diff(request: Request) -> Cards:
     elif len(words) == 1:
         published, number = await published_template(services, scope, name)
         if published is None:
-            raise RequestError(f"{name} is not published, so say two versions.")
+            raise RequestError(f"{name} is not published. Give two versions.")
         words.append(str(number))
     old, new = [await _version(services, scope, author, name, word) for word in words]
-    labels = ["the shipped one" if word == "0" else word if not word.isdigit() else f"version {word}" for word in words]
+    labels = [
+        "the built-in version" if word == "0" else word if not word.isdigit() else f"version {word}" for word in words
+    ]
     diff = diff_templates(old, new)
     title = f"{name}: from {labels[0]} to {labels[1]}"
     yield Card(
-        blocks=(Text(title), Verbatim(diff) if diff else Text("They mean the same.")),
-        data={"text": diff or "They mean the same.", "template": name, "a": words[0], "b": words[1], "diff": diff},
+        blocks=(Text(title), Verbatim(diff) if diff else Text(_SAME)),
+        data={"text": diff or _SAME, "template": name, "a": words[0], "b": words[1], "diff": diff},
         answers="private" if "draft" in labels else "public",
     )
 
@@ -123,26 +134,26 @@ async def _latest_two(services: Services, scope: Scope, name: str) -> list[str]:
     versions = [one for one in await services.store.template_history(scope, name) if one.source_text is not None]
     if not versions:
         template = await services.templates.get(scope, name)
-        raise RequestError(f"{template.name} is as it came with the bot; nobody has changed it here.")
+        raise RequestError(_unchanged(template.name))
     newest = str(versions[0].number)
     if len(versions) > 1:
         return [str(versions[1].number), newest]
     if name in services.templates.shipped.names:
         return ["0", newest]
-    raise RequestError(f"There is only one version of {name}; prompt show {name} shows it.")
+    raise RequestError(f"There is only one version of {name}. See it with {mention(f'prompt show {name}')}.")
 
 
 async def answer_rollback(request: Request) -> Cards:
-    """Publish an earlier version anew."""
+    """Publish an earlier version again."""
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt rollback")
     name, word = request.arguments["NAME"], request.arguments["NUMBER"].casefold()
     if word == "draft":
-        raise RequestError(f"A draft is published with prompt publish {name}.")
+        raise RequestError(f"To publish your draft, use {mention(f'prompt publish {name}')}.")
     template = await _version(services, scope, author, name, word)
     published, number = await published_template(services, scope, name)
     if published is not None and published.source_text == template.source_text:
-        raise RequestError(f"That is what is published of {name} already.")
+        raise RequestError(f"That version of {name} is already published.")
     await check_template(services, template)
     added = await services.store.add_template_version(
         scope,
@@ -156,14 +167,16 @@ async def answer_rollback(request: Request) -> Cards:
         expected_published=number,
     )
     if added is None:
-        raise RequestError(_OTHERS_FIRST.format(name=name))
-    what = "the one that comes with the bot" if word in ("0", "shipped") else f"version {word}"
-    sentence = f"{name} is at version {added} now, which says the same as {what}."
+        raise RequestError(
+            f"Someone else just published {name}. Look at {mention(f'prompt history {name}')} and try again."
+        )
+    what = "the built-in version" if word in ("0", "shipped") else f"version {word}"
+    sentence = f"Published {name} as version {added}, with the text of {what}."
     yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": added})
 
 
 async def answer_export(request: Request) -> Cards:
-    """Hand a template over as its file."""
+    """Return a template as a file."""
     services, scope, author = request.services, request.message.scope, request.message.author
     name = request.arguments["NAME"]
     if "NUMBER" in request.arguments:
@@ -171,8 +184,12 @@ async def answer_export(request: Request) -> Cards:
     else:
         template = await services.templates.get(scope, name)
     text = template.source_text if template.source_text.endswith("\n") else f"{template.source_text}\n"
-    # Without buttons, as in a terminal, the file's text is all that is to come out.
-    blocks = (Text(f"{name} as a file; prompt import takes it on any server."),) if request.has_buttons else ()
+    # Without buttons, as in a terminal, the output is the file's text alone.
+    blocks = (
+        (Text(f"The file of {name}. Any server can import it with {mention('prompt import NAME')}."),)
+        if request.has_buttons
+        else ()
+    )
     yield Card(
         blocks=blocks,
         file=TextFile(f"{name}.prompt", text),
@@ -184,24 +201,24 @@ async def answer_export(request: Request) -> Cards:
 COMMANDS: Final = (
     Command(
         name="prompt history",
-        summary="the versions of a template: who published what, when and why",
+        summary="Show the versions of a template: who published what, when and why",
         answer=answer_history,
         arguments=("NAME",),
         examples=("prompt history sentiment",),
     ),
     Command(
         name="prompt diff",
-        summary="what changed between two versions of a template",
+        summary="Show the changes between two versions of a template",
         answer=answer_diff,
         arguments=("NAME", "A", "B"),
         num_optional_arguments=2,
-        details="A version is its number in the history, shipped, or draft. With one it is compared with what is"
-        " published, with none the published one with the one before.",
+        details="A version is a number from the history, shipped (the built-in one), or draft. One version is compared"
+        " with the published one. With none, the published one is compared with the one before.",
         examples=("prompt diff sentiment", "prompt diff sentiment 2 5", "prompt diff sentiment shipped"),
     ),
     Command(
         name="prompt rollback",
-        summary="publishes an earlier version of a template anew",
+        summary="Publish an earlier version of a template again",
         answer=answer_rollback,
         arguments=("NAME", "NUMBER"),
         text="optional",
@@ -211,7 +228,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt export",
-        summary="a template as a file, which prompt import takes on any server",
+        summary="Export a template as a file that any server can import",
         answer=answer_export,
         arguments=("NAME", "NUMBER"),
         num_optional_arguments=1,

@@ -1,4 +1,4 @@
-"""Examples for templates that members propose, and the list of them for moderators."""
+"""Examples that members propose for templates, and their list for moderators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from typing import Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request, TextSource
-from bot.commands.framework.request import load_asked
+from bot.commands.framework.request import check_owner, load_asked
 from bot.core.cards import Block, Card, Form, FormField, SelectOption, Table, Text
+from bot.core.mentions import mention
 from bot.core.messages import Author, FormSubmitted, Scope
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
 from bot.core.templates.template import Example, PromptTemplate
@@ -19,7 +20,7 @@ from bot.store.cards import OpenCard
 
 EXAMPLE_FORM: Final = "example_form"
 PROPOSAL_CARD: Final = "example_proposal"
-# A row of a template, not a book: moderators read it in a list.
+# Moderators read these in a list, so a row is short.
 MAX_CHARACTERS: Final = 4000
 _FORM_LIFETIME: Final = timedelta(days=1)
 _PROPOSAL_LIFETIME: Final = timedelta(days=365)
@@ -28,7 +29,7 @@ _NUM_LISTED: Final = 25
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An example that a member proposed; `number` counts from 1, the oldest, and is what a moderator says."""
+    """An example that a member proposed; moderators name it by `number`, which counts from 1, the oldest."""
 
     number: int
     card: OpenCard
@@ -40,13 +41,16 @@ class Proposal:
 
 
 async def answer_example(request: Request) -> Cards:
-    """Propose the text as an example's input: at once where all is said, else with a form.
+    """Propose the text as the input of an example: at once if template and output are given, else with a form.
 
-    In reply to an answer of a template it is about what was asked there, and the text is the right answer.
+    In reply to a template's answer, the input is what was asked there, and the text is the right output.
     """
     services, message = request.services, request.message
     if not request.may_store:
-        raise RequestError("You asked not to be read, so nothing of yours can be proposed.")
+        raise RequestError(
+            "You asked not to be read, so you can't propose examples. To be read again, use"
+            f" {mention('privacy --read on')}."
+        )
     template, output = request.options.get("template", ""), request.options.get("output", "")
     input, source_id = request.text, request.source.message_id
     if answered := await _answered(request):
@@ -58,7 +62,9 @@ async def answer_example(request: Request) -> Cards:
         yield await _propose(services, message.scope, message.author, (template, input, output), source_id)
         return
     if not request.has_buttons:
-        raise RequestError("Say which template and what it should answer: --template NAME --output TEXT.")
+        raise RequestError(
+            f"Name the template and the output: {mention('prompt example --template NAME --output TEXT INPUT')}"
+        )
     names = [one.name for one in await services.templates.of(message.scope) if one.kind != "chat"]
     if template:
         names = [
@@ -91,7 +97,7 @@ async def answer_example(request: Request) -> Cards:
 
 
 async def _answered(request: Request) -> tuple[str, tuple[str, TextSource]] | None:
-    """Return the template, and the text it was asked about, of the bot's answer that the request replies to."""
+    """Return the template and the input of the bot's answer that the request replies to."""
     services, message = request.services, request.message
     if message.reply_to is None:
         return None
@@ -108,14 +114,13 @@ async def _answered(request: Request) -> tuple[str, tuple[str, TextSource]] | No
     source = TextSource(asked_id, is_command_line=is_line)
     found = await load_asked(services.store, message.scope, source, services.command_prefix, request.commands)
     if found is None:
-        raise RequestError("What that answered is gone, so there is no example in it.")
+        raise RequestError("The message behind that answer was deleted, so it can't become an example.")
     return reply.provenance.template.name, found
 
 
 async def submit_example(services: Services, submitted: FormSubmitted, card: OpenCard) -> Cards:
-    """Keep what was filled in as a proposal."""
-    if card.owner_id != submitted.author.id:
-        raise RequestError("That form is somebody else's; ask for your own with prompt example.")
+    """Store the submitted form as a proposal."""
+    check_owner(card, submitted.author, "form", "prompt example INPUT")
     values = submitted.values
     example = (values.get("template", ""), values.get("input", ""), values.get("output", ""))
     yield await _propose(services, submitted.scope, submitted.author, example, card.source_message_id)
@@ -124,7 +129,7 @@ async def submit_example(services: Services, submitted: FormSubmitted, card: Ope
 async def _checked_template(services: Services, scope: Scope, name: str) -> PromptTemplate:
     template = await services.templates.get(scope, name)
     if template.kind == "chat":
-        raise RequestError(f"The template {name} is for chat; examples are proposed for templates that take an input.")
+        raise RequestError(f"{name} is a chat template. Choose a template that takes an input.")
     return template
 
 
@@ -139,7 +144,7 @@ async def _propose(
     if template.labels:
         labels = {label.casefold(): label for label in template.labels}
         if output.casefold() not in labels:
-            raise RequestError(f"{name} answers with one of {', '.join(template.labels)}.")
+            raise RequestError(f"The output of {name} is one of {', '.join(template.labels)}.")
         output = labels[output.casefold()]
     state = {"template": name, "input": input, "output": output, "by": clean_name(author.name)}
     await open_card(
@@ -151,30 +156,33 @@ async def _propose(
         source_message_id=source_id,
         lives=_PROPOSAL_LIFETIME,
     )
-    sentence = f"Proposed as an example of {name}; the moderators can see it with prompt examples {name}."
+    sentence = (
+        f"Proposed as an example of {name}. Moderators see it with {mention(f'prompt examples {name} proposed')}."
+    )
     return Card(blocks=(Text(sentence),), data={"text": sentence, **state}, answers="private")
 
 
 async def list_proposals(services: Services, scope: Scope, name: str) -> list[Proposal]:
-    """Return what was proposed for a template on this server, newest first, numbered from the oldest on."""
+    """Return the proposals for a template on this server, newest first; number 1 is the oldest."""
     cards = await services.store.list_open_cards(scope, PROPOSAL_CARD, limit=1000)
     proposed = [card for card in cards if card.state["template"] == name]
     return [Proposal(len(proposed) - i, card) for i, card in enumerate(proposed)]
 
 
 async def find_proposal(services: Services, scope: Scope, name: str, text: str) -> Proposal:
-    """Return the proposal with the number that `text` says. Raises RequestError."""
+    """Return the proposal with the number in `text`. Raises RequestError."""
     word = text.strip()
     for proposal in await list_proposals(services, scope, name):
         if word == str(proposal.number):
             return proposal
-    raise RequestError(f"There is no proposal {quote(word)}; prompt examples {name[:32]} proposed shows their numbers.")
+    numbers = mention(f"prompt examples {name[:32]} proposed")
+    raise RequestError(f"There is no proposal {quote(word)}. See the numbers with {numbers}.")
 
 
 async def keep_origins(services: Services, scope: Scope, name: str, proposal: Proposal, *, has_labels: bool) -> None:
-    """Keep from whose message a proposal's words are, so that forgetting that takes them out of the template.
+    """Store whose message a proposal's words are from, so that erasing the message erases them from the template.
 
-    A label is nobody's words.
+    Labels are nobody's words.
     """
     card, row = proposal.card, proposal.row
     author_id, message_id = card.owner_id, card.source_message_id or card.id
@@ -188,7 +196,7 @@ async def keep_origins(services: Services, scope: Scope, name: str, proposal: Pr
 
 
 def proposals_card(name: str, proposals: Sequence[Proposal]) -> Card:
-    """Return the list of what was proposed for the template `name`."""
+    """Return the list of the proposals for the template `name`."""
     rows = tuple(
         (str(one.number), one.row.input, one.row.output, one.card.state["by"], f"{one.card.created_at_utc:%Y-%m-%d}")
         for one in proposals[:_NUM_LISTED]
@@ -199,18 +207,18 @@ def proposals_card(name: str, proposals: Sequence[Proposal]) -> Card:
         "examples": [dict(zip(("number", "input", "output", "by", "day"), row, strict=True)) for row in rows],
     }
     if not rows:
-        sentence = f"No example has been proposed for {name} here."
+        sentence = f"There are no proposed examples for {name} here."
         return Card(blocks=(Text(sentence),), data={"text": sentence, **data}, answers="private")
     blocks: tuple[Block, ...] = (Table(("", "input", "output", "proposed by", "on"), rows),)
     if more := len(proposals) - len(rows):
-        blocks = (*blocks, Text(f"and {more} older ones", is_quiet=True))
+        blocks = (*blocks, Text(f"There are {more} older ones.", is_quiet=True))
     return Card(blocks=blocks, data=data, answers="private")
 
 
 COMMANDS: Final = (
     Command(
         name="prompt example",
-        summary="proposes a text as an example for a template; moderators see it for up to a year",
+        summary="Propose a text as an example for a template",
         answer=answer_example,
         text="required",
         text_name="INPUT",
@@ -220,6 +228,7 @@ COMMANDS: Final = (
         ),
         answers="form",
         menu="Use as example",
+        details="Moderators see it for up to a year. In reply to a template's answer, the text is the right output.",
         examples=("prompt example --template sentiment --output Positive What a day!",),
     ),
 )

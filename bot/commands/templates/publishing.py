@@ -1,20 +1,23 @@
-"""Commands that publish what was drafted, and take a template out of use."""
+"""Commands that publish a draft and delete a template."""
 
 from datetime import timedelta
 from typing import Any, Final, Literal
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.framework.request import check_owner
 from bot.commands.templates.drafts import (
     Standing,
     check_editor,
     check_template,
     draft_card,
     fingerprint,
+    not_finished,
     stand,
 )
 from bot.commands.templates.scoring import load_score, score_to_keep
 from bot.core.cards import Button, Card, Form, FormField, Text
+from bot.core.mentions import mention, mention_option
 from bot.core.messages import Author, Click, FormSubmitted, Scope
 from bot.core.safe_text import one_line, replace_lone_surrogates
 from bot.core.stopping import Stopper
@@ -28,32 +31,32 @@ DELETE_CARD: Final = "template_delete"
 REASON_FORM: Final = "reason_form"
 MAX_REASON: Final = 300
 _FORM_LIFETIME: Final = timedelta(days=1)
-_OVERTAKEN: Final = "This was not published yet: somebody else was first."
+_OVERTAKEN: Final = "Your draft was not published, because someone else published first."
 
 
 def checked_reason(text: str) -> str:
-    """Return a reason as it is kept. Raises RequestError for too long a one."""
+    """Return a reason as it is stored. Raises RequestError if it is too long."""
     reason = one_line(replace_lone_surrogates(text))
     if len(reason) > MAX_REASON:
-        raise RequestError(f"A reason has at most {MAX_REASON} characters; this one has {len(reason):,}.")
+        raise RequestError(f"The reason has {len(reason):,} characters; the limit is {MAX_REASON}. Shorten it.")
     return reason
 
 
 async def publish_draft(
     services: Services, scope: Scope, author: Author, standing: Standing, *, reason: str, over: int | None
 ) -> int | Literal["overtaken", "reason"]:
-    """Publish a draft and return its number; else what is missing: a look at what came in between, or a reason.
+    """Publish a draft and return its number, or what is missing: a look at a newer version, or a reason.
 
-    `over` is the number of the published version that the author has seen. Raises RequestError where there is nothing
-    that can be published.
+    `over` is the number of the published version that the author has seen. Raises RequestError if the draft can't be
+    published.
     """
     draft, template, name = standing.draft, standing.template, standing.name
     if draft.form_values is not None:
-        raise RequestError(f"Your draft of {name} is not finished: {draft.problem} Edit it again or discard it.")
+        raise RequestError(not_finished(draft))
     if template is None:
-        raise RequestError(f"Your draft of {name} holds no valid template any more; edit it again or discard it.")
+        raise RequestError(f"Your draft of {name} is not valid any more. Edit it again or discard it.")
     if standing.published is not None and not diff_templates(standing.published, template):
-        raise RequestError(f"Your draft of {name} says the same as what is published; change it or discard it.")
+        raise RequestError(f"Your draft of {name} is the same as the published version. Change it or discard it.")
     if standing.is_overtaken and over != standing.number:
         return "overtaken"
     await check_template(services, template)
@@ -81,8 +84,8 @@ async def publish_draft(
 
 
 def published_card(name: str, number: int, *, is_in_place: bool = False) -> Card:
-    """Return what is said of a new version."""
-    sentence = f"Published: {name} is at version {number} now."
+    """Return the card about a new version."""
+    sentence = f"Published {name} as version {number}."
     return Card(
         blocks=(Text(sentence),),
         data={"text": sentence, "template": name, "number": number},
@@ -91,10 +94,10 @@ def published_card(name: str, number: int, *, is_in_place: bool = False) -> Card
 
 
 async def own_draft(services: Services, scope: Scope, author: Author, name: str) -> Draft:
-    """Return the author's draft of `name`. Raises RequestError where there is none."""
+    """Return the author's draft of `name`. Raises RequestError if there is none."""
     draft = await services.store.get_draft(scope, name, author.id)
     if draft is None:
-        raise RequestError(f"You have no draft of {name[:32]}; prompt edit {name[:32]} begins one.")
+        raise RequestError(f"You have no draft of {name[:32]}. Start one with {mention(f'prompt edit {name[:32]}')}.")
     return draft
 
 
@@ -106,28 +109,30 @@ async def answer_publish(request: Request) -> Cards:
     over = request.options.get("over", "")
     standing = await stand(services, scope, await own_draft(services, scope, author, name))
     if over and not (over.isascii() and over.isdigit()):
-        raise RequestError("--over takes the number of the version that is published now.")
+        raise RequestError(f"{mention_option('over')} takes the number of the version that is published now.")
     done = await publish_draft(services, scope, author, standing, reason=reason, over=int(over[:9]) if over else None)
     if isinstance(done, int):
         yield published_card(name, done)
     elif done == "reason":
-        raise RequestError(f"This draft was measured as worse than what is published; say why: prompt publish {name} …")
+        raise RequestError(
+            "This draft scores worse than the published version. To publish it all the same, give a reason:"
+            f" {mention(f'prompt publish {name} REASON')}"
+        )
     else:
         standing = await stand(services, scope, await own_draft(services, scope, author, name))
-        how = f"prompt publish --over {standing.number} {name}"
         notice = _OVERTAKEN
         if not request.has_buttons:
-            notice = f"{notice} To publish over it: {services.command_prefix}{how}"
+            notice += f" To publish over it, use {mention(f'prompt publish --over {standing.number} {name}')}."
         yield await draft_card(
             services, scope, standing.draft, notice=notice, asks_again=True, has_buttons=request.has_buttons
         )
 
 
 async def publish_from_card(services: Services, click: Click, card: OpenCard, draft: Draft, *, is_anyway: bool) -> Card:
-    """Publish what the clicked card shows, or show it anew where that is not what there is any more."""
+    """Publish the draft that the clicked card shows; if the draft has changed since, show it again."""
     scope = click.scope
     if card.state["shown"] != fingerprint(draft):
-        notice = "Your draft has changed since this card; this is how it is now."
+        notice = "Your draft has changed since this card was shown. This is the current one."
         return await draft_card(services, scope, draft, card=card, notice=notice)
     over = int(card.state["over"]) if is_anyway else None
     standing = await stand(services, scope, draft)
@@ -136,28 +141,27 @@ async def publish_from_card(services: Services, click: Click, card: OpenCard, dr
         await services.store.close_open_card(scope, card.id)
         return published_card(draft.name, done, is_in_place=True)
     if done == "overtaken":
-        # The same button pressed twice: the first press has published the draft.
+        # On a double click the first one has published the draft.
         draft = await own_draft(services, scope, click.author, draft.name)
         return await draft_card(services, scope, draft, card=card, notice=_OVERTAKEN, asks_again=True)
     state = {"name": draft.name, "shown": card.state["shown"], "over": over}
     form = await open_card(services.store, scope, click.author.id, REASON_FORM, state, lives=_FORM_LIFETIME)
-    hint = "It was measured as worse than what is published. The reason stands in the history."
+    hint = "It scores worse than the published version. The reason is shown in the history."
     field = FormField("reason", "Why publish it all the same?", "paragraph", help=hint, max_characters=MAX_REASON)
     return Card(form=Form(form.id, f"Publish {draft.name}", (field,)), answers="private")
 
 
 async def submit_reason(services: Services, submitted: FormSubmitted, card: OpenCard) -> Cards:
-    """Publish with the reason that was filled in."""
+    """Publish with the submitted reason."""
     scope, author = submitted.scope, submitted.author
-    if card.owner_id != author.id:
-        raise RequestError("That form is somebody else's; publish your own draft with prompt publish.")
+    check_owner(card, author, "form", "prompt publish NAME")
     await check_editor(services, scope, author, "prompt publish")
     reason = checked_reason(submitted.values.get("reason", ""))
     if not reason:
-        raise RequestError("A reason is missing: say in a few words why the draft is to be published.")
+        raise RequestError("The reason is missing. Say in a few words why the draft should be published.")
     draft = await own_draft(services, scope, author, card.state["name"])
     if fingerprint(draft) != card.state["shown"]:
-        notice = "Your draft has changed since this form; this is how it is now."
+        notice = "Your draft has changed since this form was opened. This is the current one."
         yield await draft_card(services, scope, draft, notice=notice)
         return
     standing = await stand(services, scope, draft)
@@ -170,7 +174,7 @@ async def submit_reason(services: Services, submitted: FormSubmitted, card: Open
 
 
 async def answer_delete(request: Request) -> Cards:
-    """Ask once more whether a template is to go; do it where that is said."""
+    """Ask for confirmation, then delete a template; with the option `sure` delete it at once."""
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt delete")
     name, reason = request.arguments["NAME"], checked_reason(request.text)
@@ -178,18 +182,18 @@ async def answer_delete(request: Request) -> Cards:
     library.get(name)
     number = library.number(name)
     if not number:
-        raise RequestError(f"{name} comes with the bot and can't be deleted; prompt edit {name} puts yours over it.")
+        raise RequestError(
+            f"{name} is built in and can't be deleted. To replace it, use {mention(f'prompt edit {name}')}."
+        )
     if request.options.get("sure"):
         yield await _delete(services, scope, author, name, number, reason)
         return
-    after = ", and the one that comes with the bot be back" if name in services.templates.shipped.names else ""
-    sentence = (
-        f"Delete version {number} of {name}? It will be gone{after};"
-        " its history stays, and prompt rollback undoes this."
-    )
+    after = " The built-in version comes back." if name in services.templates.shipped.names else ""
+    undo = mention(f"prompt rollback {name} {number}")
+    sentence = f"Delete version {number} of {name}?{after} Its history is kept; to undo this, use {undo}."
     data: dict[str, Any] = {"text": sentence, "template": name, "number": number}
     if not request.has_buttons:
-        hint = Text(f"{services.command_prefix}prompt delete --sure yes {name}", is_quiet=True)
+        hint = Text(f"To delete it, use {mention(f'prompt delete --sure yes {name}')}.", is_quiet=True)
         yield Card(blocks=(Text(sentence), hint), data=data, answers="private")
         return
     state = {"name": name, "number": number, "reason": reason}
@@ -205,9 +209,8 @@ async def answer_delete(request: Request) -> Cards:
 
 
 async def act_on_delete(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
-    """Delete what the card asked about."""
-    if card.owner_id != click.author.id:
-        raise RequestError("That card is somebody else's; ask for your own with prompt delete.")
+    """Delete the template that the card asked about."""
+    check_owner(card, click.author, "card", "prompt delete NAME")
     await check_editor(services, click.scope, click.author, "prompt delete")
     state = card.state
     done = await _delete(services, click.scope, click.author, state["name"], state["number"], state["reason"])
@@ -219,33 +222,33 @@ async def _delete(services: Services, scope: Scope, author: Author, name: str, n
     store = services.store
     deleted = await store.delete_template(scope, name, author=author, reason=reason, expected_published=number)
     if deleted is None:
-        raise RequestError(f"Version {number} of {name} is not what is published any more, so nothing was deleted.")
+        raise RequestError(f"Version {number} of {name} is not the published one any more, so nothing was deleted.")
     is_back = name in services.templates.shipped.names
-    sentence = f"{name} is deleted{'; the one that comes with the bot is back' if is_back else ''}."
+    sentence = f"{name} is deleted{'; the built-in version is back' if is_back else ''}."
     return Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": deleted})
 
 
 COMMANDS: Final = (
     Command(
         name="prompt publish",
-        summary="makes your draft of a template what everybody here uses",
+        summary="Publish your draft for everyone on this server",
         answer=answer_publish,
         arguments=("NAME",),
         text="optional",
         text_name="REASON",
-        options=(Option("over", "text", "the version that somebody else published meanwhile, to publish over it"),),
+        options=(Option("over", "text", "the version that someone else published in between, to publish over it"),),
         who="moderators",
         answers="private",
         examples=("prompt publish sentiment clearer examples",),
     ),
     Command(
         name="prompt delete",
-        summary="deletes a template of this server, after asking once more",
+        summary="Delete a template of this server, after a confirmation",
         answer=answer_delete,
         arguments=("NAME",),
         text="optional",
         text_name="REASON",
-        options=(Option("sure", "choice", "deletes at once", choices=("yes",)),),
+        options=(Option("sure", "choice", "delete without a confirmation", choices=("yes",)),),
         who="moderators",
         answers="private",
         examples=("prompt delete greeting nobody uses it",),

@@ -1,4 +1,4 @@
-"""Commands that list, add and take out a template's examples and tests, and take up proposed examples."""
+"""Commands that list, add and remove a template's examples and tests, and accept proposed examples."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -15,6 +15,7 @@ from bot.commands.templates.proposals import (
     proposals_card,
 )
 from bot.core.cards import Block, Card, Table, Text, TextFile
+from bot.core.mentions import mention
 from bot.core.suggesting import suggest
 from bot.core.templates.forms import checked, with_default_stop
 from bot.core.templates.lines import parse_rows
@@ -47,8 +48,8 @@ async def _answer(request: Request, table: TableName, actions: Sequence[str]) ->
     services, scope, author = request.services, request.message.scope, request.message.author
     name, action = request.arguments["NAME"], request.arguments.get("ACTION", "list").casefold()
     if action not in actions:
-        hint = suggest(action, actions, f"there are {', '.join(actions)}.")
-        raise RequestError(f"prompt {table} has no {quote(action)}; {hint}")
+        hint = suggest(action, actions, f"choose from {', '.join(actions)}.")
+        raise RequestError(f"There is no action {quote(action)}; {hint}")
     if action == "list":
         yield await _list(request, table)
         return
@@ -67,15 +68,15 @@ async def _answer(request: Request, table: TableName, actions: Sequence[str]) ->
     taken: Proposal | None = None
     if action == "take":
         taken = await find_proposal(services, scope, name, request.text)
-        change, done = _adding(table, [taken.row]), f"Proposal {taken.number} is taken into your draft."
+        change, done = _adding(table, [taken.row]), f"Proposal {taken.number} is added to your draft."
     elif action == "add":
         if not request.text.strip():
-            raise RequestError(f"Say what to add: prompt {table} {name} add input => output")
+            raise RequestError(f"The rows are missing. Write {mention(f'prompt {table} {name} add input => output')}.")
         change, done = _adding_lines(table, request.text), "Added to your draft."
     else:
-        change, done = _removing(table, request.text), "Taken out of your draft."
+        change, done = _removing(table, request.text), "Removed from your draft."
     if taken is not None:
-        # First, so that whatever comes between, forgetting reaches what the draft says.
+        # Stored before the draft, so that erasing the message always reaches the draft.
         has_labels = bool((await stand(services, scope, draft)).start.labels)
         await keep_origins(services, scope, name, taken, has_labels=has_labels)
     draft = await change_draft(services, scope, draft, change)
@@ -111,20 +112,21 @@ def _removing(table: TableName, text: str) -> Callable[[PromptTemplate], PromptT
 def _read_numbers(text: str, num_rows: int, table: str, name: str) -> set[int]:
     words = [word for word in _NUMBERS.split(text.strip()) if word]
     if not words:
-        raise RequestError(f"Say which by number, as prompt {table} {name} shows them: prompt {table} {name} remove 2")
+        listed, remove = mention(f"prompt {table} {name}"), mention(f"prompt {table} {name} remove 2")
+        raise RequestError(f"Name the rows by number, as in {remove}. See the numbers with {listed}.")
     numbers = set()
     for word in words:
         if not word.isascii() or not word.isdigit() or not 1 <= int(word[:9]) <= num_rows:
-            there = f"there are {num_rows}" if num_rows else "there are none"
-            raise RequestError(f"{name} has no {table[:-1]} {quote(word)}; {there}.")
+            there = f"The numbers are 1 to {num_rows}" if num_rows else "There are none"
+            raise RequestError(f"{name} has no {table[:-1]} {quote(word)}. {there}.")
         numbers.add(int(word[:9]))
     return numbers
 
 
 def _with_rows(template: PromptTemplate, table: TableName, rows: tuple[Example, ...]) -> PromptTemplate:
-    """Return `template` with other rows, its stop texts as they were. Raises RequestError where that is not valid."""
+    """Return `template` with other rows and its stop texts kept. Raises RequestError if that is not valid."""
     if len(rows) > _MAX_ROWS:
-        raise RequestError(f"A template takes at most {_MAX_ROWS} {table} here; a file may hold more.")
+        raise RequestError(f"A template takes at most {_MAX_ROWS} {table} here. A prompt file can hold more.")
     if table == "tests":
         return checked(replace(template, tests=rows))
     slot = template.has_examples_slot or bool(rows)
@@ -132,7 +134,7 @@ def _with_rows(template: PromptTemplate, table: TableName, rows: tuple[Example, 
 
 
 async def _list(request: Request, table: TableName) -> Card:
-    """List the rows of the asker's draft, else of what is published."""
+    """List the rows of the asker's draft, else of the published version."""
     services, scope, author = request.services, request.message.scope, request.message.author
     name = request.arguments["NAME"]
     draft = await services.store.get_draft(scope, name, author.id)
@@ -154,22 +156,21 @@ async def _list(request: Request, table: TableName) -> Card:
     if lines:
         blocks.append(Table(("", "input", "output"), tuple(lines[:_NUM_SHOWN])))
     if len(lines) > _NUM_SHOWN:
-        blocks.append(Text(f"and {len(lines) - _NUM_SHOWN} more, in the file", is_quiet=True))
+        blocks.append(Text(f"The file has {len(lines) - _NUM_SHOWN} more.", is_quiet=True))
         text = "\n".join("\t".join(" ".join(cell.split()) for cell in line) for line in lines)
         file = TextFile(f"{name}-{table}.txt", text + "\n")
     if table == "examples":
         num = len(await list_proposals(services, scope, name))
         data["num_proposed"] = num
         if num:
-            hint = f"{services.command_prefix}prompt examples {name} proposed"
-            blocks.append(Text(f"{num} proposed: {hint}", is_quiet=True))
+            blocks.append(Text(f"{num} proposed: {mention(f'prompt examples {name} proposed')}", is_quiet=True))
     return Card(blocks=tuple(blocks), data=data, file=file, answers="private")
 
 
 COMMANDS: Final = (
     Command(
         name="prompt examples",
-        summary="a template's examples: list, add, remove; proposed, take, dismiss",
+        summary="List or change the examples of a template, and accept proposed ones",
         answer=answer_examples,
         arguments=("NAME", "ACTION"),
         num_optional_arguments=1,
@@ -178,8 +179,9 @@ COMMANDS: Final = (
         text_name="ROWS",
         who="moderators",
         answers="private",
-        details="add takes lines input => output; remove, take and dismiss take numbers. Every change goes into your"
-        " draft of the template; prompt publish makes it what everybody uses.",
+        details="Actions: list, add, remove, proposed, take, dismiss. add takes lines such as input => output;"
+        " remove, take and dismiss take numbers. Every change goes into your draft; to publish it, use"
+        f" {mention('prompt publish NAME')}.",
         examples=(
             "prompt examples sentiment",
             "prompt examples sentiment add What a day! => Positive",
@@ -189,7 +191,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt tests",
-        summary="a template's tests: list, add, remove",
+        summary="List or change the tests of a template",
         answer=answer_tests,
         arguments=("NAME", "ACTION"),
         num_optional_arguments=1,
@@ -198,8 +200,8 @@ COMMANDS: Final = (
         text_name="ROWS",
         who="moderators",
         answers="private",
-        details="Tests measure a template; the model never reads them as examples. add takes lines input => output,"
-        " remove takes numbers.",
+        details="Tests measure a template; the model never reads them as examples. Actions: list, add, remove."
+        " add takes lines such as input => output; remove takes numbers.",
         examples=("prompt tests sentiment", "prompt tests sentiment add This is awful => Negative"),
     ),
 )

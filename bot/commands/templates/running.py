@@ -1,4 +1,4 @@
-"""Commands around prompt templates: run one, list them, show one."""
+"""Commands that run, list and show prompt templates."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ from bot.commands.templates.running_lines import LINES, answer_lines, check_take
 from bot.commands.templates.score_cards import kept_score_line
 from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
 from bot.core.classification import classify
+from bot.core.mentions import mention
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_name
@@ -30,23 +31,23 @@ _MAX_TESTS_SHOWN: Final = 12
 
 
 async def answer_run(request: Request) -> Cards:
-    """Fill a template with the text and answer: a label with its probabilities, or what the model writes.
+    """Fill a template with the text and answer: a label with its probabilities, or the model's text.
 
-    Of several lines each gets an answer of its own, in a table.
+    Each of several lines gets its own answer, in a table.
     """
     async for card in run_template(request):
         yield card
 
 
 async def run_template(request: Request, *, replaces: StoredReply | None = None) -> Cards:
-    """Answer as the command does; with `replaces`, with another seed and in the place of that stored answer."""
+    """Answer as the command does; with `replaces`, with another seed and in place of that stored answer."""
     template = await request.services.templates.get(request.message.scope, request.arguments["NAME"])
     if not request.text.strip():
-        raise RequestError(f"TEXT is missing: the template {template.name} needs something to work on.")
+        raise RequestError(f"The text is missing. Write {mention(f'prompt {template.name} TEXT')}.")
     options = {name: value for name, value in request.options.items() if name != LINES.name}
     if is_many(template, request.text, request.options.get(LINES.name)):
         if replaces:
-            raise RequestError("That message has several lines now; give the command again.")
+            raise RequestError("That message has several lines now. Give the command again.")
         async for card in answer_lines(request, template, options):
             yield card
         return
@@ -179,7 +180,7 @@ async def answer_list(request: Request) -> Cards:
     library = await request.services.templates.of(request.message.scope)
     model = request.services.measuring.fingerprint
     rows, data = [], []
-    # In a thread: to read hundreds of templates for the first time takes a while.
+    # In a thread, since parsing hundreds of templates for the first time is slow.
     for template in await asyncio.to_thread(list, library):
         own = library.own(template.name)
         by = f"{clean_name(own.author_name)}, {own.created_at_utc:%Y-%m-%d}" if own and own.author_name else ""
@@ -200,14 +201,14 @@ async def answer_list(request: Request) -> Cards:
             }
         )
     columns = ("name", "kind", "version", "by", "score", "what it does")
-    # Where the server has written nothing yet there is nobody and no score to be named.
+    # A server without its own templates has no authors and no scores to show.
     used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
     table = Table(tuple(columns[i] for i in used), tuple(tuple(row[i] for i in used) for row in rows))
     yield Card(blocks=(table,), data={"templates": data})
 
 
 async def answer_show(request: Request) -> Cards:
-    """Show a template's text and what it costs."""
+    """Show a template's text and token cost."""
     services = request.services
     library = await services.templates.of(request.message.scope)
     template = library.get(request.arguments["NAME"])
@@ -220,7 +221,7 @@ async def answer_show(request: Request) -> Cards:
     ]
     num_tokens = None
     if template.kind != "chat":
-        # A one-letter text stands for the message, which is all that is not yet known.
+        # A text of one letter stands for the unknown input.
         (num_tokens,) = await services.engine.count_tokens([build_prompt(template, "a")])
         facts.append(("tokens", f"{num_tokens:,} of {services.engine.info.context_length:,}"))
     if own and own.score:
@@ -228,9 +229,11 @@ async def answer_show(request: Request) -> Cards:
     blocks: list[Block] = [Text(f"{template.name}: {template.description}"), Facts(tuple(facts))]
     shown = template.source_text
     if len(template.tests) > _MAX_TESTS_SHOWN:
-        # A hundred rows that the model never reads would bury those that it does.
+        # Many rows that the model never reads would hide those that it reads.
         shown = format_template(replace(template, tests=()))
-        blocks.append(Text(f"Without its tests; prompt export {template.name} has all of it.", is_quiet=True))
+        blocks.append(
+            Text(f"Shown without its tests. All of it: {mention(f'prompt export {template.name}')}", is_quiet=True)
+        )
     yield Card(
         blocks=(*blocks, Verbatim(shown)),
         data={
@@ -249,18 +252,19 @@ async def answer_show(request: Request) -> Cards:
 COMMANDS: Final = (
     Command(
         name="prompt run",
-        summary="fill a template with a text and answer; `prompt NAME TEXT` is the short form",
+        summary="Fill a template with a text and answer",
         answer=answer_run,
         arguments=("NAME",),
         text="required",
         options=(*SAMPLING_OPTIONS, LINES),
         is_family_default=True,
+        details=f"The short form is {mention('prompt NAME TEXT')}.",
         examples=("prompt sentiment I love this", "prompt translate-en-fr Good morning"),
     ),
-    Command(name="prompt list", summary="the templates that there are", answer=answer_list),
+    Command(name="prompt list", summary="Show the templates", answer=answer_list),
     Command(
         name="prompt show",
-        summary="a template's text and what it costs",
+        summary="Show a template's text and token cost",
         answer=answer_show,
         arguments=("NAME",),
         examples=("prompt show sentiment",),

@@ -1,4 +1,4 @@
-"""A template asked about many lines at once: one answer a line, in a table."""
+"""A template run on many lines at once: one answer per line, in a table."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ from typing import Any, Final
 from bot.commands.framework.command import Cards, Option, Request
 from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
 from bot.core.classification import classify
+from bot.core.mentions import mention_option
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.template import PromptTemplate
@@ -17,21 +18,21 @@ from bot.errors import PromptTooLong, RequestError
 from bot.services.chat import asker_of
 
 MAX_LINES: Final = 200
-# More than these stand in a file; the card shows the first of them.
+# The card shows this many lines; above that a file has all of them.
 MAX_SHOWN: Final = 20
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 LINES: Final = Option(
     "lines",
     "choice",
-    "each: an answer for each line; whole: one for all; a template that keeps line breaks takes the whole by itself",
+    "each: one answer per line; whole: one for the text, the default of templates that keep line breaks",
     choices=("each", "whole"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the template made of one line; a completion has no probabilities. `problem` stands where it has none."""
+    """The answer to one line. A completion has no probabilities; a line without an answer has a `problem`."""
 
     text: str
     probabilities: tuple[float, ...] = ()
@@ -50,29 +51,27 @@ class _Answer:
 
 
 def is_many(template: PromptTemplate, text: str, lines: str | None) -> bool:
-    """Say whether each line of `text` is asked about: there are several, and the template takes single ones.
+    """Say whether each line of `text` gets its own answer: there are several, and the template takes single lines.
 
-    `lines` is the option's value, which beats what the template does by itself.
+    `lines` is the option's value, which overrides the template.
     """
     is_each = lines == "each" or (lines is None and not template.is_multiline)
     return is_each and len(_lines_of(text)) > 1
 
 
 def check_takes_options(template: PromptTemplate, options: Mapping[str, Any]) -> None:
-    """Raise RequestError for sampling options of a template that samples nothing."""
+    """Raise RequestError for sampling options of a template that never samples."""
     if template.kind == "classify" and options:
-        raise RequestError(f"{template.name} classifies: it draws nothing, so it takes no sampling options.")
+        raise RequestError(f"{template.name} chooses a label and never samples, so it takes no sampling options.")
 
 
 async def answer_lines(request: Request, template: PromptTemplate, options: Mapping[str, Any]) -> Cards:
-    """Ask `template` about each line and answer with a table; stopped, with the lines that are done."""
+    """Run `template` on each line and answer with a table; when stopped, with the finished lines."""
     lines = _lines_of(request.text)
     if len(lines) > MAX_LINES:
-        raise RequestError(
-            f"That has {len(lines):,} lines; at most {MAX_LINES} are answered at once. Send a part of it."
-        )
+        raise RequestError(f"The text has {len(lines):,} lines; the limit is {MAX_LINES}. Send a part of it.")
     check_takes_options(template, options)
-    build_prompt(template, lines[0])  # raises for a template that takes no input
+    build_prompt(template, lines[0])  # raises for a template without input
     params = _params_of(template, options)
     answers: list[_Answer] = []
     for line in lines:
@@ -92,13 +91,13 @@ def _lines_of(text: str) -> list[str]:
 
 def _params_of(template: PromptTemplate, options: Mapping[str, Any]) -> SamplingParams:
     if options.get("n", 1) != 1:
-        raise RequestError("Each of several lines gets one answer; leave out n.")
+        raise RequestError(f"Each of several lines gets one answer. Leave out {mention_option('n')}.")
     params = replace(apply_options(apply_options(SamplingParams(), template.sampling), options), n=1).with_seed()
     return replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
 
 
 async def _answer_line(request: Request, template: PromptTemplate, line: str, params: SamplingParams) -> _Answer | None:
-    """Return the answer to one line, None when stopped on the way."""
+    """Return the answer to one line, None if stopped before its end."""
     services, asker = request.services, asker_of(request.message)
     prompt = build_prompt(template, line)
     try:
@@ -177,7 +176,7 @@ def _final_card(
 
 
 def _csv(template: PromptTemplate, lines: Sequence[str], answers: Sequence[_Answer]) -> str:
-    """Return all answers as comma-separated values; what a spreadsheet would compute has an apostrophe before it."""
+    """Return all answers as comma-separated values; cells that look like formulas start with an apostrophe."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     is_classify = template.kind == "classify"

@@ -1,4 +1,4 @@
-"""A template's score in words: the verdict, figures side by side, rows, warnings, and the same as data for scripts."""
+"""The card of a template's score: verdict, figures, rows and warnings, and the same as data for scripts."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bot.commands.templates.scoring import TemplateScore, score_to_keep
 from bot.core.cards import Block, Table, Text
+from bot.core.mentions import mention
 from bot.core.safe_text import one_line
 from bot.core.statistics import ClassifyFigures, CompleteFigures, Figures, FiguresComparison
 from bot.core.templates.checks import find_warnings
@@ -18,29 +19,31 @@ _MAX_WARNINGS: Final = 5
 
 
 def kept_score_line(score: Mapping[str, Any], score_model: str | None, model: str) -> str:
-    """Return one line for people about a score that was kept; one of another model than `model` is marked so."""
+    """Return one line about a stored score, marked as out of date if it is not of `model`."""
     if "accuracy" in score:
         line = f"accuracy {score['accuracy']:.0%} on {score['num_rows']} rows"
     else:
         line = f"{score['bits_per_byte']:.3f} bits per byte on {score['num_rows']} rows"
     if score_model != model:
-        line += f" (out of date: measured with {model_name(score_model or 'another model')}, not today's model)"
+        line += f" (out of date: measured with {model_name(score_model or 'another model')}, not the current model)"
     return line
 
 
 def model_name(fingerprint: str) -> str:
-    """Return the model's name in a fingerprint, for people."""
+    """Return the model's name in a fingerprint."""
     return fingerprint.partition("@")[0]
 
 
 def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
-    """Return what is to be said about a score: the verdict, figures side by side, rows, warnings, stale marks."""
+    """Return the blocks of a score: verdict, figures side by side, rows, warnings and stale figures."""
     blocks: list[Block] = []
     if score.comparison is not None and score.figures is not None:
         blocks.append(Text(_verdict(score.comparison, score.figures)))
     blocks.append(_figures_table(score))
     if score.figures is None and score.template.tests:
-        blocks.append(Text(f"Not measured yet: prompt test {score.template.name}.", is_quiet=True))
+        blocks.append(
+            Text(f"Not measured yet. Measure it with {mention(f'prompt test {score.template.name}')}.", is_quiet=True)
+        )
     if score.comparison is not None:
         for what, indexes in (("fixed", score.comparison.fixed), ("broken", score.comparison.broken)):
             blocks += _rows_block(what, indexes, score.template.tests)
@@ -60,7 +63,7 @@ def _verdict(comparison: FiguresComparison, figures: Figures) -> str:
             f"{100 * gain.mean:+.1f} points of accuracy (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         )
     else:
-        # Fewer bits are better, so the gain is told as what is saved.
+        # Fewer bits are better, so the gain is the bits saved.
         numbers = f"{gain.mean:+.3f} bits per byte saved (95 % interval {gain.low:+.3f} to {gain.high:+.3f})"
     if comparison.verdict == "no clear difference":
         return f"No clear difference: {numbers}."
@@ -69,7 +72,7 @@ def _verdict(comparison: FiguresComparison, figures: Figures) -> str:
 
 def _figures_table(score: TemplateScore) -> Table:
     figures, costs = [score.figures], [score.cost]
-    name = f"version {score.number}" if score.number else "the shipped one"
+    name = f"version {score.number}" if score.number else "built-in version"
     columns = ["draft" if score.is_draft else name]
     if score.is_draft and score.published is not None and score.published_cost is not None:
         columns.append(f"published ({name})")
@@ -81,7 +84,7 @@ def _figures_table(score: TemplateScore) -> Table:
         rows.append(("bits of the right label", *(_bits(one) for one in figures)))
     elif any(isinstance(one, CompleteFigures) for one in figures):
         rows.append(("bits per byte of the output", *(_bits(one) for one in figures)))
-        rows.append(("exactly the output", *(_exact(one) for one in figures)))
+        rows.append(("exact outputs", *(_exact(one) for one in figures)))
     rows.append(("tests", str(len(score.template.tests)), *[""] * (len(columns) - 1)))
     rows.append(("tokens", *(f"{cost.num_prompt_tokens:,} of {cost.context_length:,}" for cost in costs)))
     rows.append(("left for a message", *(f"{cost.num_left_for_input:,}" for cost in costs)))
@@ -99,7 +102,7 @@ def _bits(figures: Figures | None) -> str:
     if figures is None:
         return "—"
     bits = figures.mean_bits if isinstance(figures, ClassifyFigures) else figures.bits_per_byte
-    return f"{bits:.3f}" if math.isfinite(bits) else "a test's output is no label"
+    return f"{bits:.3f}" if math.isfinite(bits) else "a test's output is not a label"
 
 
 def _exact(figures: Figures | None) -> str:
@@ -140,15 +143,15 @@ def _remarks(score: TemplateScore) -> list[Block]:
         blocks.append(Text("\n".join(f"⚠ {warning}" for warning in shown)))
     if score.is_draft and score.published is not None and not score.is_comparable:
         why = "it is of another kind" if score.published_cost is not None else "this model has no room for it"
-        blocks.append(Text(f"The published version can't be measured beside the draft: {why}.", is_quiet=True))
+        blocks.append(Text(f"The published version can't be compared with the draft: {why}.", is_quiet=True))
     if score.is_stale and score.stored is not None and score.stored.score is not None:
         line = kept_score_line(score.stored.score, score.stored.score_model, score.model)
-        blocks.append(Text(f"Kept with version {score.number}: {line}.", is_quiet=True))
+        blocks.append(Text(f"Stored with version {score.number}: {line}.", is_quiet=True))
     return blocks
 
 
 def score_data(score: TemplateScore) -> dict[str, Any]:
-    """Return a score as data for scripts; rows are numbered from 1, as people count them."""
+    """Return a score as data for scripts; rows are numbered from 1."""
     comparison, interval = score.comparison, score.comparison.interval if score.comparison else None
     return {
         "template": score.template.name,

@@ -1,4 +1,4 @@
-"""How good a template is on its tests, beside the published version: looked up, or measured with progress."""
+"""The score of a template on its tests, beside the published version: loaded, or measured with progress."""
 
 import asyncio
 import contextlib
@@ -11,6 +11,7 @@ from typing import Any
 from bot.commands.context import Services
 from bot.commands.framework.progress import Finished, watched
 from bot.core.cards import Card
+from bot.core.mentions import mention
 from bot.core.messages import Scope
 from bot.core.statistics import ClassifyFigures, Figures, FiguresComparison, compare
 from bot.core.stopping import Stopper
@@ -23,11 +24,11 @@ from bot.store.templates import StoredTemplate
 
 @dataclass(frozen=True, slots=True)
 class TemplateScore:
-    """What is known of a template on its tests, and of the published version on the same ones.
+    """The figures of a template on its tests, and of the published version on the same tests.
 
-    `template` is the draft, or where `is_draft` is False the published version itself; `published` is what members use
-    (None: nothing) as version `number`, 0 for one that comes with the bot, which is not `stored`. Figures are None
-    where nothing was measured, those of the published version also where they can't stand beside the template's.
+    `template` is the draft, or without `is_draft` the published version itself. `published` is what members use (None:
+    nothing) as version `number`, 0 for a built-in one, which is not `stored`. Figures are None if they were not
+    measured; those of the published version also if they can't be compared with the template's.
     """
 
     template: PromptTemplate
@@ -44,21 +45,21 @@ class TemplateScore:
 
     @property
     def is_comparable(self) -> bool:
-        """Say whether the published version can be measured beside the draft: same sort of figures, and it has room."""
+        """Say whether the published version can be compared: it has the same sort of figures, and fits the model."""
         if self.published is None or self.published_cost is None:
             return False
         return (self.published.kind == "classify") == (self.template.kind == "classify")
 
     @property
     def is_stale(self) -> bool:
-        """Say whether the score kept with the published version is another model's."""
+        """Say whether the score stored with the published version is of another model."""
         return self.stored is not None and self.stored.score is not None and self.stored.score_model != self.model
 
 
 async def load_score(services: Services, scope: Scope, name: str, draft: PromptTemplate | None) -> TemplateScore:
-    """Return what is known of `draft`, or where it is None of the published template `name`; never asks the model.
+    """Return the stored score of `draft`, or if it is None of the published template `name`; never asks the model.
 
-    Raises RequestError where there is no such template, and for one that leaves no room for a message.
+    Raises RequestError if there is no such template, or if it leaves no room for a message.
     """
     score = await _unmeasured(services, scope, name, draft)
     rows = score.template.tests
@@ -80,18 +81,15 @@ async def measure_score(
     stopper: Stopper,
     on_progress: OnProgress,
 ) -> TemplateScore | None:
-    """Measure what `load_score` would return, on the template's own tests; None when stopped.
+    """Measure what `load_score` returns, on the template's own tests; return None when stopped.
 
-    The published version's figures are kept with it where they are of its own tests.
+    The published version's figures are stored with it if they are of its own tests.
     """
     score = await _unmeasured(services, scope, name, draft)
     rows = score.template.tests
     if not rows:
-        prefix = services.command_prefix
-        raise RequestError(
-            f"{name} has no tests to be measured on; add some that no example repeats, with {prefix}prompt tests {name}"
-            " add INPUT => OUTPUT."
-        )
+        add = mention(f"prompt tests {name} add INPUT => OUTPUT")
+        raise RequestError(f"{name} has no tests. Add some that are not among the examples, with {add}.")
     sides = [score.template]
     if score.is_draft and score.published is not None and score.is_comparable:
         sides.insert(0, score.published)
@@ -118,7 +116,7 @@ async def _unmeasured(services: Services, scope: Scope, name: str, draft: Prompt
     cost = await services.measuring.count_tokens(template)
     published_cost = None
     if draft is not None and published is not None:
-        # A version may have been published with a model that reads more.
+        # The version may have been published with a model of a longer context.
         with contextlib.suppress(RequestError):
             published_cost = await services.measuring.count_tokens(published)
     return TemplateScore(
@@ -136,13 +134,13 @@ async def _unmeasured(services: Services, scope: Scope, name: str, draft: Prompt
 async def _compared(score: TemplateScore, figures: Figures | None, published: Figures | None) -> TemplateScore:
     comparison = None
     if figures is not None and published is not None:
-        # The bootstrap takes a while for many rows.
+        # The bootstrap is slow for many rows.
         comparison = await asyncio.to_thread(compare, figures, published)
     return replace(score, figures=figures, published_figures=published, comparison=comparison)
 
 
 async def _keep_score(services: Services, scope: Scope, score: TemplateScore, figures: Figures) -> None:
-    """Keep the figures with the published version, where they are of it and of its own tests."""
+    """Store the figures with the published version, if they are of it and of its own tests."""
     published = score.published
     is_its_own = published is not None and score.stored is not None and published.tests == score.template.tests
     if published is None or not is_its_own or (score.is_draft and score.published_figures is None):
@@ -155,7 +153,7 @@ async def _keep_score(services: Services, scope: Scope, score: TemplateScore, fi
 
 
 def score_to_keep(figures: Figures) -> dict[str, Any]:
-    """Return the figures as they are kept with a version."""
+    """Return the figures as they are stored with a version."""
     if isinstance(figures, ClassifyFigures):
         bits = figures.mean_bits
         return {
@@ -174,7 +172,7 @@ def score_to_keep(figures: Figures) -> dict[str, Any]:
 async def measured_cards(
     services: Services, scope: Scope, name: str, draft: PromptTemplate | None, *, asker: Asker, stopper: Stopper
 ) -> AsyncGenerator[Card | Finished[TemplateScore | None]]:
-    """Measure as `measure_score` does, with a card for each step; the last thing is the score, None when stopped."""
+    """Measure as `measure_score` does, with a card for each step; the last item is the score, None when stopped."""
 
     async def start(on_progress: OnProgress) -> TemplateScore | None:
         return await measure_score(services, scope, name, draft, asker=asker, stopper=stopper, on_progress=on_progress)

@@ -1,4 +1,4 @@
-"""Commands that measure templates: prompt test beside what is published, prompt tune on the examples."""
+"""Commands that measure templates: prompt test on the held-out tests, prompt tune on the examples."""
 
 from contextlib import aclosing
 from dataclasses import replace
@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.framework.progress import Finished, watched
-from bot.commands.templates.drafts import begin_draft
+from bot.commands.templates.drafts import begin_draft, not_finished
 from bot.commands.templates.score_cards import score_blocks, score_data
 from bot.commands.templates.scoring import measured_cards, score_to_keep
 from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
+from bot.core.mentions import mention
 from bot.core.messages import now_utc
 from bot.core.statistics import ClassifyFigures
 from bot.core.templates.diff import diff_templates
@@ -22,11 +23,11 @@ from bot.services.tuning import MAX_SCORINGS, Trial, Tuning, count_scorings, tun
 from bot.store.drafts import Draft
 
 _NUM_SHOWN: Final = 6
-_KEPT: Final = "What was measured is kept: the same command goes on from there."
+_KEPT: Final = "Finished measurements are saved: the same command continues from here."
 
 
 async def answer_test(request: Request) -> Cards:
-    """Measure the asker's draft, else what is published, on its held-out tests."""
+    """Measure the asker's draft, else the published version, on its held-out tests."""
     services, scope, name = request.services, request.message.scope, request.arguments["NAME"]
     draft = await services.store.get_draft(scope, name, request.message.author.id)
     template = _valid_state(draft)
@@ -44,16 +45,19 @@ async def answer_test(request: Request) -> Cards:
     side = f"Your draft of {name}" if score.is_draft else name
     notes: list[Block] = []
     if draft is not None and draft.form_values is not None:
-        notes.append(Text(f"What you typed last is not valid and was left out: {draft.problem}", is_quiet=True))
+        notes.append(Text(f"Your last edit is not valid and was left out: {draft.problem}", is_quiet=True))
     title = f"{side} on {len(score.template.tests)} held-out tests"
     yield Card(blocks=(Text(title), *score_blocks(score), *notes), data={"text": title, **score_data(score)})
 
 
 async def answer_tune(request: Request) -> Cards:
-    """Search for better examples or a better order of them, and keep what is found as a draft."""
+    """Search for better examples or a better order, and store the result as a draft."""
     services, message, name = request.services, request.message, request.arguments["NAME"]
     if not request.may_store:
-        raise RequestError("You asked not to be read, so no draft of yours can be kept.")
+        raise RequestError(
+            "You asked not to be read, so your drafts can't be stored. To be read again, use"
+            f" {mention('privacy --read on')}."
+        )
     kept = await services.store.get_draft(message.scope, name, message.author.id)
     template = _valid_state(kept) or await services.templates.get(message.scope, name)
     num_scorings = count_scorings(template)
@@ -81,34 +85,33 @@ async def answer_tune(request: Request) -> Cards:
 
 
 def _valid_state(draft: Draft | None) -> PromptTemplate | None:
-    """Return the last valid state of a draft, None where there is no draft. Raises RequestError where it has none."""
+    """Return the last valid state of a draft, None if there is no draft. Raises RequestError if it has none."""
     if draft is None:
         return None
     if draft.source_text is None:
-        raise RequestError(
-            f"Your draft of {draft.name} is not valid yet: {draft.problem} Mend it with prompt edit {draft.name}, or"
-            f" drop it with prompt discard {draft.name}."
-        )
+        raise RequestError(not_finished(draft))
     return parse_template(draft.source_text, name=draft.name, source=draft.name)
 
 
 def _stopped(name: str) -> Card:
     return Card(
-        blocks=(Text(f"Stopped; nothing of {name} was changed. {_KEPT}"),), data={"template": name, "is_stopped": True}
+        blocks=(Text(f"Stopped. {name} was not changed. {_KEPT}"),), data={"template": name, "is_stopped": True}
     )
 
 
 async def _keep_proposal(request: Request, before: Draft | None, found: Tuning) -> PromptTemplate:
-    """Keep what was found as the asker's draft. Raises RequestError where that has changed during the search."""
+    """Store the result as the asker's draft. Raises RequestError if that has changed during the search."""
     services, message, name = request.services, request.message, found.template.name
     now = await services.store.get_draft(message.scope, name, message.author.id)
     if (now and now.source_text) != (before and before.source_text):
-        raise RequestError(f"Your draft of {name} has changed since the search began; it was left as it is.")
+        raise RequestError(
+            f"Your draft of {name} changed during the search, so the result was not stored. Give the command again."
+        )
     proposal = found.proposal
     text = format_template(proposal)
     draft = await begin_draft(services, message.scope, message.author, name)
     if before is None and await services.templates.get(message.scope, name) != found.template:
-        raise RequestError(f"{name} was published anew since the search began; give the command again.")
+        raise RequestError(f"Someone published {name} during the search. Give the command again.")
     await services.store.save_draft(message.scope, replace(draft, source_text=text, updated_at_utc=now_utc()))
     return proposal
 
@@ -117,7 +120,7 @@ def _tuning_card(found: Tuning, proposal: PromptTemplate | None, num_scorings: i
     name, before, best = found.template.name, found.trials[0], found.best
     unit = "bits of the right label" if isinstance(before.figures, ClassifyFigures) else "bits per byte of the output"
     if proposal is None:
-        title = f"No better examples or order found for {name}; nothing was changed."
+        title = f"No better examples or order found for {name}. Nothing was changed."
     else:
         title = f"Your draft of {name} now has its examples {best.candidate.what}."
     blocks: list[Block] = [Text(title)]
@@ -133,12 +136,12 @@ def _tuning_card(found: Tuning, proposal: PromptTemplate | None, num_scorings: i
         blocks.append(Verbatim(diff_templates(found.template, proposal)))
     ranked = sorted(found.trials[1:], key=lambda trial: trial.cost)[: _NUM_SHOWN - 1]
     blocks.append(Table(("examples", unit, *_more_columns(before)), tuple(_row(one) for one in (before, *ranked))))
-    tried = f"{len(found.trials)} ways on {found.num_rows} examples, at most {num_scorings:,} scorings"
+    tried = f"{len(found.trials)} variants on {found.num_rows} examples, at most {num_scorings:,} scorings"
     blocks.append(Facts((("tried", tried),)))
     if proposal is not None:
         warning = (
-            f"The best of {len(found.trials)} was chosen on these same examples, so it looks better than it is;"
-            f" prompt test {name} measures the draft on the held-out tests, which the search never saw."
+            f"The best of {len(found.trials)} was chosen on these same examples, so it looks better than it is. Measure"
+            f" the draft on the held-out tests, which the search never read, with {mention(f'prompt test {name}')}."
         )
         blocks.append(Text(warning, is_quiet=True))
     return Card(blocks=tuple(blocks), data=_tuning_data(found, proposal, num_scorings, title))
@@ -174,7 +177,7 @@ def _tuning_data(found: Tuning, proposal: PromptTemplate | None, num_scorings: i
 COMMANDS: Final = (
     Command(
         name="prompt test",
-        summary="measure your draft, or what is published, on the held-out tests",
+        summary="Measure your draft, or the published version, on its held-out tests",
         answer=answer_test,
         arguments=("NAME",),
         who="moderators",
@@ -182,14 +185,14 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt tune",
-        summary="look for better examples and a better order, as a draft",
+        summary="Search for better examples or a better order, as a draft",
         answer=answer_tune,
         arguments=("NAME",),
         who="moderators",
         details=(
-            "Each example is asked of the others, with all examples as they are, without each one and in other orders:"
-            f" at most {MAX_SCORINGS:,} questions to the model. The held-out tests are never looked at, and nothing is"
-            " published."
+            "The search leaves out each example in turn and tries other orders. It scores every variant on the examples"
+            f" themselves, with at most {MAX_SCORINGS:,} requests to the model. It never reads the held-out tests, and"
+            " publishes nothing."
         ),
         examples=("prompt tune sentiment",),
     ),

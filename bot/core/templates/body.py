@@ -119,7 +119,7 @@ def _checked(slot: _Slot, kind: Kind, source: str) -> _Slot:
         if slot.name in _ALL_SLOTS:
             problem = f"A template of kind {kind} has no ${slot.name}; its slots are {list_words(slots)}."
         else:
-            hint = suggest(slot.name, names, f"use {list_words(slots, last='or')}.", mark="$")
+            hint = suggest(slot.name, names, f"use {list_words(slots, last='or')}.", shown=lambda found: f"${found}")
             problem = f"There is no slot ${shorten(slot.name, MAX_QUOTED)}; {hint}"
         raise TemplateError(problem, source=source, line=slot.line)
     if slot.name in {"examples", "history"} and not slot.is_alone:

@@ -11,6 +11,7 @@ from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from bot.commands.bot import Bot
+from bot.core.mentions import type_mentions
 from bot.errors import FewshotError
 from bot.platforms.terminal.rendering import QUIET_STYLE
 from bot.services.background import run_in_background
@@ -102,7 +103,7 @@ class Suggestions:
             self._notice = "" if self.options else "The model adds nothing here."
             self._round += 1
         except FewshotError as e:
-            self._notice = str(e)
+            self._notice = type_mentions(str(e), self._bot.command_prefix)
         except Exception:
             logger.exception("continuing a typed line failed")
             self._notice = "That failed. The log says why."

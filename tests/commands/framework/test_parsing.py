@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.parsing import format_command_line, parse_command_line
+from bot.core.mentions import type_mentions
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.errors import RequestError
 
@@ -57,23 +58,23 @@ LINES = [
 ]
 
 SAY_WHICH = (
-    "Say which: prompt run, list, show, test, tune, example, new, edit, draft, discard, import, examples, tests,"
-    " publish, delete, history, diff, rollback, export."
+    "A second word is missing after !prompt: run, list, show, test, tune, example, new, edit, draft, discard, import,"
+    " examples, tests, publish, delete, history, diff, rollback, export."
 )
 MISTAKES = [
-    ("complet a", "There is no command 'complet'; did you mean complete?"),
-    ("xyzzy a", "There is no command 'xyzzy'; help lists what there is."),
-    ("q" * 99, f"There is no command '{'q' * 40}…'; help lists what there is."),
+    ("complet a", "There is no command 'complet'; did you mean !complete?"),
+    ("xyzzy a", "There is no command 'xyzzy'; !help lists all commands."),
+    ("q" * 99, f"There is no command '{'q' * 40}…'; !help lists all commands."),
     ("prompt", SAY_WHICH),
-    ("prompt run", "NAME is missing: prompt run [--option value …] NAME TEXT"),
-    ("prompt show", "NAME is missing: prompt show NAME"),
-    ("prompt list now", "prompt list takes no text: prompt list"),
-    ("fresh now", "fresh takes no text: fresh"),
+    ("prompt run", "NAME is missing. Write !prompt run NAME TEXT."),
+    ("prompt show", "NAME is missing. Write !prompt show NAME."),
+    ("prompt list now", "!prompt list takes no text after it."),
+    ("fresh now", "!fresh takes no text after it."),
     ("settings --level world a b", "level takes one of server, channel, not 'world'."),
     ("complete --sede 3 a", "There is no option --sede; did you mean --seed?"),
     ("complete --Seed 3 a", "There is no option --Seed; did you mean --seed?"),
     ("complete --temprature=1 a", "There is no option --temprature; did you mean --temperature?"),
-    ("perplexity --n 3 a", "This command takes no options; to begin the text with --n, write -- before it."),
+    ("perplexity --n 3 a", "This command has no options. If the text starts with --, write -- and a space before it."),
     ("complete --n 2 --n 3 a", "--n is given twice."),
     ("prompt --n 2 story --n 3 a", "--n is given twice."),
     ("complete --n", "--n needs a value."),
@@ -132,7 +133,7 @@ def test_a_line_is_a_command_with_words_options_and_text(
 def test_a_mistake_gets_one_sentence_that_says_what_is_taken(line: str, sentence: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_command_line(line, COMMANDS)
-    assert str(caught.value) == sentence
+    assert type_mentions(str(caught.value), "!") == sentence
 
 
 @pytest.mark.parametrize(("options", "sentence"), CLASHES)

@@ -5,10 +5,10 @@ import pytest
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.spelling import Spelling
 from bot.core.cards import Button, Card, Table, Text, Verbatim, error_card
-from bot.core.mentions import mention
+from bot.core.mentions import mention, mention_option, type_mentions
 
 TYPED = Spelling(COMMANDS, "!")
-SLASH = Spelling(COMMANDS, "!", is_slash=True)
+SLASH = Spelling(COMMANDS, "/", is_slash=True)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,8 @@ SLASH = Spelling(COMMANDS, "!", is_slash=True)
         ("settings history_length 20", "!settings history_length 20", "/settings name:history_length value:20"),
         ("prompt publish greeting because it is new", "!prompt publish greeting because it is new", None),
         ("next Once upon a", "!next Once upon a", "/next text:Once upon a"),
+        ("compare A | B", "!compare A | B", "/compare a:A b:B"),
+        ("complete --stop . --stop ! Once", "!complete --stop . --stop ! Once", "/complete stop:. stop_2:! text:Once"),
         ("nonsense", "!nonsense", "/nonsense"),
     ],
 )
@@ -60,3 +62,18 @@ def test_every_part_of_a_card_is_spelled_but_what_people_and_the_model_wrote() -
 def test_a_card_without_a_mention_is_the_same_object() -> None:
     card = Card(blocks=(Text("nothing"),), data={"a": ["b"], "c": 1})
     assert TYPED.card(card) is card
+
+
+def test_an_option_is_spelled_as_the_reader_gives_it() -> None:
+    card = error_card(f"{mention_option('n')} is given twice.")
+    assert TYPED.card(card).error == "--n is given twice."
+    assert SLASH.card(card).error == "n is given twice."
+
+
+def test_a_mention_is_typed_where_no_card_carries_it() -> None:
+    text = f"See {mention('help')} for {mention_option('n')}."
+    assert type_mentions(text, "!") == "See !help for --n."
+
+
+def test_a_mention_of_what_a_person_typed_can_not_hold_a_marker() -> None:
+    assert TYPED.card(error_card(mention("help \ue0f1x\ue0f0"))).error == "!help x"

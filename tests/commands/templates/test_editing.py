@@ -86,7 +86,7 @@ async def test_a_mistake_is_one_sentence_and_nothing_typed_is_lost(
     if values.get("file"):
         assert card.file is not None
         assert card.file.text == values["file"], "no form can hold a file, so it is handed back"
-    assert "is not finished" in await talk.refusal("!prompt publish greeting", has_buttons=True)
+    assert "greeting is not valid: " in await talk.refusal("!prompt publish greeting", has_buttons=True)
     done = await fill(talk, again.form, GREETING)
     assert done.data["problem"] == ""
 
@@ -101,7 +101,7 @@ async def test_a_file_takes_the_place_of_all_fields(talk: Talk) -> None:
 async def test_what_is_longer_than_a_form_stays_as_it_is(talk: Talk) -> None:
     long = PROMPTS["story"].replace("A story about", "x" * 4100 + "\nA story about")
     card = await talk.card("!prompt import tale", attachment=long)
-    assert "model reads 512" in card.data["problem"]
+    assert "context has 512" in card.data["problem"]
     rows = "".join(f'[[tests]]\ninput = "{i} {"y" * 90}"\noutput = "no"\n' for i in range(60))
     await talk.card(
         "!prompt import tale",
@@ -131,7 +131,9 @@ async def test_a_shipped_template_is_edited_as_a_copy_that_keeps_its_kind(talk: 
     assert card.data["diff"] == "Instruction\n- Feelings.\n+ How people feel."
     wrong = PROMPTS["story"]
     card = await talk.card("!prompt import sentiment", attachment=wrong)
-    assert card.data["problem"].startswith("sentiment comes with the bot as kind classify and stays of that kind;")
+    assert card.data["problem"].startswith(
+        "sentiment is a built-in template of kind classify, and its kind can't change."
+    )
 
 
 async def test_kind_and_sampling_are_chosen_on_the_card(talk: Talk) -> None:
@@ -169,13 +171,13 @@ async def test_rows_are_added_and_taken_out_by_commands(talk: Talk) -> None:
     assert len((await talk.ask("!prompt tests story list"))["tests"]) == 1
     assert (await talk.ask("!prompt tests story", who="Bob"))["tests"] == [], "drafts are their author's"
     for line, sentence in {
-        "examples story remove 3": "story has no example '3'; there are 1.",
-        "examples story remove": "Say which by number",
-        "examples story ad x": "prompt examples has no 'ad'; did you mean add?",
-        "tests story take 1": "prompt tests has no 'take'; there are list, add, remove.",
-        "examples story add": "Say what to add: prompt examples story add input => output",
+        "examples story remove 3": "story has no example '3'. The numbers are 1 to 1.",
+        "examples story remove": "Name the rows by number, as in !prompt examples story remove 2.",
+        "examples story ad x": "There is no action 'ad'; did you mean add?",
+        "tests story take 1": "There is no action 'take'; choose from list, add, remove.",
+        "examples story add": "The rows are missing. Write !prompt examples story add input => output.",
         "examples story add a=>b": "Line 1 needs white space on both sides of =>.",
-        "examples nothing add a => b": "There is no template nothing yet; begin with prompt new nothing.",
+        "examples nothing add a => b": "There is no template nothing yet. Create it with !prompt new nothing.",
         "examples sentiment add a => Positiv": "Line 1 has the output 'Positiv', which is not a label; did you mean",
     }.items():
         assert (await talk.refusal(f"!prompt {line}")).startswith(sentence), line
@@ -224,7 +226,7 @@ async def test_a_form_opened_before_words_were_forgotten_does_not_bring_them_bac
     assert "glorious" in values_of(opened.form)["examples"]
     await talk.bot.deleted("terminal", [said])
     refused = await fill(talk, opened.form, {})
-    assert "were forgotten" in str(refused.error)
+    assert "were erased" in str(refused.error)
     source = str((await talk.ask("!prompt draft sentiment"))["source"])
     assert "glorious" not in source
     opened = await talk.click(card, "rows", **MOD)
@@ -248,27 +250,27 @@ async def test_the_right_answer_is_proposed_in_reply_to_a_wrong_one(talk: Talk) 
 
 async def test_a_draft_belongs_to_its_author_in_its_server(talk: Talk) -> None:
     card = await drafted(talk, "!prompt new greeting", GREETING)
-    assert "somebody else's" in await talk.click_refusal(card, "publish", who="Bob", is_moderator=True)
+    assert "belongs to someone else" in await talk.click_refusal(card, "publish", who="Bob", is_moderator=True)
     assert "moderators" in await talk.click_refusal(card, "publish", is_moderator=False)
     assert "no draft" in await talk.refusal("!prompt draft greeting", who="Bob")
     elsewhere = replace(HERE, server="work")
     assert "no draft" in await talk.refusal("!prompt draft greeting", scope=elsewhere)
-    assert "gone" in await talk.click_refusal(card, "publish", scope=elsewhere, is_moderator=True)
+    assert "expired" in await talk.click_refusal(card, "publish", scope=elsewhere, is_moderator=True)
     channel = replace(HERE, channel="random")
     assert (await talk.ask("!prompt draft greeting", scope=channel))["template"] == "greeting"
     discarded = await talk.click(card, "discard", **MOD)
     assert "discarded" in str(discarded.data["text"])
-    assert "gone" in await talk.click_refusal(card, "publish", **MOD)
+    assert "expired" in await talk.click_refusal(card, "publish", **MOD)
 
 
 async def test_names_are_checked_and_known_ones_are_edited(talk: Talk) -> None:
     for line, sentence in {
         "new Greeting": "A template's name has 1 to 32 characters of a-z",
-        "new list": "No template can be named 'list', because a subcommand has that name; choose another name.",
+        "new list": "No template can be named 'list', because a subcommand has that name. Choose another one.",
         "new draft": "No template can be named 'draft'",
-        "new story": "There is a template story already; prompt edit story changes it.",
+        "new story": "There is already a template story. Edit it with /prompt-edit edit name:story.",
         "edit stori": "There is no template 'stori'; did you mean story?",
-        "edit zzzzzz": "There is no template 'zzzzzz'; prompt new zzzzzz makes one.",
+        "edit zzzzzz": "There is no template 'zzzzzz'; create it with /prompt-edit new name:zzzzzz.",
         "import ../x": "A template's name has 1 to 32",
         "discard story": "You have no draft of story.",
     }.items():

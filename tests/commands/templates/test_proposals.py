@@ -66,7 +66,7 @@ async def test_a_message_is_used_as_an_example(talk: Talk) -> None:
 
 async def test_all_can_be_said_in_one_line(talk: Talk) -> None:
     assert (await talk.ask(LINE, is_moderator=False))["output"] == "Positive"
-    missing = "Say which template and what it should answer: --template NAME --output TEXT."
+    missing = "Name the template and the output: !prompt example --template NAME --output TEXT INPUT"
     assert await talk.refusal("!prompt example I love rain") == missing
     assert (await talk.ask("!prompt examples sentiment proposed"))["num_proposed"] == 1
 
@@ -85,9 +85,9 @@ async def test_a_public_line_offers_a_button_that_opens_the_form(talk: Talk) -> 
         ({"template": "sentimen"}, "There is no template 'sentimen'; did you mean sentiment?"),
         (
             {"template": "chat"},
-            "The template chat is for chat; examples are proposed for templates that take an input.",
+            "chat is a chat template. Choose a template that takes an input.",
         ),
-        ({"output": "Great"}, "sentiment answers with one of Positive, Negative, Neutral."),
+        ({"output": "Great"}, "The output of sentiment is one of Positive, Negative, Neutral."),
         ({"input": "  "}, "The input takes 1 to 4,000 characters, not 0."),
         ({"template": "story", "output": "x" * 4001}, "The output takes 1 to 4,000 characters, not 4,001."),
     ],
@@ -104,9 +104,9 @@ async def test_a_wrong_value_is_one_sentence_and_nothing_is_kept(
 async def test_a_form_is_its_owner_s_and_ends_with_its_message(talk: Talk) -> None:
     card = await form_of(talk)
     filled = {"template": "sentiment", "input": "I love rain", "output": "Positive"}
-    assert "somebody else's" in str((await submit(talk, card, filled, who="Bob")).error)
+    assert "belongs to someone else" in str((await submit(talk, card, filled, who="Bob")).error)
     await talk.bot.deleted("terminal", [talk.message_ids[-1]])
-    assert str((await submit(talk, card, filled)).error).startswith("That form is gone")
+    assert str((await submit(talk, card, filled)).error).startswith("That form has expired")
 
 
 async def test_proposals_are_seen_by_the_moderators_of_their_server_only(talk: Talk) -> None:
@@ -129,7 +129,7 @@ async def test_a_long_list_says_how_many_more_there_are(talk: Talk) -> None:
     card = await talk.card("!prompt examples story proposed")
     assert card.data["num_proposed"] == 27
     assert card.data["examples"][0]["input"] == "case 26"
-    assert getattr(card.blocks[-1], "text", "") == "and 2 older ones"
+    assert getattr(card.blocks[-1], "text", "") == "There are 2 older ones."
 
 
 async def test_what_was_proposed_is_forgotten_with_its_person(talk: Talk) -> None:

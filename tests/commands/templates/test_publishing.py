@@ -53,7 +53,7 @@ async def test_the_whole_way_of_a_template(open_tiny: OpenTiny) -> None:
     async with open_tiny("gpt2") as talk:
         # The card works after a restart too.
         done = await talk.click(card, "publish", **MOD)
-        assert done.data["text"] == "Published: greeting is at version 1 now."
+        assert done.data["text"] == "Published greeting as version 1."
         assert done.answers == "public"
         assert done.buttons == ()
         used = await talk.ask("!prompt greeting --max_new_tokens 3 cow", who="Bob", is_moderator=False)
@@ -90,7 +90,7 @@ async def test_the_whole_way_of_a_template(open_tiny: OpenTiny) -> None:
 
         card = await talk.card("!prompt delete greeting nobody greets", has_buttons=True)
         assert action_names(card) == ["delete"]
-        assert "somebody else's" in await talk.click_refusal(card, "delete", who="Bob", is_moderator=True)
+        assert "belongs to someone else" in await talk.click_refusal(card, "delete", who="Bob", is_moderator=True)
         assert "moderators" in await talk.click_refusal(card, "delete")
         assert (await talk.click(card, "delete", **MOD)).data["text"] == "greeting is deleted."
         assert "There is no template" in await talk.refusal("!prompt greeting cow")
@@ -152,7 +152,7 @@ async def test_a_card_publishes_only_what_it_shows(talk: Talk) -> None:
     assert "Another tale." in shown.data["source"]
     await talk.click(shown, "publish", **MOD)
     assert "Another tale." in await source_of(talk, "story")
-    assert "That card is gone" in await talk.click_refusal(shown, "publish", **MOD)
+    assert "That card has expired" in await talk.click_refusal(shown, "publish", **MOD)
 
 
 async def test_a_button_pressed_twice_publishes_once(talk: Talk) -> None:
@@ -171,16 +171,19 @@ async def test_a_worse_draft_asks_for_a_reason_that_stands_in_the_history(talk: 
     await seem_measured(talk, parse_template(worse, name="story", source="story"), 9.0)
     card = await talk.card("!prompt import story", attachment=worse, has_buttons=True)
     assert card.data["verdict"] == "worse"
-    sentence = "This draft was measured as worse than what is published; say why: prompt publish story …"
+    sentence = (
+        "This draft scores worse than the published version. To publish it all the same, give a reason:"
+        " !prompt publish story REASON"
+    )
     assert await talk.refusal("!prompt publish story") == sentence
     asked = await talk.click(card, "publish", **MOD)
     assert asked.form is not None
     assert asked.answers == "private"
     empty = await fill(talk, asked.form, {"reason": " "})
-    assert str(empty.error).startswith("A reason is missing")
+    assert str(empty.error).startswith("The reason is missing")
     stranger = await fill(talk, asked.form, {"reason": "why not"}, who="Bob")
-    assert "somebody else's" in str(stranger.error)
-    assert "at most 300" in str((await fill(talk, asked.form, {"reason": "x" * 301})).error)
+    assert "belongs to someone else" in str(stranger.error)
+    assert "limit is 300" in str((await fill(talk, asked.form, {"reason": "x" * 301})).error)
     done = await fill(talk, asked.form, {"reason": "it reads\nbetter"})
     assert done.data["number"] == 2
     assert (await talk.ask("!prompt history story"))["versions"][0]["reason"] == "it reads better"
@@ -208,7 +211,7 @@ async def test_a_score_of_another_model_is_marked(
 
 
 async def test_a_shipped_template_comes_back_when_its_copy_is_deleted(talk: Talk) -> None:
-    assert "comes with the bot and can't be deleted" in await talk.refusal("!prompt delete sentiment")
+    assert "is built in and can't be deleted" in await talk.refusal("!prompt delete sentiment")
     assert "nobody has changed it" in await talk.refusal("!prompt diff sentiment")
     assert (await talk.ask("!prompt history sentiment"))["versions"] == []
     await drafted(talk, "!prompt edit sentiment", {"instruction": "How people feel."})
@@ -217,9 +220,9 @@ async def test_a_shipped_template_comes_back_when_its_copy_is_deleted(talk: Talk
     assert (await talk.ask("!prompt sentiment I love it"))["label"]
     card = await talk.card("!prompt delete sentiment")
     assert "prompt delete --sure yes sentiment" in str(card.blocks[1])
-    assert (await talk.ask("!prompt delete --sure yes sentiment"))["text"].endswith("that comes with the bot is back.")
+    assert (await talk.ask("!prompt delete --sure yes sentiment"))["text"].endswith("the built-in version is back.")
     assert await source_of(talk, "sentiment") == PROMPTS["sentiment"]
-    assert "Version 2 of sentiment holds no text" in await talk.refusal("!prompt diff sentiment 2 1")
+    assert "Version 2 of sentiment has no text" in await talk.refusal("!prompt diff sentiment 2 1")
 
 
 async def test_wrong_versions_get_one_sentence(talk: Talk) -> None:
@@ -227,16 +230,16 @@ async def test_wrong_versions_get_one_sentence(talk: Talk) -> None:
     assert "+ A tale." in (await talk.card("!prompt diff story shipped draft")).data["diff"]
     await talk.ask("!prompt publish story")
     for line, sentence in {
-        "rollback story 9": "There is no version 9 of story; prompt history story lists them.",
-        "rollback story 1": "That is what is published of story already.",
-        "rollback story one": "A version is a number as prompt history story shows it, shipped, or draft.",
-        "rollback story draft": "A draft is published with prompt publish story.",
-        "diff story draft": "You have no draft of story; prompt edit story begins one.",
+        "rollback story 9": "There is no version 9 of story. List them with !prompt history story.",
+        "rollback story 1": "That version of story is already published.",
+        "rollback story one": "A version is a number from !prompt history story, shipped, or draft.",
+        "rollback story draft": "To publish your draft, use !prompt publish story.",
+        "diff story draft": "You have no draft of story. Start one with !prompt edit story.",
         "export stori": "There is no template 'stori'; did you mean story?",
         "history zzzz": "There is no template 'zzzz'",
         "delete zzzz": "There is no template 'zzzz'",
-        f"rollback story 1 {'x' * 301}": "That is what is published",
-        f"publish story {'x' * 301}": "A reason has at most 300 characters; this one has 301.",
+        f"rollback story 1 {'x' * 301}": "That version of story is already published.",
+        f"publish story {'x' * 301}": "The reason has 301 characters; the limit is 300. Shorten it.",
     }.items():
         assert (await talk.refusal(f"!prompt {line}")).startswith(sentence), line
     assert (await talk.ask("!prompt rollback story 0"))["number"] == 2
@@ -247,11 +250,11 @@ async def test_every_change_is_for_moderators_alone(talk: Talk) -> None:
     names += ("publish story", "rollback story 1", "delete story", "export story", "test story", "tune story")
     for line in names:
         refusal = await talk.refusal(f"!prompt {line}", is_moderator=False, has_buttons=True, reach="form")
-        assert refusal.endswith("is for moderators."), line
+        assert refusal.startswith("Only moderators can use /prompt-edit "), line
     card = await drafted(talk, "!prompt edit story", {"description": "A tale."})
     form = await form_of(talk, "!prompt edit story")
     refused = await fill(talk, form, {"description": "Mine now."}, is_moderator=False)
-    assert refused.error == "prompt edit is for moderators."
+    assert refused.error == "Only moderators can use /prompt-edit edit."
     for action in action_names(card):
         assert "moderators" in await talk.click_refusal(card, action), action
 
@@ -325,7 +328,7 @@ async def test_a_template_is_imported_from_a_message(talk: Talk, fence: str) -> 
     card = await talk.card(f"!prompt import tale {fence}{PROMPTS['story']}{end}", has_buttons=True)
     assert card.data["problem"] == ""
     assert card.data["kind"] == "complete"
-    assert "TEXT is missing" in await talk.refusal("!prompt import tale")
+    assert "The text is missing" in await talk.refusal("!prompt import tale")
 
 
 async def test_a_chat_template_is_chosen_for_a_channel_until_it_is_deleted(talk: Talk) -> None:

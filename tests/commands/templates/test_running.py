@@ -94,7 +94,7 @@ async def test_classify_shows_bars_and_says_when_it_is_unsure(talk: Talk) -> Non
 
 
 async def test_classify_takes_no_sampling_options(talk: Talk) -> None:
-    sentence = "sentiment classifies: it draws nothing, so it takes no sampling options."
+    sentence = "sentiment chooses a label and never samples, so it takes no sampling options."
     assert await talk.refusal("!prompt sentiment --n 2 hello") == sentence
 
 
@@ -179,12 +179,12 @@ async def test_wrong_templates_and_texts_get_one_sentence(talk: Talk) -> None:
         ("!prompt show sentimnt", "There is no template 'sentimnt'; did you mean sentiment?"),
         ("!prompt Sentiment hello", "There is no template 'Sentiment'; did you mean sentiment?"),
         ("!prompt", SAY_WHICH),
-        ("!prompt story", "TEXT is missing: !prompt run [--option value …] NAME TEXT"),
-        ("!prompt story  \n ", "TEXT is missing: !prompt run [--option value …] NAME TEXT"),
+        ("!prompt story", "The text is missing. Write !prompt run NAME TEXT."),
+        ("!prompt story  \n ", "The text is missing. Write !prompt run NAME TEXT."),
     ):
         assert await talk.refusal(line) == sentence
     assert (await talk.refusal("!prompt zzz hello")).endswith(
-        "there are chat, exact, pirate, sentiment, story, translate-en-fr."
+        "choose from chat, exact, pirate, sentiment, story, translate-en-fr."
     )
     assert await talk.num_stored() == 6, "what could not be parsed was not kept"
 

@@ -103,8 +103,8 @@ async def test_a_draft_is_measured_beside_what_is_published_on_the_draft_s_tests
         assert data["broken"] == [i for i, (our, their) in pairs if their and not our]
         assert data["verdict"] == "no clear difference", "five rows tell nothing"
         assert "No clear difference:" in texts_of(cards[-1])
-        table = table_of(cards[-1], "published (the shipped one)")
-        assert table.columns == ("mood", "draft", "published (the shipped one)")
+        table = table_of(cards[-1], "published (built-in version)")
+        assert table.columns == ("mood", "draft", "published (built-in version)")
         names = [row[0] for row in table.rows]
         assert names == ["accuracy", "bits of the right label", "tests", "tokens", "left for a message"]
         cost = await talk.services.measuring.count_tokens(draft)
@@ -175,7 +175,7 @@ async def test_free_text_is_measured_in_bits_per_byte(open_tiny: OpenTiny) -> No
         assert card.data["gain"] == pytest.approx(saved)
         assert "bits per byte saved" in texts_of(card)
         table = table_of(card, "draft")
-        assert [row[0] for row in table.rows][:2] == ["bits per byte of the output", "exactly the output"]
+        assert [row[0] for row in table.rows][:2] == ["bits per byte of the output", "exact outputs"]
         assert table.rows[1][1] == "0 of 2"
 
 
@@ -219,7 +219,7 @@ async def test_a_score_is_kept_with_the_version_and_marked_when_the_model_change
         await save_draft(talk, mood(tests=mood().tests[1:]))
         card = await talk.card("!prompt test mood")
         assert card.data["is_stale"]
-        assert "out of date: measured with tiny, not today's model" in texts_of(card)
+        assert "out of date: measured with tiny, not the current model" in texts_of(card)
         # Measured on its own tests, the published version has a score of today's model.
         card = await talk.card("!prompt test mood", who="Bob")
         assert not card.data["is_stale"]
@@ -241,7 +241,7 @@ async def test_stopped_it_says_so_and_goes_on_from_there(open_tiny: OpenTiny) ->
         assert last is not None
         assert last.data["is_stopped"]
         assert texts_of(last) == (
-            "Stopped; nothing of mood was changed. What was measured is kept: the same command goes on from there."
+            "Stopped. mood was not changed. Finished measurements are saved: the same command continues from here."
         )
         before = num_asked(talk)
         await talk.ask("!prompt test mood")
@@ -251,25 +251,25 @@ async def test_stopped_it_says_so_and_goes_on_from_there(open_tiny: OpenTiny) ->
 async def test_what_can_not_be_measured_gets_one_sentence(open_tiny: OpenTiny) -> None:
     async with open_tiny(prompts=WITH_MOOD) as talk:
         assert await talk.refusal("!prompt test story") == (
-            "story has no tests to be measured on; add some that no example repeats, with !prompt tests story add"
+            "story has no tests. Add some that are not among the examples, with !prompt tests story add"
             " INPUT => OUTPUT."
         )
         assert await talk.refusal("!prompt test moood") == "There is no template 'moood'; did you mean mood?"
-        assert await talk.refusal("!prompt test mood", is_moderator=False) == "prompt test is for moderators."
-        assert await talk.refusal("!prompt tune mood", is_moderator=False) == "prompt tune is for moderators."
+        assert await talk.refusal("!prompt test mood", is_moderator=False) == "Only moderators can use !prompt test."
+        assert await talk.refusal("!prompt tune mood", is_moderator=False) == "Only moderators can use !prompt tune."
         await save_draft(talk, mood(instruction="so " * 900 + "\n"))
         assert "takes 1," in await talk.refusal("!prompt test mood")
         await talk.store.save_draft(HERE, Draft("mood", "ann", form_values={"query": "x"}, problem="No $input."))
         assert await talk.refusal("!prompt test mood") == (
-            "Your draft of mood is not valid yet: No $input. Mend it with prompt edit mood, or drop it with prompt"
+            "Your draft of mood is not valid: No $input. Fix it with !prompt edit mood, or drop it with !prompt"
             " discard mood."
         )
         await save_draft(talk, mood(), form_values={"query": "x"}, problem="No $input.")
         card = await talk.card("!prompt test mood")
-        assert "What you typed last is not valid and was left out: No $input." in texts_of(card)
+        assert "Your last edit is not valid and was left out: No $input." in texts_of(card)
     async with open_tiny("gpt2", prompts=WITH_MOOD, owner_ids=()) as talk:
         await save_draft(talk, mood(kind="classify", tests=(replace(mood().tests[0], input="so " * 900),)))
-        assert "Row 1 is too long to be measured" in await talk.refusal("!prompt test mood")
+        assert "Row 1 is too long to measure" in await talk.refusal("!prompt test mood")
 
 
 async def test_a_published_version_of_another_kind_is_not_compared(open_tiny: OpenTiny) -> None:
@@ -280,7 +280,7 @@ async def test_a_published_version_of_another_kind_is_not_compared(open_tiny: Op
         card = await talk.card("!prompt test mood")
         assert card.data["verdict"] is None
         assert card.data["published_score"] is None
-        assert "can't be measured beside the draft: it is of another kind" in texts_of(card)
+        assert "can't be compared with the draft: it is of another kind" in texts_of(card)
 
 
 # ---- prompt tune
@@ -336,7 +336,9 @@ async def test_a_draft_that_changes_during_the_search_is_left_alone(open_tiny: O
                 await save_draft(talk, changed)
             last = card
         assert last is not None
-        assert last.error == "Your draft of mood has changed since the search began; it was left as it is."
+        assert last.error == (
+            "Your draft of mood changed during the search, so the result was not stored. Give the command again."
+        )
         draft = await talk.store.get_draft(HERE, "mood", "ann")
         assert draft is not None
         assert draft.source_text == changed.source_text
@@ -350,7 +352,7 @@ async def test_a_stopped_or_impossible_search_changes_nothing(open_tiny: OpenTin
             last = card
         assert last.data["is_stopped"]
         assert await talk.store.get_draft(HERE, "mood", "ann") is None
-        assert "too few examples (0)" in await talk.refusal("!prompt tune story")
+        assert "story has 0 examples, but tuning needs at least 3." in await talk.refusal("!prompt tune story")
         await talk.ask("!privacy --read off")
         assert "You asked not to be read" in await talk.refusal("!prompt tune mood")
 
@@ -398,7 +400,7 @@ async def test_a_file_is_one_input_a_line_and_long_tables_are_files(talk: Talk) 
         assert float(row[3]) == max(map(float, row[5:8]))
     too_many = "\n".join(["x"] * (MAX_LINES + 1))
     assert await talk.refusal("!prompt sentiment", attachment=too_many) == (
-        f"That has {MAX_LINES + 1} lines; at most {MAX_LINES} are answered at once. Send a part of it."
+        f"The text has {MAX_LINES + 1} lines; the limit is {MAX_LINES}. Send a part of it."
     )
 
 
@@ -411,7 +413,7 @@ async def test_a_template_that_keeps_line_breaks_takes_the_whole_unless_asked(ta
         alone = await talk.ask(f"!prompt story --seed {3 + i} {row['input']}")
         assert row["text"] == alone["text"]
     assert await talk.refusal("!prompt story --lines each --n 2 a\nb") == (
-        "Each of several lines gets one answer; leave out n."
+        "Each of several lines gets one answer. Leave out --n."
     )
     assert "takes no sampling options" in await talk.refusal("!prompt sentiment --top_k 3 a\nb")
     assert "is for chat" in await talk.refusal("!prompt chat --lines each a\nb")
