@@ -86,7 +86,7 @@ class Bot:
         asked = Asked("click")
         return _told(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
 
-    def submit(self, submitted: FormSubmitted, stopper: Stopper) -> Cards:
+    def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""
         asked = Asked("form")
         # Only a slash command or a click opens a form.
@@ -107,9 +107,7 @@ class Bot:
         """Say whether `message` is to be answered."""
         return await self.place_where_wanted(message) is not None
 
-    async def suggest_values(
-        self, scope: Scope, author: Author, command_name: str, option_name: str, typed: str
-    ) -> tuple[str, ...]:
+    async def suggest_values(self, scope: Scope, command_name: str, option_name: str, typed: str) -> tuple[str, ...]:
         """Return values for an option that is being typed, the best first; never asks the model."""
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
 

@@ -183,7 +183,7 @@ async def run_submit(talk: Talk, actor: str, kind: str) -> Card:
         "reason_form": {"reason": "It reads better."},
     }
     submitted = FormSubmitted(f"a{next(_numbers)}", scope, author, card.form.id, values[kind])
-    return [shown async for shown in talk.bot.submit(submitted, Stopper())][-1]
+    return [shown async for shown in talk.bot.submit(submitted)][-1]
 
 
 @pytest.mark.parametrize("what", ROWS)

@@ -41,7 +41,7 @@ async def test_a_slash_command_is_named_only_where_there_are_some(tmp_path: Path
 async def test_no_more_values_are_suggested_than_the_platform_takes(tmp_path: Path) -> None:
     async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
         for traits, is_limited in [(WITH_SLASH, True), (TYPED_ONLY, False)]:
-            found = await on(talk, traits).bot.suggest_values(HERE, ANN, "help", "command", "")
+            found = await on(talk, traits).bot.suggest_values(HERE, "help", "command", "")
             assert (len(found) == 3) is is_limited
 
 

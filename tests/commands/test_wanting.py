@@ -43,7 +43,7 @@ async def test_bots_are_never_wanted_and_get_no_answer(talk: Talk, author: Autho
 
 async def test_values_are_suggested_from_what_there_is(talk: Talk) -> None:
     async def suggested(command: str, option: str, typed: str = "") -> tuple[str, ...]:
-        return await talk.bot.suggest_values(HERE, ANN, command, option, typed)
+        return await talk.bot.suggest_values(HERE, command, option, typed)
 
     assert await suggested("prompt run", "NAME") == ("exact", "sentiment", "story", "translate-en-fr")
     assert await suggested("prompt run", "name", "st") == ("story",)

@@ -205,7 +205,7 @@ async def test_forget_channel_takes_the_channel_with_its_threads_and_nothing_els
     assert f"abracadabra {HERE.channel}-".encode() not in bytes_on_disk(path)
 
 
-async def test_a_server_that_was_left_and_joined_again_begins_anew(store: Store) -> None:
+async def test_a_server_that_was_left_and_joined_again_begin_again(store: Store) -> None:
     await store.add_message(said(1), kind="chat")
     await store.mark_fresh(HERE)
     await store.forget_server("terminal", "home")

@@ -50,9 +50,9 @@ class Conversation:
         message = Message(message_id, self.scope, self.author, text, attachment=attachment)
         return self.bot.answer(message, stopper)
 
-    def submit(self, form: Form, values: Mapping[str, str], stopper: Stopper) -> AsyncIterator[Card]:
+    def submit(self, form: Form, values: Mapping[str, str]) -> AsyncIterator[Card]:
         """Send a completed form and return the snapshots of the answer."""
-        return self.bot.submit(FormSubmitted(new_id(), self.scope, self.author, form.id, values), stopper)
+        return self.bot.submit(FormSubmitted(new_id(), self.scope, self.author, form.id, values))
 
     def no_editor(self, card: Card) -> Card:
         """Return the error for a card that needs an editor if there is none."""

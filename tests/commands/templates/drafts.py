@@ -6,7 +6,6 @@ from typing import Any
 
 from bot.core.cards import Card, Form
 from bot.core.messages import Author, FormSubmitted, Scope
-from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from tests.bots import HERE, Talk
 
@@ -45,7 +44,7 @@ async def fill(
     """Send a form with `values` in the place of what stands there, and return the card that follows."""
     author = Author(who.lower(), who, is_moderator=is_moderator)
     sent = FormSubmitted(f"f{next(_numbers)}", scope, author, form.id, {**values_of(form), **values})
-    cards = [shown async for shown in talk.bot.submit(sent, Stopper())]
+    cards = [shown async for shown in talk.bot.submit(sent)]
     assert [shown.is_final for shown in cards] == [True]
     assert cards[0].answers == "private"
     return cards[0]

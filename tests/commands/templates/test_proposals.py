@@ -7,7 +7,6 @@ import pytest
 
 from bot.core.cards import Card
 from bot.core.messages import Author, FormSubmitted, Scope
-from bot.core.stopping import Stopper
 from tests.bots import HERE, Talk
 
 LINE = "!prompt example --template sentiment --output positive What a day!"
@@ -22,7 +21,7 @@ async def form_of(talk: Talk, line: str = "!prompt example I love rain", **how: 
 async def submit(talk: Talk, card: Card, values: Mapping[str, str], *, who: str = "Ann") -> Card:
     assert card.form is not None
     submitted = FormSubmitted("f1", HERE, Author(who.lower(), who), card.form.id, values)
-    cards = [shown async for shown in talk.bot.submit(submitted, Stopper())]
+    cards = [shown async for shown in talk.bot.submit(submitted)]
     assert [shown.is_final for shown in cards] == [True]
     return cards[0]
 

@@ -21,7 +21,7 @@ class Gaps:
         """Return the number of the current session, for `was_read`."""
         return self._num_sessions
 
-    def begins_anew(self) -> None:
+    def begin_again(self) -> None:
         """Note that a new session starts; call it before its first event."""
         self._num_sessions += 1
         self.seen.freeze()

@@ -84,7 +84,7 @@ class Intake:
                 watermark.seen.done(str(discord.utils.time_snowflake(now_utc())))
                 await watermark.save()
             self._gaps[shard_id] = Gaps(watermark.seen)
-        self._gaps[shard_id].begins_anew()
+        self._gaps[shard_id].begin_again()
 
     def lost(self, shard_id: int) -> None:
         """Note that a shard's connection broke."""
@@ -132,8 +132,8 @@ class Intake:
             # An edit that removes the bot's name takes the question back.
             await self.deleted([event.message_id])
             return
-        is_answered_anew = await self._answering.edited(message)
-        if not is_answered_anew and now_utc() - message.created_at_utc < _EDITED_IN:
+        is_answered_again = await self._answering.edited(message)
+        if not is_answered_again and now_utc() - message.created_at_utc < _EDITED_IN:
             await self._accept(event.message)
 
     async def deleted(self, message_ids: Sequence[int]) -> None:

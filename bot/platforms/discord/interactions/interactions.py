@@ -110,8 +110,8 @@ class Interactions:
         self, interaction: "discord.Interaction[Any]", command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
         """Return values for an option that start with `typed` or are similar to it."""
-        scope, author = read_interaction(interaction, owner_ids=self._owner_ids)
-        return await self._bot.suggest_values(scope, author, command_name, option_name, typed)
+        scope, _ = read_interaction(interaction, owner_ids=self._owner_ids)
+        return await self._bot.suggest_values(scope, command_name, option_name, typed)
 
     async def take(self, interaction: "discord.Interaction[Any]") -> None:
         """Handle a submitted modal; for all other interactions discord.py calls the methods above."""
@@ -126,7 +126,7 @@ class Interactions:
             return
         outlet = InteractionOutlet(self._sender, interaction, is_private=True)
 
-        async def answer(_: Message, stopper: Stopper) -> Cards:
+        async def answer(_: Message, __: Stopper) -> Cards:
             try:
                 values = dict(submission.values)
                 for name, file in submission.files.items():
@@ -138,7 +138,7 @@ class Interactions:
                 yield error_card(str(e))
                 return
             submitted = FormSubmitted(message.id, message.scope, message.author, submission.form_id, values)
-            async for card in self._bot.submit(submitted, stopper):
+            async for card in self._bot.submit(submitted):
                 yield card
 
         self._answering.begin(message, outlet, is_kept=False, answer=answer)

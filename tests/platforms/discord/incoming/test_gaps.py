@@ -10,7 +10,7 @@ from bot.services.ledger import SeenUntil
 def gaps() -> Gaps:
     """Return a shard whose first session is connected and read."""
     opened = Gaps(SeenUntil("100"))
-    opened.begins_anew()
+    opened.begin_again()
     opened.is_connected()
     opened.was_read(opened.session)
     return opened
@@ -35,7 +35,7 @@ def test_it_is_frozen_from_a_lost_connection_until_the_session_is_resumed(gaps: 
 
 def test_a_new_session_has_to_be_read_back(gaps: Gaps):
     gaps.is_lost()
-    gaps.begins_anew()
+    gaps.begin_again()
     gaps.is_connected()
     assert come(gaps, 200) == "100"
     gaps.was_read(gaps.session)
@@ -44,7 +44,7 @@ def test_a_new_session_has_to_be_read_back(gaps: Gaps):
 
 def test_a_connection_that_breaks_and_resumes_during_the_reading_changes_nothing(gaps: Gaps):
     gaps.is_lost()
-    gaps.begins_anew()
+    gaps.begin_again()
     gaps.is_connected()
     session = gaps.session
     gaps.is_lost()
@@ -56,7 +56,7 @@ def test_a_connection_that_breaks_and_resumes_during_the_reading_changes_nothing
 
 def test_what_is_read_without_a_connection_counts_when_it_is_back(gaps: Gaps):
     gaps.is_lost()
-    gaps.begins_anew()
+    gaps.begin_again()
     gaps.is_connected()
     gaps.is_lost()
     gaps.was_read(gaps.session)
@@ -67,10 +67,10 @@ def test_what_is_read_without_a_connection_counts_when_it_is_back(gaps: Gaps):
 
 def test_reading_for_an_earlier_session_is_not_enough(gaps: Gaps):
     gaps.is_lost()
-    gaps.begins_anew()
+    gaps.begin_again()
     gaps.is_connected()
     earlier = gaps.session
-    gaps.begins_anew()
+    gaps.begin_again()
     gaps.is_connected()
     gaps.was_read(earlier)
     assert come(gaps, 200) == "100"
