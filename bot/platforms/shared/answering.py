@@ -185,7 +185,7 @@ class Answering:
                 await self._delivery.finish(message.id, outcome)
             note_step(message.id, "finished")
         except DeliveryFailed as e:
-            logger.warning("could not show an answer in channel %s, trying again later: %s", message.scope.channel, e)
+            logger.warning("could not show an answer in channel %s for now: %s", message.scope.channel, e)
             if running.is_kept:
                 self.leave(message.id)
         except FewshotError as e:

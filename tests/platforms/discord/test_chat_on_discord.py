@@ -266,7 +266,11 @@ async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
     elsewhere = evening.discord.world.add_guild("Elsewhere").channel("general")
     _, told = await reported(evening, elsewhere.id)
     await evening.discord.world.wait_until(lambda: "they were not told" in visible_text(told), 10, "the truth")
-    assert "/settings name:report_channel" in visible_text(told)
+    assert "with !settings report" in visible_text(told)
+    by_slash = (await (await evening.ada.slash(evening.general, "report", reason="rude too")).finished()).message
+    assert by_slash is not None
+    await evening.discord.world.wait_until(lambda: "they were not told" in visible_text(by_slash), 10, "the truth")
+    assert "with /settings name:report" in visible_text(by_slash)
     assert not any("Hello there." in visible_text(message) for message in elsewhere.messages)
 
 

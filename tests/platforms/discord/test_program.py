@@ -57,7 +57,7 @@ def newcomers(stories: dict[str, "Future[Any]"]) -> dict[str, Attempt]:
         ("refused token", "Discord does not accept DISCORD_TOKEN. Create a new token"),
         ("no network", "Discord can't be reached from here. Check this machine's network and DNS."),
         ("no such name", "Discord can't be reached from here. Check this machine's network and DNS."),
-        ("error 500", "Discord answered with error 500; start the bot again later."),
+        ("error 500", "Discord answered with error 500. Start the bot again later."),
         ("banned", "Discord refuses this machine after too many requests."),
     ],
 )

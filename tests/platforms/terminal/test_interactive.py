@@ -255,7 +255,7 @@ async def test_a_template_is_edited_in_the_persons_editor_and_a_mistake_loses_no
 @pytest.mark.parametrize(
     ("editor", "sentence"),
     [
-        ("", "none is set here"),
+        ("", "there is none here"),
         ("no-such-editor-anywhere", "can't be started"),
         ("false", "ended with status 1"),
         ("sh -c ':>\"$0\"'", "Nothing was changed"),
@@ -279,9 +279,9 @@ async def test_an_edited_text_is_saved_in_a_file_if_the_store_fails(tmp_path: Pa
                 await asyncio.sleep(0.02)
         await fill_disk(bot.store)
         full.touch()
-        screen = await person.see(r"kept in \S+\.prompt")
+        screen = await person.see(r"saved in \S+\.prompt")
         await empty_disk(bot.store)
-    found = re.search(r"kept in (\S+\.prompt)", screen)
+    found = re.search(r"saved in (\S+\.prompt)", screen)
     assert found is not None
     assert read_and_remove(Path(found[1])) == "x" * 60_000
 
