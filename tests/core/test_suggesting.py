@@ -18,5 +18,5 @@ def test_a_name_of_any_length_is_answered_at_once() -> None:
 
 def test_a_sentence_ends_with_the_nearest_name_or_with_what_else_helps() -> None:
     assert suggest("stroy", ["story"], "there are story.") == "did you mean story?"
-    assert suggest("stroy", ["story"], "there are story.", mark="$") == "did you mean $story?"
+    assert suggest("stroy", ["story"], "there are story.", shown=lambda name: f"${name}") == "did you mean $story?"
     assert suggest("zzz", ["story"], "there are story.") == "there are story."

@@ -250,7 +250,7 @@ class Answering:
                 await platform.post_notice(channel_id, notice, message, f"{message.id}.n{number}")
             except FewshotError as e:
                 logger.warning("could not post a notice in channel %s: %s", channel_id, e)
-                problem = spell_mentions(_NO_NOTICE, self._spelling(running).line)
+                problem = spell_mentions(_NO_NOTICE, self._spelling(running).spell)
         for sent_id in card.removed_ids:
             try:
                 await platform.delete(message.scope, sent_id)
@@ -260,10 +260,8 @@ class Answering:
 
     def _spelling(self, running: _Running) -> Spelling:
         """Return the form of commands for the person who asked: slash commands if they used one."""
-        traits = running.outlet.traits
-        if running.message.reach == "form" and traits.slash_prefix:
-            return Spelling(COMMANDS, traits.slash_prefix, is_slash=traits.has_slash_groups)
-        return Spelling(COMMANDS, self._bot.command_prefix)
+        traits, prefix = running.outlet.traits, self._bot.command_prefix
+        return Spelling.for_reader(COMMANDS, traits, prefix, running.message.reach)
 
     def _keep_refused(self, running: _Running) -> None:
         self._refused[running.message.id] = running.outlet

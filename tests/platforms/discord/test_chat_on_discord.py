@@ -242,7 +242,7 @@ async def reported(evening: Evening, channel_id: int) -> tuple[Message, Message]
 async def test_a_report_leads_to_the_answer(evening: Evening):
     reports = evening.guild.channel("reports")
     answer, told = await reported(evening, reports.id)
-    assert "can read that answer now" in visible_text(told)
+    assert "can now read that answer" in visible_text(told)
     notice = await evening.discord.wait_for_message(reports)
     assert "Hello there." in visible_text(notice)
     (link,) = [part for part in notice.components if part["type"] == 1]

@@ -43,12 +43,12 @@ TRIES = {
     "prompt test": Try("held-out tests", {"name": "mood"}, "mood"),
     "prompt tune": Try("scorings", {"name": "mood"}, "mood"),
     "settings": Try("history"),
-    "fresh": Try("fresh start"),
-    "context": Try("kept for the answer"),
+    "fresh": Try("Fresh start"),
+    "context": Try("reserved for the answer"),
     "stats": Try("tokens/s"),
     "help": Try("what it does"),
     "why": Try("The prompt", is_private=True),
-    "privacy": Try("messages of yours", is_private=True),
+    "privacy": Try("your stored messages", is_private=True),
     # In the order of a template's life: drafts of story and tale are created, tested and published.
     "prompt import": Try("Draft of tale", {"name": "tale", "text": "+++"}, f"tale {PROMPTS['story']}", is_private=True),
     "prompt examples": Try(
@@ -67,9 +67,9 @@ TRIES = {
     "prompt publish": Try("Published", {"name": "sentiment", "reason": "clearer"}, "story", is_private=True),
     "prompt history": Try("clearer", {"name": "sentiment"}, "sentiment"),
     "prompt diff": Try("So so", {"name": "sentiment"}, "sentiment shipped 1"),
-    "prompt rollback": Try("now, which says", {"name": "sentiment", "number": "shipped"}, "sentiment 1 it was better"),
-    "prompt export": Try("as a file", {"name": "sentiment"}, "sentiment", is_private=True),
-    "prompt delete": Try("its history stays", {"name": "sentiment"}, "story", is_private=True),
+    "prompt rollback": Try("with the text of", {"name": "sentiment", "number": "shipped"}, "sentiment 1 it was better"),
+    "prompt export": Try("The file of", {"name": "sentiment"}, "sentiment", is_private=True),
+    "prompt delete": Try("Its history is kept", {"name": "sentiment"}, "story", is_private=True),
     "prompt discard": Try("is discarded", {"name": "tale"}, "translate-en-fr", is_private=True),
 }
 # These are tried in tests of their own below.
@@ -169,7 +169,7 @@ async def test_buttons_of_an_answer_work_before_and_after_a_restart(evening: Eve
         why = await (await evening.bob.clicks(answer, "Why")).finished()
         assert "The prompt" in shown_of(why)
         refused = await (await evening.bob.clicks(answer, "Again")).finished()
-        assert "Only who asked" in shown_of(refused)
+        assert "Only the person who asked" in shown_of(refused)
         # The answer has one place in the history, whatever was clicked.
         history = await evening.running.store.load_history(evening.here, limit=10)
         assert [message.is_me for message in history] == [False, True]
@@ -185,7 +185,7 @@ async def test_a_messages_menu_has_all_entries(evening: Evening):
         assert "The prompt" in shown_of(await (await evening.ada.uses_menu("Why", answer)).finished())
         own = evening.ada.says(evening.general, "Forget this", mention_bot=True)
         await evening.discord.reply(own)
-        assert "forgotten" in shown_of(await (await evening.ada.uses_menu("Forget", own)).finished())
+        assert "permanently erased" in shown_of(await (await evening.ada.uses_menu("Forget", own)).finished())
         history = await evening.running.store.load_history(evening.here, limit=20)
         assert not [message for message in history if "Forget this" in message.text]
         refused = await (await evening.bob.uses_menu("Forget", answer)).finished()
@@ -274,8 +274,8 @@ async def test_commands_work_in_a_direct_message_and_with_a_file(evening: Evenin
         result = await (await evening.ada.slash(channel, "perplexity", file=("a.txt", b"The dog ran"))).finished()
         assert "bits per byte" in shown_of(result)
         mine = await (await evening.ada.slash(channel, "privacy")).finished()
-        assert "Export mine" in labels(mine.message or asked)
-        exported = await (await evening.ada.clicks(mine.message or asked, "Export mine")).finished()
+        assert "Export my data" in labels(mine.message or asked)
+        exported = await (await evening.ada.clicks(mine.message or asked, "Export my data")).finished()
         files = [file.filename for m in [exported.message, *exported.followups] if m for file in m.attachments]
         assert "stored-about-me.json" in files
 

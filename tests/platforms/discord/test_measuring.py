@@ -59,7 +59,7 @@ async def test_a_test_shows_how_far_it_is_can_be_stopped_and_goes_on(evening: Ev
         assert "Only the person who asked" in visible_text(refused.message) if refused.message else False
         await evening.mod.clicks(answer, "Stop")
         await discord.settled(answer)
-        assert "Stopped; nothing of moods was changed." in visible_text(answer)
+        assert "Stopped. moods was not changed." in visible_text(answer)
         assert labels(answer) == []
         asked_before = evening.running.services.engine.stats().num_done
         assert asked_before < NUM_ROWS
@@ -68,7 +68,7 @@ async def test_a_test_shows_how_far_it_is_can_be_stopped_and_goes_on(evening: Ev
         # Each row is asked once, and the prompt about the content-free inputs once.
         assert evening.running.services.engine.stats().num_done == NUM_ROWS + 3
         refusal = await discord.reply(evening.ada.says(evening.general, "!prompt test moods"))
-        assert "prompt test is for moderators." in visible_text(refusal)
+        assert "Only moderators can use !prompt test." in visible_text(refusal)
 
 
 async def test_a_test_goes_on_after_a_kill_and_is_answered_once(slow_llama: Path, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ async def test_an_answer_in_chat_is_shown_once(tmp_path: Path, model: Path) -> N
         person.type("hello there\r")
         await person.see(r"hello there\n(?!…)(.+\n)+ada>\s*\Z")
         person.type("!context\r")
-        await person.see("kept for the answer")
+        await person.see("reserved for the answer")
         assert person.terminal.text.count("hello there") == 1
 
 
@@ -249,7 +249,7 @@ async def test_a_template_is_edited_in_the_persons_editor_and_a_mistake_loses_no
         await person.see("Nothing was changed")
         await person.see_prompt()
         person.type("!prompt publish greeting\r")
-        await person.see("greeting is at version 1 now")
+        await person.see("Published greeting as version 1")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_line_of_a_megabyte_is_one_sentence_and_the_next_line_works(program: P
     finished = program.run("terminal", "--json", typed=b"x" * 2**20 + b"\n" + b"y" * 2**23 + b"\n!prompt list\n")
     too_long, far_too_long, listed = finished.objects
     assert "1,048,576 bytes" in too_long["error"]
-    assert "bytes; at most 262,144 are read" in far_too_long["error"]
+    assert "bytes; the limit is 262,144." in far_too_long["error"]
     assert "templates" in listed
 
 
@@ -107,7 +107,7 @@ def test_channels_and_servers_are_apart(program: Program) -> None:
 
 def test_a_member_may_not_change_settings(program: Program) -> None:
     finished = program.run("terminal", "--json", "--role", "member", typed=b"!settings preset wild\n")
-    assert finished.objects[0]["error"] == "settings is for moderators."
+    assert finished.objects[0]["error"] == "Only moderators can use !settings."
 
 
 def test_ctrl_c_ends_a_piped_program_with_status_130(program: Program) -> None:
@@ -167,7 +167,7 @@ MISTAKES = {
     "a precision that is not offered": ({"PRECISION": "int3"}, "float32"),
     "a number that is none": ({"MAX_WAITING": "many"}, "MAX_WAITING takes a whole number"),
     "a log level that tells too much": ({"LOG_LEVEL": "DEBUG"}, "LOG_LEVEL takes one of INFO, WARNING, ERROR"),
-    "a prompts folder without prompts": ({"PROMPTS_DIR": "/"}, "PROMPTS_DIR names the folder"),
+    "a prompts folder without prompts": ({"PROMPTS_DIR": "/"}, "Set PROMPTS_DIR to the folder"),
     "a database that is a folder": ({"DATABASE": "/"}, "/"),
 }
 
