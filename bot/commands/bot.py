@@ -76,7 +76,7 @@ class Bot:
         """
         asked = Asked("chat")
         begin = self._router.begin_message
-        return _told(asked, partial(begin, asked, message, stopper, place), self._spelling(message.reach))
+        return _as_answer(asked, partial(begin, asked, message, stopper, place), self._spelling(message.reach))
 
     def click(self, click: Click, stopper: Stopper) -> Cards:
         """Yield snapshots of the answer to a click, the last one final.
@@ -84,13 +84,13 @@ class Bot:
         A public card replaces the clicked one; only the person who clicked sees a private one; a form is opened.
         """
         asked = Asked("click")
-        return _told(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
+        return _as_answer(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
 
     def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""
         asked = Asked("form")
         # Only a slash command or a click opens a form.
-        return _told(asked, partial(self._router.begin_form, asked, submitted), self._spelling("form"))
+        return _as_answer(asked, partial(self._router.begin_form, asked, submitted), self._spelling("form"))
 
     def _spelling(self, reach: Reach) -> Spelling:
         """Return the form in which the reader of the answer to a request with `reach` calls commands."""
@@ -170,7 +170,7 @@ class Bot:
         return tuple(dict.fromkeys(text for text in texts if text))
 
 
-async def _told(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelling: Spelling) -> Cards:
+async def _as_answer(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelling: Spelling) -> Cards:
     """Yield the cards that `begin` leads to, in the reader's spelling; an error becomes a card of one sentence."""
     try:
         async with aclosing(await begin()) as cards:

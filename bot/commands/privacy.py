@@ -63,10 +63,12 @@ async def _do(services: Services, scope: Scope, author: Author, action: str) -> 
     if action == "export":
         records = await store.export_person(platform, author.id)
         file = TextFile("stored-about-me.json", json.dumps(records, ensure_ascii=False, indent=1) + "\n")
-        return _told(f"Everything stored about you: {len(records)} records.", data={"records": records}, file=file)
+        return _private_card(
+            f"Everything stored about you: {len(records)} records.", data={"records": records}, file=file
+        )
     if action == "forget":
         return replace(
-            _told(
+            _private_card(
                 "This permanently erases everything you said to this bot, on all servers, and its answers to you."
                 f" To confirm, use {mention('privacy --do forget-now')}."
             ),
@@ -74,19 +76,19 @@ async def _do(services: Services, scope: Scope, author: Author, action: str) -> 
         )
     if action == "forget-now":
         num = await store.forget_person(platform, author.id)
-        return _told(f"Permanently erased: {num} of your messages, and the answers to them.")
+        return _private_card(f"Permanently erased: {num} of your messages, and the answers to them.")
     if action == "read-off":
         await store.opt_out(platform, author.id, True)
-        return _told(
+        return _private_card(
             f"The bot no longer reads or stores what you say. To be read again, use {mention('privacy --read on')}."
         )
     if action == "read-on":
         await store.opt_out(platform, author.id, False)
-        return _told("The bot reads your messages to it again.")
+        return _private_card("The bot reads your messages to it again.")
     return await _show(services, scope, author)
 
 
-def _told(sentence: str, *, data: dict[str, object] | None = None, file: TextFile | None = None) -> Card:
+def _private_card(sentence: str, *, data: dict[str, object] | None = None, file: TextFile | None = None) -> Card:
     return Card(blocks=(Text(sentence),), data={"text": sentence, **(data or {})}, file=file, answers="private")
 
 

@@ -112,7 +112,7 @@ def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
     most = MAX_SCORINGS // (num_rows * _SCORINGS_PER_ROW[template.kind]) - 1
     if len(drops) + len(orders) > most:
         drops = sorted(chance.sample(drops, max(0, most - len(orders))), key=drops.index)
-    return (Candidate("as it is", tuple(range(num))), *drops, *orders)
+    return (Candidate("unchanged", tuple(range(num))), *drops, *orders)
 
 
 def count_scorings(template: PromptTemplate) -> int:

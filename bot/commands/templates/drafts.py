@@ -41,7 +41,7 @@ DISCARD: Final = Button("discard", "Discard", "danger")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DraftView:
     """A draft beside the published version.
 
     `template` is the draft's last valid state, `base` the version it started from, `published` what members use now
@@ -117,7 +117,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-async def stand(services: Services, scope: Scope, draft: Draft) -> Standing:
+async def view_draft(services: Services, scope: Scope, draft: Draft) -> DraftView:
     """Return `draft` beside what is published now."""
     name, store = draft.name, services.store
     published, number = await published_template(services, scope, name)
@@ -131,7 +131,7 @@ async def stand(services: Services, scope: Scope, draft: Draft) -> Standing:
         elif draft.based_on_sha256 is not None and name in services.templates.shipped.names:
             base = services.templates.shipped.get(name)
         newest = next(iter(await store.template_history(scope, name)), None)
-    return Standing(draft, parsed(draft.source_text, name), base, published, number, newest, is_overtaken)
+    return DraftView(draft, parsed(draft.source_text, name), base, published, number, newest, is_overtaken)
 
 
 def parsed(source_text: str | None, name: str) -> PromptTemplate | None:
@@ -158,11 +158,11 @@ async def check_template(services: Services, template: PromptTemplate) -> None:
 
 async def fill_draft(services: Services, scope: Scope, draft: Draft, values: Mapping[str, str]) -> Draft:
     """Store a filled-in form: as the draft's new state if it is valid, else as typed, with the problem."""
-    standing = await stand(services, scope, draft)
+    view = await view_draft(services, scope, draft)
     typed = {**(draft.form_values or {}), **{name: replace_lone_surrogates(text) for name, text in values.items()}}
     draft = replace(draft, updated_at_utc=now_utc())
     try:
-        template = apply_values(standing.start, typed)
+        template = apply_values(view.start, typed)
         await check_template(services, template)
         draft = replace(draft, source_text=template.source_text, form_values=None, problem="")
     except FewshotError as e:
@@ -177,14 +177,14 @@ async def change_draft(
     services: Services, scope: Scope, draft: Draft, change: Callable[[PromptTemplate], PromptTemplate]
 ) -> Draft:
     """Store the draft after `change`. Raises RequestError, storing nothing, if the result is not a valid template."""
-    standing = await stand(services, scope, draft)
+    view = await view_draft(services, scope, draft)
     if draft.form_values is not None:
         raise RequestError(not_finished(draft))
-    if standing.template is None and standing.base is None:
+    if view.template is None and view.base is None:
         raise RequestError(
             f"There is no template {draft.name} yet. Create it with {mention(f'prompt new {draft.name}')}."
         )
-    template = change(standing.start)
+    template = change(view.start)
     await check_template(services, template)
     draft = replace(draft, source_text=template.source_text, updated_at_utc=now_utc())
     await services.store.save_draft(scope, draft)
@@ -227,8 +227,8 @@ async def draft_card(
     It replaces `card`, an earlier card of the draft, as its next revision. With `asks_again` it offers to publish over
     a version that someone else published in between.
     """
-    standing = await stand(services, scope, draft)
-    blocks, data = await _about(services, scope, standing)
+    view = await view_draft(services, scope, draft)
+    blocks, data = await _about(services, scope, view)
     if notice:
         blocks = [Text(notice), *blocks]
     file = None
@@ -239,15 +239,15 @@ async def draft_card(
         hint = " · ".join(mention(f"prompt {what} {draft.name}") for what in ("publish", "test", "edit", "discard"))
         blocks.append(Text(hint, is_quiet=True))
         return Card(blocks=tuple(blocks), data=data, answers="private")
-    state = {"name": draft.name, "shown": fingerprint(draft), "over": standing.number}
+    state = {"name": draft.name, "shown": fingerprint(draft), "over": view.number}
     kept = await _keep_card(services, scope, draft.author_id, state, card)
     return Card(
         blocks=tuple(blocks),
         data=data,
         # It replaces the clicked card, which only its owner sees, or is a new private one.
         answers="private" if card is None else "public",
-        buttons=_buttons(standing, asks_again=asks_again),
-        selects=_selects(services, standing),
+        buttons=_buttons(view, asks_again=asks_again),
+        selects=_selects(services, view),
         open_card_id=kept.id,
         revision=kept.revision,
         file=file,
@@ -264,54 +264,54 @@ async def _keep_card(
     return await open_card(services.store, scope, owner_id, DRAFT_CARD, state, lives=_LIFETIME)
 
 
-def _buttons(standing: Standing, *, asks_again: bool) -> tuple[Button, ...]:
-    if standing.draft.form_values is not None or standing.template is None:
+def _buttons(view: DraftView, *, asks_again: bool) -> tuple[Button, ...]:
+    if view.draft.form_values is not None or view.template is None:
         return (replace(EDIT, style="primary"), ROWS, DISCARD)
     if asks_again:
         return (Button("publish-anyway", "Publish anyway", "danger"), EDIT, DISCARD)
-    test = (TEST,) if standing.template.tests else ()
+    test = (TEST,) if view.template.tests else ()
     return (Button("publish", "Publish", "primary"), *test, EDIT, ROWS, DISCARD)
 
 
-def _selects(services: Services, standing: Standing) -> tuple[Select, ...]:
-    kind = (standing.draft.form_values or {}).get("kind", standing.start.kind)
+def _selects(services: Services, view: DraftView) -> tuple[Select, ...]:
+    kind = (view.draft.form_values or {}).get("kind", view.start.kind)
     selects = []
-    if standing.name not in services.templates.shipped.names:
+    if view.name not in services.templates.shipped.names:
         options = tuple(SelectOption(one, f"Kind: {one}", _KIND_HELP[one], is_chosen=one == kind) for one in KINDS)
         selects.append(Select("kind", "Kind", options))
-    if kind != "classify" and standing.template is not None:
-        chosen = preset_of(standing.template)
+    if kind != "classify" and view.template is not None:
+        chosen = preset_of(view.template)
         names = (*PRESETS, OWN_PRESET) if chosen == OWN_PRESET else tuple(PRESETS)
         options = tuple(SelectOption(one, f"Sampling: {one}", is_chosen=one == chosen) for one in names)
         selects.append(Select("preset", "Sampling", options))
     return tuple(selects)
 
 
-async def _about(services: Services, scope: Scope, standing: Standing) -> tuple[list[Block], dict[str, Any]]:
+async def _about(services: Services, scope: Scope, view: DraftView) -> tuple[list[Block], dict[str, Any]]:
     """Return the blocks about the draft, and the same as data."""
-    draft, template = standing.draft, standing.template
-    title = f"Draft of {draft.name}, {_origin(standing)}"
+    draft, template = view.draft, view.template
+    title = f"Draft of {draft.name}, {_origin(view)}"
     blocks: list[Block] = [Text(title)]
     data: dict[str, Any] = {
         "text": title,
         "template": draft.name,
         "based_on": draft.based_on,
-        "published": standing.number,
+        "published": view.number,
         "problem": draft.problem,
-        "is_overtaken": standing.is_overtaken,
+        "is_overtaken": view.is_overtaken,
     }
     if draft.problem:
         blocks.append(Text(f"{draft.problem} Your text is saved, but it has no effect until this is fixed."))
-    if standing.is_overtaken:
-        sentence, diff = _overtaken(standing)
+    if view.is_overtaken:
+        sentence, diff = _overtaken(view)
         blocks.append(Text(sentence))
         if diff:
             blocks.append(Verbatim(diff))
         data |= {"overtaken": sentence, "overtaken_diff": diff}
     if template is None:
         return blocks, data
-    diff = _all_of(template) if standing.published is None else diff_templates(standing.published, template)
-    if standing.is_overtaken and diff:
+    diff = _all_of(template) if view.published is None else diff_templates(view.published, template)
+    if view.is_overtaken and diff:
         blocks.append(Text("Publishing your draft would change:"))
     blocks.append(Verbatim(diff) if diff else Text("There are no changes yet.", is_quiet=True))
     data |= {"diff": diff, "kind": template.kind, "source": template.source_text}
@@ -329,27 +329,27 @@ def _all_of(template: PromptTemplate) -> str:
     return "\n".join(line for line in diff_templates(empty, template).split("\n") if line not in ("- ", "+ "))
 
 
-def _origin(standing: Standing) -> str:
-    if standing.draft.based_on:
-        return f"based on version {standing.draft.based_on}"
-    return "based on the built-in version" if standing.draft.based_on_sha256 else "a new template"
+def _origin(view: DraftView) -> str:
+    if view.draft.based_on:
+        return f"based on version {view.draft.based_on}"
+    return "based on the built-in version" if view.draft.based_on_sha256 else "a new template"
 
 
-def _overtaken(standing: Standing) -> tuple[str, str]:
+def _overtaken(view: DraftView) -> tuple[str, str]:
     """Return who published what since the draft was started, and the diff."""
-    newest = standing.newest
+    newest = view.newest
     if newest is None:
-        sentence = f"{standing.name} has changed since you started this draft."
+        sentence = f"{view.name} has changed since you started this draft."
     elif newest.action == "forget":
         sentence = "Since you started this draft, a member's words were erased from the published version."
     elif newest.source_text is None:
-        sentence = f"{who(newest)} deleted {standing.name} on {when(newest)}, after you started this draft."
+        sentence = f"{who(newest)} deleted {view.name} on {when(newest)}, after you started this draft."
     else:
         because = f" ({newest.reason})" if newest.reason else ""
         sentence = (
             f"{who(newest)} published version {newest.number} on {when(newest)}{because}, after you started this draft."
         )
-    if standing.base is None or standing.published is None:
+    if view.base is None or view.published is None:
         return sentence, ""
-    diff = diff_templates(standing.base, standing.published)
+    diff = diff_templates(view.base, view.published)
     return sentence + (" The changes:" if diff else ""), diff

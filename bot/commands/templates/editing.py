@@ -19,7 +19,7 @@ from bot.commands.templates.drafts import (
     parsed,
     published_template,
     rebased,
-    stand,
+    view_draft,
 )
 from bot.commands.templates.publishing import own_draft, publish_from_card
 from bot.commands.templates.scoring import measured_cards
@@ -86,18 +86,18 @@ async def _form(services: Services, scope: Scope, draft: Draft, part: str, *, ov
 
     `over` is the published version that the author has seen since: the draft is then based on it.
     """
-    standing = await stand(services, scope, draft)
+    view = await view_draft(services, scope, draft)
     fields_of = text_fields if part == "texts" else row_fields
-    fields = fields_of(standing.start, draft.form_values, max_characters=services.traits.max_form_characters)
+    fields = fields_of(view.start, draft.form_values, max_characters=services.traits.max_form_characters)
     title = f"Template {draft.name}" if part == "texts" else f"Examples and tests of {draft.name}"
     return await _open_form(services, scope, draft, title, fields, over=over)
 
 
 async def _file_form(services: Services, scope: Scope, draft: Draft) -> Card:
     """Return the form for an editor, where there are no buttons: the whole file, with the problem as its help."""
-    standing = await stand(services, scope, draft)
+    view = await view_draft(services, scope, draft)
     typed = draft.form_values or {}
-    source = standing.template or standing.base
+    source = view.template or view.base
     text = typed.get("file") or (source.source_text if source else SKELETON)
     field = FormField("file", f"{draft.name}.prompt", "file", help=draft.problem, value=text)
     return await _open_form(services, scope, draft, f"Template {draft.name}", (field,), has_buttons=False)

@@ -7,13 +7,13 @@ from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.commands.framework.request import check_owner
 from bot.commands.templates.drafts import (
-    Standing,
+    DraftView,
     check_editor,
     check_template,
     draft_card,
     fingerprint,
     not_finished,
-    stand,
+    view_draft,
 )
 from bot.commands.templates.scoring import load_score, score_to_keep
 from bot.core.cards import Button, Card, Form, FormField, Text
@@ -43,21 +43,21 @@ def checked_reason(text: str) -> str:
 
 
 async def publish_draft(
-    services: Services, scope: Scope, author: Author, standing: Standing, *, reason: str, over: int | None
+    services: Services, scope: Scope, author: Author, view: DraftView, *, reason: str, over: int | None
 ) -> int | Literal["overtaken", "reason"]:
     """Publish a draft and return its number, or what is missing: a look at a newer version, or a reason.
 
     `over` is the number of the published version that the author has seen. Raises RequestError if the draft can't be
     published.
     """
-    draft, template, name = standing.draft, standing.template, standing.name
+    draft, template, name = view.draft, view.template, view.name
     if draft.form_values is not None:
         raise RequestError(not_finished(draft))
     if template is None:
         raise RequestError(f"Your draft of {name} is not valid any more. Edit it again or discard it.")
-    if standing.published is not None and not diff_templates(standing.published, template):
+    if view.published is not None and not diff_templates(view.published, template):
         raise RequestError(f"Your draft of {name} is the same as the published version. Change it or discard it.")
-    if standing.is_overtaken and over != standing.number:
+    if view.is_overtaken and over != view.number:
         return "overtaken"
     await check_template(services, template)
     score = await load_score(services, scope, name, template)
@@ -66,13 +66,13 @@ async def publish_draft(
     number = await services.store.add_template_version(
         scope,
         name,
-        action="edit" if standing.published is not None else "new",
+        action="edit" if view.published is not None else "new",
         author=author,
         source_text=template.source_text,
         version=template.version,
         reason=reason,
         parent_number=draft.based_on,
-        expected_published=standing.number,
+        expected_published=view.number,
         draft_author_id=draft.author_id,
     )
     if number is None:
@@ -107,24 +107,24 @@ async def answer_publish(request: Request) -> Cards:
     await check_editor(services, scope, author, "prompt publish")
     name, reason = request.arguments["NAME"], checked_reason(request.text)
     over = request.options.get("over", "")
-    standing = await stand(services, scope, await own_draft(services, scope, author, name))
+    view = await view_draft(services, scope, await own_draft(services, scope, author, name))
     if over and not (over.isascii() and over.isdigit()):
         raise RequestError(f"{mention_option('over')} takes the number of the version that is published now.")
-    done = await publish_draft(services, scope, author, standing, reason=reason, over=int(over[:9]) if over else None)
+    done = await publish_draft(services, scope, author, view, reason=reason, over=int(over[:9]) if over else None)
     if isinstance(done, int):
         yield published_card(name, done)
     elif done == "reason":
         raise RequestError(
-            "This draft scores worse than the published version. To publish it all the same, give a reason:"
+            "This draft scores worse than the published version. To publish it anyway, give a reason:"
             f" {mention(f'prompt publish {name} REASON')}"
         )
     else:
-        standing = await stand(services, scope, await own_draft(services, scope, author, name))
+        view = await view_draft(services, scope, await own_draft(services, scope, author, name))
         notice = _OVERTAKEN
         if not request.has_buttons:
-            notice += f" To publish over it, use {mention(f'prompt publish --over {standing.number} {name}')}."
+            notice += f" To publish over it, use {mention(f'prompt publish --over {view.number} {name}')}."
         yield await draft_card(
-            services, scope, standing.draft, notice=notice, asks_again=True, has_buttons=request.has_buttons
+            services, scope, view.draft, notice=notice, asks_again=True, has_buttons=request.has_buttons
         )
 
 
@@ -135,8 +135,8 @@ async def publish_from_card(services: Services, click: Click, card: OpenCard, dr
         notice = "Your draft has changed since this card was shown. This is the current one."
         return await draft_card(services, scope, draft, card=card, notice=notice)
     over = int(card.state["over"]) if is_anyway else None
-    standing = await stand(services, scope, draft)
-    done = await publish_draft(services, scope, click.author, standing, reason="", over=over)
+    view = await view_draft(services, scope, draft)
+    done = await publish_draft(services, scope, click.author, view, reason="", over=over)
     if isinstance(done, int):
         await services.store.close_open_card(scope, card.id)
         return published_card(draft.name, done, is_in_place=True)
@@ -147,7 +147,7 @@ async def publish_from_card(services: Services, click: Click, card: OpenCard, dr
     state = {"name": draft.name, "shown": card.state["shown"], "over": over}
     form = await open_card(services.store, scope, click.author.id, REASON_FORM, state, lives=_FORM_LIFETIME)
     hint = "It scores worse than the published version. The reason is shown in the history."
-    field = FormField("reason", "Why publish it all the same?", "paragraph", help=hint, max_characters=MAX_REASON)
+    field = FormField("reason", "Why publish it anyway?", "paragraph", help=hint, max_characters=MAX_REASON)
     return Card(form=Form(form.id, f"Publish {draft.name}", (field,)), answers="private")
 
 
@@ -164,8 +164,8 @@ async def submit_reason(services: Services, submitted: FormSubmitted, card: Open
         notice = "Your draft has changed since this form was opened. This is the current one."
         yield await draft_card(services, scope, draft, notice=notice)
         return
-    standing = await stand(services, scope, draft)
-    done = await publish_draft(services, scope, author, standing, reason=reason, over=card.state["over"])
+    view = await view_draft(services, scope, draft)
+    done = await publish_draft(services, scope, author, view, reason=reason, over=card.state["over"])
     if isinstance(done, int):
         yield published_card(draft.name, done)
     else:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final, Literal
 
 from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.templates.drafts import begin_draft, change_draft, check_editor, draft_card, parsed, stand
+from bot.commands.templates.drafts import begin_draft, change_draft, check_editor, draft_card, parsed, view_draft
 from bot.commands.templates.proposals import (
     Proposal,
     find_proposal,
@@ -77,7 +77,7 @@ async def _answer(request: Request, table: TableName, actions: Sequence[str]) ->
         change, done = _removing(table, request.text), "Removed from your draft."
     if taken is not None:
         # Stored before the draft, so that erasing the message always reaches the draft.
-        has_labels = bool((await stand(services, scope, draft)).start.labels)
+        has_labels = bool((await view_draft(services, scope, draft)).start.labels)
         await keep_origins(services, scope, name, taken, has_labels=has_labels)
     draft = await change_draft(services, scope, draft, change)
     if taken is not None:

@@ -172,7 +172,7 @@ async def test_a_worse_draft_asks_for_a_reason_that_stands_in_the_history(talk: 
     card = await talk.card("!prompt import story", attachment=worse, has_buttons=True)
     assert card.data["verdict"] == "worse"
     sentence = (
-        "This draft scores worse than the published version. To publish it all the same, give a reason:"
+        "This draft scores worse than the published version. To publish it anyway, give a reason:"
         " !prompt publish story REASON"
     )
     assert await talk.refusal("!prompt publish story") == sentence
