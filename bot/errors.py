@@ -3,6 +3,7 @@
 FewshotError
 ├── RequestError            the person who asked can fix it: bad option, unknown name, text too long
 │   ├── TemplateError       a prompt file or template text is wrong (carries source and line)
+│   ├── OptedOut            the person asked not to be read, so nothing may be stored for them
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
 ├── Unavailable             it may work later: queue full, disk full, shutting down
 │   └── DeliveryFailed      the platform could not be reached in time
@@ -35,6 +36,10 @@ class TemplateError(RequestError):
         self.source = source
         self.line = line
         super().__init__(f"{source}:{line}: {problem}" if line is not None else f"{source}: {problem}")
+
+
+class OptedOut(RequestError):
+    """The person asked not to be read, so nothing of theirs may be stored."""
 
 
 class PromptTooLong(RequestError):

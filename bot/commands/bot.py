@@ -103,6 +103,10 @@ class Bot:
         """
         return await self._router.place_where_wanted(message)
 
+    def is_meant(self, message: Message) -> bool:
+        """Say, without reading anything, whether `message` addresses the bot or is a command for it."""
+        return self._router.is_meant(message)
+
     async def is_wanted(self, message: Message) -> bool:
         """Say whether `message` is to be answered."""
         return await self.place_where_wanted(message) is not None

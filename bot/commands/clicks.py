@@ -8,7 +8,7 @@ from bot.commands import channel, completing, privacy
 from bot.commands.context import Services
 from bot.commands.explaining import explain
 from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
-from bot.commands.framework.request import READ_AGAIN, load_asked, message_of, read_request
+from bot.commands.framework.request import UNREADABLE, load_asked, message_of, read_request
 from bot.commands.templates import drafts, editing, proposals, publishing, running
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
@@ -22,6 +22,7 @@ from bot.services.answer_cards import REPLY_CARD, reply_card
 from bot.services.chat import NOT_LATEST
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
 from bot.store.cards import OpenCard
+from bot.store.opting_out import READ_AGAIN
 from bot.store.replies import StoredReply
 
 MOVED_ON: Final = "That card is out of date; use the newest one."
@@ -177,6 +178,8 @@ class Clicks:
         latest = await services.store.last_reply(click.scope)
         if latest is None or latest.message.id != reply.message.id:
             raise RequestError(NOT_LATEST)
+        if await services.store.is_opted_out(click.scope.platform, asked.author_id):  # a moderator clicked
+            raise RequestError(UNREADABLE)
         message = message_of(asked, click.scope, click.author, click.reach)
         request = await read_request(services, self._commands, message, stopper, has_buttons=True)
         if request.command.name != "prompt run":

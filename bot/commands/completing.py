@@ -13,17 +13,14 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.engine.stream import Generation
-from bot.errors import RequestError
+from bot.errors import OptedOut, RequestError
 from bot.services.chat import asker_of
 from bot.services.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree
 from bot.services.queueing import deltas_or_waiting, waiting_card
-from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply
+from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply
 from bot.store.cards import OpenCard
 
 DEFAULT_PARAMS: Final = SamplingParams(n=3)
-NOT_KEPT: Final = (
-    f"You asked not to be read, so this is not stored: it has no buttons, and {mention('why')} can't explain it."
-)
 TEXT_GONE: Final = f"The text of this card was deleted. Start again with {mention('complete TEXT')}."
 _ACTION: Final = re.compile(r"[1-9]|more|longer|again|undo", re.IGNORECASE)
 
@@ -179,9 +176,12 @@ class _Step:
         """Store the tree and return the card that shows it."""
         message = self.request.message
         card = None
-        if self.request.may_store:
-            card = await save_tree(self.request.services.store, message.scope, message.author.id, tree, self.card)
         kept = kept or KeptReply(None)
+        if self.request.may_store:
+            try:
+                card = await save_tree(self.request.services.store, message.scope, message.author.id, tree, self.card)
+            except OptedOut:
+                kept = KeptReply(None, NOT_KEPT)
         return replace(self.card_of(tree, card, seed=seed, notice=kept.notice), reply_id=kept.id)
 
     def card_of(

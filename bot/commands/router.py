@@ -9,7 +9,6 @@ from bot.commands.clicks import Clicks
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request, TextSource
 from bot.commands.framework.request import (
-    READ_AGAIN,
     Quotas,
     check_message,
     is_command_line,
@@ -22,10 +21,11 @@ from bot.core.mentions import mention
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
-from bot.errors import RequestError
+from bot.errors import OptedOut, RequestError
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
 from bot.services.places import Place
 from bot.store.cards import OpenCard
+from bot.store.opting_out import READ_AGAIN
 from bot.trace import note_step
 
 COMMANDS: Final[Mapping[str, Command]] = {
@@ -67,6 +67,15 @@ class Router:
         self._clicks = Clicks(services, COMMANDS)
         self._quotas = Quotas()
 
+    def is_meant(self, message: Message) -> bool:
+        """Say, without reading anything, whether `message` addresses the bot or is a command for it."""
+        if message.author.is_bot or message.author.is_me:
+            return False
+        if message.is_addressed:
+            return True
+        # A word unlike all commands belongs to another bot.
+        return self._is_command(message.text) and nearest(self._command_word(message), COMMAND_WORDS) is not None
+
     async def place_where_wanted(self, message: Message) -> Place | None:
         """Return the place of `message` if it is to be answered, None if not.
 
@@ -75,10 +84,7 @@ class Router:
         if message.author.is_bot or message.author.is_me:
             return None
         is_command = self._is_command(message.text)
-        if is_command and not message.is_addressed and nearest(self._command_word(message), COMMAND_WORDS) is None:
-            # A word unlike all commands belongs to another bot, unless this one is addressed.
-            return None
-        if not is_command and not (message.is_addressed or message.text.strip() or message.attachment):
+        if not self.is_meant(message) and (is_command or not (message.text.strip() or message.attachment)):
             return None
         place = await self._services.place_of(message.scope, message.author)
         answer_when = place.values["answer_when"]
@@ -157,25 +163,32 @@ class Router:
         if not _needs_opening(request):
             return request.command.answer(request)
         if not request.may_store:
-            or_slash = ", or as a slash command" if self._services.traits.slash_prefix else ""
-            raise RequestError(
-                "You asked not to be read, so no button can be stored for you here. Use"
-                f" {mention(request.command.name)} in a direct message{or_slash}."
-            )
+            raise self._no_button(request)
         return self._offer(request)
+
+    def _no_button(self, request: Request) -> RequestError:
+        """Return the refusal of a card with a button to a person who asked not to be read."""
+        or_slash = ", or as a slash command" if self._services.traits.slash_prefix else ""
+        return RequestError(
+            "You asked not to be read, so no button can be stored for you here. Use"
+            f" {mention(request.command.name)} in a direct message{or_slash}."
+        )
 
     async def _offer(self, request: Request) -> Cards:
         """Answer in public with a button that shows the asker the answer in private."""
         message, name = request.message, request.command.name
-        card = await open_card(
-            self._services.store,
-            message.scope,
-            message.author.id,
-            COMMAND_CARD,
-            {"command": name},
-            source_message_id=message.id,
-            lives=FOR_GOOD,
-        )
+        try:
+            card = await open_card(
+                self._services.store,
+                message.scope,
+                message.author.id,
+                COMMAND_CARD,
+                {"command": name},
+                source_message_id=message.id,
+                lives=FOR_GOOD,
+            )
+        except OptedOut as e:
+            raise self._no_button(request) from e
         yield Card(
             blocks=(Text("The answer is visible only to you."),),
             buttons=(Button("open", "Open", "primary"),),

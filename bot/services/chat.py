@@ -30,6 +30,8 @@ from bot.services.places import Place, load_place
 from bot.services.queueing import Line, deltas_or_waiting, waiting_card
 from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.services.templates import Templates
+from bot.store.messages import Conversation
+from bot.store.opting_out import READ_AGAIN
 from bot.store.store import Store
 from bot.trace import note_step
 
@@ -42,6 +44,9 @@ _LOOP_CHECK_CHARACTERS: Final = 16
 _LATEST_AMONG: Final = 50
 
 NOT_LATEST: Final = "Only the latest answer here can be changed, and this one is older."
+_NOT_THERE: Final = (
+    "That message was deleted or may no longer be read here, so there is nothing to answer. Send it again."
+)
 ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is no other one."
 
 
@@ -125,7 +130,9 @@ class Chat:
 
     async def _reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
         try:
-            chat_prompt = await self.prepare(message.scope, message.id, reply_to=message.reply_to, place=place)
+            chat_prompt = await self.prepare(
+                message.scope, message.id, author_id=message.author.id, reply_to=message.reply_to, place=place
+            )
         except PromptTooLong:
             # A stored message that is too long would cut every later message off from the history before it.
             await self._store.delete_message(message.scope.platform, message.id)
@@ -147,7 +154,9 @@ class Chat:
         if reply is None or latest != reply_id:
             raise RequestError(NOT_LATEST)
         said = reply.message.text if goes_on else ""
-        chat_prompt = await self.prepare(scope, asked.id, reply_to=asked.reply_to, said=said)
+        # A moderator may ask for it too.
+        author_id = asked.author_id if asker.person == (scope.platform, asked.author_id) else ""
+        chat_prompt = await self.prepare(scope, asked.id, author_id=author_id, reply_to=asked.reply_to, said=said)
         if not goes_on and not chat_prompt.params.is_sampled:
             raise RequestError(ALWAYS_THE_SAME)
         before = reply.provenance.sampling
@@ -167,26 +176,40 @@ class Chat:
         scope: Scope,
         message_id: str | None = None,
         *,
+        author_id: str = "",
         reply_to: str | None = None,
         said: str = "",
         place: Place | None = None,
     ) -> ChatPrompt:
-        """Build the prompt of the conversation up to the message `message_id` (None: up to now).
+        """Build the prompt of the conversation up to the message `message_id` of `author_id` (None: up to now).
 
         `said` is the start of an answer to continue. A `place` of None is read here. Messages of people who have asked
         not to be read are left out, older ones too. Raises PromptTooLong if the current message alone does not fit,
-        RequestError if there is nothing to read.
+        RequestError if there is nothing to read, or if the message itself may not be read any more.
         """
         place = place or await self._load_place(scope)
-        conversation = await self._store.load_conversation(
-            scope,
-            limit=int(place.values["history_length"]),
-            up_to=message_id,
-            follows_replies=bool(reply_to and message_id),
-        )
-        if conversation.template_change not in (None, place.template_change):
-            # During the wait, words that a template held may have been erased.
-            place = await self._load_place(scope)
+
+        async def load(place: Place) -> Conversation:
+            return await self._store.load_conversation(
+                scope,
+                limit=int(place.values["history_length"]),
+                up_to=message_id,
+                follows_replies=bool(reply_to and message_id),
+            )
+
+        conversation = await load(place)
+        if message_id is not None and (not conversation.messages or conversation.messages[-1].id != message_id):
+            # Otherwise the message before it would be answered.
+            is_out = await self._store.is_opted_out(scope.platform, author_id)
+            raise RequestError(READ_AGAIN if is_out else _NOT_THERE)
+        if conversation.messages and (conversation.template_change, conversation.settings) != (
+            place.template_change,
+            place.stored,
+        ):
+            # During the wait, a setting was changed, or words that a template held were erased.
+            earlier, place = place, await self._load_place(scope)
+            if place.values["history_length"] != earlier.values["history_length"]:
+                conversation = await load(place)
         template = place.templates.get(place.values["chat_template"])
         params = apply_options(SamplingParams(), template.sampling)
         if "preset" in place.stored:

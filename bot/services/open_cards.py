@@ -116,7 +116,8 @@ class CompletionTree:
 async def save_tree(store: Store, scope: Scope, owner_id: str, tree: CompletionTree, card: OpenCard | None) -> OpenCard:
     """Store `tree` as a new card, or as the next revision of `card`; return the stored card.
 
-    If `card` was changed or closed in between, the tree becomes a new card, so nothing is lost.
+    If `card` was changed or closed in between, the tree becomes a new card, so nothing is lost. Raises OptedOut if the
+    owner asked not to be read.
     """
     if card is not None:
         following = replace(card, revision=card.revision + 1, state=tree.to_dict())
@@ -137,7 +138,7 @@ async def open_card(
     source_message_id: str | None = None,
     lives: timedelta,
 ) -> OpenCard:
-    """Store a new card with `state` for as long as it `lives`; return it."""
+    """Store a new card with `state` for as long as it `lives`; return it. Raises OptedOut as `save_open_card` does."""
     now = now_utc()
     card = OpenCard(
         id=uuid.uuid4().hex,

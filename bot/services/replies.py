@@ -14,7 +14,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine
 from bot.engine.stream import Generation
-from bot.errors import Unavailable
+from bot.errors import OptedOut, Unavailable
 from bot.store.messages import MessageKind
 from bot.store.replies import MessageRead, Provenance, TemplateVersion
 from bot.store.store import Store
@@ -23,7 +23,11 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["text", "template", "transcript", "markup"]
 
-_NOT_KEPT: Final = f"This answer could not be stored, so {mention('why')} can't explain it later."
+NOT_KEPT: Final = (
+    f"You asked not to be read, so this is not stored: it has no buttons, and {mention('why')} can't explain it."
+)
+_ASKER_NOT_READ: Final = "The person who asked does not want to be read, so this new answer is not stored."
+_STORE_AWAY: Final = f"This answer could not be stored, so {mention('why')} can't explain it later."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +90,12 @@ async def record_reply(
     )
     provenance = _provenance_of(engine, reply)
     try:
-        is_kept = await store.add_reply(answer, provenance, kind=kind)
+        is_kept = await store.add_reply(answer, provenance, kind=kind, asker_id=message.author.id)
+    except OptedOut:
+        return KeptReply(None, NOT_KEPT)
     except Unavailable:
         logger.warning("a reply in %s could not be stored", message.scope.platform)
-        return KeptReply(None, _NOT_KEPT)
+        return KeptReply(None, _STORE_AWAY)
     _log(message.scope, provenance)
     return KeptReply(answer.id if is_kept else None)
 
@@ -99,9 +105,11 @@ async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: st
     provenance = _provenance_of(engine, reply)
     try:
         is_kept = await store.rewrite_reply(scope, reply_id, reply.text, provenance)
+    except OptedOut:
+        return KeptReply(None, _ASKER_NOT_READ)
     except Unavailable:
         logger.warning("a reply in %s could not be stored", scope.platform)
-        return KeptReply(None, _NOT_KEPT)
+        return KeptReply(None, _STORE_AWAY)
     _log(scope, provenance)
     return KeptReply(reply_id if is_kept else None)
 

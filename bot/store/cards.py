@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
 from bot.store.database import Transaction
+from bot.store.opting_out import check_may_store
 from bot.store.records import Records, conversation_id, from_microseconds, scope_values, to_microseconds
 
 
@@ -39,10 +40,17 @@ class OpenCards(Records):
 
         Return False, and change nothing, if another save came first: the id exists already, the stored revision
         differs, or the card was closed. The owner, scope, kind, source and creation time of a stored card never
-        change.
+        change. Raises OptedOut for a card with words, in its state or its source, of an owner who asked not to be
+        read.
         """
 
+        async def check_owner(transaction: Transaction) -> None:
+            # The card of privacy holds no words, and the person who opted out needs it.
+            if card.state or card.source_message_id is not None:
+                await check_may_store(transaction, card.scope.platform, card.owner_id)
+
         async def insert(transaction: Transaction) -> bool:
+            await check_owner(transaction)
             rows = await transaction.execute(
                 "INSERT INTO open_cards (id, conversation_id, owner_id, kind, revision, state, source_message_id,"
                 " created_at_utc, saved_at_utc, expires_at_utc) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"
@@ -60,6 +68,7 @@ class OpenCards(Records):
             return bool(rows)
 
         async def update(transaction: Transaction) -> bool:
+            await check_owner(transaction)
             rows = await transaction.execute(
                 "UPDATE open_cards SET revision = ?, state = ?, saved_at_utc = ?, expires_at_utc = ?"
                 " WHERE id = ? AND conversation_id = ? AND revision = ? RETURNING id",

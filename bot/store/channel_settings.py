@@ -1,13 +1,12 @@
 """The settings of servers and channels, as names and texts; the caller checks their meaning."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from bot.core.messages import DIRECT_MESSAGES, Scope
 from bot.store.database import Transaction
-from bot.store.records import Records
+from bot.store.records import Records, read_settings, settings_column
 
 SettingLevel = Literal["server", "channel"]
 
@@ -30,10 +29,8 @@ class ChannelSettings(Records):
     async def load_place(self, scope: Scope, author_id: str | None) -> StoredPlace:
         """Return what is in effect in `scope` for an author (None: no author), in one SELECT, so all of one moment."""
         (row,) = await self._database.read(
-            """SELECT
-                 (SELECT json_group_array(json_array(name, value)) FROM (
-                   SELECT name, value FROM settings
-                    WHERE platform = ?1 AND server = ?2 AND channel IN ('', ?3) ORDER BY channel)) AS settings,
+            f"""SELECT
+                 {settings_column("?1", "?2", "?3")},
                  (SELECT coalesce(max(change), 0) FROM server_templates
                    WHERE platform = ?1 AND server = ?2 AND channel = iif(?2 = ?5, ?3, '')) AS template_change,
                  EXISTS (SELECT 1 FROM opted_out WHERE platform = ?1 AND author_id = ?4) AS is_opted_out""",
@@ -43,7 +40,7 @@ class ChannelSettings(Records):
             author_id,
             DIRECT_MESSAGES,
         )
-        return StoredPlace(dict(json.loads(row["settings"])), row["template_change"], bool(row["is_opted_out"]))
+        return StoredPlace(read_settings(row["settings"]), row["template_change"], bool(row["is_opted_out"]))
 
     async def get_settings(self, scope: Scope) -> Mapping[str, str]:
         """Return the settings in effect in `scope`: the server's, overridden by the channel's of the same name."""

@@ -11,6 +11,7 @@ from bot.core.messages import Scope, now_utc
 from bot.core.templates.forgetting import words_sha256
 from bot.errors import RequestError
 from bot.store.database import Transaction
+from bot.store.opting_out import check_may_store
 from bot.store.records import Records, from_microseconds, to_microseconds
 from bot.store.templates import OF_OWNER, check_size, owner_values
 
@@ -44,13 +45,15 @@ class Drafts(Records):
     async def save_draft(self, scope: Scope, draft: Draft) -> None:
         """Save `draft`; it replaces the author's earlier draft of that name.
 
-        Raises RequestError if the text is too long or the author has MAX_DRAFTS here.
+        Raises RequestError if the text is too long or the author has MAX_DRAFTS here, OptedOut if they asked not to be
+        read.
         """
         check_size(draft.source_text or "", "template")
         form_values = None if draft.form_values is None else json.dumps(dict(draft.form_values), ensure_ascii=False)
         check_size(form_values or "", "form", max_bytes=MAX_FORM_BYTES)
 
         async def save(transaction: Transaction) -> None:
+            await check_may_store(transaction, scope.platform, draft.author_id)
             others = await transaction.execute(
                 f"SELECT count(*) AS num FROM template_drafts WHERE {OF_OWNER} AND author_id = ? AND name <> ?",
                 *owner_values(scope),

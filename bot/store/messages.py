@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -15,7 +15,9 @@ from bot.store.records import (
     Records,
     conversation_id,
     from_microseconds,
+    read_settings,
     scope_values,
+    settings_column,
     to_microseconds,
 )
 from bot.store.template_forgetting import forget_examples
@@ -42,6 +44,7 @@ _TEMPLATE_CHANGE: Final = (
     "(SELECT coalesce(max(t.change), 0) FROM server_templates t WHERE t.platform = c.platform AND t.server = c.server"
     f" AND t.channel = iif(c.server = '{DIRECT_MESSAGES}', c.channel, '')) AS template_change"
 )
+_SETTINGS: Final = settings_column("c.platform", "c.server", "c.channel")
 _IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
 
 
@@ -56,13 +59,15 @@ class StoredMessage(HistoryMessage):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The messages that an answer may read, oldest first, and the number of the last change to the templates there.
+    """The messages that an answer may read, oldest first, and what was in effect there at the same moment.
 
-    The number is None if there is nothing to read.
+    `template_change` is the number of the last change to the templates there, `settings` are those that somebody set.
+    Both are None if there is nothing to read.
     """
 
     messages: tuple[StoredMessage, ...]
     template_change: int | None
+    settings: Mapping[str, str] | None
 
 
 class Messages(Records):
@@ -128,7 +133,7 @@ class Messages(Records):
         """Return history, newest first; `condition` is another condition on the message `m`."""
         bound = "(SELECT created_at_utc, id FROM messages WHERE platform = ? AND message_id = ?)"
         return await self._database.read(
-            f"SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}"
+            f"SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}, {_SETTINGS}"
             " FROM conversations c JOIN messages m ON m.conversation_id = c.id"
             " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
             " AND m.id > c.fresh_row AND m.created_at_utc >= c.fresh_utc"
@@ -168,7 +173,9 @@ class Messages(Records):
             raise ValueError("a reply chain starts at a message")
         else:
             rows = await self._reply_chain(scope, up_to, limit, f"WHERE {_MAY_BE_READ}")
-        return Conversation(_oldest_first(rows), rows[0]["template_change"] if rows else None)
+        if not rows:
+            return Conversation((), None, None)
+        return Conversation(_oldest_first(rows), rows[0]["template_change"], read_settings(rows[0]["settings"]))
 
     async def load_messages(
         self, scope: Scope, message_ids: Sequence[str], *, leaves_out_opted_out: bool = False
@@ -205,7 +212,7 @@ class Messages(Records):
                   FROM chain CROSS JOIN here
                  CROSS JOIN messages m ON m.platform = chain.platform AND m.message_id = chain.reply_to
                  WHERE chain.depth < ? AND {_READABLE})
-            SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}
+            SELECT {MESSAGE_COLUMNS}, {_TEMPLATE_CHANGE}, {_SETTINGS}
               FROM chain CROSS JOIN here c CROSS JOIN messages m ON m.id = chain.id {condition} ORDER BY chain.depth""",
             *scope_values(scope),
             message_id,

@@ -1,5 +1,7 @@
 """What all parts of the store share: the database, times, and the row of a conversation."""
 
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,6 +13,20 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 # A condition on `conversations` that takes the four values of `scope_values`.
 IN_SCOPE: Final = "platform = ? AND server = ? AND channel = ? AND thread = ?"
+
+
+def settings_column(platform: str, server: str, channel: str) -> str:
+    """Return the SQL of the column `settings`: those stored for a channel, for `read_settings`; takes SQL values."""
+    return (
+        "(SELECT json_group_array(json_array(name, value)) FROM (SELECT name, value FROM settings"
+        f" WHERE platform = {platform} AND server = {server} AND channel IN ('', {channel}) ORDER BY channel))"
+        " AS settings"
+    )
+
+
+def read_settings(column: str) -> Mapping[str, str]:
+    """Return the settings in the value of a `settings_column`: the server's, overridden by the channel's."""
+    return dict(json.loads(column))
 
 
 class Records:

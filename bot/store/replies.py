@@ -17,6 +17,7 @@ from bot.store.messages import (
     insert_message,
     to_stored_message,
 )
+from bot.store.opting_out import check_may_store
 from bot.store.records import Records, from_microseconds, scope_values
 from bot.store.used_templates import used_template_id, was_forgotten
 
@@ -91,15 +92,19 @@ class StoredReply:
 class Replies(Records):
     """The part of the store that holds the bot's answers."""
 
-    async def add_reply(self, message: Message, provenance: Provenance, *, kind: MessageKind) -> bool:
+    async def add_reply(
+        self, message: Message, provenance: Provenance, *, kind: MessageKind, asker_id: str | None = None
+    ) -> bool:
         """Store the bot's own `message` and its provenance in one transaction.
 
         Return False, without effect, if its id is already known, or the person it answers was forgotten since. An
         answer is always placed after the message that it replies to, whatever the clocks say. `reply_to` also connects
-        it to the request in the inbox, which then has its answer.
+        it to the request in the inbox, which then has its answer. Raises OptedOut if the person `asker_id` asked not to
+        be read.
         """
 
         async def insert(transaction: Transaction) -> bool:
+            await check_may_store(transaction, message.scope.platform, asker_id)
             if message.reply_to is not None and await _is_forgotten(transaction, message):
                 return False
             row_id = await insert_message(transaction, message, kind=kind)

@@ -1,11 +1,19 @@
 """Answers that are regenerated or continued: their text and provenance are replaced under the same id."""
 
 import json
+from typing import Final
 
 from bot.core.messages import Scope, now_utc
 from bot.store.database import Transaction
+from bot.store.opting_out import check_may_store
 from bot.store.records import IN_SCOPE, Records, scope_values, to_microseconds
 from bot.store.replies import MessageRead, Provenance, _used_template, forget_stale_check_sums
+
+# The author of the message that the answer ?2 answers.
+_ASKED: Final = (
+    "SELECT author_id FROM messages WHERE platform = ?1 AND is_me = 0"
+    " AND message_id = (SELECT reply_to FROM messages WHERE platform = ?1 AND message_id = ?2)"
+)
 
 
 class Rewriting(Records):
@@ -14,11 +22,15 @@ class Rewriting(Records):
     async def rewrite_reply(self, scope: Scope, message_id: str, text: str, provenance: Provenance) -> bool:
         """Replace the text and the provenance of the bot's answer `message_id` in `scope`.
 
-        Return False, without effect, if there is no such answer any more.
+        Return False, without effect, if there is no such answer any more. Raises OptedOut if the author of the
+        message that it answers asked not to be read.
         """
         sampling, timings = provenance.sampling, provenance.timings
 
         async def rewrite(transaction: Transaction) -> bool:
+            asked = await transaction.execute(_ASKED, scope.platform, message_id)
+            if asked:
+                await check_may_store(transaction, scope.platform, asked[0]["author_id"])
             rows = await transaction.execute(
                 "UPDATE messages SET text = ?, revision = revision + 1, edited_at_utc = ? WHERE platform = ?"
                 " AND message_id = ? AND is_me = 1 AND deleted_at_utc IS NULL AND id IN (SELECT id FROM replies)"

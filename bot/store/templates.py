@@ -11,6 +11,7 @@ from bot.core.messages import Author, Scope, now_utc
 from bot.core.templates.parsing import MAX_TEMPLATE_BYTES
 from bot.errors import RequestError
 from bot.store.database import Transaction
+from bot.store.opting_out import check_may_store
 from bot.store.records import Records, from_microseconds, to_microseconds
 
 TemplateAction = Literal["new", "edit", "rollback", "import", "delete", "forget"]
@@ -75,11 +76,12 @@ class ServerTemplates(Records):
         It is outdated if the published version is not `expected_published` (0: none of the server's own; None: any).
         With `draft_author_id`, that person's draft is deleted in the same transaction, and the request is also outdated
         if the draft is gone or its text is not `source_text`. Raises RequestError for too long a text or too many
-        templates.
+        templates, OptedOut if the author asked not to be read.
         """
         check_size(source_text, "template")
 
         async def add(transaction: Transaction) -> int | None:
+            await check_may_store(transaction, scope.platform, author.id)
             published, _ = await _newest(transaction, scope, name)
             if expected_published is not None and published != expected_published:
                 return None
@@ -105,9 +107,11 @@ class ServerTemplates(Records):
         """Delete the server's own template `name` by adding a version without text; return its number.
 
         The history stays. Return None, and change nothing, if none is published or it is not `expected_published`.
+        Raises OptedOut if the author asked not to be read.
         """
 
         async def delete(transaction: Transaction) -> int | None:
+            await check_may_store(transaction, scope.platform, author.id)
             published, _ = await _newest(transaction, scope, name)
             if not published or expected_published not in (None, published):
                 return None

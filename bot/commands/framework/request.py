@@ -22,7 +22,6 @@ MAX_TEXT_BYTES: Final = 256 * 1024
 UNREADABLE: Final = (
     "That message can't be read: it is empty, deleted or not stored, or its author asked not to be read."
 )
-READ_AGAIN: Final = f"You asked not to be read. To be read again, use {mention('privacy --read on')}."
 _MINUTE_S: Final = 60.0
 
 

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from bot.commands.completing import NOT_KEPT
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.templates.running_lines import LINES, answer_lines, check_takes_options, is_many
 from bot.commands.templates.score_cards import kept_score_line
@@ -23,7 +22,7 @@ from bot.errors import RequestError
 from bot.services.answer_cards import REPLY_CARD
 from bot.services.chat import ALWAYS_THE_SAME, asker_of
 from bot.services.queueing import deltas_or_waiting, waiting_card
-from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.replies import StoredReply
 
 _WHY: Final = Button("why", "Why")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bot.core.cards import error_card
-from bot.errors import Unavailable
+from bot.errors import FewshotError, MessageGone, Unavailable
 from bot.platforms.shared.answering import Answering, answer_with
 from bot.platforms.shared.platform import Platform
 from bot.services.ledger import Accepted, Delivery
@@ -64,13 +64,29 @@ class Unfinished:
         for request in accepted:
             if self._answering.is_running(request.message.id):  # after an edit
                 continue
+            channel = request.message.scope.channel
             try:
-                await self._resume(request)
-            except Unavailable as e:
-                logger.warning(
-                    "could not resume a request in channel %s: %s", request.message.scope.channel, type(e).__name__
-                )
+                await self._resume_or_finish(request)
+            except FewshotError as e:
+                logger.warning("could not resume a request in channel %s: %s", channel, type(e).__name__)
                 self._answering.leave(request.message.id)
+            except Exception:
+                # A bug must not cost the other requests their answers; the next start tries this one again.
+                logger.exception("resuming a request in channel %s failed", channel)
+
+    async def _resume_or_finish(self, request: Accepted) -> None:
+        """Resume a request, or finish it if no answer can ever be shown."""
+        try:
+            await self._resume(request)
+        except MessageGone:
+            await self._delivery.finish(request.message.id, "cancelled")
+        except Unavailable:
+            raise
+        except FewshotError:
+            # The platform refuses the answer; someone may allow it until the request expires.
+            if not request.is_expired:
+                raise
+            await self._delivery.finish(request.message.id, "expired")
 
     async def _resume(self, request: Accepted) -> None:
         message = request.message

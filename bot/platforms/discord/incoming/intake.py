@@ -67,6 +67,7 @@ class Intake:
         self._stack = AsyncExitStack()
         self._late_guilds: dict[int, int] = {}
         self._is_closing = False
+        self._waiting_ids: set[int] = set()
         self._me = me
         self._too_late = TooLate(sender)
 
@@ -111,14 +112,39 @@ class Intake:
         self._is_closing = True
 
     async def take(self, message: discord.Message) -> None:
-        """Accept a message if it is for the bot, and start its answer."""
+        """Accept a message if it is for the bot, and start its answer; try until the database can be read."""
+        num_tries = 0
+        while not self._is_closing:
+            try:
+                await self._take_once(message)
+            except Unavailable as e:
+                logger.warning("could not handle a message in channel %s yet: %s", message.channel.id, e)
+            else:
+                break
+            self._waiting_ids.add(message.id)
+            await asyncio.sleep(min(_MAX_PAUSE_S, 2.0**num_tries))
+            if message.id not in self._waiting_ids:  # deleted meanwhile
+                self._done(message)
+                break
+            num_tries += 1
+        self._waiting_ids.discard(message.id)
+
+    async def _take_once(self, message: discord.Message) -> None:
+        """Accept a message if it is for the bot. Raises Unavailable, and leaves it to do, if that can't be known."""
         if self._is_closing:
             return
         try:
             await self._accept(message)
-        finally:
-            if (gaps := self._gaps_of(message)) is not None:
-                gaps.seen.done(str(message.id))
+        except Unavailable:
+            raise
+        except BaseException:
+            self._done(message)
+            raise
+        self._done(message)
+
+    def _done(self, message: discord.Message) -> None:
+        if (gaps := self._gaps_of(message)) is not None:
+            gaps.seen.done(str(message.id))
 
     async def edited(self, event: discord.RawMessageUpdateEvent) -> None:
         """Store the new text of an edited message, and start its answer again if it is being written."""
@@ -138,6 +164,7 @@ class Intake:
 
     async def deleted(self, message_ids: Sequence[int]) -> None:
         """Erase deleted messages, also the bot's own, and cancel the answers being written to them."""
+        self._waiting_ids.difference_update(message_ids)
         ids = [str(message_id) for message_id in message_ids]
         for message_id in ids:
             await self._answering.withdrawn(message_id)
@@ -209,19 +236,38 @@ class Intake:
                 message.author = await message.guild.fetch_member(message.author.id)
             except (discord.HTTPException, aiohttp.ClientError, OSError, TimeoutError):
                 logger.info("could not read the roles of an author in server %s", message.guild.id)
-        await self.take(message)
+        # If it fails, the whole channel is read again.
+        await self._take_once(message)
 
     def _may_be_wanted(self, message: discord.Message) -> bool:
         return not message.author.bot and now_utc() - message.created_at < timedelta(seconds=ANSWERABLE_S)
+
+    def _is_too_old(self, message: Message) -> bool:
+        return now_utc() - message.created_at_utc > timedelta(seconds=ANSWERABLE_S)
+
+    def _tell(self, message: discord.Message, read: Message, error: Unavailable) -> None:
+        """Answer a message that could not be accepted with the sentence of `error`."""
+        outlet = ChannelOutlet(self._sender, message.channel, request_id=read.id, reply_to=message)
+        # Without the id of the message that it replies to, so that nothing is read again.
+        answer = answer_with(error_card(str(error)))
+        self._answering.begin(replace(read, reply_to=None), outlet, is_kept=False, answer=answer)
 
     async def _accept(self, message: discord.Message) -> None:
         read = self._read(message)
         if read is not None:
             note_step(read.id, "received")
-        place = None if read is None else await self._bot.place_where_wanted(read)
-        if read is None or place is None:
+        if read is None:
             return
-        if now_utc() - read.created_at_utc > timedelta(seconds=ANSWERABLE_S):
+        try:
+            place = await self._bot.place_where_wanted(read)
+        except Unavailable as e:
+            if not self._bot.is_meant(read) or self._is_too_old(read):
+                raise
+            self._tell(message, read, e)
+            return
+        if place is None:
+            return
+        if self._is_too_old(read):
             if not await self._delivery.is_known(read.id):
                 self._too_late.note(message)
             return
@@ -233,7 +279,6 @@ class Intake:
             read = replace(read, attachment=attachment)
         except RequestError as e:
             answer = answer_with(error_card(str(e)))
-        outlet = ChannelOutlet(self._sender, message.channel, request_id=read.id, reply_to=message)
         try:
             replied = read_replied(message, self._me, command_prefix=self._bot.command_prefix)
             if replied is not None:
@@ -241,8 +286,9 @@ class Intake:
             if not await self._delivery.accept(read):
                 return
         except Unavailable as e:
-            self._answering.begin(read, outlet, is_kept=False, answer=answer_with(error_card(str(e))))
+            self._tell(message, read, e)
             return
+        outlet = ChannelOutlet(self._sender, message.channel, request_id=read.id, reply_to=message)
         self._answering.begin(read, outlet, answer=answer)
 
     def _gaps_of(self, message: discord.Message) -> Gaps | None:
