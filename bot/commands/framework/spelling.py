@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from operator import is_
 from typing import Any, TypeVar
 
 from bot.commands.framework.command import Command, Option
@@ -88,12 +89,14 @@ class Spelling:
         found: Any = value
         if isinstance(value, str):
             found = spell_mentions(value, self.spell)
-        elif isinstance(value, tuple):
-            parts = tuple(self._spelled(part) for part in value)
-            found = value if all(new is old for new, old in zip(parts, value, strict=True)) else parts
-        elif isinstance(value, Mapping):
-            parts_by_key = {key: self._spelled(part) for key, part in value.items()}
-            found = value if all(parts_by_key[key] is part for key, part in value.items()) else parts_by_key
+        elif isinstance(value, list | tuple):
+            if value and isinstance(value[0], dict):
+                return value  # rows of figures, which name no command; a long text has tens of thousands
+            parts = [self._spelled(part) for part in value]
+            found = value if all(map(is_, parts, value)) else type(value)(parts)
+        elif isinstance(value, dict):
+            parts = [self._spelled(part) for part in value.values()]
+            found = value if all(map(is_, parts, value.values())) else dict(zip(value, parts, strict=True))
         elif is_dataclass(value) and not isinstance(value, type) and not _is_quoted(value):
             old = {one.name: getattr(value, one.name) for one in fields(value)}
             new = {name: self._spelled(part) for name, part in old.items()}

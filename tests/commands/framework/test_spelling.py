@@ -1,14 +1,31 @@
 """A command is named as its reader calls it: typed behind the prefix, or as a slash command."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.spelling import Spelling
-from bot.core.cards import Button, Card, Table, Text, Verbatim, error_card
+from bot.core.cards import (
+    Bars,
+    Button,
+    Card,
+    Facts,
+    Form,
+    FormField,
+    SelectOption,
+    Table,
+    Text,
+    TextFile,
+    Verbatim,
+    error_card,
+)
 from bot.core.mentions import mention, mention_option, type_mentions
 
 TYPED = Spelling(COMMANDS, "!")
 SLASH = Spelling(COMMANDS, "/", is_slash=True)
+# The characters that mark a mention, among others.
+TEXTS_WITH_MARKS = st.text(st.sampled_from("\ue0f0\ue0f1help -|/!0123456789abcdef\n")) | st.text()
 
 
 @pytest.mark.parametrize(
@@ -75,5 +92,25 @@ def test_a_mention_is_typed_where_no_card_carries_it() -> None:
     assert type_mentions(text, "!") == "See !help for --n."
 
 
-def test_a_mention_of_what_a_person_typed_can_not_hold_a_marker() -> None:
-    assert TYPED.card(error_card(mention("help \ue0f1x\ue0f0"))).error == "!help x"
+def test_a_mention_in_a_mention_is_one_mention() -> None:
+    assert TYPED.card(error_card(mention(f"help {mention('next')}"))).error == "!help next"
+
+
+def test_mentions_in_the_lists_of_the_data_are_spelled_too() -> None:
+    card = Card(data={"hints": [mention("help"), "none"], "more": {"hints": (mention("why"),)}, "tokens": [{"a": 1.0}]})
+    assert SLASH.card(card).data == {"hints": ["/help", "none"], "more": {"hints": ("/why",)}, "tokens": [{"a": 1.0}]}
+
+
+@pytest.mark.parametrize("spelling", [TYPED, SLASH], ids=["typed", "slash"])
+@given(text=TEXTS_WITH_MARKS)
+def test_what_a_person_wrote_is_never_changed_wherever_a_card_shows_it(spelling: Spelling, text: str) -> None:
+    sentence = f"{text} {mention('help')} {text}"
+    card = Card(
+        blocks=(Text(text), Facts(((text, text),)), Table((text,), ((text,),)), Verbatim(text), Bars(((text, 0.5),))),
+        data={"input": text, "texts": [text], "inputs": {text: text}},
+        file=TextFile("a.txt", text),
+        form=Form("f", text, (FormField("a", text, value=text, options=(SelectOption(text, text, text),)),)),
+    )
+    assert spelling.card(card) is card
+    assert spelling.card(Card(error=sentence)).error == f"{text} {spelling.prefix}help {text}"
+    assert spelling.card(Card(error=mention(f"nonsense {text}"))).error == f"{spelling.prefix}nonsense {text}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bot.core.cards import Text
-from bot.core.messages import Scope
+from bot.core.messages import Reach, Scope
 from bot.core.templates.parsing import parse_template
 from tests.bots import HERE, PROMPTS, Talk
 from tests.commands.templates.drafts import GREETING, action_names, drafted, fill, form_of, values_of
@@ -290,3 +290,15 @@ async def test_a_draft_is_not_lost_in_a_direct_message_either(talk: Talk) -> Non
     await talk.ask("!prompt publish mine", scope=direct, is_moderator=False)
     assert (await talk.ask("!prompt mine Hello", scope=direct))["template"] == "mine"
     assert "no template" in await talk.refusal("!prompt mine Hello", scope=replace(direct, channel="18"))
+
+
+@pytest.mark.parametrize("reach", ["form", "private"])
+async def test_a_template_with_the_characters_that_mark_mentions_stays_as_it_is(talk: Talk, reach: Reach) -> None:
+    marks = "Say \ue0f0help\ue0f1 and \ue0f0--n\ue0f1"
+    source = f'+++\ndescription = "d"\n+++\n{marks} to $input now\n'
+    card = await talk.card("!prompt import tale", attachment=source, has_buttons=True, reach=reach)
+    assert marks in card.data["source"]
+    form = await form_of(talk, "!prompt edit tale")
+    assert marks in "".join(values_of(form).values())
+    saved = await fill(talk, form, {"description": "another"})
+    assert marks in saved.data["source"]
