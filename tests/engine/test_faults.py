@@ -425,7 +425,7 @@ async def test_a_thousand_faults_leave_two_hundred_answers_right_and_nothing_beh
 
 async def idle(engine: Engine) -> None:
     async with asyncio.timeout(20):
-        while engine.stats().num_running or engine.stats().num_waiting:  # noqa: ASYNC110  nothing tells of it
+        while engine.stats().num_running or engine.stats().num_waiting:
             await asyncio.sleep(0.001)
 
 

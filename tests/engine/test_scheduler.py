@@ -141,7 +141,7 @@ def submit(
 
 async def until(is_so: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not is_so():  # noqa: ASYNC110  nothing tells of it
+        while not is_so():
             await asyncio.sleep(0.001)
 
 

@@ -7,7 +7,6 @@ from typing import Final
 from bot.core.cards import Card, Text
 from bot.core.messages import Author, Message, Scope
 from bot.core.platform_traits import PlatformTraits
-from bot.errors import FewshotError
 from bot.platforms.shared.platform import Platform, Reopened
 from bot.platforms.shared.streaming import Outlet
 from bot.services.ledger import Accepted
@@ -34,7 +33,7 @@ class Board:
     versions: dict[str, list[str]] = field(default_factory=dict)
     stop_ids: list[str | None] = field(default_factory=list)
     num_typings: int = 0
-    failures: list[FewshotError | None] = field(default_factory=list)
+    failures: list[Exception | None] = field(default_factory=list)
 
     @property
     def texts(self) -> list[str]:

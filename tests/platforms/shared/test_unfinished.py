@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bot.errors import DeliveryFailed
+import pytest
+
+from bot.errors import DeliveryFailed, MessageGone, MissingPermission, SendRefused
 from bot.platforms.shared.answering import Answering
 from bot.platforms.shared.unfinished import Unfinished
 from bot.services.ledger import Delivery
@@ -127,3 +129,38 @@ async def test_the_oldest_request_is_answered_first(tmp_path: Path) -> None:
             await run.delivery.accept(said(str(number)))
         await run.go_on()
         assert list(run.board.versions) == [f"{number}.0" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (DeliveryFailed("away"), "responding"),
+        (MissingPermission("no"), "responding"),
+        (SendRefused("no"), "responding"),
+        (MessageGone("gone"), "cancelled"),
+        (ValueError("a bug"), "responding"),
+    ],
+)
+async def test_a_request_that_can_not_be_resumed_does_not_cost_the_others_their_answers(
+    tmp_path: Path, error: Exception, outcome: str
+) -> None:
+    board = Board()
+    async with a_run(tmp_path, board) as run:
+        for number in "123":
+            await run.delivery.accept(said(number))
+        board.failures = [error]
+        await run.go_on()
+        assert list(board.versions) == ["2.0", "3.0"]
+        assert await run.outcome_of("1") == outcome
+        assert run.answering.take_undelivered() == (
+            {"1"} if outcome == "responding" and not isinstance(error, ValueError) else set()
+        )
+
+
+async def test_an_expired_request_is_finished_where_the_bot_may_not_answer(tmp_path: Path) -> None:
+    board = Board(failures=[MissingPermission("no")])
+    async with a_run(tmp_path, board, answerable_s=-1.0) as run:
+        await run.delivery.accept(said("1"))
+        await run.go_on()
+        assert board.texts == []
+        assert await run.outcome_of("1") == "expired"

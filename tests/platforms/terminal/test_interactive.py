@@ -275,7 +275,7 @@ async def test_an_edited_text_is_saved_in_a_file_if_the_store_fails(tmp_path: Pa
     async with sit_down(tmp_path, model, editor=editor) as (person, _, bot):
         person.type("!prompt edit story\r")
         async with asyncio.timeout(30):
-            while not started.exists():  # noqa: ASYNC110 - it is another program that makes it
+            while not started.exists():
                 await asyncio.sleep(0.02)
         await fill_disk(bot.store)
         full.touch()
