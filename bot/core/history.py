@@ -1,6 +1,6 @@
 """The history of a conversation: its messages, joined into turns, and how many of them fit the model."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,6 +31,18 @@ class HistoryMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class CleanMessage:
+    """One message as it is read: names and texts cleaned, a member's message as one line; never empty."""
+
+    id: str
+    revision: int
+    author_id: str
+    speaker: str
+    is_me: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """What one person said in a row, cleaned.
 
@@ -48,25 +60,40 @@ def join_attachment(text: str, attachment: str | None) -> str:
     return "\n".join(part for part in (text, attachment) if part)
 
 
+def clean_messages(messages: Iterable[HistoryMessage]) -> tuple[CleanMessage, ...]:
+    """Return `messages` cleaned, in the same order, without those whose cleaned text is empty."""
+    cleaned = []
+    for message in messages:
+        text = clean_history_text(message.whole_text)
+        text = text.strip() if message.is_me else one_line(text)
+        if text:
+            name = clean_name(message.author_name)
+            cleaned.append(CleanMessage(message.id, message.revision, message.author_id, name, message.is_me, text))
+    return tuple(cleaned)
+
+
+def join_messages(messages: Iterable[CleanMessage]) -> tuple[Turn, ...]:
+    """Return `messages` (oldest first) as turns: back-to-back messages of one person are one turn, a line each."""
+    turns: list[list[CleanMessage]] = []
+    for message in messages:
+        if turns and (turns[-1][0].author_id, turns[-1][0].is_me) == (message.author_id, message.is_me):
+            turns[-1].append(message)
+        else:
+            turns.append([message])
+    return tuple(_join_turn(turn) for turn in turns)
+
+
+def _join_turn(messages: Sequence[CleanMessage]) -> Turn:
+    text = "\n".join(message.text for message in messages)
+    return Turn(messages[0].speaker, messages[0].is_me, text, tuple(message.id for message in messages))
+
+
 def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:
     """Return `messages` (oldest first) as turns: names and texts cleaned, back-to-back messages of one person joined.
 
     A member's message becomes one line. Messages whose cleaned text is empty are skipped.
     """
-    turns: list[Turn] = []
-    last_author: str | None = None
-    for message in messages:
-        cleaned = clean_history_text(message.whole_text)
-        text = cleaned.strip() if message.is_me else one_line(cleaned)
-        if not text:
-            continue
-        if turns and last_author == message.author_id and turns[-1].is_me == message.is_me:
-            last = turns[-1]
-            turns[-1] = Turn(last.speaker, last.is_me, f"{last.text}\n{text}", (*last.message_ids, message.id))
-        else:
-            turns.append(Turn(clean_name(message.author_name), message.is_me, text, (message.id,)))
-        last_author = message.author_id
-    return tuple(turns)
+    return join_messages(clean_messages(messages))
 
 
 def select_turns(num: int, count: Callable[[int], int], budget: int) -> int:

@@ -226,7 +226,7 @@ class Engine:
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return the number of tokens of each prompt, without waiting for generations. Raises Unavailable."""
         given = tuple(prompts)
-        return await self._ask_quick(lambda model: model.count_tokens(given))
+        return await self._ask_quick(lambda model: model.prompt_tools().count_tokens(given))
 
     async def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
         """Return `turns` in the model's own chat markup, ready for its answer, without waiting for generations.
@@ -234,7 +234,7 @@ class Engine:
         Contents stay plain text. Raises ModelError for a model without a chat template (see info.has_chat_template).
         """
         given = tuple(turns)
-        return await self._ask_quick(lambda model: model.render_chat(given))
+        return await self._ask_quick(lambda model: model.prompt_tools().render_chat(given))
 
     async def make_prompt(self, make: Callable[[PromptTools], ResultT]) -> ResultT:
         """Return the result of `make`, a pure function of the model's tokenizer and chat markup.
@@ -242,7 +242,7 @@ class Engine:
         The model thread calls it once, between two passes, so it waits for no generation, and counting and rendering
         many times takes one trip to the thread. Raises Unavailable, and the errors of `make`.
         """
-        return await self._ask_quick(make)
+        return await self._ask_quick(lambda model: make(model.prompt_tools()))
 
     def stats(self) -> EngineStats:
         """Return counts, rates and percentiles since the engine was opened."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
@@ -73,12 +73,24 @@ class LanguageModel:
         """Return the likeliest next words. Raises RequestError, PromptTooLong."""
         return plan_expect_words(self._loaded, prompt, num=num)
 
+    def prompt_tools(self) -> "ModelPromptTools":
+        """Return the tools to build one request's prompt."""
+        return ModelPromptTools(self._loaded)
+
+
+class ModelPromptTools:
+    """Counts tokens and renders chat markup. It encodes each part of a prompt once, so keep it for one request only."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
+        self._known: dict[PromptPart, tuple[int, ...]] = {}
+
     def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return how many tokens the model reads for each prompt; 0 for an empty one that it can't start from."""
         counts = []
         for prompt in prompts:
             try:
-                counts.append(len(self._loaded.tokenizer.encode_prompt(prompt).ids))
+                counts.append(len(self._loaded.tokenizer.encode_prompt(prompt, known=self._known).ids))
             except RequestError:
                 counts.append(0)
         return tuple(counts)

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.core.chat_prompt import ConversationFit
-from bot.core.history import HistoryMessage, merge_turns
-from bot.core.prompt import ChatTurn
+from bot.core.chat_prompt import ConversationFit, render_conversation
+from bot.core.history import HistoryMessage, merge_turns, select_turns
+from bot.core.prompt import ChatTurn, transcript_line
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.parsing import parse_template
@@ -29,12 +29,14 @@ class CharacterTools:
 
     def __init__(self) -> None:
         self.num_counted = 0
+        self.num_rendered = 0
 
     def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         self.num_counted += len(prompts)
         return tuple(len(prompt.text) for prompt in prompts)
 
     def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        self.num_rendered += 1
         parts = [PromptPart(f"<<{turn.role}>>{turn.content}<<end of turn>>", is_markup=True) for turn in turns]
         return Prompt((*parts, PromptPart("<<assistant>>", is_markup=True)))
 
@@ -83,6 +85,71 @@ def test_what_can_not_fit_anyway_is_not_even_counted() -> None:
     built = fit([said(i, f"message number {i}") for i in range(5000)])(tools)
     assert built.num_messages_dropped > 4900
     assert tools.num_counted < 20
+
+
+def leave_out_one_by_one(asked: ConversationFit) -> tuple[int, Prompt] | None:
+    """Return how many messages are left out, and the prompt, by the rule itself: one more until it fits."""
+    tools = CharacterTools()
+    room = asked.context_length - 20
+    spoken = [message for message in asked.messages if merge_turns([message])]
+
+    def render(first: int) -> Prompt:
+        return render_conversation(
+            CHAT,
+            merge_turns(spoken[first:]),
+            bot_name="Fewshot",
+            said=asked.said,
+            render_chat=tools.render_chat if asked.is_markup else None,
+        )
+
+    def count_line(index: int) -> int:
+        return len(transcript_line(*merge_turns([spoken[index]]), bot_name="Fewshot")) + 1
+
+    last = len(spoken) - 1
+    num_template_tokens = max(0, len(render(last).text) - count_line(last))
+    for first in range(select_turns(len(spoken), count_line, room - num_template_tokens), len(spoken)):
+        if len(render(first).text) <= room:
+            return first, render(first)
+    return None
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Ann", "Ann", "Bob", "Fewshot", "Fewshot"]),
+            st.sampled_from(["ok", "I see", "a longer line of words", "\n".join("abcdefgh"), "x" * 90]),
+        ),
+        min_size=1,
+        max_size=60,
+    ),
+    st.integers(120, 700),
+    st.sampled_from(["", "I think"]),
+    st.booleans(),
+)
+def test_the_prompt_is_to_the_letter_that_of_leaving_out_one_message_after_another(
+    lines: list[tuple[str, str]], context_length: int, begun: str, is_markup: bool
+) -> None:
+    messages = [said(i, text, who) for i, (who, text) in enumerate(lines)]
+    asked = replace(fit(messages, context_length=context_length, is_markup=is_markup), said=begun)
+    expected = leave_out_one_by_one(asked)
+    try:
+        built = asked(CharacterTools())
+    except PromptTooLong:
+        assert expected is None
+    else:
+        assert (built.num_messages_dropped, built.prompt) == expected
+
+
+def test_many_messages_are_left_out_in_a_few_steps() -> None:
+    tools = CharacterTools()
+    messages = [said(i, "ok" if i % 7 else "a longer answer " * (i % 5), ("Ann", "Fewshot")[i % 2]) for i in range(200)]
+    asked = fit(messages, context_length=3000, is_markup=True)
+    built = asked(tools)
+    expected = leave_out_one_by_one(asked)
+    assert (built.num_messages_dropped, built.prompt) == expected
+    assert tools.num_counted - tools.num_rendered < 200, "each message's line once"
+    assert tools.num_rendered <= 10
 
 
 @given(

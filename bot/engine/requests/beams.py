@@ -19,7 +19,10 @@ _EXCLUDED: Final = -1.0e9
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One result: its tokens, and the model's log-probability of each (nats, temperature 1, before any processor)."""
+    """One result: its tokens, and the model's log-probability of each (nats, temperature 1, before any processor).
+
+    `score` is the mean of the log-probabilities that the search goes by (nats a token).
+    """
 
     score: float
     token_ids: tuple[int, ...]
@@ -82,14 +85,25 @@ class _Search:
         return float(self.scores[0] / num_new) > self.ended[-1].score
 
     def best(self) -> list[Beam]:
-        """Return the finished beams, best first, then the running ones."""
-        running = [
-            Beam(score, tuple(tokens), tuple(logprobs))
-            for score, tokens, logprobs in zip(
-                self.scores.tolist(), self.tokens.tolist(), self.logprobs.tolist(), strict=True
-            )
+        """Return the results of a search at its end: the finished beams, best first, then the running ones."""
+        return [*self.ended, *self._running()][: self.num_beams]
+
+    def best_so_far(self) -> list[Beam]:
+        """Return the results of a cancelled search: finished and running beams, best first, empty ones last."""
+        eos_ids = self._eos_ids.tolist()
+
+        def rank(beam: Beam) -> tuple[bool, bool, float]:
+            is_excluded = beam.score * len(beam.token_ids) < _EXCLUDED / 2
+            return is_excluded, beam.token_ids[0] in eos_ids, -beam.score
+
+        return sorted([*self.ended, *self._running()], key=rank)[: self.num_beams]
+
+    def _running(self) -> list[Beam]:
+        means = self.scores / self.tokens.shape[1]
+        return [
+            Beam(mean, tuple(tokens), tuple(logprobs))
+            for mean, tokens, logprobs in zip(means.tolist(), self.tokens.tolist(), self.logprobs.tolist(), strict=True)
         ]
-        return [*self.ended, *running][: self.num_beams]
 
 
 def search_beams(
@@ -130,7 +144,7 @@ def search_beams(
             grown = kept
             all_logits = torch.stack((yield [Feed(row) for row in grown]))
     except WorkCancelled as e:
-        return search.best(), e
+        return search.best_so_far(), e
 
 
 def _apply(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
@@ -143,8 +143,8 @@ def generate(
     with model.writing.cache.rows() as rows:
         prompt = rows.open(plan.ids, after=after)
         try:
-            write = _write_beams if params.num_beams > 1 else _write_sampled
-            yield from write(model, plan, params, continuations, rows, prompt, clock, emit)
+            writer = _Writer(model, plan, params, continuations, rows, prompt, clock, emit)
+            yield from writer.write_beams() if params.num_beams > 1 else writer.write_sampled()
         except WorkCancelled as e:
             for continuation in continuations:
                 if continuation.completion is None:
@@ -171,78 +171,79 @@ class Clock:
         return (prefilled - self._started) * 1000, (ended - prefilled) * 1000
 
 
-def _write_sampled(
-    model: LoadedModel,
-    plan: Plan,
-    params: SamplingParams,
-    continuations: list[Continuation],
-    rows: Rows,
-    prompt: Row,
-    clock: Clock,
-    emit: Callable[[Delta], None],
-) -> Steps[None]:
-    chooser = TokenChooser(params, model.device)
-    allowed = plan.healing.allowed_after(())
-    first = yield [Feed(prompt, [Choice(chooser, c.index, prompt.ids, allowed) for c in continuations])]
-    clock.mark_prefilled()
-    row_of = [prompt, *(rows.fork(prompt) for _ in continuations[1:])]
-    lookup = PromptLookup(plan.ids) if params.n == 1 else None
-    answers = [[chosen] for chosen in first[0]]
-    running = list(continuations)
-    while True:
-        for continuation, answer in zip(running, answers, strict=True):
-            row = row_of[continuation.index]
-            for chosen in answer:
-                row.ids.append(chosen.token_id)
-                if delta := continuation.push(chosen.token_id, chosen.logprob):
-                    emit(delta)
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes the continuations of one open prompt, in one of two ways."""
+
+    model: LoadedModel
+    plan: Plan
+    params: SamplingParams
+    continuations: list[Continuation]
+    rows: Rows
+    prompt: Row
+    clock: Clock
+    emit: Callable[[Delta], None]
+
+    def write_sampled(self) -> Steps[None]:
+        """Choose each continuation's tokens on its own; show them right away."""
+        chooser = TokenChooser(self.params, self.model.device)
+        allowed = self.plan.healing.allowed_after(())
+        first = yield [
+            Feed(self.prompt, [Choice(chooser, c.index, self.prompt.ids, allowed) for c in self.continuations])
+        ]
+        self.clock.mark_prefilled()
+        row_of = [self.prompt, *(self.rows.fork(self.prompt) for _ in self.continuations[1:])]
+        lookup = PromptLookup(self.plan.ids) if self.params.n == 1 else None
+        answers = [[chosen] for chosen in first[0]]
+        running = list(self.continuations)
+        while True:
+            for continuation, answer in zip(running, answers, strict=True):
+                row = row_of[continuation.index]
+                for chosen in answer:
+                    row.ids.append(chosen.token_id)
+                    if delta := continuation.push(chosen.token_id, chosen.logprob):
+                        self.emit(delta)
+                    if continuation.completion is not None:
+                        self.rows.close(row)
+                        break
+            running = [continuation for continuation in running if continuation.completion is None]
+            if not running:
+                return
+            feeds = []
+            for continuation in running:
+                row = row_of[continuation.index]
+                allowed = self.plan.healing.allowed_after(continuation.token_ids)
+                choice = Choice(chooser, continuation.index, row.ids, allowed)
+                room = self.plan.max_new_tokens - len(continuation.token_ids) - 1
+                drafts = lookup.guess(row.ids, room) if lookup is not None and allowed is None else ()
+                feeds.append(Feed(row, (choice,), drafts))
+            answers = yield feeds
+            if lookup is not None:
+                lookup.learn(feeds[0].drafts, [chosen.token_id for chosen in answers[0]])
+
+    def write_beams(self) -> Steps[None]:
+        """Search for the likeliest continuations; show them at the end."""
+        logits = (yield [Feed(self.prompt)])[0]
+        self.clock.mark_prefilled()
+        found, cancelled = yield from search_beams(
+            self.rows,
+            self.prompt,
+            logits,
+            params=self.params,
+            max_new_tokens=self.plan.max_new_tokens,
+            eos_ids=self.model.eos_ids,
+            healing=self.plan.healing,
+        )
+        for continuation, beam in zip(self.continuations, found, strict=False):
+            pieces = []
+            for token_id, logprob in zip(beam.token_ids, beam.logprobs, strict=True):
+                delta = continuation.push(token_id, logprob)
+                pieces.append(delta.text if delta else "")
                 if continuation.completion is not None:
-                    rows.close(row)
                     break
-        running = [continuation for continuation in running if continuation.completion is None]
-        if not running:
-            return
-        feeds = []
-        for continuation in running:
-            row = row_of[continuation.index]
-            allowed = plan.healing.allowed_after(continuation.token_ids)
-            choice = Choice(chooser, continuation.index, row.ids, allowed)
-            room = plan.max_new_tokens - len(continuation.token_ids) - 1
-            drafts = lookup.guess(row.ids, room) if lookup is not None and allowed is None else ()
-            feeds.append(Feed(row, (choice,), drafts))
-        answers = yield feeds
-        if lookup is not None:
-            lookup.learn(feeds[0].drafts, [chosen.token_id for chosen in answers[0]])
-
-
-def _write_beams(
-    model: LoadedModel,
-    plan: Plan,
-    params: SamplingParams,
-    continuations: list[Continuation],
-    rows: Rows,
-    prompt: Row,
-    clock: Clock,
-    emit: Callable[[Delta], None],
-) -> Steps[None]:
-    logits = (yield [Feed(prompt)])[0]
-    clock.mark_prefilled()
-    found, cancelled = yield from search_beams(
-        rows,
-        prompt,
-        logits,
-        params=params,
-        max_new_tokens=plan.max_new_tokens,
-        eos_ids=model.eos_ids,
-        healing=plan.healing,
-    )
-    for continuation, beam in zip(continuations, found, strict=False):
-        pieces = []
-        for token_id, logprob in zip(beam.token_ids, beam.logprobs, strict=True):
-            delta = continuation.push(token_id, logprob)
-            pieces.append(delta.text if delta else "")
-            if continuation.completion is not None:
-                break
-        if continuation.completion is None:
-            pieces.append(continuation.finish(cancelled.reason if cancelled else "length").text)
-        emit(Delta(continuation.index, "".join(pieces), continuation.completion))
+            if continuation.completion is None:
+                pieces.append(continuation.finish(cancelled.reason if cancelled else "length").text)
+            if cancelled is not None and continuation.completion is not None:
+                # A finished beam is no final result as long as the search goes on.
+                continuation.completion = replace(continuation.completion, finish_reason=cancelled.reason)
+            self.emit(Delta(continuation.index, "".join(pieces), continuation.completion))

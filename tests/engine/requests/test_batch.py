@@ -1,5 +1,6 @@
 """Several prompts in one request: each is continued as if alone, in the same passes; what they share is read once."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -143,24 +144,30 @@ def test_what_the_cache_cannot_hold_at_once_waits_within_the_request(
     check_nothing_is_left(model.writing.cache)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+MANY_BEAMS = {"num_beams": 16}
+FEW_BLOCKS, MANY_BLOCKS = (24, 60), (70, 120)  # 16 beams need many
+
+
+def requests_among(options: Sequence[dict[str, Any]]) -> st.SearchStrategy[list[Any]]:
+    one = st.tuples(
+        st.lists(st.sampled_from(TEXTS), min_size=1, max_size=6),
+        st.sampled_from(options),
+        st.integers(0, 12),  # comes at this step
+        st.none() | st.integers(0, 30),  # is cancelled at this one
+    )
+    return st.lists(one, min_size=1, max_size=4)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
-    requests=st.lists(
-        st.tuples(
-            st.lists(st.sampled_from(TEXTS), min_size=1, max_size=6),
-            st.sampled_from(list(OPTIONS.values())),
-            st.integers(0, 12),  # comes at this step
-            st.none() | st.integers(0, 30),  # is cancelled at this one
-        ),
-        min_size=1,
-        max_size=4,
-    ),
-    num_blocks=st.integers(24, 60),
+    load=st.tuples(requests_among(list(OPTIONS.values())), st.integers(*FEW_BLOCKS))
+    | st.tuples(requests_among([MANY_BEAMS, OPTIONS["beams"], {}]), st.integers(*MANY_BLOCKS)),
     chunk_tokens=st.sampled_from((5, 17, 256)),
 )
 def test_batches_that_come_and_go_keep_to_the_blocks_that_they_were_promised(
-    loaded: Callable[[str], Pair], requests: list[Any], num_blocks: int, chunk_tokens: int
+    loaded: Callable[[str], Pair], load: tuple[list[Any], int], chunk_tokens: int
 ) -> None:
+    requests, num_blocks = load
     pair = loaded("gpt2")
     model, network = watch(pair.ours, num_blocks=num_blocks)
     keep_watch_over_promises(model, network)
@@ -185,6 +192,65 @@ def test_batches_that_come_and_go_keep_to_the_blocks_that_they_were_promised(
                 assert list(completion.token_ids) == whole[: len(completion.token_ids)]
             assert completion.finish_reason != "cancelled" or arrival.cancelled_at is not None
     check_nothing_is_left(model.writing.cache)
+
+
+@pytest.mark.parametrize("num_beams", [2, 3, 8, 16])
+def test_a_cancelled_search_gives_its_best_beam_and_an_empty_one_only_if_there_is_no_other(
+    pair: Pair, num_beams: int
+) -> None:
+    params = SamplingParams(num_beams=num_beams, max_new_tokens=12)
+    for text in TEXTS:
+        for cancelled_at in range(2, 12):
+            model, _ = watch(pair.ours)
+            arrival = Arrival(lambda text=text, model=model: plan(model, [text], params), 0, cancelled_at)  # type: ignore[misc]
+            result = drive([arrival]).results[arrival.work]
+            assert isinstance(result, GenerationResult)
+            (completion,) = result.completions
+            if completion.finish_reason == "cancelled":
+                assert completion.token_ids
+                assert completion.token_ids[0] not in model.eos_ids
+            else:
+                assert [list(completion.token_ids)] == written_alone(pair, (text,), params)
+            check_nothing_is_left(model.writing.cache)
+
+
+@pytest.mark.parametrize(("num_beams", "num_results"), [(3, 3), (5, 5), (16, 5)])
+def test_the_beams_of_a_cancelled_search_are_in_the_order_of_their_scores(
+    pair: Pair, num_beams: int, num_results: int
+) -> None:
+    params = SamplingParams(num_beams=num_beams, n=num_results, max_new_tokens=12, **PLAIN)
+    num_mixed = 0
+    for text, cancelled_at in itertools.product(TEXTS, range(2, 12)):
+        model, network = watch(pair.ours)
+        make_ends_likely(model, network)
+        planned = plan_generation(model, Prompt.plain(text), params, heal=False)
+        job = plan_job(model, planned, params, lambda delta: None)
+        arrival = Arrival(lambda job=job: job, 0, cancelled_at)  # type: ignore[misc]
+        result = drive([arrival]).results[arrival.work]
+        assert isinstance(result, GenerationResult)
+        if {completion.finish_reason for completion in result.completions} != {"cancelled"}:
+            continue  # the search had ended
+        assert len(result.completions) == num_results
+        ids = [completion.token_ids for completion in result.completions]
+        empty = [one[0] in model.eos_ids for one in ids]
+        assert empty == sorted(empty), "empty ones last"
+        scores = [c.logprob / len(c.token_ids) for c in result.completions][: num_results - sum(empty)]
+        assert scores == pytest.approx(sorted(scores, reverse=True), rel=1e-4)
+        num_finished = sum(one[-1] in model.eos_ids for one in ids[: len(scores)])
+        num_mixed += 0 < num_finished < len(scores)
+    assert num_mixed > 0, "some are finished, some are not"
+
+
+def make_ends_likely(model: LoadedModel, network: WatchedNetwork) -> None:
+    """Let EOS be as likely as the likeliest other token."""
+    forward = network.forward
+
+    def forward_to_an_end(segments: Sequence[Segment]) -> torch.Tensor:
+        logits = forward(segments).clone()
+        logits[:, list(model.eos_ids)] = logits.amax(dim=-1, keepdim=True)
+        return logits
+
+    network.forward = forward_to_an_end  # type: ignore[method-assign]
 
 
 def keep_watch_over_promises(model: LoadedModel, network: WatchedNetwork) -> None:

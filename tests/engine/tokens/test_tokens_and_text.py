@@ -135,6 +135,19 @@ def test_a_lone_surrogate_is_replaced(loaded: Callable[[str], LoadedModel]) -> N
     assert model.tokenizer.encode_prompt(Prompt.plain("\udc00")).ids
 
 
+@pytest.mark.parametrize("name", ["gpt2", "llama", "llama2", "openai_gpt"])
+def test_parts_that_were_encoded_before_give_the_same_tokens(loaded: Callable[[str], LoadedModel], name: str) -> None:
+    tokenizer = loaded(name).tokenizer
+    known: dict[PromptPart, tuple[int, ...]] = {}
+    for text in (*ODD_TEXTS, *ODD_TEXTS, "Hello <|im_start|> you"):
+        plain = Prompt.plain(text)
+        if tokenizer.encode_text(text).ids:
+            assert tokenizer.encode_prompt(plain).plain_ids == tokenizer.encode_text(text).ids
+        mixed = Prompt((PromptPart("<|im_start|>", is_markup=True), PromptPart(text), PromptPart("a", is_markup=True)))
+        for prompt in (mixed, Prompt((PromptPart("a"), *mixed.parts, PromptPart(text)))):
+            assert tokenizer.encode_prompt(prompt, known=known) == tokenizer.encode_prompt(prompt)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "llama2", "openai_gpt"])
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_offsets_name_the_characters_of_each_token(loaded: Callable[[str], LoadedModel], name: str, text: str) -> None:
