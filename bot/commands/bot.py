@@ -20,8 +20,9 @@ from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
-from bot.errors import FewshotError, RequestError
+from bot.errors import FewshotError, OptedOut, RequestError
 from bot.services.places import Place
+from bot.services.replies import READ_AGAIN
 from bot.store.messages import MessageKind
 from bot.store.store import Store
 
@@ -180,6 +181,8 @@ async def _as_answer(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelli
         async with aclosing(await begin()) as cards:
             async for card in cards:
                 yield spelling.card(replace(card, data={"command": asked.command, **card.data}))
+    except OptedOut:
+        yield spelling.card(error_card(READ_AGAIN, command=asked.command))
     except FewshotError as e:
         yield spelling.card(error_card(str(e), command=asked.command))
     except Exception:

@@ -21,8 +21,8 @@ from bot.errors import FewshotError, RequestError
 from bot.services.answer_cards import REPLY_CARD, reply_card
 from bot.services.chat import NOT_LATEST
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
+from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
-from bot.store.opting_out import READ_AGAIN
 from bot.store.replies import StoredReply
 
 MOVED_ON: Final = "That card is out of date; use the newest one."

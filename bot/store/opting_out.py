@@ -1,12 +1,7 @@
 """The check, inside each transaction that stores a person's words, that they did not ask not to be read."""
 
-from typing import Final
-
-from bot.core.mentions import mention
 from bot.errors import OptedOut
 from bot.store.database import Transaction
-
-READ_AGAIN: Final = f"You asked not to be read. To be read again, use {mention('privacy --read on')}."
 
 
 async def check_may_store(transaction: Transaction, platform: str, author_id: str | None) -> None:
@@ -15,4 +10,4 @@ async def check_may_store(transaction: Transaction, platform: str, author_id: st
     An earlier read can't decide this: people opt out while their request waits or is answered.
     """
     if await transaction.execute("SELECT 1 FROM opted_out WHERE platform = ? AND author_id = ?", platform, author_id):
-        raise OptedOut(READ_AGAIN)
+        raise OptedOut("You asked not to be read, so nothing can be stored for you.")
