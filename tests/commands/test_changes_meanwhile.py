@@ -157,7 +157,7 @@ async def test_a_setting_that_is_changed_while_a_message_waits_holds_for_it(
 async def test_a_proposal_of_who_opts_out_before_it_is_refused_and_not_stored(tmp_path: Path) -> None:
     async with open_scripted_bot(ScriptedEngine([""]), tmp_path) as talk:
         card = await opted_out_after_arrival(
-            talk, "!prompt example --template translate-en-fr --output SECRET A SECRET", reach="private"
+            talk, "!prompt example --template translate-en-fr --output SECRET A SECRET", reach="form"
         )
         assert card.error == NOT_READ
         assert "SECRET" not in await stored(talk)
