@@ -21,7 +21,8 @@ from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, OptedOut, RequestError
-from bot.services.places import READ_AGAIN, Place
+from bot.services.places import Place
+from bot.services.replies import READ_AGAIN
 from bot.store.messages import MessageKind
 from bot.store.store import Store
 

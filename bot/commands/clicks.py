@@ -21,7 +21,7 @@ from bot.errors import FewshotError, RequestError
 from bot.services.answer_cards import REPLY_CARD, reply_card
 from bot.services.chat import NOT_LATEST
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
-from bot.services.places import READ_AGAIN
+from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
 from bot.store.replies import StoredReply
 

@@ -23,7 +23,8 @@ from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import OptedOut, RequestError
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
-from bot.services.places import READ_AGAIN, Place
+from bot.services.places import Place
+from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
 from bot.trace import note_step
 

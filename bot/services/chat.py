@@ -26,9 +26,16 @@ from bot.engine.requests.work import Asker
 from bot.engine.stream import Generation
 from bot.errors import PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
-from bot.services.places import READ_AGAIN, Place, load_place
+from bot.services.places import Place, load_place
 from bot.services.queueing import Line, deltas_or_waiting, waiting_card
-from bot.services.replies import GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.services.replies import (
+    READ_AGAIN,
+    GeneratedReply,
+    KeptReply,
+    PromptOrigin,
+    record_reply,
+    rewrite_reply,
+)
 from bot.services.templates import Templates
 from bot.store.messages import Conversation
 from bot.store.store import Store

@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
-from bot.core.mentions import mention
 from bot.core.messages import Scope
 from bot.services.templates import ServerLibrary, Templates
 from bot.store.store import Store
-
-READ_AGAIN: Final = f"You asked not to be read. To be read again, use {mention('privacy --read on')}."
 
 
 @dataclass(frozen=True, slots=True)

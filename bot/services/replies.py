@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["text", "template", "transcript", "markup"]
 
+READ_AGAIN: Final = f"You asked not to be read. To be read again, use {mention('privacy --read on')}."
 NOT_KEPT: Final = (
     f"You asked not to be read, so this is not stored: it has no buttons, and {mention('why')} can't explain it."
 )

@@ -10,4 +10,4 @@ async def check_may_store(transaction: Transaction, platform: str, author_id: st
     An earlier read can't decide this: people opt out while their request waits or is answered.
     """
     if await transaction.execute("SELECT 1 FROM opted_out WHERE platform = ? AND author_id = ?", platform, author_id):
-        raise OptedOut("This person asked not to be read.")
+        raise OptedOut("You asked not to be read, so nothing can be stored for you.")
