@@ -159,5 +159,5 @@ async def test_a_proposal_of_who_opts_out_before_it_is_refused_and_not_stored(tm
         card = await opted_out_after_arrival(
             talk, "!prompt example --template translate-en-fr --output SECRET A SECRET", reach="form"
         )
-        assert card.error == NOT_READ
+        assert card.error == "You asked not to be read. To be read again, use /privacy read:on."
         assert "SECRET" not in await stored(talk)
