@@ -243,6 +243,7 @@ class ScriptedGeneration:
         self._script = script
         self._pause_s = pause_s
         self.timings = None
+        self.part_timings = ()
         self.completions: tuple[Completion, ...] = ()
         self.is_cancelled = False
         self.num_ahead = 0

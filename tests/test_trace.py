@@ -1,10 +1,14 @@
 """`--trace`: the steps of a request on standard error, in order, with times and without a word of what was said."""
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bots import write_prompts
+import pytest
+
+from bot.trace import logger as trace_logger
+from tests.bots import open_tiny_bot, write_prompts
 from tests.platforms.programs import Finished, Program
 
 LINE = re.compile(r"trace (\w+) +([\d.]+) ms +\+([\d.]+) ms  ([a-z ]+?)(?:  [a-z_]+=[\d.e+]+)*$", re.MULTILINE)
@@ -42,3 +46,44 @@ def test_without_it_nothing_is_shown(tmp_path: Path, roomy_model: Callable[[str]
     finished = run(tmp_path, roomy_model("gpt2"))
     assert finished.status == 0
     assert "trace" not in finished.err
+
+
+def steps_of(caplog: pytest.LogCaptureFixture) -> dict[str, list[str]]:
+    """Return the steps by request, in order, and forget them."""
+    steps: dict[str, list[str]] = {}
+    for record in caplog.records:
+        if record.name == trace_logger.name:
+            steps.setdefault(record.request, []).append(record.step)  # type: ignore[attr-defined]
+    caplog.clear()
+    return steps
+
+
+async def test_the_steps_of_a_click_are_its_own(
+    tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = ["accepted", "queued", "first token", "last token"]
+    async with open_tiny_bot(tiny_gpt2, tmp_path) as talk:
+        card = await talk.card("!complete --n 2 --max_new_tokens 4 --seed 1 --top_k 0 Once", has_buttons=True)
+        caplog.set_level(logging.DEBUG, trace_logger.name)
+        for action in ("longer", "more", "1", "again"):
+            card = await talk.click(card, action)
+            ((request, steps),) = steps_of(caplog).items()
+            assert request not in talk.message_ids
+            assert steps == written, action
+        story = await talk.card("!prompt story a cat", has_buttons=True)
+        caplog.clear()
+        await talk.click(story, "again")
+        ((request, steps),) = steps_of(caplog).items()
+        assert request not in talk.message_ids
+        assert steps == written
+
+
+async def test_waiting_counts_the_requests_that_are_ahead(
+    tiny_gpt2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_tiny_bot(tiny_gpt2, tmp_path) as talk:
+        caplog.set_level(logging.DEBUG, trace_logger.name)
+        await talk.ask("!complete --n 1 --max_new_tokens 4 Once")
+        await talk.ask("!perplexity Once")
+        waiting = [record.figures["waiting"] for record in caplog.records if getattr(record, "step", "") == "queued"]
+        assert waiting == [0, 0]

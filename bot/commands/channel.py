@@ -36,7 +36,7 @@ async def answer_settings(request: Request) -> Cards:
     if "NAME" in request.arguments:
         await _change_setting(request, request.arguments["NAME"], request.arguments.get("VALUE", ""))
     card = None
-    if request.has_buttons and request.may_store:
+    if request.services.traits.has_buttons and request.may_store:
         card = await open_card(services.store, scope, request.message.author.id, SETTINGS_CARD, {}, lives=_LIFETIME)
     yield await _settings_card(services, scope, card)
 

@@ -16,10 +16,9 @@ from bot.core.mentions import mention
 from bot.core.messages import Click, FormSubmitted, Message, Scope
 from bot.core.safe_text import clean_name
 from bot.core.stopping import Stopper
-from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.services.answer_cards import REPLY_CARD, reply_card
-from bot.services.chat import NOT_LATEST
+from bot.services.chat import NOT_LATEST, asker_of
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
 from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
@@ -124,7 +123,8 @@ class Clicks:
         if asked is None:
             raise RequestError(completing.TEXT_GONE)
         message = Message(tree.request_id, click.scope, click.author, click.action, reach=click.reach)
-        return Request(services, self._commands, stopper, message, self._commands["complete"], {}, {}, *asked)
+        complete = self._commands["complete"]
+        return Request(services, self._commands, stopper, message, complete, {}, {}, *asked, click_id=click.id)
 
     async def _open(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
         """Run the private or form command of an Open button."""
@@ -135,7 +135,7 @@ class Clicks:
         if stored is None:
             raise RequestError(GONE)
         message = message_of(stored, click.scope, click.author, click.reach)
-        request = await read_request(services, self._commands, message, stopper, has_buttons=True, may_store=may_store)
+        request = await read_request(services, self._commands, message, stopper, may_store=may_store, click_id=click.id)
         if request.command.name != name:
             raise RequestError("That message was edited and now holds another command. Send it again.")
         async with aclosing(request.command.answer(request)) as cards:
@@ -154,9 +154,10 @@ class Clicks:
             raise RequestError(NOT_ASKER)
         self._check_may_store(may_store)
         if reply.provenance.command == "chat" and click.action in ("again", "continue"):
-            asker = Asker(click.scope, (click.scope.platform, click.author.id), click.id)
             goes_on = click.action == "continue"
-            cards = self._services.chat.rewrite(asked, reply.message.id, asker, click.scope, stopper, goes_on=goes_on)
+            cards = self._services.chat.rewrite(
+                asked, reply.message.id, asker_of(click), click.scope, stopper, goes_on=goes_on
+            )
         elif reply.provenance.command == "prompt run" and click.action == "again":
             cards = self._run_again(click, reply, asked, stopper)
         else:
@@ -181,7 +182,7 @@ class Clicks:
         if await services.store.is_opted_out(click.scope.platform, asked.author_id):  # a moderator clicked
             raise RequestError(UNREADABLE)
         message = message_of(asked, click.scope, click.author, click.reach)
-        request = await read_request(services, self._commands, message, stopper, has_buttons=True)
+        request = await read_request(services, self._commands, message, stopper, click_id=click.id)
         if request.command.name != "prompt run":
             raise RequestError("The message behind this answer holds another command now. Give the command again.")
         async with aclosing(running.run_template(request, replaces=reply)) as cards:

@@ -14,7 +14,6 @@ from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.engine.stream import Generation
 from bot.errors import OptedOut, RequestError
-from bot.services.chat import asker_of
 from bot.services.open_cards import MAX_OPTIONS, CompletionOption, CompletionTree, save_tree
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply
@@ -98,7 +97,7 @@ class _Step:
             heal=not tree.taken,
             end_at=end_of_sentence if tree.ends_sentence else None,
             timeout_s=services.request_timeout_s,
-            asker=asker_of(self.request.message),
+            asker=self.request.asker,
         )
         async with aclosing(self._watch(tree, generation, shown, first=len(old))) as snapshots:
             async for snapshot in snapshots:
@@ -118,13 +117,14 @@ class _Step:
             params,
             end_at=end_of_sentence if tree.ends_sentence else None,
             timeout_s=services.request_timeout_s,
-            asker=asker_of(self.request.message),
+            asker=self.request.asker,
         )
         async with aclosing(self._watch(tree, generation, shown)) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
         longer = []
         kept = KeptReply(None)
+        timings = generation.part_timings or (None,) * len(shown)  # none if it never ran
         for i, (option, added) in enumerate(zip(tree.options, generation.completions, strict=True)):
             longer.append(CompletionOption(shown[i], option.logprob + added.logprob, added.finish_reason))
             kept = await self._record(
@@ -132,7 +132,7 @@ class _Step:
                 added.text,
                 params.shift_seed(i),
                 finish_reason=added.finish_reason,
-                timings=_timings_of(generation, i),
+                timings=timings[i],
             )
         yield await self.show(tree.offer(tuple(longer)), kept=kept)
 
@@ -208,15 +208,6 @@ class _Step:
         return Card(
             blocks=tuple(blocks), data=data, buttons=_buttons(tree), open_card_id=card.id, revision=card.revision
         )
-
-
-def _timings_of(generation: Generation, index: int) -> Timings | None:
-    """Return the timings of a batch with the token counts of one of its continuations; None if it never ran."""
-    if generation.timings is None:
-        return None
-    num_new_tokens = len(generation.completions[index].token_ids)
-    num_prompt_tokens = generation.prompt_lengths[index]
-    return replace(generation.timings, num_prompt_tokens=num_prompt_tokens, num_new_tokens=num_new_tokens)
 
 
 def _buttons(tree: CompletionTree) -> tuple[Button, ...]:

@@ -20,7 +20,6 @@ from bot.core.perplexity import (
 from bot.core.prompt_parts import Prompt
 from bot.core.results import TokenScore
 from bot.errors import RequestError
-from bot.services.chat import asker_of
 
 FEW_TOKENS: Final = 8
 _NUM_SURPRISING: Final = 3
@@ -77,7 +76,7 @@ def _notes(figures: TextFigures) -> list[Block]:
 async def answer_perplexity(request: Request) -> Cards:
     """Answer with the surprisal of the text, word by word."""
     services = request.services
-    scores = await services.engine.score(request.text, num_expected=_NUM_SURPRISING, asker=asker_of(request.message))
+    scores = await services.engine.score(request.text, num_expected=_NUM_SURPRISING, asker=request.asker)
     figures = summarize(request.text, scores)
     words = words_of(request.text, scores)
     model = services.engine.info.name
@@ -115,7 +114,7 @@ async def answer_compare(request: Request) -> Cards:
     services = request.services
     texts = _split_compared(request.text)
     letters = "ABCDE"
-    all_scores = [await services.engine.score(text, asker=asker_of(request.message)) for text in texts]
+    all_scores = [await services.engine.score(text, asker=request.asker) for text in texts]
     figures = [summarize(text, scores) for text, scores in zip(texts, all_scores, strict=True)]
     if not all(figure.num_scored for figure in figures):
         raise RequestError("This model can't score the first token of a text. Compare texts of at least two tokens.")
@@ -181,9 +180,7 @@ def _times(bits: float) -> str:
 async def answer_next(request: Request) -> Cards:
     """Answer with the probable next words of the text."""
     services = request.services
-    words = await services.engine.next_words(
-        Prompt.plain(request.text.rstrip()), num=_NUM_NEXT, asker=asker_of(request.message)
-    )
+    words = await services.engine.next_words(Prompt.plain(request.text.rstrip()), num=_NUM_NEXT, asker=request.asker)
     rest = max(0.0, 1.0 - sum(word.probability for word in words))
     yield Card(
         blocks=(

@@ -38,7 +38,7 @@ async def answer_privacy(request: Request) -> Cards:
     if request.options.get("read"):
         action = f"read-{request.options['read']}"
     card = None
-    if request.has_buttons:
+    if request.services.traits.has_buttons:
         store = request.services.store
         card = await open_card(store, message.scope, message.author.id, PRIVACY_CARD, {}, lives=_LIFETIME)
     done = await _do(request.services, message.scope, message.author, action)
@@ -139,7 +139,7 @@ async def answer_forget(request: Request) -> Cards:
 def _how_to_forget(request: Request) -> str:
     by_reply = f"reply to the message with {mention('forget')}"
     by_menu = "choose Forget in the menu of the message"
-    if not request.has_buttons:
+    if not request.services.traits.has_buttons:
         return f"To erase a message, {by_reply}."
     # A slash command can't be a reply.
     if request.message.reach == "form":

@@ -110,7 +110,6 @@ class Router:
                 COMMANDS,
                 message,
                 stopper,
-                has_buttons=has_buttons,
                 may_store=not place.is_opted_out,
             )
             asked.command = request.command.name
@@ -131,6 +130,7 @@ class Router:
         """Return the cards that answer a click."""
         place = await self._services.place_of(click.scope, click.author)
         click = replace(click, author=await self._admit(click.scope, click.author, place))
+        note_step(click.id, "accepted")
         asked.command, cards = await self._clicks.answer(click, stopper, may_store=not place.is_opted_out)
         return cards
 
@@ -138,6 +138,7 @@ class Router:
         """Return the cards that answer a submitted form."""
         place = await self._services.place_of(submitted.scope, submitted.author)
         submitted = replace(submitted, author=await self._admit(submitted.scope, submitted.author, place))
+        note_step(submitted.id, "accepted")
         asked.command, cards = await self._clicks.submit(submitted)
         return cards
 
@@ -210,13 +211,17 @@ class Router:
         if asked is None:
             raise RequestError(completing.TEXT_GONE)
         await services.store.add_message(message, kind="command")
-        request = Request(services, COMMANDS, stopper, message, COMMANDS["complete"], {}, {}, *asked, has_buttons=False)
+        request = Request(services, COMMANDS, stopper, message, COMMANDS["complete"], {}, {}, *asked)
         return completing.answer_action(request, card, tree, message.text)
 
 
 def _needs_opening(request: Request) -> bool:
     """Say whether the request can't show the command's answer without a click."""
     command, reach = request.command, request.message.reach
-    if not request.has_buttons or not command.is_secret or not set(command.public_options).isdisjoint(request.options):
+    if (
+        not request.services.traits.has_buttons
+        or not command.is_secret
+        or not set(command.public_options).isdisjoint(request.options)
+    ):
         return False
     return reach == "public" if command.answers == "private" else command.answers == "form" and reach != "form"

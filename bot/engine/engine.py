@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot.core.chat_prompt import PromptTools
 from bot.core.prompt import ChatTurn
@@ -179,7 +179,9 @@ class Engine:
         """Return a generation of one continuation for each of `prompts`, in one batch; otherwise it is like `generate`.
 
         Completion k equals that of `generate` for prompt k with the options `params.shift_seed(k)`. The prompts' common
-        prefix is read once. Raises ValueError without a prompt, or if `params.n` is not 1.
+        prefix is read once. `timeout_s` is for the batch: the continuations that are being written then end with their
+        text so far ("length"), and those that the cache has not let begin by then stay empty ("cancelled"). Raises
+        ValueError without a prompt, or if `params.n` is not 1.
         """
         if not prompts or params.n != 1:
             raise ValueError("A batch needs at least one prompt, and n = 1.")
@@ -253,19 +255,21 @@ class Engine:
     async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:
         work: Work[LanguageModel, ResultT] = Work(plan, priority="scoring", asker=asker)
         work.future.add_done_callback(lambda _: self._statistics.count_end(work))
-        note_step(asker.request_id, "queued", waiting=self._scheduler.num_waiting)
-        result = await self._submit(work)
+        num_waiting = self._scheduler.num_waiting
+        self._submit(work)
+        note_step(asker.request_id, "queued", waiting=num_waiting)
+        result = await self._scheduler.result(work, timeout_s=MAX_QUEUE_S)
         note_step(asker.request_id, "scored", queue_ms=work.queue_ms)
         return result
 
     async def _ask_quick(self, call: "Callable[[LanguageModel], ResultT]") -> ResultT:
-        return await self._submit(QuickWork(call))
+        work = QuickWork(call)
+        self._submit(work)
+        return await self._scheduler.result(work, timeout_s=MAX_QUEUE_S)
 
-    async def _submit(self, work: "Work[LanguageModel, ResultT] | QuickWork[LanguageModel, ResultT]") -> ResultT:
-        scheduler = self._scheduler
+    def _submit(self, work: "Work[LanguageModel, Any] | QuickWork[LanguageModel, Any]") -> None:
         try:
-            scheduler.submit(work)
+            self._scheduler.submit(work)
         except Unavailable as e:
             work.future.set_exception(e)
             raise
-        return await scheduler.result(work, timeout_s=MAX_QUEUE_S)

@@ -30,10 +30,10 @@ if TYPE_CHECKING:  # these import torch, which only the model thread does at run
 class Generation:
     """One generation: `async with` starts it, `async for` yields its deltas, then `completions` holds the results.
 
-    `params` has the drawn seed if none was given. At the end, `prompt_lengths` are the prompts' numbers of tokens.
-    Leaving the `async with` early, being cancelled in it, or dropping the object cancels the generation. Raises, in the
-    `async with`, Unavailable if the queue is full; in the `async for`, Unavailable if it waited too long in the queue,
-    PromptTooLong, RequestError and GenerationError.
+    `params` has the drawn seed if none was given. At the end, `timings` are those of the whole request, and
+    `part_timings` those of each continuation of a batch, if it ran. Leaving the `async with` early, being cancelled in
+    it, or dropping the object cancels the generation. Raises, in the `async with`, Unavailable if the queue is full; in
+    the `async for`, Unavailable if it waited too long in the queue, PromptTooLong, RequestError and GenerationError.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Generation:
         self.params = params
         self.completions: tuple[Completion, ...] = ()
         self.timings: Timings | None = None
-        self.prompt_lengths: tuple[int, ...] = ()
+        self.part_timings: tuple[Timings, ...] = ()
         self._scheduler = scheduler
         self._statistics = statistics
         self._plan = plan
@@ -95,12 +95,13 @@ class Generation:
         work.future.add_done_callback(lambda _: statistics.count_end(work))
         work.future.add_done_callback(lambda _: deliver.end(work))
         self._work = work
+        num_waiting = self._scheduler.num_waiting
         try:
             self._scheduler.submit(work)
         except Unavailable as e:
             work.future.set_exception(e)
             raise
-        note_step(self._asker.request_id, "queued", waiting=self._scheduler.num_waiting)
+        note_step(self._asker.request_id, "queued", waiting=num_waiting)
         self._scheduler.expire_after(work, self._timeout_s)
         if self._is_unwanted:
             self.cancel()
@@ -150,17 +151,21 @@ class Generation:
             return
         result = work.future.result()
         self.completions = result.completions
-        self.prompt_lengths = result.prompt_lengths
-        self.timings = Timings(
-            work.queue_ms,
-            result.prefill_ms,
-            result.decode_ms,
-            sum(result.prompt_lengths),
-            sum(len(completion.token_ids) for completion in result.completions),
-        )
+        self.timings = _timings_of(result, work.queue_ms)
+        self.part_timings = tuple(_timings_of(part, work.queue_ms) for part in result.parts)
         self._statistics.count_answer(self.timings)
         timings, request_id = self.timings, self._asker.request_id
         note_step(request_id, "last token", prefill_ms=timings.prefill_ms, tokens=timings.num_new_tokens)
+
+
+def _timings_of(result: "GenerationResult", queue_ms: float) -> Timings:
+    return Timings(
+        queue_ms,
+        result.prefill_ms,
+        result.decode_ms,
+        sum(result.prompt_lengths),
+        sum(len(completion.token_ids) for completion in result.completions),
+    )
 
 
 class _Delivery:

@@ -13,7 +13,7 @@ from bot.core.channel_settings import ChannelSetting
 from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversation
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
-from bot.core.messages import Message, Scope
+from bot.core.messages import Click, Message, Scope
 from bot.core.prompt import clean_reply, find_loop
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason
@@ -73,9 +73,9 @@ class ContextUse:
     num_messages_dropped: int
 
 
-def asker_of(message: Message) -> Asker:
-    """Return the asker of a request made for `message`."""
-    return Asker(message.scope, (message.scope.platform, message.author.id), message.id)
+def asker_of(event: Message | Click) -> Asker:
+    """Return the asker of a request that `event` makes."""
+    return Asker(event.scope, (event.scope.platform, event.author.id), event.id)
 
 
 class Chat:

@@ -1,7 +1,7 @@
 """The declaration of a command: name, permissions, typed options and the function that answers it."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from bot.commands.context import Services
@@ -10,7 +10,9 @@ from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.sampling_params import OPTIONS, PRESETS, SamplingOption
 from bot.core.stopping import Stopper
 from bot.core.wording import quote
+from bot.engine.requests.work import Asker
 from bot.errors import RequestError
+from bot.services.chat import asker_of
 from bot.store.cards import OpenCard
 
 OptionKind = Literal["whole", "real", "text", "choice"]
@@ -72,8 +74,8 @@ class Request:
 
     `commands` are all commands by name. `arguments` are the leading words by name, `options` the given options,
     `text` the rest, verbatim, or the text of the message replied to. `source` is the message that holds the text.
-    `has_buttons` says whether the platform has buttons and forms. Without `may_store` nothing may be stored for the
-    asker.
+    Without `may_store` nothing may be stored for the asker. `click_id` is the id of the click that asked, "" if the
+    message itself did.
     """
 
     services: Services
@@ -85,8 +87,14 @@ class Request:
     options: Mapping[str, Any]
     text: str
     source: TextSource
-    has_buttons: bool = True
     may_store: bool = True
+    click_id: str = ""
+
+    @property
+    def asker(self) -> Asker:
+        """Return the asker of the engine's work for this request."""
+        asker = asker_of(self.message)
+        return replace(asker, request_id=self.click_id) if self.click_id else asker
 
 
 Cards = AsyncGenerator[Card]

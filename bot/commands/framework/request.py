@@ -76,10 +76,13 @@ async def read_request(
     message: Message,
     stopper: Stopper,
     *,
-    has_buttons: bool,
     may_store: bool = True,
+    click_id: str = "",
 ) -> Request:
-    """Return the request in the command line of `message`. Raises RequestError."""
+    """Return the request in the command line of `message`, made by a click if `click_id` is given.
+
+    Raises RequestError.
+    """
     prefix = services.command_prefix
     line = parse_command_line(message.text[len(prefix) :], commands)
     command = line.command
@@ -102,8 +105,8 @@ async def read_request(
         line.options,
         text,
         source,
-        has_buttons,
         may_store,
+        click_id,
     )
 
 

@@ -31,8 +31,8 @@ from bot.core.suggesting import suggest
 from bot.core.templates.body import KINDS
 from bot.core.templates.forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
 from bot.core.wording import quote
-from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
+from bot.services.chat import asker_of
 from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 from bot.store.drafts import Draft
@@ -76,7 +76,7 @@ async def _check_known(services: Services, scope: Scope, name: str) -> None:
 
 async def _open_text_form(request: Request, draft: Draft) -> Card:
     services, scope = request.services, request.message.scope
-    if request.has_buttons:
+    if request.services.traits.has_buttons:
         return await _form(services, scope, draft, "texts")
     return await _file_form(services, scope, draft)
 
@@ -207,9 +207,8 @@ async def _test(services: Services, click: Click, card: OpenCard, draft: Draft, 
     """Measure the draft on its tests, and show it with the result."""
     scope, notice = click.scope, ""
     template = parsed(draft.source_text, draft.name)
-    asker = Asker(scope, (scope.platform, click.author.id), click.id)
     try:
-        steps = measured_cards(services, scope, draft.name, template, asker=asker, stopper=stopper)
+        steps = measured_cards(services, scope, draft.name, template, asker=asker_of(click), stopper=stopper)
         async with aclosing(steps):
             async for step in steps:
                 if isinstance(step, Card):
@@ -243,7 +242,7 @@ async def answer_drafts(request: Request) -> Cards:
     """Show the asker's draft of a template."""
     services, scope, author = request.services, request.message.scope, request.message.author
     draft = await own_draft(services, scope, author, request.arguments["NAME"])
-    yield await draft_card(services, scope, draft, has_buttons=request.has_buttons)
+    yield await draft_card(services, scope, draft, has_buttons=request.services.traits.has_buttons)
 
 
 async def answer_import(request: Request) -> Cards:
@@ -254,7 +253,7 @@ async def answer_import(request: Request) -> Cards:
     fenced = _FENCED.match(request.text)
     text = fenced[1] if fenced else request.text.lstrip("\ufeff").lstrip()
     draft = await fill_draft(services, scope, draft, {"file": text})
-    yield await draft_card(services, scope, draft, has_buttons=request.has_buttons)
+    yield await draft_card(services, scope, draft, has_buttons=request.services.traits.has_buttons)
 
 
 COMMANDS: Final = (

@@ -187,7 +187,7 @@ async def answer_export(request: Request) -> Cards:
     # Without buttons, as in a terminal, the output is the file's text alone.
     blocks = (
         (Text(f"The file of {name}. Any server can import it with {mention('prompt import NAME')}."),)
-        if request.has_buttons
+        if request.services.traits.has_buttons
         else ()
     )
     yield Card(

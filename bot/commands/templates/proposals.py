@@ -61,7 +61,7 @@ async def answer_example(request: Request) -> Cards:
     if template and output:
         yield await _propose(services, message.scope, message.author, (template, input, output), source_id)
         return
-    if not request.has_buttons:
+    if not request.services.traits.has_buttons:
         raise RequestError(
             f"Name the template and the output: {mention('prompt example --template NAME --output TEXT INPUT')}"
         )

@@ -121,11 +121,10 @@ async def answer_publish(request: Request) -> Cards:
     else:
         view = await view_draft(services, scope, await own_draft(services, scope, author, name))
         notice = _OVERTAKEN
-        if not request.has_buttons:
+        has_buttons = services.traits.has_buttons
+        if not has_buttons:
             notice += f" To publish over it, use {mention(f'prompt publish --over {view.number} {name}')}."
-        yield await draft_card(
-            services, scope, view.draft, notice=notice, asks_again=True, has_buttons=request.has_buttons
-        )
+        yield await draft_card(services, scope, view.draft, notice=notice, asks_again=True, has_buttons=has_buttons)
 
 
 async def publish_from_card(services: Services, click: Click, card: OpenCard, draft: Draft, *, is_anyway: bool) -> Card:
@@ -192,7 +191,7 @@ async def answer_delete(request: Request) -> Cards:
     undo = mention(f"prompt rollback {name} {number}")
     sentence = f"Delete version {number} of {name}?{after} Its history is kept; to undo this, use {undo}."
     data: dict[str, Any] = {"text": sentence, "template": name, "number": number}
-    if not request.has_buttons:
+    if not request.services.traits.has_buttons:
         hint = Text(f"To delete it, use {mention(f'prompt delete --sure yes {name}')}.", is_quiet=True)
         yield Card(blocks=(Text(sentence), hint), data=data, answers="private")
         return

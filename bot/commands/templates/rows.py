@@ -82,7 +82,7 @@ async def _answer(request: Request, table: TableName, actions: Sequence[str]) ->
     draft = await change_draft(services, scope, draft, change)
     if taken is not None:
         await services.store.close_open_card(taken.card.scope, taken.card.id)
-    yield await draft_card(services, scope, draft, notice=done, has_buttons=request.has_buttons)
+    yield await draft_card(services, scope, draft, notice=done, has_buttons=request.services.traits.has_buttons)
 
 
 def _adding(table: TableName, rows: Sequence[Example]) -> Callable[[PromptTemplate], PromptTemplate]:

@@ -20,7 +20,7 @@ from bot.core.templates.parsing import format_template
 from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 from bot.services.answer_cards import REPLY_CARD
-from bot.services.chat import ALWAYS_THE_SAME, asker_of
+from bot.services.chat import ALWAYS_THE_SAME
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.replies import StoredReply
@@ -69,7 +69,7 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
 
 
 async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) -> Card:
-    services, asker = request.services, asker_of(request.message)
+    services, asker = request.services, request.asker
     logprobs = await services.engine.score_continuations(prompt, label_continuations(template), asker=asker)
     result = classify(template.labels, logprobs, await services.measuring.prior(template, asker=asker))
     uncalibrated = classify(template.labels, logprobs)
@@ -135,9 +135,7 @@ async def _generate(
 ) -> Cards:
     services = request.services
     texts = [""] * params.n
-    generation = services.engine.generate(
-        prompt, params, timeout_s=services.request_timeout_s, asker=asker_of(request.message)
-    )
+    generation = services.engine.generate(prompt, params, timeout_s=services.request_timeout_s, asker=request.asker)
     async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
         request.stopper.on_stop(generation.cancel)
         async for delta in deltas:

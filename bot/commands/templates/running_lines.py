@@ -15,7 +15,6 @@ from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.template import PromptTemplate
 from bot.core.wording import MAX_CELL, shorten
 from bot.errors import PromptTooLong, RequestError
-from bot.services.chat import asker_of
 
 MAX_LINES: Final = 200
 # The card shows this many lines; above that a file has all of them.
@@ -98,7 +97,7 @@ def _params_of(template: PromptTemplate, options: Mapping[str, Any]) -> Sampling
 
 async def _answer_line(request: Request, template: PromptTemplate, line: str, params: SamplingParams) -> _Answer | None:
     """Return the answer to one line, None if stopped before its end."""
-    services, asker = request.services, asker_of(request.message)
+    services, asker = request.services, request.asker
     prompt = build_prompt(template, line)
     try:
         if template.kind == "classify":

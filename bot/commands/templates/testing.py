@@ -17,7 +17,6 @@ from bot.core.templates.diff import diff_templates
 from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
-from bot.services.chat import asker_of
 from bot.services.measuring import OnProgress
 from bot.services.tuning import MAX_SCORINGS, Trial, Tuning, count_scorings, tune
 from bot.store.drafts import Draft
@@ -31,7 +30,7 @@ async def answer_test(request: Request) -> Cards:
     services, scope, name = request.services, request.message.scope, request.arguments["NAME"]
     draft = await services.store.get_draft(scope, name, request.message.author.id)
     template = _valid_state(draft)
-    cards = measured_cards(services, scope, name, template, asker=asker_of(request.message), stopper=request.stopper)
+    cards = measured_cards(services, scope, name, template, asker=request.asker, stopper=request.stopper)
     score = None
     async with aclosing(cards):
         async for step in cards:
@@ -65,7 +64,7 @@ async def answer_tune(request: Request) -> Cards:
 
     async def start(on_progress: OnProgress) -> Tuning | None:
         return await tune(
-            services.measuring, template, asker=asker_of(message), on_progress=on_progress, stopper=request.stopper
+            services.measuring, template, asker=request.asker, on_progress=on_progress, stopper=request.stopper
         )
 
     found = None

@@ -72,9 +72,10 @@ class _Member:
             self.result = stop.value
 
     def cancel(self, error: WorkCancelled) -> None:
-        """End it with its text so far."""
+        """End it with its text so far; one that has not begun is "cancelled" whatever ended the batch."""
         if not self.has_started:
             self.start()  # only a started generation can return an empty continuation
+            error = WorkCancelled()
         if self.result is None:
             self.resume(partial(self.steps.throw, error))
 
@@ -87,7 +88,7 @@ def _write_batch(
     num_at_once: int,
     emit: Callable[[Delta], None],
 ) -> Steps[GenerationResult]:
-    clock = Clock()
+    clock, shared_ms = Clock(), 0.0
     with model.writing.cache.rows() as rows:
         prefix = rows.open(plans[0].ids[: num_shared + 1])
         prefix.ids.pop()  # a row is opened with at least one unread token; each member reads that one itself
@@ -98,6 +99,7 @@ def _write_batch(
         try:
             if prefix.num_unread:
                 yield [Feed(prefix)]
+            shared_ms = clock.read_ms()[0]
             yield from _run_members(members, num_at_once, clock)
         except WorkCancelled as e:
             for member in members:
@@ -107,7 +109,8 @@ def _write_batch(
                 member.steps.close()
     results = [member.result for member in members if member.result is not None]
     completions = tuple(replace(one.completions[0], index=k) for k, one in enumerate(results))
-    return GenerationResult(completions, *clock.read_ms(), tuple(len(plan.ids) for plan in plans))
+    parts = tuple(replace(one, prefill_ms=shared_ms + one.prefill_ms) for one in results)
+    return GenerationResult(completions, *clock.read_ms(), tuple(len(plan.ids) for plan in plans), parts)
 
 
 def _run_members(members: Sequence[_Member], num_at_once: int, clock: Clock) -> Steps[None]:

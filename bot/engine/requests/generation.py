@@ -38,13 +38,15 @@ class Plan:
 class GenerationResult:
     """The result of a generation; times are in milliseconds, without the queue.
 
-    `prompt_lengths` are the numbers of tokens of the prompts.
+    `prompt_lengths` are the numbers of tokens of the prompts. `parts` are the results of a batch's members, each timed
+    from its own start, with the prefill of what all share.
     """
 
     completions: tuple[Completion, ...]
     prefill_ms: float
     decode_ms: float
     prompt_lengths: tuple[int, ...]
+    parts: "tuple[GenerationResult, ...]" = ()
 
 
 def plan_generation(

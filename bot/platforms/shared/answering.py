@@ -221,6 +221,7 @@ class Answering:
             running.outlet,
             stop_id=message.id,
             on_sent=note_sent,
+            on_shown=lambda: note_step(message.id, "sent"),
         )
         card = delivered.card
         if card is None or not delivered.is_shown:

@@ -83,6 +83,7 @@ class Delivered:
 
 
 OnSent = Callable[[str, int], Awaitable[None]]
+OnShown = Callable[[], None]
 
 
 async def deliver(
@@ -91,14 +92,16 @@ async def deliver(
     *,
     stop_id: str | None = None,
     on_sent: OnSent | None = None,
+    on_shown: OnShown | None = None,
     timings: Timings | None = None,
 ) -> Delivered:
     """Show the snapshots in `outlet`, the last one in any case; return the result.
 
     `stop_id` is the id behind the Stop button. `on_sent` is called with the id and position of each message as soon as
-    it is sent. Raises DeliveryFailed if the platform can't be reached, and whatever `cards` raises.
+    it is sent; `on_shown` once, as soon as the answer is shown without one: to the asker only, in place of the clicked
+    card, or as a form. Raises DeliveryFailed if the platform can't be reached, and whatever `cards` raises.
     """
-    stream = _Stream(outlet, stop_id, on_sent, timings or Timings())
+    stream = _Stream(outlet, stop_id, on_sent, on_shown, timings or Timings())
     last: Card | None = None
     try:
         stream.start()
@@ -119,10 +122,18 @@ async def deliver(
 class _Stream:
     """One answer that is being shown: one task edits, one shows the typing indicator; both end with it."""
 
-    def __init__(self, outlet: Outlet, stop_id: str | None, on_sent: OnSent | None, timings: Timings) -> None:
+    def __init__(
+        self,
+        outlet: Outlet,
+        stop_id: str | None,
+        on_sent: OnSent | None,
+        on_shown: OnShown | None,
+        timings: Timings,
+    ) -> None:
         self._outlet = outlet
         self._stop_id = stop_id
         self._on_sent = on_sent
+        self._on_shown = on_shown
         self._timings = timings
         self._newest: Card | None = None
         self._has_news = asyncio.Event()
@@ -152,7 +163,7 @@ class _Stream:
         """Show the whole answer; return whether it is visible."""
         if card.form is not None:
             try:
-                await self._outlet.open_form(card.form)
+                await self._show(self._outlet.open_form(card.form))
                 return True
             except RequestError as e:
                 card = error_card(str(e))
@@ -207,6 +218,9 @@ class _Stream:
             await showing
         finally:
             await self._note_sent()
+        if self._on_shown and not self._noted:
+            self._on_shown()
+            self._on_shown = None
 
     async def _note_sent(self) -> None:
         for place, message_id in enumerate(self._outlet.sent_ids):

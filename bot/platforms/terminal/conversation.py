@@ -50,9 +50,10 @@ class Conversation:
         message = Message(message_id, self.scope, self.author, text, attachment=attachment)
         return self.bot.answer(message, stopper)
 
-    def submit(self, form: Form, values: Mapping[str, str]) -> AsyncIterator[Card]:
-        """Send a completed form and return the snapshots of the answer."""
-        return self.bot.submit(FormSubmitted(new_id(), self.scope, self.author, form.id, values))
+    def submit(self, form: Form, values: Mapping[str, str], *, submission_id: str) -> AsyncIterator[Card]:
+        """Send a completed form as the event `submission_id` and return the snapshots of the answer."""
+        note_step(submission_id, "received")
+        return self.bot.submit(FormSubmitted(submission_id, self.scope, self.author, form.id, values))
 
     def no_editor(self, card: Card) -> Card:
         """Return the error for a card that needs an editor if there is none."""

@@ -131,7 +131,9 @@ async def _answer(conversation: Conversation, text: str, editor: str) -> None:
         except RequestError as e:
             AnswerView().show(error_card(str(e)))
             return
-        done = await _show(conversation.submit(card.form, values))
+        submission_id = new_id()
+        done = await _show(conversation.submit(card.form, values, submission_id=submission_id))
+        note_step(submission_id, "finished")
         if done is None or done.error is not None:
             # If the store failed, this is the only copy.
             path = keep_text("\n".join(values.values()))

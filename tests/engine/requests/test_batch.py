@@ -309,6 +309,41 @@ def test_a_cancelled_batch_keeps_what_was_written(pair: Pair, cancelled_at: int,
     check_nothing_is_left(model.writing.cache)
 
 
+def test_at_the_end_of_its_time_what_has_not_begun_stays_empty_and_says_so(pair: Pair) -> None:
+    params = SamplingParams(temperature=0, max_new_tokens=20, **PLAIN)
+    model, _ = watch(pair.ours, num_blocks=10)
+    arrival = Arrival(lambda: plan(model, TEXTS, params))
+
+    def end_its_time(text: str) -> None:
+        if len(text) > 3:
+            arrival.work.deadline = 0.0
+
+    arrival.plan = lambda: plan(model, TEXTS, params, end_at=end_its_time)
+    result = drive([arrival]).results[arrival.work]
+    assert isinstance(result, GenerationResult)
+    ends = [(completion.finish_reason, bool(completion.token_ids)) for completion in result.completions]
+    assert set(ends) == {("length", True), ("cancelled", False)}
+    assert all(completion.text == "" for completion in result.completions if completion.finish_reason == "cancelled")
+    check_nothing_is_left(model.writing.cache)
+
+
+@pytest.mark.parametrize("num_blocks", [10, 1000])
+def test_each_continuation_has_its_own_times(pair: Pair, num_blocks: int) -> None:
+    params = SamplingParams(temperature=0, max_new_tokens=20, **PLAIN)
+    model, _ = watch(pair.ours, num_blocks=num_blocks)
+    result = run_job(plan(model, TEXTS, params))
+    assert [part.prompt_lengths for part in result.parts] == [(length,) for length in result.prompt_lengths]
+    assert [part.completions[0].token_ids for part in result.parts] == [c.token_ids for c in result.completions]
+    whole_ms = result.prefill_ms + result.decode_ms
+    for part in result.parts:
+        assert part.prefill_ms > 0
+        assert part.prefill_ms + part.decode_ms <= whole_ms
+    if num_blocks == 10:  # the last ones began when the first ones had ended
+        own_ms = [part.prefill_ms + part.decode_ms for part in result.parts]
+        assert max(own_ms) < whole_ms
+        assert sum(part.decode_ms for part in result.parts) < len(TEXTS) * result.decode_ms * 0.9
+
+
 def test_the_longest_prompt_decides_whether_they_fit_and_each_writes_as_far_as_it_can(pair: Pair) -> None:
     model, _ = watch(pair.ours)
     room = model.info.context_length

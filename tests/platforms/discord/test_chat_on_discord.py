@@ -1,12 +1,14 @@
 """Chatting with the real bot through the real discord.py client, on the stand-in."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from bot.trace import logger as trace_logger
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
@@ -50,6 +52,25 @@ async def test_a_mention_is_answered_and_nothing_else_is(evening: Evening):
     assert len(evening.bot_messages()) == 1
     assert "Ada: Hello bot" in evening.read
     assert "anybody" not in evening.read
+
+
+async def test_only_what_is_to_be_answered_is_traced_and_a_click_from_its_start_to_its_end(
+    evening: Evening, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG, trace_logger.name)
+    evening.ada.says(evening.general, "Is anybody there?")
+    asked = evening.ada.says(evening.general, "Hello bot", mention_bot=True)
+    answer = await evening.discord.reply(asked)
+    clicked = await (await evening.ada.clicks(answer, "Again")).finished()
+    assert clicked is not None
+    steps: dict[str, list[str]] = {}
+    for record in caplog.records:
+        if record.name == trace_logger.name:
+            steps.setdefault(record.request, []).append(record.step)  # type: ignore[attr-defined]
+    assert len(steps) == 2, "the message to nobody is not noted"
+    for own in steps.values():
+        assert (own[:2], own[-2:]) == (["received", "accepted"], ["sent", "finished"])
+        assert own.count("sent") == 1
 
 
 async def test_a_reply_to_an_answer_goes_on_from_there(evening: Evening):

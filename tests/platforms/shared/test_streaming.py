@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -16,6 +17,24 @@ QUICK = Timings(typing_after_s=0.01, typing_every_s=0.05, visible_after_s=0.03)
 
 def words(text: str, *, is_final: bool = False) -> Card:
     return Card(blocks=(Text(text, is_model_text=True),), is_final=is_final)
+
+
+class PlacelessOutlet(BoardOutlet):
+    """Shows the answer in place of another message, as a click does."""
+
+    @property
+    def sent_ids(self) -> tuple[str, ...]:
+        return ()
+
+
+class FormOutlet(PlacelessOutlet):
+    """Opens forms, and shows nothing before."""
+
+    async def show_snapshot(self, card: Card, *, stop_id: str | None) -> None:
+        raise DeliveryFailed("no")
+
+    async def open_form(self, form: Form) -> None:
+        pass
 
 
 async def script(*steps: Card | float | Exception) -> AsyncIterator[Card]:
@@ -44,6 +63,15 @@ async def test_a_quick_answer_is_shown_once_and_whole() -> None:
     assert board.versions == {"1.0": ["Hello"]}
     assert delivered == Delivered(words("Hello", is_final=True), ("1.0",), is_shown=True)
     assert noted == [("1.0", 0)]
+
+
+async def test_an_answer_without_a_message_of_its_own_is_told_once_when_it_is_shown() -> None:
+    shown: list[str] = []
+    for outlet in (BoardOutlet(Board(), "1"), PlacelessOutlet(Board(), "2"), FormOutlet(Board(), "3")):
+        final = Card(form=Form("f", "F", ())) if isinstance(outlet, FormOutlet) else words("Hello", is_final=True)
+        note = partial(shown.append, type(outlet).__name__)
+        await deliver(script(words("H"), 0.1, final), outlet, on_shown=note, timings=QUICK)
+    assert shown == ["PlacelessOutlet", "FormOutlet"]
 
 
 async def test_a_slow_answer_shows_typing_then_snapshots_with_stop_then_the_whole() -> None:

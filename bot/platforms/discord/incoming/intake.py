@@ -254,8 +254,6 @@ class Intake:
 
     async def _accept(self, message: discord.Message) -> None:
         read = self._read(message)
-        if read is not None:
-            note_step(read.id, "received")
         if read is None:
             return
         try:
@@ -285,6 +283,7 @@ class Intake:
                 await self._bot.keep(replied)
             if not await self._delivery.accept(read):
                 return
+            note_step(read.id, "received")
         except Unavailable as e:
             self._tell(message, read, e)
             return

@@ -105,6 +105,7 @@ class Interactions:
             return
         # The click shows nothing: the answer itself ends.
         await interaction.response.defer()
+        note_step(message.id, "finished")
 
     async def suggest_values(
         self, interaction: "discord.Interaction[Any]", command_name: str, option_name: str, typed: str

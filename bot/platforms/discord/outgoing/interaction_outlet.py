@@ -10,7 +10,7 @@ import discord
 from bot.core.cards import Form
 from bot.errors import MessageGone, RequestError
 from bot.platforms.discord.interactions.forms import modal_of
-from bot.platforms.discord.outgoing.outlets import DiscordOutlet
+from bot.platforms.discord.outgoing.outlets import SNAPSHOT_DEADLINE_S, DiscordOutlet
 from bot.platforms.discord.outgoing.rendering import Rendering
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.services.background import run_in_background
@@ -115,7 +115,8 @@ class InteractionOutlet(DiscordOutlet):
         """Show a snapshot. Raises what the sender raises."""
         await self._acknowledge(is_private=rendering.is_private)
         if not rendering.is_private or self._promise == "private":
-            message = await self._sender.respond(self._interaction, rendering)
+            deadline_s = None if is_final else SNAPSHOT_DEADLINE_S
+            message = await self._sender.respond(self._interaction, rendering, deadline_s=deadline_s)
             self.is_layout = self.is_layout or rendering.layout is not None
             if self._promise == "public":
                 self._message_id = str(message.id)
