@@ -41,6 +41,12 @@ class UnhurriedNetwork(WatchedNetwork):
         return super().forward(segments)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open every engine of this file on a network whose passes can be made to last."""
+    monkeypatch.setattr("bot.engine.loading.open_network", lambda *a, **o: UnhurriedNetwork(open_network(*a, **o)))
+
+
 @pytest.fixture
 def slow_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a request run for longer than it takes the event loop to notice, however busy the machine is."""
@@ -48,8 +54,7 @@ def slow_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def engine(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Engine]:
-    monkeypatch.setattr("bot.engine.loading.open_network", lambda *a, **o: UnhurriedNetwork(open_network(*a, **o)))
+async def engine(tiny_llama: Path) -> AsyncIterator[Engine]:
     async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1, max_waiting=4) as opened:
         yield opened
 
@@ -243,6 +248,7 @@ async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine)
         generation.cancel()
 
 
+@pytest.mark.usefixtures("slow_passes")
 async def test_closing_while_busy_ends_within_a_token(tiny_llama: Path) -> None:
     async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
         running = asyncio.create_task(run(engine.generate(PROMPT, LONG, asker=SOMEBODY)))
