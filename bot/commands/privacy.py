@@ -162,7 +162,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="forget",
-        summary="Erase the message that you reply to from what the bot stores",
+        summary="Erase one message from what the bot stores",
         answer=answer_forget,
         answers="private",
         is_secret=False,

@@ -265,7 +265,7 @@ COMMANDS: Final = (
         who="moderators",
         answers="form",
         details="It starts as your draft, which nobody else sees until you use"
-        f" {mention('prompt publish NAME')}. A name has 1 to 32 of a-z, 0-9, _ and -.",
+        f" {mention('prompt publish NAME')}. A name has 1 to 32 characters of a-z, 0-9, _ and -.",
         examples=("prompt new greeting",),
     ),
     Command(

@@ -93,7 +93,8 @@ def _fit_lines(lines: Sequence[str], room: int, *, what: str = "lines") -> Shown
         if left < 0:
             break
         kept.append(line)
-    kept.append(f"-# … and {len(lines) - len(kept)} more {what}")
+    num_missing = len(lines) - len(kept)
+    kept.append(f"-# … and {num_missing} more {what if num_missing > 1 else what.removesuffix('s')}")
     return Shown("\n".join(kept), is_whole=False)
 
 
