@@ -31,11 +31,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Named fractions (0-1), shown as bars; `rest` is the remaining fraction, named `rest_name`."""
+    """Named fractions (0-1), shown as bars; `rest` is the remaining fraction, named `rest_name`.
+
+    `what` says what the bars show, for the alt text of a picture; without it they are shown as text only.
+    """
 
     items: tuple[tuple[str, float], ...]
     rest: float = 0.0
     rest_name: str = "rest"
+    what: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,27 @@ class TintedText:
     """A text in pieces, each tinted by its surprisal in bits (None: not scored)."""
 
     pieces: tuple[tuple[str, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastedText:
+    """One text of a Contrast: its name, its total bits, and its pieces as in TintedText.
+
+    The bits of the first text's pieces are their own; those of the others are more (or, below 0, fewer) bits than in
+    the first text.
+    """
+
+    name: str
+    total_bits: float
+    pieces: tuple[tuple[str, float | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Texts held word by word against the first of them; `tables` say the same where no picture can be shown."""
+
+    texts: tuple[ContrastedText, ...]
+    tables: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +95,8 @@ class Progress:
     num_total: int | None = None
 
 
-Block = Text | Facts | Table | Bars | TintedText | Choices | Verbatim | Progress
+Answers = Literal["public", "private"]  # who sees a card: everybody there, or only the person who asked
+Block = Text | Facts | Table | Bars | TintedText | Contrast | Choices | Verbatim | Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +168,16 @@ class Card:
     `data` is what a script gets (JSON-able). `answers` says who sees it. `error` is one sentence that replaces
     everything else. `open_card_id` connects buttons and selects to their stored state at `revision`: a click on an
     older revision does nothing. `form` opens instead of showing anything. `reply_id` names the stored answer that the
-    card shows. `removed_ids` are the platform's ids of the bot's own messages to delete. `notices` are cards for other
-    channels of the server, each with the channel's id.
+    card shows. `removed_ids` are the platform's ids of the bot's own messages to delete. The answers being written to
+    `withdrawn_ids`, or with `withdraws_all` to all messages of the asker, end and are removed. `notices` are cards for
+    other channels of the server, each with the channel's id. A card with `keeps_shown` says only that a Stop came
+    before the first word, so words of this answer that are visible from before a restart stay instead.
     """
 
     blocks: tuple[Block, ...] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
-    answers: Literal["public", "private"] = "public"
+    answers: Answers = "public"
     buttons: tuple[Button, ...] = ()
     open_card_id: str | None = None
     is_final: bool = True
@@ -159,7 +187,10 @@ class Card:
     revision: int = 0
     reply_id: str | None = None
     removed_ids: tuple[str, ...] = ()
+    withdrawn_ids: tuple[str, ...] = ()
+    withdraws_all: bool = False
     notices: tuple[tuple[str, "Card"], ...] = ()
+    keeps_shown: bool = False
 
 
 # For a mistake in the program, which the person who asked can't fix.

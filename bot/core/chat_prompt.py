@@ -6,7 +6,16 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol
 
-from bot.core.history import HistoryMessage, Turn, clean_messages, join_messages, select_turns
+from bot.core.history import (
+    CleanMessage,
+    HistoryMessage,
+    Turn,
+    clean_messages,
+    join_messages,
+    leave_out_opening,
+    leave_out_repeats,
+    select_turns,
+)
 from bot.core.prompt import (
     ChatTurn,
     build_chat_turns,
@@ -36,7 +45,8 @@ class PromptTools(Protocol):
 class ChatPrompt:
     """A conversation's prompt, and how many tokens its parts take.
 
-    `said` is the start of the answer if that exists already, else "".
+    `said` is the start of the answer if that exists already, else "". `answers` are the bot's own in the history,
+    oldest first, also those that are not read.
     """
 
     prompt: Prompt
@@ -46,6 +56,7 @@ class ChatPrompt:
     params: SamplingParams
     speakers: tuple[str, ...]
     said: str
+    answers: tuple[str, ...]
     reads: tuple[tuple[str, int], ...]
     num_prompt_tokens: int
     num_template_tokens: int
@@ -56,8 +67,9 @@ class ChatPrompt:
 class ConversationFit:
     """The inputs of a conversation's prompt. Call it with a model's tools to build the prompt; pure.
 
-    `messages` are those that the model may read, oldest first, the current message last. `is_markup` asks for the
-    model's own chat markup instead of a transcript. `said` is the start of an answer to continue.
+    `messages` are oldest first, the current message last; the model may read the last `history_length` of them.
+    `is_markup` asks for the model's own chat markup instead of a transcript. `said` is the start of an answer to
+    continue.
     """
 
     template: PromptTemplate
@@ -67,6 +79,7 @@ class ConversationFit:
     context_length: int
     is_markup: bool
     said: str = ""
+    history_length: int | None = None
 
     def __call__(self, tools: PromptTools) -> ChatPrompt:
         """Return the prompt, without the oldest messages if not all fit beside the answer.
@@ -74,7 +87,8 @@ class ConversationFit:
         Raises PromptTooLong if the current message alone does not fit, RequestError if there is nothing to read.
         """
         # Whole messages are left out, not whole turns: one turn is everything that a person says in a row.
-        messages = clean_messages(self.messages)
+        everything = clean_messages(self.messages)
+        messages = leave_out_repeats(everything[-(self.history_length or len(everything)) :])
         if not messages:
             raise RequestError("There is nothing here to read yet. Write to the bot first.")
         room = self.context_length - min(self.params.max_new_tokens, self.context_length // 2)
@@ -85,7 +99,7 @@ class ConversationFit:
 
         @cache
         def read_from(index: int) -> tuple[tuple[Turn, ...], Prompt, int]:
-            turns = join_messages(messages[index:])
+            turns = join_messages(_readable(messages[index:]))
             prompt = self._render(tools, turns)
             return turns, prompt, tools.count_tokens([prompt])[0]
 
@@ -95,7 +109,7 @@ class ConversationFit:
         last = len(messages) - 1
         num_template_tokens = max(0, read_from(last)[2] - count_line(last))
         estimate = select_turns(len(messages), count_line, room - num_template_tokens)
-        first = find_first_that_fits([message.is_me for message in messages], estimate, excess)
+        first = find_first_that_fits(range(estimate, len(messages)), excess)
         if first is None:
             raise PromptTooLong(num_tokens=read_from(last)[2], max_tokens=room)
         turns, prompt, num_tokens = read_from(first)
@@ -105,14 +119,20 @@ class ConversationFit:
             template=self.template,
             turns=turns,
             is_markup=self.is_markup,
-            params=replace(self.params, stop=stops_of(self.template, speakers)),
+            params=replace(self.params, stop=self._stops(speakers)),
             speakers=speakers,
             said=self.said,
-            reads=tuple((message.id, message.revision) for message in messages[first:]),
+            answers=tuple(message.text for message in everything if message.is_me),
+            reads=tuple((message.id, message.revision) for message in _readable(messages[first:])),
             num_prompt_tokens=num_tokens,
             num_template_tokens=num_template_tokens,
             num_messages_dropped=first,
         )
+
+    def _stops(self, speakers: Sequence[str]) -> tuple[str, ...]:
+        stops = stops_of(self.template, speakers)
+        # In a transcript a turn is a line. A model that was not taught to end its turn writes on in the next one.
+        return stops if self.is_markup or self.template.stop else ("\n", *stops)
 
     def _render(self, tools: PromptTools, turns: Sequence[Turn]) -> Prompt:
         render_chat = tools.render_chat if self.is_markup else None
@@ -121,32 +141,20 @@ class ConversationFit:
         )
 
 
-def find_first_that_fits(is_me: Sequence[bool], estimate: int, excess: Callable[[int], int]) -> int | None:
-    """Return the oldest message, from `estimate` on, from which the conversation has no excess; None if there is none.
+def _readable(messages: Sequence[CleanMessage]) -> Sequence[CleanMessage]:
+    """Return `messages` without the bot's own at their beginning, all of them if nobody else has spoken."""
+    return leave_out_opening(messages) or messages
 
-    `is_me` says of each message whether it is the bot's; `excess(i)` (tokens) is that of the prompt from message i on.
-    It is called O(log n) times.
+
+def find_first_that_fits(indexes: Sequence[int], excess: Callable[[int], int]) -> int | None:
+    """Return the first of `indexes` from which the conversation has no excess; None if there is none.
+
+    `excess(i)` (tokens) is that of the prompt from message i on: the later, the less. It is called O(log n) times.
     """
-    # From a later message on there is less to read, with one exception: a conversation that begins with the bot names
-    # each line of its opening. So a member's message never has more excess than any message before it, and messages of
-    # the bot in a row never have more than the one before.
-    if excess(estimate) <= 0:
-        return estimate
-    members = [index for index in range(estimate, len(is_me)) if not is_me[index]]
-    at = _first_without_excess(members, excess)
-    begin = members[at - 1] + 1 if at > 0 else estimate
-    end = members[at] if at < len(members) else len(is_me)
-    mine = range(begin, end)
-    found = begin + _first_without_excess(mine, excess)
-    return found if found < len(is_me) else None
-
-
-def _first_without_excess(indexes: Sequence[int], excess: Callable[[int], int]) -> int:
-    """Return the first place in `indexes` without excess, which falls along them; their number if all have some."""
     if not indexes or excess(indexes[-1]) > 0:
-        return len(indexes)
+        return None
     if excess(indexes[0]) <= 0:
-        return 0
+        return indexes[0]
     over, fitting = 0, len(indexes) - 1
     interpolates = True
     while fitting - over > 1:
@@ -161,7 +169,7 @@ def _first_without_excess(indexes: Sequence[int], excess: Callable[[int], int]) 
             over = at
         else:
             fitting = at
-    return fitting
+    return indexes[fitting]
 
 
 def render_conversation(

@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from bot.core.messages import AttachmentFormat
+from bot.core.repeats import words_of
+from bot.core.reply_text import clean_reply
 from bot.core.safe_text import clean_history_text, clean_name, one_line
 
 
@@ -11,7 +14,8 @@ from bot.core.safe_text import clean_history_text, clean_name, one_line
 class HistoryMessage:
     """One stored message; `text` and `author_name` are raw. `reply_to` is the id of the message it replies to.
 
-    `revision` is 1 for the first text, one more after each edit. `attachment` is an attached file's text.
+    `revision` is 1 for the first text, one more after each edit. `attachment` is the text of an attached file, of the
+    format `attachment_format`, or of a forwarded message.
     """
 
     id: str
@@ -23,6 +27,7 @@ class HistoryMessage:
     created_at_utc: datetime
     revision: int = 1
     attachment: str | None = None
+    attachment_format: AttachmentFormat = ""
 
     @property
     def whole_text(self) -> str:
@@ -32,7 +37,10 @@ class HistoryMessage:
 
 @dataclass(frozen=True, slots=True)
 class CleanMessage:
-    """One message as it is read: names and texts cleaned, a member's message as one line; never empty."""
+    """One message as it is read: names and texts cleaned, a member's message as one line; never empty.
+
+    The bot's own text has no speaker's label and ends before another speaker: what is read is written again.
+    """
 
     id: str
     revision: int
@@ -40,6 +48,7 @@ class CleanMessage:
     speaker: str
     is_me: bool
     text: str
+    reply_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +74,39 @@ def clean_messages(messages: Iterable[HistoryMessage]) -> tuple[CleanMessage, ..
     cleaned = []
     for message in messages:
         text = clean_history_text(message.whole_text)
-        text = text.strip() if message.is_me else one_line(text)
+        text = clean_reply(text, names=[message.author_name]) if message.is_me else one_line(text)
         if text:
             name = clean_name(message.author_name)
-            cleaned.append(CleanMessage(message.id, message.revision, message.author_id, name, message.is_me, text))
+            cleaned.append(
+                CleanMessage(
+                    message.id, message.revision, message.author_id, name, message.is_me, text, message.reply_to
+                )
+            )
     return tuple(cleaned)
+
+
+def leave_out_repeats(messages: Iterable[CleanMessage]) -> tuple[CleanMessage, ...]:
+    """Return `messages` without the bot's own whose words are those of an earlier one of its own."""
+    said: set[tuple[str, ...]] = set()
+    kept = []
+    for message in messages:
+        if message.is_me:
+            words = words_of(message.text)
+            if words and words in said:
+                continue
+            said.add(words)
+        kept.append(message)
+    return tuple(kept)
+
+
+def leave_out_opening(messages: Sequence[CleanMessage]) -> Sequence[CleanMessage]:
+    """Return `messages` without the bot's own before the first of a member.
+
+    One stays: the last message replies to it, and it comes right before.
+    """
+    first = next((i for i, message in enumerate(messages) if not message.is_me), len(messages))
+    is_replied_to = 0 < first == len(messages) - 1 and messages[first].reply_to == messages[first - 1].id
+    return messages[first - 1 if is_replied_to else first :]
 
 
 def join_messages(messages: Iterable[CleanMessage]) -> tuple[Turn, ...]:

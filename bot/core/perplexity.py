@@ -2,18 +2,19 @@
 
 import difflib
 import math
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.core.results import Expected, TokenScore
+from bot.core.word_spans import word_spans
 
 # A difference below one bit (a factor of two) says nothing about which text is likelier.
 CLOSE_BITS: Final = 1.0
 # From this ratio of bytes on, total bits compare lengths more than wording.
 UNEQUAL_LENGTH_RATIO: Final = 1.5
-_WORD: Final = re.compile(r"\S+")
+# The time to compare words grows with the square of their number, and beyond.
+MAX_DIFFERING: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class TextFigures:
 
 @dataclass(frozen=True, slots=True)
 class WordSurprisal:
-    """A word (a run without white space) at `text[start:end]` of the scored text.
+    """A word (see `word_spans`) at `text[start:end]` of the scored text.
 
     `surprisal` is the sum of its tokens' bits, None if none was scored; white space belongs to the word after it.
-    `expected` are the model's likeliest tokens at the word's first token, best first.
+    `expected` are what the model found likeliest in place of the word's most surprising token, best first, with what is
+    before that in the word; with `follows_word` they stand directly behind a letter or digit of the word before.
     """
 
     text: str
@@ -45,6 +47,7 @@ class WordSurprisal:
     end: int
     surprisal: float | None
     expected: tuple[Expected, ...] = ()
+    follows_word: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def words_of(text: str, scores: Sequence[TokenScore]) -> tuple[WordSurprisal, ..
     A token belongs to the word that holds its first character other than white space; a token of white space belongs
     to the word after it (at the end: the word before).
     """
-    spans = [(match.start(), match.end()) for match in _WORD.finditer(text)]
+    spans = word_spans(text, scores)
     tokens: list[list[TokenScore]] = [[] for _ in spans]
     index = 0
     for score in scores:
@@ -102,9 +105,24 @@ def words_of(text: str, scores: Sequence[TokenScore]) -> tuple[WordSurprisal, ..
             index += 1
         if spans:
             tokens[index].append(score)
-    return tuple(
-        WordSurprisal(text[start:end], start, end, _bits(own), _expected(own, start))
-        for (start, end), own in zip(spans, tokens, strict=True)
+    return tuple(_word(text, start, end, own) for (start, end), own in zip(spans, tokens, strict=True))
+
+
+def _word(text: str, start: int, end: int, own: Sequence[TokenScore]) -> WordSurprisal:
+    scored = [score for score in own if score.logprob is not None and score.end > start]
+    bits = _bits(own)
+    if not scored:
+        return WordSurprisal(text[start:end], start, end, bits)
+    worst = min(scored, key=lambda score: score.logprob or 0.0)
+    before = text[start : worst.start]
+    expected = (one for one in worst.expected if one.text != worst.text)
+    return WordSurprisal(
+        text[start:end],
+        start,
+        end,
+        bits,
+        tuple(replace(one, text=before + one.text) for one in expected),
+        follows_word=not before and worst.start > 0 and text[worst.start - 1].isalnum(),
     )
 
 
@@ -113,14 +131,13 @@ def _bits(scores: Sequence[TokenScore]) -> float | None:
     return -math.fsum(logprobs) / math.log(2) if logprobs else None
 
 
-def _expected(scores: Sequence[TokenScore], start: int) -> tuple[Expected, ...]:
-    """Return what the model expected at the first token of the word that starts at `start`."""
-    return next((score.expected for score in scores if score.end > start), ())
-
-
 def most_surprising(words: Sequence[WordSurprisal], n: int) -> tuple[WordSurprisal, ...]:
-    """Return the `n` scored words with the most bits, most surprising first; the earlier one first if equal."""
-    scored = [(word.surprisal, word) for word in words if word.surprisal is not None]
+    """Return the `n` scored words with the most bits, most surprising first; the earlier one first if equal.
+
+    The first word of the text is among them only if no other is scored: almost any word is an unlikely start.
+    """
+    scored = [(word.surprisal, word) for word in words[1:] if word.surprisal is not None]
+    scored = scored or [(word.surprisal, word) for word in words[:1] if word.surprisal is not None]
     return tuple(word for _, word in sorted(scored, key=lambda pair: -pair[0])[:n])
 
 
@@ -165,7 +182,13 @@ def compare_figures(figures: Sequence[TextFigures]) -> TextComparison:
 def differing_words(
     ours: Sequence[WordSurprisal], theirs: Sequence[WordSurprisal]
 ) -> tuple[tuple[tuple[WordSurprisal, ...], tuple[WordSurprisal, ...]], ...]:
-    """Return the places where two texts differ, each as the words of the one and of the other (either may be empty)."""
+    """Return the places where two texts differ, each as the words of the one and of the other (either may be empty).
+
+    From the first difference on, MAX_DIFFERING words of each are compared.
+    """
+    shorter = min(len(ours), len(theirs))
+    start = next((i for i in range(shorter) if ours[i].text != theirs[i].text), shorter)
+    ours, theirs = ours[start : start + MAX_DIFFERING], theirs[start : start + MAX_DIFFERING]
     matcher = difflib.SequenceMatcher(
         None, [word.text for word in ours], [word.text for word in theirs], autojunk=False
     )

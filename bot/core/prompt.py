@@ -1,8 +1,8 @@
-"""The prompts of templates and conversations, and the cleaning of the model's answer."""
+"""The prompts of templates and conversations, and loops in what the model writes."""
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from bot.core.classification import CONTENT_FREE_INPUTS
@@ -108,7 +108,7 @@ def continue_prompt(prompt: Prompt, said: str, *, is_markup: bool) -> Prompt:
     """Return `prompt` followed by `said`, the start of its answer."""
     if not said:
         return prompt
-    return Prompt((*prompt.parts, PromptPart(said if is_markup else f" {said}")))
+    return replace(prompt, parts=(*prompt.parts, PromptPart(said if is_markup else f" {said}")))
 
 
 def transcript_line(turn: Turn, *, bot_name: str) -> str:
@@ -120,8 +120,9 @@ def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
     """Return the conversation for the model's own chat markup: instruction, examples, then the turns.
 
     After the system turn, "user" and "assistant" alternate, as some chat templates require. If several members
-    speak, each line starts with its speaker's name. `turns` end with the current message. Raises ValueError
-    without turns or for a template that is not for chat.
+    speak, each line starts with its speaker's name. Words of the bot before any member's are a quotation in the first
+    "user" turn. `turns` end with the current message. Raises ValueError without turns or for a template that is not
+    for chat.
     """
     _check_chat(template, turns)
     bot_name = clean_name(bot_name)
@@ -130,12 +131,14 @@ def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
     for example in template.examples:
         chat += [ChatTurn("user", one_line(example.input)), ChatTurn("assistant", example.output)]
     is_named = len({_name_of(turn, bot_name) for turn in turns if not turn.is_me}) > 1
-    # The bot may have spoken first, but an "assistant" turn can't be first: its words join the first "user" turn.
+    # An "assistant" turn can't be first, and the bot's name before its words would teach the model to write it.
     first_member = next((i for i, turn in enumerate(turns) if not turn.is_me), len(turns))
     for i, turn in enumerate(turns):
         is_mine = turn.is_me and i > first_member
-        is_line_named = not is_mine and (is_named or i <= first_member > 0)
-        content = _named_lines(turn, bot_name) if is_line_named else turn.text
+        if turn.is_me:
+            content = turn.text if is_mine else f'"{turn.text}"'
+        else:
+            content = _named_lines(turn, bot_name) if is_named else turn.text
         role: Role = "assistant" if is_mine else "user"
         if chat and chat[-1].role == role and i > 0:
             chat[-1] = ChatTurn(role, f"{chat[-1].content}\n{content}")
@@ -161,23 +164,6 @@ def _name_of(turn: Turn, bot_name: str) -> str:
         return bot_name
     name = clean_name(turn.speaker)
     return f"{name} (member)" if name.casefold() == bot_name.casefold() else name
-
-
-def clean_reply(text: str, *, bot_name: str, names: Iterable[str]) -> str:
-    """Return the part of the model's text that the bot says itself, "" if there is none.
-
-    The bot's name at the start is dropped, and everything from the first line that one of `names` speaks.
-    """
-    text = text.strip()
-    own = f"{clean_name(bot_name)}:"
-    while text.startswith(own):
-        text = text.removeprefix(own).lstrip()
-    for stop in speaker_stops(names):
-        # The text's start is the start of a line too.
-        found = f"\n{text}".find(stop)
-        if found >= 0:
-            text = text[: max(found - 1, 0)]
-    return text.strip()
 
 
 # A loop is a phrase repeated without a gap up to the text's end. Short phrases repeat in ordinary text ("no no no",
@@ -237,32 +223,3 @@ def _end_of_first(text: str, start: int, period: int) -> int:
     if (space := text.find(" ", first - 1, first + period)) >= 0:
         return space
     return first
-
-
-_SENTENCE_END: Final = re.compile(
-    r"""(?<![.!?…])[.!?…]+["'”’»)\]*_]*(?=\s)"""
-    r"|(?<![。！？])[。！？]+[」』”’）]*(?=[^。！？」』”’）])"
-    r"|\n"
-)
-_LETTER_OR_DIGIT: Final = re.compile(r"[^\W_]")
-# The text before a full stop that does not end a sentence: titles, abbreviations, initials ("J."), a list's number.
-_NO_END: Final = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|st|sr|jr|vs|etc|e\.g|i\.e|cf|approx|dept|fig|inc|ltd|mt|no|vol)|\b[^\W\d_]|(?:\A|\n)\s*\d+)\Z",
-    re.IGNORECASE,
-)
-
-
-def end_of_sentence(text: str) -> int | None:
-    """Return the index after the first sentence of `text` that has certainly ended, None if none has.
-
-    That is certain if white space follows the end mark (so it is not "3.14") or the line ends; a Chinese or Japanese
-    end mark may be followed by any character. A sentence holds at least one letter or digit. More text at the end never
-    changes the result.
-    """
-    worded = _LETTER_OR_DIGIT.search(text)
-    for found in _SENTENCE_END.finditer(text, worded.end()) if worded else ():
-        is_full_stop = found[0].startswith(".") and not found[0].startswith("..")
-        if is_full_stop and _NO_END.search(text, max(0, found.start() - 20), found.start()):
-            continue
-        return found.start() if found[0] == "\n" else found.end()
-    return None

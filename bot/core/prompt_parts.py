@@ -17,14 +17,24 @@ class PromptPart:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as a sequence of parts; adjacent plain parts are one text to the tokenizer."""
+    """A prompt as a sequence of parts; adjacent plain parts are one text to the tokenizer.
+
+    An `is_document` prompt is a text of its own, not a template's or a conversation: it is read after the token with
+    which this model's plain texts start (`ModelInfo.start_token`).
+    """
 
     parts: tuple[PromptPart, ...]
+    is_document: bool = False
 
     @classmethod
     def plain(cls, text: str) -> "Prompt":
         """Return a prompt that is one plain text."""
         return cls((PromptPart(text),))
+
+    @classmethod
+    def document(cls, text: str) -> "Prompt":
+        """Return a prompt that is a plain text of its own, such as one that a person wants continued."""
+        return cls((PromptPart(text),), is_document=True)
 
     @property
     def text(self) -> str:

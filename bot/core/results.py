@@ -14,7 +14,8 @@ class Completion:
 
     `text` ends before the stop string. `token_ids` are all generated tokens, including those of the stop string and the
     end-of-text token. `logprob` (nats) is the sum of their log-probabilities at temperature 1, before any logits
-    processor.
+    processor. `token_ends` are where those tokens end in `text` that do more than repeat a half-typed word, and
+    `token_logprobs` their log-probabilities; one that holds a part of a character ends where the one before does.
     """
 
     index: int
@@ -22,6 +23,8 @@ class Completion:
     token_ids: tuple[int, ...]
     logprob: float
     finish_reason: FinishReason
+    token_logprobs: tuple[float, ...] = ()
+    token_ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class TokenScore:
 
     `start` and `end` are character offsets into the text (several tokens may share a character).
     `logprob` is in nats, None for a first token that could not be scored. `expected` are the likeliest tokens at
-    its position, best first.
+    its position, best first, and `rank` its own place among all tokens there (1: the likeliest); both only if they were
+    asked for.
     """
 
     token_id: int
@@ -59,6 +63,40 @@ class TokenScore:
     end: int
     logprob: float | None
     expected: tuple[Expected, ...] = ()
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnScore:
+    """One token of an answer, with its characters in that (several tokens may share a character).
+
+    Both log-probabilities are in nats: `drawn_logprob` in the distribution that it was drawn from, after all sampling
+    options (minus infinity: the options leave this token out), `logprob` at temperature 1 without any.
+    """
+
+    token_id: int
+    text: str
+    start: int
+    end: int
+    logprob: float
+    drawn_logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnTokens:
+    """The tokens of an answer as they were drawn; `heal` and `is_word_whole` are those of Engine.generate."""
+
+    token_ids: tuple[int, ...]
+    heal: bool = False
+    is_word_whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnText:
+    """The tokens of an answer; with `is_exact` those that were drawn, else those that its text is read as."""
+
+    scores: tuple[DrawnScore, ...]
+    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +105,24 @@ class WordProbability:
 
     text: str
     probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextToken:
+    """A possible next token: its probability at temperature 1, and with which sampling options draw it (0: never)."""
+
+    text: str
+    probability: float
+    drawn: float
+
+
+@dataclass(frozen=True, slots=True)
+class NextTokens:
+    """The likeliest next tokens under sampling options; `num_drawable` of the `vocab_size` tokens can be drawn."""
+
+    tokens: tuple[NextToken, ...]
+    num_drawable: int
+    vocab_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +158,36 @@ class PrecisionFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class StartFigures:
+    """How well a model reads some test texts after `token` (None: without a start token): their bits per token.
+
+    The first token of each text is left out, as it can be scored only after another one.
+    """
+
+    token: str | None
+    bits_per_token: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFigure:
+    """The perplexity of a model on short texts of one kind, the geometric mean over the texts."""
+
+    kind: str
+    perplexity: float
+
+
+# Scores, labels and next words are computed with float32 weights, whatever the precision of decoding.
+SCORING_PRECISION: Final = "float32"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """The loaded model. `num_parameters` counts each shared weight once; `context_length` is in tokens.
 
     `precision` is that of the weights used for decoding; `precision_reason` completes "Precision: int8, because …";
-    `precision_figures` are those of all precisions that were measured; `notices` tell the operator what this machine
-    lacks.
+    `precision_figures` are those of all precisions that were measured; `start_token` is what plain texts are read after
+    (None: nothing), the best of `start_figures`; `references` are its perplexities on texts of known kinds, where
+    measured; `notices` tell the operator what this machine or the model lacks.
     """
 
     name: str
@@ -122,6 +202,9 @@ class ModelInfo:
     vocab_size: int
     precision_reason: str = ""
     precision_figures: tuple[PrecisionFigures, ...] = ()
+    start_token: str | None = None
+    start_figures: tuple[StartFigures, ...] = ()
+    references: tuple[ReferenceFigure, ...] = ()
     notices: tuple[str, ...] = ()
 
 

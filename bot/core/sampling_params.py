@@ -168,6 +168,9 @@ OPTIONS: Final[Mapping[str, SamplingOption]] = {
 }
 WARPERS: Final = tuple(option.name for option in OPTIONS.values() if option.role == "warper")
 
+# Those of complete, which offers a choice; chat and templates set their own.
+COMPLETION_DEFAULTS: Final = SamplingParams(n=3)
+
 PRESETS: Final[Mapping[str, Mapping[str, int | float]]] = {
     "careful": {"temperature": 0.5, "top_k": 20, "top_p": 0.9, "min_p": 0.0},
     "normal": {"temperature": 0.8, "top_k": 50, "top_p": 0.95, "min_p": 0.0},

@@ -89,6 +89,11 @@ class ClassifyFigures:
         return wilson_interval(sum(self.is_right), self.num_rows)
 
     @property
+    def guessed_share(self) -> float:
+        """Return the share of rows (0-1) that always the same label, the most frequent right one, would get."""
+        return max(self.right.count(index) for index in range(len(self.labels))) / self.num_rows
+
+    @property
     def mean_bits(self) -> float:
         """Return the mean of `right_bits`: 0 if every right label was certain, log2(number of labels) for guesses."""
         return math.fsum(self.right_bits) / self.num_rows

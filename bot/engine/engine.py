@@ -5,16 +5,21 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from bot.background import keep_running
 from bot.core.chat_prompt import PromptTools
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
     Delta,
+    DrawnText,
+    DrawnTokens,
     EngineStats,
     ModelInfo,
+    NextTokens,
     TokenScore,
     WordProbability,
 )
@@ -76,7 +81,7 @@ class Engine:
 
         `device` is auto, cpu, cuda, cuda:N or mps; `precision` is auto, float32, bfloat16, float16 or int8; at most
         `max_waiting` requests wait; `num_threads` is the number for a pass on the CPU; `kv_cache_mb` is the size of the
-        KV cache in MiB; measurements of the model's precisions are saved in its folder, else in `models_dir`; a pass
+        KV cache in MiB; what is measured of the model is saved in `models_dir` (None: beside the model); a pass
         longer than `hang_s` counts as hanging. Raises ModelError.
         """
 
@@ -100,7 +105,7 @@ class Engine:
         watching: asyncio.Task[None] | None = None
         try:
             engine.info = (await engine._scheduler.open()).info
-            watching = asyncio.create_task(engine._watch())
+            watching = keep_running(engine._watch, "watching the model")
             yield engine
         finally:
             if watching is not None:
@@ -142,29 +147,44 @@ class Engine:
         params: SamplingParams,
         *,
         heal: bool = False,
+        is_word_whole: bool = False,
         end_at: "EndAt | None" = None,
+        end_from: int = 0,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
         priority: Priority = "chat",
+        is_alone: bool = False,
     ) -> Generation:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
-        `heal` completes a half-typed last word (token healing). `end_at` is a pure function, called in the model thread
-        with each continuation's text after each token; it returns the index at which the text ends ("stop"), or None.
+        `heal` completes a half-typed last word (token healing); with `is_word_whole` it is complete, and the first
+        token does not go on with it. `end_at` is a pure function, called in the model thread with each continuation's
+        text after each token; it returns the index at which the text ends ("stop"), or None.
+        With `end_from` it is called from that number of tokens on, near the limit, and an end counts as "length".
         After `timeout_s` a waiting generation is refused, and a running one ends with its text so far ("length").
         `asker` is the conversation and person it is for: conversations take turns, and the priority "chat" goes before
-        "scoring".
+        "scoring". With `is_alone` it starts when nothing else runs, and others wait a moment for its end, so that in
+        any precision the result depends on nothing but its input, if it `was_alone`.
         """
         params = params.with_seed()
         return Generation(
             self._scheduler,
             self._statistics,
-            lambda model, emit: model.generate(prompt, params, heal=heal, end_at=end_at, emit=emit),
+            lambda model, emit: model.generate(
+                prompt,
+                params,
+                heal=heal,
+                is_word_whole=is_word_whole,
+                end_at=end_at,
+                end_from=end_from,
+                emit=emit,
+            ),
             params,
             num_completions=params.n,
             timeout_s=timeout_s,
             asker=asker,
             priority=priority,
+            is_alone=is_alone,
         )
 
     def generate_batch(
@@ -197,12 +217,21 @@ class Engine:
             priority="chat",
         )
 
-    async def score(self, text: str, *, num_expected: int = 0, asker: Asker = NOBODY) -> tuple[TokenScore, ...]:
+    async def score(
+        self,
+        text: str,
+        *,
+        num_expected: int = 0,
+        asker: Asker = NOBODY,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> tuple[TokenScore, ...]:
         """Return the log-probability of each token of `text`, and the `num_expected` likeliest tokens at its position.
 
-        Long texts are scored with rolling windows. Raises RequestError for a text without tokens, Unavailable.
+        Long texts are scored with rolling windows; `on_progress` is called with the number of tokens scored so far, and
+        of all. Cancelling the call ends the scoring. Raises RequestError for a text without tokens, Unavailable.
         """
-        return await self._ask(lambda model: model.score(text, num_expected=num_expected), asker)
+        report = None if on_progress is None else partial(self._scheduler.post, on_progress)
+        return await self._ask(lambda model: model.score(text, num_expected=num_expected, report=report), asker)
 
     async def score_continuations(
         self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
@@ -214,9 +243,37 @@ class Engine:
         texts = tuple(continuations)
         return await self._ask(lambda model: model.score_continuations(prompt, texts), asker)
 
+    async def score_drawn(
+        self,
+        prompt: Prompt,
+        text: str,
+        params: SamplingParams,
+        *,
+        leads: Sequence[str] = ("",),
+        drawn: DrawnTokens | None = None,
+        asker: Asker = NOBODY,
+    ) -> DrawnText:
+        """Return the tokens of the answer `text` with the probabilities with which `params` draw them after `prompt`.
+
+        They are computed in the precision of decoding. Without the tokens that were `drawn` the text is encoded;
+        `leads` are the kinds of white space that may have come before it and are not part of it. Raises RequestError,
+        PromptTooLong, Unavailable.
+        """
+        given = tuple(leads)
+        return await self._ask(lambda model: model.score_drawn(prompt, text, params, leads=given, drawn=drawn), asker)
+
     async def next_tokens(self, prompt: Prompt, *, num: int, asker: Asker = NOBODY) -> tuple[WordProbability, ...]:
         """Return the `num` likeliest next tokens at temperature 1. Raises PromptTooLong, Unavailable."""
         return await self._ask(lambda model: model.next_tokens(prompt, num=num), asker)
+
+    async def drawn_tokens(
+        self, prompt: Prompt, params: SamplingParams, *, num: int, asker: Asker = NOBODY
+    ) -> NextTokens:
+        """Return the `num` likeliest next tokens with the probability with which `params` draw each.
+
+        Raises PromptTooLong, Unavailable, and GenerationError if the options exclude every token.
+        """
+        return await self._ask(lambda model: model.drawn_tokens(prompt, params, num=num), asker)
 
     async def next_words(self, prompt: Prompt, *, num: int, asker: Asker = NOBODY) -> tuple[WordProbability, ...]:
         """Return the `num` likeliest next words; their probabilities sum to at most 1.

@@ -52,12 +52,17 @@ class FairQueue(Generic[WorkT]):
             del turns[key]
         return True
 
-    def pop(self, priority: Priority, may_start: Callable[[Asker], bool]) -> WorkT | None:
-        """Remove and return the next request of `priority` whose asker may start one; None if there is none."""
+    def pop(
+        self, priority: Priority, may_start: Callable[[Asker], bool], *, is_anything_running: bool = False
+    ) -> WorkT | None:
+        """Remove and return the next request of `priority` whose asker may start one; None if there is none.
+
+        While something is running, requests that run alone are passed over.
+        """
         turns = self._turns[priority]
         for key, waiting in turns.items():
             for work in waiting:
-                if may_start(work.asker):
+                if may_start(work.asker) and not (work.is_alone and is_anything_running):
                     waiting.remove(work)
                     del turns[key]
                     if waiting:

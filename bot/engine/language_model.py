@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 
 from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt, PromptPart
-from bot.core.results import Delta, ModelInfo, TokenScore, WordProbability
+from bot.core.prompt_parts import Prompt
+from bot.core.results import Delta, DrawnText, DrawnTokens, ModelInfo, NextTokens, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
 from bot.engine.requests.batch import plan_batch
+from bot.engine.requests.drawn import plan_score_drawn
 from bot.engine.requests.generation import EndAt, GenerationResult, plan_generation, plan_job
-from bot.engine.requests.next_words import plan_expect_tokens, plan_expect_words
+from bot.engine.requests.next_words import plan_expect_drawn, plan_expect_tokens, plan_expect_words
 from bot.engine.requests.scoring import plan_score_continuations, plan_score_text
 from bot.engine.requests.work import Job
 from bot.engine.tokens.chat_markup import render_turns
@@ -38,11 +39,15 @@ class LanguageModel:
         params: SamplingParams,
         *,
         heal: bool,
+        is_word_whole: bool,
         end_at: EndAt | None,
+        end_from: int,
         emit: Callable[[Delta], None],
     ) -> Job[GenerationResult]:
         """Continue `prompt`. Raises RequestError, PromptTooLong, GenerationError."""
-        plan = plan_generation(self._loaded, prompt, params, heal=heal, end_at=end_at)
+        plan = plan_generation(
+            self._loaded, prompt, params, heal=heal, is_word_whole=is_word_whole, end_at=end_at, end_from=end_from
+        )
         return plan_job(self._loaded, plan, params, emit)
 
     def generate_batch(
@@ -57,17 +62,35 @@ class LanguageModel:
         plans = [plan_generation(self._loaded, prompt, params, heal=False, end_at=end_at) for prompt in prompts]
         return plan_batch(self._loaded, plans, params, emit)
 
-    def score(self, text: str, *, num_expected: int) -> Job[tuple[TokenScore, ...]]:
+    def score(
+        self, text: str, *, num_expected: int, report: Callable[[int, int], None] | None
+    ) -> Job[tuple[TokenScore, ...]]:
         """Score each token of `text`. Raises RequestError."""
-        return plan_score_text(self._loaded, text, num_expected=num_expected)
+        return plan_score_text(self._loaded, text, num_expected=num_expected, report=report)
 
     def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> Job[tuple[float, ...]]:
         """Score whole continuations. Raises RequestError, PromptTooLong."""
         return plan_score_continuations(self._loaded, prompt, continuations)
 
+    def score_drawn(
+        self,
+        prompt: Prompt,
+        text: str,
+        params: SamplingParams,
+        *,
+        leads: Sequence[str],
+        drawn: DrawnTokens | None,
+    ) -> Job[DrawnText]:
+        """Score the tokens of an answer as they are drawn. Raises RequestError, PromptTooLong."""
+        return plan_score_drawn(self._loaded, prompt, text, params, leads=leads, drawn=drawn)
+
     def next_tokens(self, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
         """Return the likeliest next tokens. Raises RequestError, PromptTooLong."""
         return plan_expect_tokens(self._loaded, prompt, num=num)
+
+    def drawn_tokens(self, prompt: Prompt, params: SamplingParams, *, num: int) -> Job[NextTokens]:
+        """Return how likely `params` draw each of the likeliest next tokens. Raises RequestError, PromptTooLong."""
+        return plan_expect_drawn(self._loaded, prompt, params, num=num)
 
     def next_words(self, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
         """Return the likeliest next words. Raises RequestError, PromptTooLong."""
@@ -79,11 +102,11 @@ class LanguageModel:
 
 
 class ModelPromptTools:
-    """Counts tokens and renders chat markup. It encodes each part of a prompt once, so keep it for one request only."""
+    """Counts tokens and renders chat markup. It encodes each text of a prompt once, so keep it for one request only."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._known: dict[PromptPart, tuple[int, ...]] = {}
+        self._known: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return how many tokens the model reads for each prompt; 0 for an empty one that it can't start from."""

@@ -76,6 +76,10 @@ class PagedCache:
         """Return how many blocks are reserved for requests."""
         return self._num_reserved
 
+    def can_hold(self, num_blocks: int) -> bool:
+        """Say whether a request that needs `num_blocks` blocks fits while nothing else runs."""
+        return num_blocks <= self._num_blocks
+
     def reserve(self, num_blocks: int) -> bool:
         """Reserve `num_blocks` blocks for a request; return False if there is no room for them now."""
         if self._num_reserved + num_blocks > self._num_blocks:

@@ -24,7 +24,11 @@ ResultT = TypeVar("ResultT")
 _SHUTTING_DOWN: Final = "The bot is shutting down; try again when it is back."
 _STOPPED: Final = "The model stopped working and is being restarted; try again in a minute."
 _RETRY_S: Final = 0.05
-_TOO_LARGE: Final = "This request needs more memory than the KV cache has (KV_CACHE_MB); shorten the text."
+LONE_S: Final = 2.0  # others wait no longer for the end of a request that runs alone
+_TOO_LARGE: Final = (
+    "This request needs more memory than the model's cache has. Shorten the text, or ask for fewer tokens or"
+    " continuations. The operator can raise KV_CACHE_MB."
+)
 
 
 class Scheduler(Generic[ModelT]):
@@ -58,8 +62,13 @@ class Scheduler(Generic[ModelT]):
         # Written by the model thread, read by the event loop without a lock:
         self._steps: StepLoop | None = None
         self._num_running_of: Counter[Hashable] = Counter()
+        self._lone: Work[ModelT, Any] | None = None  # the running request that runs alone
         self._planned: dict[Work[ModelT, Any], Job[Any]] = {}  # requests that wait for room in the KV cache
         self._outbox: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        # What is on its way to the event loop, and whether that is to look.
+        self._mail: list[tuple[Callable[..., None], tuple[object, ...]]] = []
+        self._mail_lock = threading.Lock()
+        self._is_woken = False
         self._pass_started_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -209,14 +218,23 @@ class Scheduler(Generic[ModelT]):
         if not self._outbox:
             return
         outbox, self._outbox = self._outbox, []
+        with self._mail_lock:
+            self._mail += outbox
+            # A loop that stands is woken once: its pipe has room for a few hundred signs, among them those of signals.
+            is_woken, self._is_woken = self._is_woken, True
+        if is_woken:
+            return
         try:
-            self._loop.call_soon_threadsafe(self._deliver, outbox)
+            self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:  # the loop is closed
             self._is_closing = True
 
-    @staticmethod
-    def _deliver(outbox: list[tuple[Callable[..., None], tuple[object, ...]]]) -> None:
-        for callback, arguments in outbox:
+    def _deliver(self) -> None:
+        """Call what was posted, on the event loop."""
+        with self._mail_lock:
+            mail, self._mail = self._mail, []
+            self._is_woken = False
+        for callback, arguments in mail:
             callback(*arguments)
 
     def _run(self) -> None:
@@ -268,9 +286,9 @@ class Scheduler(Generic[ModelT]):
     def _let_in(self, model: ModelT, steps: "StepLoop") -> None:
         """Start waiting requests while there is room."""
         for priority in PRIORITIES:
-            while steps.has_room(priority):
+            while self._may_join() and steps.has_room(priority):
                 with self._condition:
-                    work = self._waiting.pop(priority, self._may_start)
+                    work = self._waiting.pop(priority, self._may_start, is_anything_running=steps.num_running > 0)
                 if work is None:
                     break
                 if not self._try_to_start(work, model, steps):
@@ -279,6 +297,11 @@ class Scheduler(Generic[ModelT]):
                     if steps.has_room(priority, self._planned[work].num_rows):
                         return  # it waits for room in the KV cache, which no scoring request may take first
                     break
+
+    def _may_join(self) -> bool:
+        """Say whether others may run now: a request that runs alone has the model for itself only for a moment."""
+        started_at = None if self._lone is None else self._lone.started_at
+        return started_at is None or time.perf_counter() - started_at >= LONE_S
 
     def _try_to_start(self, work: Work[ModelT, Any], model: ModelT, steps: "StepLoop") -> bool:
         """Plan and start `work`, or end it; return False if it must wait for room."""
@@ -291,17 +314,22 @@ class Scheduler(Generic[ModelT]):
         except Exception as e:
             self.post(self._tell_ended, work, None, _as_error(e))
             return True
+        if not job.lane.cache.can_hold(job.num_blocks):
+            # It would wait until what runs has ended, with all others behind it, and be refused then.
+            self.post(self._tell_ended, work, None, GenerationError(_TOO_LARGE))
+            return True
         person = work.asker.person
         if person is not None:
             self._num_running_of[person] += 1
         work.started_at = time.perf_counter()
+        lone, self._lone = self._lone, work if work.is_alone else None
         if steps.start(work, job):
+            if lone is not None:
+                lone.was_joined = True
             return True
+        self._lone = lone
         self._count_out(person)
         work.started_at = None
-        if not steps.num_running:  # no running request could free memory
-            self.post(self._tell_ended, work, None, GenerationError(_TOO_LARGE))
-            return True
         # Drop the plans of requests that were withdrawn or refused meanwhile.
         self._planned = {known: plan for known, plan in self._planned.items() if not known.future.done()}
         self._planned[work] = job
@@ -311,6 +339,8 @@ class Scheduler(Generic[ModelT]):
         return asker.person is None or self._num_running_of[asker.person] < self._max_running_per_person
 
     def _report(self, work: Work[ModelT, Any], result: object, error: BaseException | None) -> None:
+        if work is self._lone:
+            self._lone = None
         if work.started_at is not None:
             self._count_out(work.asker.person)
         self.post(self._tell_ended, work, result, error)

@@ -47,6 +47,7 @@ class Generation:
         timeout_s: float,
         asker: Asker,
         priority: Priority,
+        is_alone: bool = False,
     ) -> None:
         self.params = params
         self.completions: tuple[Completion, ...] = ()
@@ -59,6 +60,7 @@ class Generation:
         self._timeout_s = timeout_s
         self._asker = asker
         self._priority = priority
+        self._is_alone = is_alone
         self._deltas: deque[Delta] = deque()
         self._news = asyncio.Event()
         self._work: Work[LanguageModel, GenerationResult] | None = None
@@ -66,6 +68,11 @@ class Generation:
         self._has_started = False
         self._is_ended = False
         self._error: BaseException | None = None
+
+    @property
+    def was_alone(self) -> bool:
+        """Say whether it was to run alone and did, until now."""
+        return self._is_alone and (self._work is None or not self._work.was_joined)
 
     @property
     def num_ahead(self) -> int:
@@ -90,6 +97,7 @@ class Generation:
             priority=self._priority,
             asker=self._asker,
             deadline=time.perf_counter() + self._timeout_s,
+            is_alone=self._is_alone,
         )
         statistics = self._statistics
         work.future.add_done_callback(lambda _: statistics.count_end(work))

@@ -1,13 +1,14 @@
 """The canvas of a picture: a layer of tints and a layer of ink, joined into a PNG with 256 colours."""
 
 import io
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
 from PIL import Image, ImageChops, ImageDraw
 from PIL.ImageFont import FreeTypeFont
 
-from bot.pictures.tints import INK, NUM_INKS, NUM_TINTS, PALETTE
+from bot.pictures.tints import INK, NUM_INKS, NUM_TINTS, PALETTE, Color
 
 # Lighter than INK: secondary text, and hairlines.
 QUIET_INK: Final = 170
@@ -15,10 +16,11 @@ LINE_INK: Final = 34
 
 
 class Canvas:
-    """A picture to draw on. All colours are in PALETTE, so the PNG is small and quick to write."""
+    """A picture to draw on. All colours are in one palette, so the PNG is small and quick to write."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self._tints = Image.new("L", (width, height), 0)
+    def __init__(self, width: int, height: int, *, palette: Sequence[Color] = PALETTE, paper: int = 0) -> None:
+        self._palette = palette
+        self._tints = Image.new("L", (width, height), paper * NUM_INKS)
         self._inks = Image.new("L", (width, height), 0)
         self._tint_pen = ImageDraw.Draw(self._tints)
         self._ink_pen = ImageDraw.Draw(self._inks)
@@ -26,7 +28,7 @@ class Canvas:
     def text(
         self, place: tuple[float, float], text: str, font: FreeTypeFont, ink: int = INK, anchor: str = "ls"
     ) -> None:
-        """Write `text`; its baseline starts at `place`, or ends there with the anchor "rs"."""
+        """Write `text`; its baseline starts at `place`, ends there with the anchor "rs", is centred with "ms"."""
         self._ink_pen.text(place, text, ink, font, anchor)
 
     def line(self, left: float, right: float, y: float) -> None:
@@ -38,7 +40,7 @@ class Canvas:
         self._ink_pen.rounded_rectangle((left, top, right, bottom), 3, outline=QUIET_INK, width=2)
 
     def box(self, left: int, top: int, right: int, bottom: int, tint: int, radius: int) -> None:
-        """Fill a box with round corners, which blend with the lighter tints around it."""
+        """Fill a box with round corners, which blend with the tint around it."""
         radius = min(radius, (right - left - 1) // 2)
         value = tint * NUM_INKS
         self._tint_pen.rectangle((left + radius, top, right - radius - 1, bottom - 1), value)
@@ -52,7 +54,7 @@ class Canvas:
         inks = self._inks.point([(value * (NUM_INKS - 1) + 127) // 255 for value in range(256)])
         tints = self._tints.point([min((value + 8) // NUM_INKS, NUM_TINTS - 1) * NUM_INKS for value in range(256)])
         picture = Image.frombytes("P", inks.size, ImageChops.add(tints, inks).tobytes())
-        picture.putpalette([part for color in PALETTE for part in color])
+        picture.putpalette([part for color in self._palette for part in color])
         file = io.BytesIO()
         picture.save(file, "PNG", compress_level=3)
         return file.getvalue()

@@ -1,4 +1,4 @@
-"""The fonts of pictures: Noto Sans from its package, then other packages and the system's fonts."""
+"""The fonts of pictures: Noto Sans and Noto Emoji from their package, then the extra package and the system's fonts."""
 
 import importlib.util
 import os
@@ -11,8 +11,10 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 from PIL.ImageFont import FreeTypeFont
 
-# Font packages from PyPI; the first is a dependency, the others belong to the extra `fonts`.
-_PACKAGES: Final = ("fontpkg_noto_sans", "fontpkg_noto_sans_arabic", "fontpkg_noto_sans_thai", "noto_cjk_sans_otc")
+# Font packages from PyPI; the first is a dependency, the other belongs to the extra `fonts`.
+_PACKAGES: Final = ("manimgx_fonts", "noto_cjk_sans_otc")
+# Outlines, so that the tint behind an emoji stays visible. It has digits too, which look better in other fonts.
+_EMOJI: Final = "Emoji"
 _SYSTEM_FOLDERS: Final = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
     "win32": ("${WINDIR}/Fonts",),
@@ -135,7 +137,9 @@ def _font_paths() -> Iterator[Path]:
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
-            yield from sorted(p for p in _files_in(Path(folder)) if "Italic" not in p.name)
+            paths = [path for path in _files_in(Path(folder)) if "Italic" not in path.name]
+            # The font for Latin has the shortest name.
+            yield from sorted(paths, key=lambda path: (_EMOJI in path.name, len(path.name), path.name))
     found: dict[str, Path] = {}
     for folder in _SYSTEM_FOLDERS:
         for path in sorted(_files_in(Path(os.path.expandvars(folder)).expanduser())):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -19,6 +19,7 @@ _WIDE_SPACE: Final = "\u3000"
 # Zero-width joiners change how letters join; all other invisible characters (such as direction marks) are dropped.
 _JOINERS: Final = "\u200c\u200d"
 _SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+_FLAG_LETTERS: Final = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _MAX_CLUSTER: Final = 12
 _MAX_BLANK_LINES: Final = 1
 _MAX_INDENT: Final = 0.4  # of a line's width
@@ -35,12 +36,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, or its part on this line; `width` includes the padding of its box."""
+    """A word, or its part on this line; `width` includes the padding of its box, and has room for the `caption`."""
 
     runs: tuple[Run, ...]
     bits: float | None
     width: float
     is_right_to_left: bool | None
+    caption: str = ""
 
 
 @dataclass(slots=True)
@@ -77,19 +79,35 @@ class Layout:
     lines: tuple[Line, ...]
     num_left_out: int
 
+    @property
+    def num_boxes(self) -> int:
+        """Return how many characters are drawn as boxes, as no font has them."""
+        words = (item for line in self.lines for item in line.items if isinstance(item, Word))
+        return sum(len(run.text) for word in words for run in word.runs if run.font is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Captions:
+    """What is written below the words: a short text made of a word's bits, in a font."""
+
+    make: Callable[[float | None], str]
+    font: FreeTypeFont
+
 
 class _Full(Exception):
     """There is no line left."""
 
 
 class _Typesetter:
-    def __init__(self, fonts: Fonts, width: float, padding: float, max_lines: int) -> None:
+    def __init__(self, fonts: Fonts, width: float, padding: float, max_lines: int, captions: Captions | None) -> None:
         self._fonts = fonts
+        self._captions = captions
         self._width = width
         self._padding = padding
         self._max_lines = max_lines
         self._space = fonts.main.getlength(" ")
         self._starts_paragraph = True
+        self._is_rest = False  # of a word that began on the line before, where its caption is
         self.lines: list[Line] = [Line([])]
 
     def add_line_break(self) -> None:
@@ -122,6 +140,7 @@ class _Typesetter:
         room = self._width - 2 * self._padding
         clusters: list[str] = []
         width = 0.0
+        self._is_rest = False
         for cluster in _clusters(text):
             clusters.append(cluster)
             width += self._fonts.width(cluster)
@@ -167,6 +186,7 @@ class _Typesetter:
         num_here = self._num_fitting(clusters)
         if num_here:
             self._add_word(self._word(clusters[:num_here], bits))
+            self._is_rest = True
         self._wrap()
         return clusters[num_here:]
 
@@ -191,14 +211,23 @@ class _Typesetter:
         direction = _direction_of("".join(clusters))
         if direction:
             runs.reverse()
-        return Word(tuple(runs), bits, sum(run.width for run in runs) + 2 * self._padding, direction)
+        caption = self._captions.make(bits) if self._captions and not self._is_rest else ""
+        room = self._captions.font.getlength(caption + " ") if self._captions and caption else 0.0
+        full_width = max(sum(run.width for run in runs) + 2 * self._padding, room)
+        return Word(tuple(runs), bits, full_width, direction, caption)
 
 
 def lay_out(
-    pieces: Iterable[tuple[str, float | None]], fonts: Fonts, *, width: float, padding: float, max_lines: int
+    pieces: Iterable[tuple[str, float | None]],
+    fonts: Fonts,
+    *,
+    width: float,
+    padding: float,
+    max_lines: int,
+    captions: Captions | None = None,
 ) -> Layout:
     """Lay out the pieces in at most `max_lines` lines; count the words after them."""
-    typesetter = _Typesetter(fonts, width, padding, max_lines)
+    typesetter = _Typesetter(fonts, width, padding, max_lines, captions)
     rest = iter(pieces)
     num_left_out = 0
     for text, bits in rest:
@@ -229,7 +258,7 @@ def _clusters(text: str) -> Iterator[str]:
         if (category == "Cf" and character not in _JOINERS) or "\ufe00" <= character <= "\ufe0f":
             continue
         shown = "\u00b7" if category == "Cc" else "\ufffd" if category == "Cs" else character
-        is_mark = category[0] == "M" or character in _JOINERS or character in _SKIN_TONES
+        is_mark = category[0] == "M" or character in _JOINERS or character in _SKIN_TONES or _ends_flag(cluster, shown)
         if cluster and (is_mark or cluster[-1] == "\u200d"):
             num_marks += is_mark
             if num_marks <= MAX_COMBINING_MARKS and len(cluster) < _MAX_CLUSTER:
@@ -240,6 +269,11 @@ def _clusters(text: str) -> Iterator[str]:
             cluster, num_marks = shown, 0
     if cluster:
         yield cluster
+
+
+def _ends_flag(cluster: str, character: str) -> bool:
+    """Return whether `character` is the second letter of a flag that `cluster` starts."""
+    return len(cluster) == 1 and cluster in _FLAG_LETTERS and character in _FLAG_LETTERS
 
 
 def _direction_of(text: str) -> bool | None:

@@ -2,13 +2,14 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
+from bot.core.messages import Scope, now_utc
 from bot.store.database import Transaction
+from bot.store.messages import is_erased
 from bot.store.opting_out import check_may_store
 from bot.store.records import Records, conversation_id, from_microseconds, scope_values, to_microseconds
 
@@ -39,36 +40,13 @@ class OpenCards(Records):
         """Save a new card (revision 1), or the next revision of a stored one (its revision plus 1).
 
         Return False, and change nothing, if another save came first: the id exists already, the stored revision
-        differs, or the card was closed. The owner, scope, kind, source and creation time of a stored card never
-        change. Raises OptedOut for a card with words, in its state or its source, of an owner who asked not to be
-        read.
+        differs, or the card was closed; also if the message that a new card is about was deleted. The owner, scope,
+        kind, source and creation time of a stored card never change. Raises OptedOut for a card with words, in its
+        state or its source, of an owner who asked not to be read.
         """
 
-        async def check_owner(transaction: Transaction) -> None:
-            # The card of privacy holds no words, and the person who opted out needs it.
-            if card.state or card.source_message_id is not None:
-                await check_may_store(transaction, card.scope.platform, card.owner_id)
-
-        async def insert(transaction: Transaction) -> bool:
-            await check_owner(transaction)
-            rows = await transaction.execute(
-                "INSERT INTO open_cards (id, conversation_id, owner_id, kind, revision, state, source_message_id,"
-                " created_at_utc, saved_at_utc, expires_at_utc) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING RETURNING id",
-                card.id,
-                await conversation_id(transaction, card.scope),
-                card.owner_id,
-                card.kind,
-                _to_json(card.state),
-                card.source_message_id,
-                to_microseconds(card.created_at_utc),
-                to_microseconds(now_utc()),
-                to_microseconds(card.expires_at_utc),
-            )
-            return bool(rows)
-
         async def update(transaction: Transaction) -> bool:
-            await check_owner(transaction)
+            await _check_owner(transaction, card)
             rows = await transaction.execute(
                 "UPDATE open_cards SET revision = ?, state = ?, saved_at_utc = ?, expires_at_utc = ?"
                 " WHERE id = ? AND conversation_id = ? AND revision = ? RETURNING id",
@@ -82,7 +60,9 @@ class OpenCards(Records):
             )
             return bool(rows)
 
-        return await self._database.write(insert if card.revision == 1 else update)
+        if card.revision == 1:
+            return await self._database.write(lambda transaction: insert_card(transaction, card))
+        return await self._database.write(update)
 
     async def get_open_card(self, scope: Scope, card_id: str) -> OpenCard | None:
         """Return the card `card_id` of `scope`; None if there is none or it has expired."""
@@ -93,6 +73,16 @@ class OpenCards(Records):
         return await self._load_card(
             scope, "AND o.owner_id = ? ORDER BY o.saved_at_utc DESC, o.rowid DESC LIMIT 1", owner_id
         )
+
+    async def was_asked_since(self, card: OpenCard, *, except_id: str) -> bool:
+        """Say whether a request other than `except_id` was accepted in the card's scope after `card` was saved last."""
+        rows = await self._database.read(
+            "SELECT 1 FROM open_cards o JOIN inbox i ON i.conversation_id = o.conversation_id"
+            " WHERE o.id = ? AND i.message_id <> ? AND i.accepted_at_utc > o.saved_at_utc LIMIT 1",
+            card.id,
+            except_id,
+        )
+        return bool(rows)
 
     async def close_open_card(self, scope: Scope, card_id: str) -> bool:
         """Delete a card and its state; return False if there was none."""
@@ -107,22 +97,6 @@ class OpenCards(Records):
 
         return await self._database.write(delete)
 
-    async def list_open_cards(self, scope: Scope, kind: str, *, limit: int) -> list[OpenCard]:
-        """Return the newest cards of `kind` on the server of `scope`; in direct messages, of this conversation only."""
-        rows = await self._database.read(
-            "SELECT o.*, c.channel, c.thread FROM open_cards o JOIN conversations c ON c.id = o.conversation_id"
-            " WHERE c.platform = ? AND c.server = ? AND (c.server <> ? OR c.channel = ?) AND o.kind = ?"
-            " AND o.expires_at_utc > ? ORDER BY o.created_at_utc DESC, o.rowid DESC LIMIT ?",
-            scope.platform,
-            scope.server,
-            DIRECT_MESSAGES,
-            scope.channel,
-            kind,
-            to_microseconds(now_utc()),
-            max(limit, 0),
-        )
-        return [_to_open_card(row, Scope(scope.platform, scope.server, row["channel"], row["thread"])) for row in rows]
-
     async def _load_card(self, scope: Scope, which: str, value: str) -> OpenCard | None:
         rows = await self._database.read(
             "SELECT o.* FROM conversations c JOIN open_cards o ON o.conversation_id = c.id"
@@ -132,10 +106,57 @@ class OpenCards(Records):
             to_microseconds(now_utc()),
             value,
         )
-        return _to_open_card(rows[0], scope) if rows else None
+        return to_open_card(rows[0], scope) if rows else None
 
 
-def _to_open_card(row: sqlite3.Row, scope: Scope) -> OpenCard:
+async def insert_card(transaction: Transaction, card: OpenCard) -> bool:
+    """Insert a new card; return False if its id exists, or the message that it is about was deleted meanwhile.
+
+    Raises OptedOut as `save_open_card` does.
+    """
+    await _check_owner(transaction, card)
+    source_id = card.source_message_id
+    if source_id is not None and await is_erased(transaction, card.scope.platform, source_id):
+        return False
+    rows = await transaction.execute(
+        "INSERT INTO open_cards (id, conversation_id, owner_id, kind, revision, state, source_message_id,"
+        " created_at_utc, saved_at_utc, expires_at_utc) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING RETURNING id",
+        card.id,
+        await conversation_id(transaction, card.scope),
+        card.owner_id,
+        card.kind,
+        _to_json(card.state),
+        card.source_message_id,
+        to_microseconds(card.created_at_utc),
+        to_microseconds(now_utc()),
+        to_microseconds(card.expires_at_utc),
+    )
+    return bool(rows)
+
+
+async def _check_owner(transaction: Transaction, card: OpenCard) -> None:
+    # The card of privacy holds no words, and the person who opted out needs it.
+    if card.state or card.source_message_id is not None:
+        await check_may_store(transaction, card.scope.platform, card.owner_id)
+
+
+async def close_all(transaction: Transaction, card_ids: Sequence[str]) -> bool:
+    """Delete the cards with these ids; return False, deleting nothing, if one of them is gone."""
+    ids = json.dumps(list(card_ids))
+    there = await transaction.execute(
+        "SELECT id FROM open_cards WHERE id IN (SELECT value FROM json_each(?)) AND expires_at_utc > ?",
+        ids,
+        to_microseconds(now_utc()),
+    )
+    if len(there) != len(set(card_ids)):
+        return False
+    await transaction.execute("DELETE FROM open_cards WHERE id IN (SELECT value FROM json_each(?))", ids)
+    return True
+
+
+def to_open_card(row: sqlite3.Row, scope: Scope) -> OpenCard:
+    """Return the card in a row of `open_cards`, whose conversation is `scope`."""
     return OpenCard(
         id=row["id"],
         scope=scope,

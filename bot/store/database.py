@@ -6,7 +6,8 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,19 +15,26 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
+from bot.background import cancel, keep_running, run_in_background
 from bot.errors import StoreError, Unavailable
-from bot.store.failures import translate, why_not_opened
-from bot.store.file_lock import FileLock
-from bot.store.preparation import PRAGMAS, Prepared, prepare, sync_file
+from bot.store.failures import DAMAGED, cause_of, primary_code, translate
+from bot.store.gone_ids import GoneIds
+from bot.store.outages import Outages, Retries, Use
+from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare, sync_file
 
 T = TypeVar("T")
 Value = str | int | float | None
 
 BUSY_TIMEOUT_S: Final = 5.0
-_CHECKPOINT_TIMEOUT_MS: Final = 250
-# VACUUM rewrites the whole file, so after erasures it runs at most this often, and automatically only in small files.
+_CHECKPOINT_TIMEOUT_MS: Final = 100
+# VACUUM rewrites the whole file, so after erasures it runs at most this often. Everybody who writes waits for it: in a
+# quick file that is not noticed, a larger one is left until nothing was written for QUIET_S, or the bot ends.
 _VACUUM_PAUSE_S: Final = 60.0
+QUICK_BYTES: Final = 8 * 2**20
 _SMALL_BYTES: Final = 64 * 2**20
+QUIET_S: Final = 60.0
+# Where no such minute comes for a day, everybody waits, once.
+LONGEST_S: Final = 86_400.0
 
 logger = logging.getLogger(__name__)
 # At DEBUG, aiosqlite logs every statement with its parameters, which contain people's messages.
@@ -44,12 +52,31 @@ def storable(value: Value) -> Value:
     return value
 
 
-class Transaction:
-    """The statements of an open transaction; valid until the transaction's function returns."""
+class Unprepared(Exception):
+    """A transaction needs results that take long to compute; `compute` returns them, by key, in a thread.
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    The transaction is rolled back and run again with the results, while others write in between.
+    """
+
+    def __init__(self, compute: Callable[[], Mapping[Hashable, Any]]) -> None:
+        self.compute = compute
+        super().__init__("a transaction needs what takes long to compute")
+
+
+class Transaction:
+    """The statements of an open transaction; valid until the transaction's function returns.
+
+    `prepared` has the results that it asked for with Unprepared.
+    """
+
+    def __init__(
+        self, connection: aiosqlite.Connection, gone_ids: GoneIds, prepared: Mapping[Hashable, Any] | None = None
+    ) -> None:
         self._connection = connection
+        self.gone_ids = gone_ids
+        self.prepared = prepared or {}
         self.has_erased = False
+        self.erased_hosted: list[int] = []
 
     def mark_erased(self) -> None:
         """Request that text erased by this transaction is removed from the files after the commit."""
@@ -72,14 +99,26 @@ class Database:
         self.path = prepared.path
         self.notices = prepared.notices
         self._file_lock = prepared.file_lock
+        self._users = prepared.users
         self._writer = writer
         self._reader = reader
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[Any] | None = None
         self._is_closed = False
         self._is_log_due = False
-        self._is_vacuum_due = False
+        # Beside the database, so that erased words are not forgotten with the process; as old as they are.
+        self._erased_mark = prepared.path.with_name(f"{prepared.path.name}-erased")
+        self._is_vacuum_due = self._erased_mark.exists()
         self._vacuumed_at_s = -math.inf
+        self._outages = Outages(prepared.path)
+        self._retries = Retries()
+        self._wrote_at_s = time.monotonic()
+        self._is_vacuuming = False
+        self._is_being_checked = False
+        self.longest_turn_s = 0.0
+        # Visible messages that were erased lately, for the platform that shows them.
+        self.erased_hosted: deque[int] = deque(maxlen=100_000)
+        self.gone_ids = GoneIds()
 
     @classmethod
     @asynccontextmanager
@@ -91,32 +130,104 @@ class Database:
         prepared = await _prepare(path)
         connections: list[aiosqlite.Connection] = []
         database: Database | None = None
+        tidying: asyncio.Task[None] | None = None
+        checking: asyncio.Task[None] | None = None
         try:
             try:
                 writer = await _connect(prepared.path, "rw", connections)
                 reader = await _connect(prepared.path, "ro", connections)
                 await reader.execute_fetchall("PRAGMA query_only = ON")
             except sqlite3.Error as e:
-                raise StoreError(f"The database {prepared.path} can't be opened: {why_not_opened(e)}.") from e
+                raise StoreError(f"The database {prepared.path} can't be opened: {cause_of(e)}.") from e
             database = cls(prepared, writer, reader)
+            tidying = keep_running(database._tidy_when_quiet, "removing erased text from the files")
+            checking = None if prepared.is_checked else run_in_background(database._check(), "checking the database")
             yield database
         finally:
-            await _finish(asyncio.ensure_future(_close(database, connections, prepared.file_lock)))
+            for task in (tidying, checking):
+                if task is not None:
+                    await cancel(task)
+            await _finish(asyncio.ensure_future(_close(database, connections, prepared)))
 
     async def write(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all or nothing takes effect.
 
         Once started, it finishes even if the caller is cancelled. Raises Unavailable (disk full, busy, closed).
         """
-        return await self._take_turn(self._run(transaction))
+        try:
+            return await self._take_turn(self._run(transaction))
+        except Unprepared as e:
+            return await self._to_the_end(self._write_prepared(transaction, e))
+
+    async def _write_prepared(self, transaction: Callable[[Transaction], Awaitable[T]], missing: Unprepared) -> T:
+        """Run `transaction` with what it needs, computed while others write."""
+        prepared: dict[Hashable, Any] = {}
+        while True:
+            prepared.update(await asyncio.to_thread(missing.compute))
+            try:
+                return await self._take_turn(self._run(transaction, prepared))
+            except Unprepared as e:
+                missing = e
+
+    async def write_in_steps(self, step: Callable[[Transaction], Awaitable[int | None]]) -> int:
+        """Run `step` in transactions of its own until it returns None; return the sum of its other results.
+
+        Each does a bounded amount of work, and others write in between. Once started, all steps are done even if the
+        caller is cancelled. Raises Unavailable; then the steps before it have taken effect.
+        """
+
+        async def run() -> int:
+            total = 0
+            while (num := await self.write(step)) is not None:
+                total += num
+            return total
+
+        return await self._to_the_end(run())
+
+    @staticmethod
+    async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` to its end even if the caller is cancelled."""
+        task = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
 
     async def forget(self) -> None:
-        """Remove all erased text from the files, however long that takes. Raises Unavailable."""
-        await self._take_turn(self._tidy_alone())
+        """Remove all erased text from the files; what takes long is done when nobody writes. Raises Unavailable."""
+        await self._take_turn(self._tidy_alone(QUICK_BYTES))
+
+    async def _check(self) -> None:
+        """Look for damage in the file while it is used, then empty the log, which could not be done meanwhile."""
+        self._is_being_checked = True
+        try:
+            await _check(self.path)
+        finally:
+            self._is_being_checked = False
+        with suppress(Unavailable):
+            await self._take_turn(self._tidy_alone(QUICK_BYTES))
+
+    async def _tidy_when_quiet(self) -> None:
+        """Drop the pages with erased text of a large file while nobody writes, or after LONGEST_S in any case."""
+        while True:
+            await asyncio.sleep(QUIET_S / 4)
+            # Another program may have left it to this one.
+            self._is_vacuum_due = self._is_vacuum_due or self._erased_mark.exists()
+            if not self._is_vacuum_due or self._turn.locked():
+                continue
+            is_quiet = time.monotonic() - self._wrote_at_s >= QUIET_S
+            if is_quiet or self._is_overdue():
+                try:
+                    await self._take_turn(self._tidy_alone(math.inf, gives_way=is_quiet))
+                except Unavailable as e:
+                    logger.info("could not remove erased text from the files yet: %s", e)
 
     async def _take_turn(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` to its end with exclusive use of the writer; if cancelled before its turn, never run it."""
         try:
+            if self._is_vacuuming:
+                await self._writer.interrupt()
             await self._turn.acquire()
         except BaseException:
             work.close()
@@ -133,7 +244,7 @@ class Database:
     async def read(self, sql: str, *values: Value) -> list[sqlite3.Row]:
         """Return all rows of one SELECT, which sees every earlier commit. Raises Unavailable."""
         self._check_open()
-        with self._translated():
+        with self._translated("read"):
             return list(await self._reader.execute_fetchall(sql, [storable(value) for value in values]))
 
     async def back_up(self) -> Path:
@@ -146,7 +257,7 @@ class Database:
         partial = backup.with_name(f"{backup.name}.partial")
         connections: list[aiosqlite.Connection] = []
         try:
-            with self._translated():
+            with self._translated(None):
                 os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
                 connection = await _connect(self.path, "ro", connections)
                 await connection.execute_fetchall("VACUUM INTO ?", (str(partial),))
@@ -172,53 +283,91 @@ class Database:
         if self._is_closed:
             raise Unavailable("The bot is shutting down; try again when it is back.")
 
-    async def _run(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def _run(
+        self, transaction: Callable[[Transaction], Awaitable[T]], prepared: Mapping[Hashable, Any] | None = None
+    ) -> T:
         self._check_open()
-        with self._translated():
+        self._wrote_at_s = time.monotonic()
+        with self._translated("written"):
             async with self._file_lock.hold(BUSY_TIMEOUT_S):
-                working = Transaction(self._writer)
+                started_at_s = time.monotonic()
+                working = Transaction(self._writer, self.gone_ids, prepared)
                 try:
                     await self._writer.execute_fetchall("BEGIN IMMEDIATE")
                     result = await transaction(working)
+                    if working.has_erased:
+                        self._note_erased()
                     await self._writer.execute_fetchall("COMMIT")
                 finally:
                     # Always queued: if this task is cancelled, BEGIN may still be waiting in the queue.
                     await self._writer.rollback()
+                self.erased_hosted.extend(working.erased_hosted)
                 if working.has_erased:
-                    self._is_log_due = self._is_vacuum_due = True
-                await self._tidy(max_bytes=_SMALL_BYTES, pause_s=_VACUUM_PAUSE_S)
+                    self._is_log_due = True
+                await self._tidy(max_bytes=QUICK_BYTES, pause_s=_VACUUM_PAUSE_S)
+                self.longest_turn_s = max(self.longest_turn_s, time.monotonic() - started_at_s)
                 return result
 
-    async def _tidy_alone(self) -> None:
+    def _note_erased(self) -> None:
+        """Note that pages with erased text are to be dropped, also for the next start."""
+        if not self._is_vacuum_due:
+            self._is_vacuum_due = True
+            try:
+                self._erased_mark.touch(0o600)
+            except OSError as e:
+                logger.warning("%s can't be written: %s", self._erased_mark, e.strerror or e)
+
+    def _is_overdue(self) -> bool:
+        """Say whether erased text has been in the files for so long that others have to wait for its end."""
+        try:
+            return time.time() - self._erased_mark.stat().st_mtime > LONGEST_S
+        except OSError:
+            return False
+
+    async def _tidy_alone(self, max_bytes: float, *, gives_way: bool = True) -> None:
         self._check_open()
         async with self._file_lock.hold(BUSY_TIMEOUT_S):
-            await self._tidy(max_bytes=math.inf)
+            await self._tidy(max_bytes=max_bytes, gives_way=gives_way)
 
-    async def _tidy(self, *, max_bytes: float, pause_s: float = 0.0) -> None:
-        """Remove erased text from the files, as far as that is due.
+    async def _tidy(self, *, max_bytes: float, pause_s: float = 0.0, gives_way: bool = True) -> None:
+        """Remove erased text from the files, as far as that is due; with `gives_way`, whoever writes interrupts that.
 
         `secure_delete` overwrites it in the database, but a copy can stay in a page that a row was moved from; VACUUM
         drops such pages. The write-ahead log keeps earlier pages until it is emptied. A failure here (an active reader,
         a full disk) is retried after the next write and does not affect the transaction.
         """
         if self._is_vacuum_due and time.monotonic() - self._vacuumed_at_s >= pause_s:
-            with _logged("dropping pages with erased text"):
-                await self._vacuum(max_bytes)
+            with self._retries.trying("dropping pages with erased text", sqlite3.OperationalError):
+                await self._vacuum(max_bytes, gives_way=gives_way)
         if self._is_log_due:
-            with _logged("emptying the write-ahead log"):
+            with self._retries.trying("emptying the write-ahead log", sqlite3.OperationalError):
                 await self._empty_log()
 
-    async def _vacuum(self, max_bytes: float) -> None:
+    async def _vacuum(self, max_bytes: float, *, gives_way: bool) -> None:
         (row,) = await self._writer.execute_fetchall(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
         )
-        if row[0] <= max_bytes:
+        if row[0] > max_bytes:
+            return
+        # Another program can't interrupt this one, so it is left alone where it would wait.
+        is_alone = row[0] > QUICK_BYTES and gives_way and self._users.try_alone()
+        if row[0] <= QUICK_BYTES or is_alone or not gives_way:
             self._vacuumed_at_s = time.monotonic()
-            await self._writer.execute_fetchall("VACUUM")
+            self._is_vacuuming = gives_way
+            try:
+                await self._writer.execute_fetchall("VACUUM")
+            finally:
+                self._is_vacuuming = False
+                if is_alone:
+                    self._users.share()
             self._is_vacuum_due, self._is_log_due = False, True
+            with suppress(OSError):
+                self._erased_mark.unlink()
 
     async def _empty_log(self) -> None:
-        await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {_CHECKPOINT_TIMEOUT_MS}")
+        # The check of a large file reads for seconds; waiting for it gains nothing, and it empties the log at its end.
+        timeout_ms = 0 if self._is_being_checked else _CHECKPOINT_TIMEOUT_MS
+        await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {timeout_ms}")
         try:
             (row,) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
             self._is_log_due = bool(row[0])
@@ -226,23 +375,42 @@ class Database:
             await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT_S * 1000)}")
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, use: Use | None) -> Iterator[None]:
+        """Translate SQLite's errors; tell the operator when `use` of the database begins and ceases to fail."""
         try:
             yield
         except sqlite3.Error as e:
-            failure = translate(e, self.path)
+            failure = translate(e)
             if failure is None:
                 raise
+            if primary_code(e) in DAMAGED:
+                mark_suspect(self.path)
+            if use is not None:
+                self._outages.failed(use, cause_of(e))
             raise failure from e
+        if use is not None:
+            self._outages.works(use)
 
 
-@contextmanager
-def _logged(doing: str) -> Iterator[None]:
-    """Log a failure that will be retried, instead of raising it."""
+async def _check(path: Path) -> None:
+    """Look for damage in a large file that was closed well; if there is any, the next start restores a backup."""
+    connections: list[aiosqlite.Connection] = []
     try:
-        yield
-    except sqlite3.OperationalError as e:
-        logger.warning("%s failed and will be retried: %s", doing, e)
+        connection = await _connect(path, "ro", connections)
+        try:
+            (row,) = await connection.execute_fetchall("PRAGMA quick_check(1)")
+            problem = str(row[0])
+        except sqlite3.DatabaseError as e:
+            if primary_code(e) not in DAMAGED:
+                return
+            problem = str(e)
+        if problem != "ok":
+            mark_suspect(path)
+            logger.error("The database %s is damaged (%s). Restart the bot: it then restores a backup.", path, problem)
+    finally:
+        for connection in connections:
+            await connection.interrupt()
+        await _stop(connections)
 
 
 async def _prepare(path: Path) -> Prepared:
@@ -257,13 +425,21 @@ async def _prepare(path: Path) -> Prepared:
 def _drop_prepared(preparing: "asyncio.Task[Prepared]") -> None:
     if not preparing.cancelled() and preparing.exception() is None:
         preparing.result().file_lock.close()
+        preparing.result().users.close()
 
 
 async def _connect(path: Path, mode: str, connections: list[aiosqlite.Connection]) -> aiosqlite.Connection:
     connection = aiosqlite.connect(
         f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S
     )
-    await connection  # if this fails, it stops its own thread
+    opening = asyncio.ensure_future(_wait_for(connection))
+    try:
+        await asyncio.shield(opening)  # if this fails, it stops its own thread
+    except asyncio.CancelledError:
+        # Its thread would outlive the loop.
+        with suppress(sqlite3.Error):
+            connections.append(await opening)
+        raise
     connections.append(connection)
     connection.row_factory = sqlite3.Row
     for pragma in PRAGMAS:
@@ -271,18 +447,23 @@ async def _connect(path: Path, mode: str, connections: list[aiosqlite.Connection
     return connection
 
 
-async def _close(database: Database | None, connections: list[aiosqlite.Connection], file_lock: FileLock) -> None:
+async def _wait_for(connection: aiosqlite.Connection) -> aiosqlite.Connection:
+    return await connection
+
+
+async def _close(database: Database | None, connections: list[aiosqlite.Connection], prepared: Prepared) -> None:
     """Close everything; an open aiosqlite connection would keep the process alive forever."""
     try:
         if database is not None:
             await database.close()
         # Closing checkpoints, so it needs the lock between processes; it happens even if the lock is not free in time.
         with suppress(Unavailable):
-            await file_lock.acquire(BUSY_TIMEOUT_S)
+            await prepared.file_lock.acquire(BUSY_TIMEOUT_S)
     finally:
         # The reader first: the last connection to close is the one that checkpoints.
         await _stop(reversed(connections))
-        file_lock.close()
+        prepared.file_lock.close()
+        prepared.users.close()
 
 
 async def _stop(connections: Iterable[aiosqlite.Connection]) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from bot.core.messages import Scope, now_utc
 from bot.core.templates.forgetting import words_sha256
 from bot.errors import RequestError
+from bot.store.cards import close_all
 from bot.store.database import Transaction
 from bot.store.opting_out import check_may_store
 from bot.store.records import Records, from_microseconds, to_microseconds
@@ -42,18 +43,26 @@ class Draft:
 class Drafts(Records):
     """The part of the store that holds drafts; like templates, they belong to a server."""
 
-    async def save_draft(self, scope: Scope, draft: Draft) -> None:
+    async def save_draft(
+        self, scope: Scope, draft: Draft, *, before: Draft | None = None, closes: Sequence[str] = ()
+    ) -> bool:
         """Save `draft`; it replaces the author's earlier draft of that name.
 
-        Raises RequestError if the text is too long or the author has MAX_DRAFTS here, OptedOut if they asked not to be
-        read.
+        `before` is the draft that it was made from, one without any text if nothing was stored. Return False, and
+        change nothing, if the stored draft is another one by now (None: whichever is stored is replaced), or if one of
+        the open cards `closes`, which are deleted with the save, is gone. Raises RequestError if the text is too long
+        or the author has MAX_DRAFTS here, OptedOut if they asked not to be read.
         """
         check_size(draft.source_text or "", "template")
         form_values = None if draft.form_values is None else json.dumps(dict(draft.form_values), ensure_ascii=False)
         check_size(form_values or "", "form", max_bytes=MAX_FORM_BYTES)
 
-        async def save(transaction: Transaction) -> None:
+        async def save(transaction: Transaction) -> bool:
             await check_may_store(transaction, scope.platform, draft.author_id)
+            if before is not None and not await _is_unchanged(transaction, scope, before):
+                return False
+            if not await close_all(transaction, closes):
+                return False
             others = await transaction.execute(
                 f"SELECT count(*) AS num FROM template_drafts WHERE {OF_OWNER} AND author_id = ? AND name <> ?",
                 *owner_values(scope),
@@ -76,8 +85,9 @@ class Drafts(Records):
                 draft.problem,
                 to_microseconds(draft.updated_at_utc),
             )
+            return True
 
-        await self._database.write(save)
+        return await self._database.write(save)
 
     async def get_draft(self, scope: Scope, name: str, author_id: str) -> Draft | None:
         """Return a person's draft of `name` here; None if there is none."""
@@ -129,6 +139,16 @@ class Drafts(Records):
             )
 
         await self._database.write(insert)
+
+
+async def _is_unchanged(transaction: Transaction, scope: Scope, before: Draft) -> bool:
+    """Say whether the stored draft still says what `before` does; whenever it was saved."""
+    rows = await transaction.execute(
+        f"SELECT * FROM template_drafts WHERE {_OF_DRAFT}", *owner_values(scope), before.name, before.author_id
+    )
+    if not rows:
+        return before.source_text is None and before.form_values is None
+    return replace(_to_draft(rows[0]), updated_at_utc=before.updated_at_utc) == before
 
 
 def _to_draft(row: sqlite3.Row) -> Draft:

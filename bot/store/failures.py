@@ -1,10 +1,9 @@
 """Translation of SQLite's errors into this package's errors and their sentences."""
 
 import sqlite3
-from pathlib import Path
 from typing import Final
 
-from bot.errors import FewshotError, StoreError, Unavailable
+from bot.errors import Unavailable
 
 # Primary result codes, the low byte of an extended code: https://www.sqlite.org/rescode.html
 _LOW_BYTE: Final = 0xFF
@@ -21,8 +20,11 @@ def primary_code(error: sqlite3.Error) -> int:
     return code & _LOW_BYTE
 
 
-def translate(error: sqlite3.Error, path: Path) -> FewshotError | None:
-    """Return the error to raise for `error` on the open database at `path`; None if it is a bug of this program."""
+def translate(error: sqlite3.Error) -> Unavailable | None:
+    """Return the error to raise for `error` on the open database; None if it is a bug of this program.
+
+    Its sentence is for people who talk with the bot: where the file is, only the operator is told.
+    """
     code = primary_code(error)
     if code in _NO_SPACE:
         return Unavailable("The bot's disk is full or failing, so nothing new can be stored; try again later.")
@@ -31,12 +33,12 @@ def translate(error: sqlite3.Error, path: Path) -> FewshotError | None:
     if code in _REFUSED:
         return Unavailable("The bot's database can't be written now; try again later.")
     if code in DAMAGED:
-        return StoreError(f"The database {path} is damaged; restart the bot to check and restore it.")
+        return Unavailable("The bot's database is damaged, so nobody can be answered until its operator restores it.")
     return None
 
 
-def why_not_opened(error: sqlite3.Error) -> str:
-    """Return why a database could not be opened, as the end of a sentence for the operator."""
+def cause_of(error: sqlite3.Error) -> str:
+    """Return why a database could not be opened or used, as the end of a sentence for the operator."""
     code = primary_code(error)
     if code in _NO_SPACE:
         return "the disk is full or failing"
@@ -44,4 +46,6 @@ def why_not_opened(error: sqlite3.Error) -> str:
         return "another program is using it"
     if code in _REFUSED:
         return "this user needs permission to read and write it and its folder"
+    if code in DAMAGED:
+        return f"it is damaged ({error}); restart the bot to restore a backup"
     return str(error)

@@ -26,6 +26,12 @@ if sys.platform == "win32":
     def _unlock(descriptor: int) -> None:
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
+    def _share(descriptor: int) -> None:
+        """Do nothing: Windows has no shared lock, so nobody knows to be alone."""
+
+    def _try_alone(descriptor: int) -> bool:
+        return False
+
 else:
     import fcntl
 
@@ -38,6 +44,16 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _share(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+    def _try_alone(descriptor: int) -> bool:
+        if _try_lock(descriptor):
+            return True
+        # A lock that can't be changed into another one is lost.
+        _share(descriptor)
+        return False
 
 
 class FileLock:
@@ -78,6 +94,27 @@ class FileLock:
             yield
         finally:
             self.release()
+
+    def close(self) -> None:
+        """Close the file, which also releases the lock."""
+        os.close(self._descriptor)
+
+
+class UsersLock:
+    """A lock that everybody who has the database open shares, on a file of its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the lock file and share the lock; wait while somebody is alone with the database. Raises OSError."""
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        _share(self._descriptor)
+
+    def try_alone(self) -> bool:
+        """Let nobody else open the database until `share`; return False, without effect, if somebody has it open."""
+        return _try_alone(self._descriptor)
+
+    def share(self) -> None:
+        """Let others open the database."""
+        _share(self._descriptor)
 
     def close(self) -> None:
         """Close the file, which also releases the lock."""

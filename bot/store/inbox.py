@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from bot.core.messages import Author, Message, Scope, now_utc
+from bot.core.messages import Author, Message, Scope, ShownCard, now_utc
 from bot.store.database import Transaction
 from bot.store.messages import NO_WORDS, erase_message
 from bot.store.records import IN_SCOPE, Records, conversation_id, from_microseconds, scope_values, to_microseconds
-from bot.store.replies import forget_stale_check_sums
+from bot.store.replies import forget_check_sums_with
+from bot.store.story_forgetting import erase_bot_parts
+
+_MAX_PARTS: Final = 8  # more messages than make one answer on any platform
 
 Outcome = Literal["answered", "refused", "expired", "cancelled"]
 
@@ -19,6 +22,11 @@ Outcome = Literal["answered", "refused", "expired", "cancelled"]
 _REPLY: Final = (
     "FROM messages m WHERE m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
     " AND m.deleted_at_utc IS NULL ORDER BY m.id DESC LIMIT 1"
+)
+# Whether the author of a request (platform, message_id) asked not to be read: nothing of it may stay anywhere.
+_BY_OPTED_OUT: Final = (
+    "SELECT 1 FROM inbox i JOIN opted_out o ON o.platform = i.platform AND o.author_id = i.author_id"
+    " WHERE i.platform = ? AND i.message_id = ?"
 )
 
 
@@ -42,18 +50,29 @@ class Accepted:
 class Inbox(Records):
     """The part of the store that holds accepted requests and the bot's visible messages."""
 
+    def note_gone(self, platform: str, message_ids: Sequence[str]) -> None:
+        """Remember at once that messages were deleted: one may be on its way to a row that is not there yet."""
+        self._database.gone_ids.note(platform, message_ids)
+
+    def is_gone(self, platform: str, message_id: str) -> bool:
+        """Say whether a message was deleted lately."""
+        return self._database.gone_ids.has(platform, message_id)
+
     async def accept_request(self, message: Message, *, token: str = "") -> bool:
-        """Store a request to answer; return False, without effect, if its id was accepted before.
+        """Store a request to answer; return False, without effect, if its id was accepted or deleted before.
 
         Call it before any part of its answer is visible.
         """
-        author = message.author
+        author, shown = message.author, message.replied_card
 
         async def insert(transaction: Transaction) -> bool:
+            if transaction.gone_ids.refuses(message):
+                return False
             rows = await transaction.execute(
                 "INSERT INTO inbox (conversation_id, platform, message_id, author_id, author_name, author_roles,"
-                " is_moderator, text, attachment, reply_to, reach, is_addressed, created_at_utc, accepted_at_utc,"
-                " token, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
+                " is_moderator, text, attachment, attachment_format, reply_to, reach, is_addressed, created_at_utc,"
+                " accepted_at_utc, token, place_kind, replied_card, replied_revision, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
                 " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
                 await conversation_id(transaction, message.scope),
                 message.scope.platform,
@@ -64,12 +83,16 @@ class Inbox(Records):
                 int(author.is_moderator),
                 message.text,
                 message.attachment,
+                message.attachment_format,
                 message.reply_to,
                 message.reach,
                 int(message.is_addressed),
                 to_microseconds(message.created_at_utc),
                 to_microseconds(now_utc()),
                 token,
+                message.scope.kind,
+                shown.id if shown else None,
+                shown.revision if shown else 0,
             )
             return bool(rows)
 
@@ -82,12 +105,26 @@ class Inbox(Records):
         )
         return bool(rows)
 
+    async def asker_of(self, scope: Scope, message_id: str) -> str | None:
+        """Return the author of the request `message_id` in `scope` whose words are still stored, None for none."""
+        rows = await self._database.read(
+            "SELECT author_id FROM inbox WHERE platform = ? AND message_id = ? AND text IS NOT NULL"
+            f" AND conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})",
+            scope.platform,
+            message_id,
+            *scope_values(scope),
+        )
+        return str(rows[0]["author_id"]) if rows else None
+
     async def finish_request(self, platform: str, message_id: str, outcome: Outcome) -> bool:
         """End a request and delete its text from the inbox; return False if it is unknown or has ended already."""
 
         async def finish(transaction: Transaction) -> bool:
-            # Not marked as erased: the text is still in messages, and erasing it there cleans the files.
-            return await _finish(transaction, platform, message_id, outcome)
+            was_open = await _finish(transaction, platform, message_id, outcome)
+            # The text of others is still in messages, or goes from the files with their next erasure.
+            if was_open and await transaction.execute(_BY_OPTED_OUT, platform, message_id):
+                transaction.mark_erased()
+            return was_open
 
         return await self._database.write(finish)
 
@@ -169,11 +206,13 @@ class Inbox(Records):
         """Return the ids of the visible messages of the last `num` answers in `scope`, newest first."""
         rows = await self._database.read(
             f"""WITH sent AS (
-                  SELECT * FROM sent_messages WHERE conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE}))
+                  SELECT * FROM sent_messages WHERE conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})
+                  ORDER BY id DESC LIMIT ?)
                 SELECT sent_id FROM sent JOIN (
                     SELECT message_id, max(id) AS newest FROM sent GROUP BY message_id ORDER BY newest DESC LIMIT ?
                   ) USING (message_id) ORDER BY newest DESC, position DESC, id DESC""",
             *scope_values(scope),
+            max(num, 0) * _MAX_PARTS,
             max(num, 0),
         )
         return [row["sent_id"] for row in rows]
@@ -187,8 +226,9 @@ class Inbox(Records):
         slash commands, are not visible and left out; their visible answers are included.
         """
         conversations = await self._database.read(
-            "SELECT c.* FROM conversations c JOIN messages m ON m.conversation_id = c.id WHERE c.platform = ?"
-            " AND c.server IN (SELECT value FROM json_each(?)) GROUP BY c.id ORDER BY max(m.id) DESC LIMIT ?",
+            "SELECT c.*, (SELECT m.created_at_utc FROM messages m WHERE m.conversation_id = c.id"
+            " ORDER BY m.created_at_utc DESC LIMIT 1) AS newest FROM conversations c WHERE c.platform = ?"
+            " AND c.server IN (SELECT value FROM json_each(?)) AND newest IS NOT NULL ORDER BY newest DESC LIMIT ?",
             platform,
             json.dumps(list(servers)),
             num_conversations,
@@ -197,14 +237,17 @@ class Inbox(Records):
         for row in conversations:
             ids = await self._database.read(
                 """SELECT id FROM (
-                     SELECT m.message_id AS id FROM messages m LEFT JOIN inbox s
-                       ON s.platform = m.platform AND s.message_id = m.message_id
-                      WHERE m.conversation_id = ?1 AND m.is_me = 0 AND m.deleted_at_utc IS NULL
-                        AND iif(s.reach IS NULL, m.kind = 'chat', s.reach <> 'form')
-                     UNION SELECT sent_id FROM sent_messages WHERE conversation_id = ?1)
+                     SELECT m.message_id AS id FROM (
+                       SELECT * FROM messages WHERE conversation_id = ?1 ORDER BY created_at_utc DESC, id DESC LIMIT ?3
+                     ) m LEFT JOIN inbox s ON s.platform = m.platform AND s.message_id = m.message_id
+                      WHERE m.is_me = 0 AND m.deleted_at_utc IS NULL
+                        AND iif(s.reach IS NULL, m.kind = 'chat' OR m.is_visible, s.reach <> 'form')
+                     UNION SELECT sent_id FROM (
+                       SELECT sent_id FROM sent_messages WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?3))
                    ORDER BY length(id) DESC, id DESC LIMIT ?2""",
                 row["id"],
                 num_each,
+                4 * num_each,  # answers, deleted messages and slash commands are left out of them
             )
             scope = Scope(platform, row["server"], row["channel"], row["thread"])
             found[scope] = tuple(one["id"] for one in ids)
@@ -227,6 +270,7 @@ class Inbox(Records):
                 for row in rows:
                     for reply_id in await _reply_ids(transaction, platform, row["message_id"]):
                         num_erased += await erase_message(transaction, platform, reply_id)
+                await erase_bot_parts(transaction, platform, [row["message_id"] for row in rows])
             return num_erased
 
         return await self._database.write(erase)
@@ -242,7 +286,8 @@ class Inbox(Records):
                     "DELETE FROM messages WHERE platform = ? AND message_id = ?", platform, reply_id
                 )
             if reply_ids:
-                await forget_stale_check_sums(transaction)
+                await forget_check_sums_with(transaction, reply_ids)
+                await erase_bot_parts(transaction, platform, [message_id])
 
         await self._database.write(discard)
 
@@ -271,7 +316,7 @@ async def _reply_ids(transaction: Transaction, platform: str, message_id: str) -
 def _to_accepted(row: sqlite3.Row, expired_before: datetime | None) -> Accepted:
     message = Message(
         id=row["message_id"],
-        scope=Scope(row["platform"], row["server"], row["channel"], row["thread"]),
+        scope=Scope(row["platform"], row["server"], row["channel"], row["thread"], row["place_kind"]),
         author=Author(
             row["author_id"],
             row["author_name"],
@@ -280,7 +325,9 @@ def _to_accepted(row: sqlite3.Row, expired_before: datetime | None) -> Accepted:
         ),
         text=row["text"] or "",
         reply_to=row["reply_to"],
+        replied_card=ShownCard(row["replied_card"], row["replied_revision"]) if row["replied_card"] else None,
         attachment=row["attachment"],
+        attachment_format=row["attachment_format"],
         is_addressed=bool(row["is_addressed"]),
         created_at_utc=from_microseconds(row["created_at_utc"]),
         reach=row["reach"],

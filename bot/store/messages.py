@@ -10,6 +10,7 @@ from typing import Final, Literal
 from bot.core.history import HistoryMessage
 from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.store.database import Transaction
+from bot.store.hosted import erase_hosted
 from bot.store.records import (
     IN_SCOPE,
     Records,
@@ -20,13 +21,14 @@ from bot.store.records import (
     settings_column,
     to_microseconds,
 )
+from bot.store.story_forgetting import drop_offers
 from bot.store.template_forgetting import forget_examples
 
 MessageKind = Literal["chat", "command"]
 
 MESSAGE_COLUMNS: Final = (
-    "m.message_id, m.author_id, m.author_name, m.is_me, m.text, m.attachment, m.reply_to, m.kind, m.revision,"
-    " m.created_at_utc, m.edited_at_utc"
+    "m.message_id, m.author_id, m.author_name, m.is_me, m.text, m.attachment, m.attachment_format, m.reply_to, m.kind,"
+    " m.revision, m.created_at_utc, m.edited_at_utc"
 )
 # Whether the message `m` may be part of a reply chain in the conversation `here`.
 _READABLE: Final = (
@@ -34,6 +36,16 @@ _READABLE: Final = (
     " AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)"
 )
 # The assignments that erase a request's text from a row of inbox.
+# The kinds of cards that hold a copy of a message's words: a proposed example, and the form that proposes one.
+PROPOSAL_CARD: Final = "example_proposal"
+EXAMPLE_FORM: Final = "example_form"
+# A change of replies: the stop texts are a person's words, or the names of those who spoke.
+NO_STOPS: Final = "sampling = json_set(sampling, '$.stop', json('[]'))"
+# Whether the author of the stored message (platform, message_id) asked not to be read.
+_BY_OPTED_OUT: Final = (
+    "SELECT 1 FROM messages m JOIN opted_out o ON o.platform = m.platform AND o.author_id = m.author_id"
+    " WHERE m.platform = ? AND m.message_id = ? AND m.is_me = 0 AND m.deleted_at_utc IS NULL"
+)
 NO_WORDS: Final = "text = NULL, attachment = NULL, author_name = '', author_roles = '[]', token = ''"
 # Whether the author of the message `m` may be read.
 _MAY_BE_READ: Final = (
@@ -84,25 +96,54 @@ class Messages(Records):
 
         return await self._database.write(insert)
 
-    async def edit_message(self, platform: str, message_id: str, text: str) -> bool:
-        """Replace the text of a message; return False if it is unknown, deleted, or has this text already."""
+    async def first_chat_id(self, scope: Scope, *, but: str = "") -> str | None:
+        """Return the id of the first message in `scope` with which somebody talked with the bot; it may be erased.
+
+        Return None if nothing of their talk is stored any more. The message `but` does not count.
+        """
+        in_scope = f"kind = 'chat' AND conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
+        rows = await self._database.read(
+            f"SELECT message_id FROM messages WHERE {in_scope} AND is_me = 0 AND message_id <> ?"
+            f" AND EXISTS (SELECT 1 FROM messages WHERE {in_scope} AND deleted_at_utc IS NULL) ORDER BY id LIMIT 1",
+            *scope_values(scope),
+            but,
+            *scope_values(scope),
+        )
+        return str(rows[0]["message_id"]) if rows else None
+
+    async def edit_message(self, platform: str, message_id: str, text: str, *, has_lost_file: bool = False) -> bool:
+        """Replace the text of a message; return False if it is unknown, deleted, or has this text already.
+
+        With `has_lost_file` the text of its file is erased.
+
+        Examples and proposals made from the old text are erased as if the message was deleted; other cards go on with
+        the new text. A message of someone who asked not to be read is erased.
+        """
 
         async def update(transaction: Transaction) -> bool:
+            if await transaction.execute(_BY_OPTED_OUT, platform, message_id):
+                # The old words are taken back, and the new ones may not be stored.
+                return await erase_message(transaction, platform, message_id)
             rows = await transaction.execute(
-                "UPDATE messages SET text = ?3, revision = revision + 1, edited_at_utc = ?4"
-                " WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL AND text <> ?3 RETURNING id",
+                "UPDATE messages SET text = ?3, attachment = iif(?5, NULL, attachment), revision = revision + 1,"
+                " edited_at_utc = ?4 WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL"
+                " AND (text <> ?3 OR ?5 AND attachment IS NOT NULL) RETURNING id",
                 platform,
                 message_id,
                 text,
                 to_microseconds(now_utc()),
+                int(has_lost_file),
             )
             if rows:
-                await _forget_check_sums(transaction, message_id)
+                await forget_examples(transaction, platform, message_id=message_id)
+                await _forget_derived(transaction, platform, message_id, card_kinds=(PROPOSAL_CARD, EXAMPLE_FORM))
             waiting = await transaction.execute(
-                "UPDATE inbox SET text = ?3 WHERE platform = ?1 AND message_id = ?2 AND text <> ?3 RETURNING id",
+                "UPDATE inbox SET text = ?3, attachment = iif(?4, NULL, attachment) WHERE platform = ?1"
+                " AND message_id = ?2 AND (text <> ?3 OR ?4 AND attachment IS NOT NULL) RETURNING id",
                 platform,
                 message_id,
                 text,
+                int(has_lost_file),
             )
             if rows or waiting:
                 transaction.mark_erased()
@@ -148,8 +189,9 @@ class Messages(Records):
     async def direct_channels(self, platform: str, *, limit: int = 100) -> tuple[str, ...]:
         """Return the channels of direct messages, at most `limit`, those with the latest messages first."""
         rows = await self._database.read(
-            "SELECT c.channel, max(m.created_at_utc) AS newest FROM conversations c"
-            " JOIN messages m ON m.conversation_id = c.id WHERE c.platform = ? AND c.server = ?"
+            "SELECT c.channel, (SELECT m.created_at_utc FROM messages m WHERE m.conversation_id = c.id"
+            " ORDER BY m.created_at_utc DESC LIMIT 1) AS newest FROM conversations c"
+            " WHERE c.platform = ? AND c.server = ? AND newest IS NOT NULL"
             " GROUP BY c.channel ORDER BY newest DESC LIMIT ?",
             platform,
             DIRECT_MESSAGES,
@@ -226,7 +268,7 @@ class Messages(Records):
             row_id = await conversation_id(transaction, scope)
             await transaction.execute(
                 """UPDATE conversations SET
-                     fresh_row = coalesce((SELECT max(id) FROM messages WHERE conversation_id = ?1), fresh_row),
+                     fresh_row = coalesce((SELECT max(id) FROM messages), fresh_row),
                      fresh_utc = coalesce(
                        (SELECT max(created_at_utc) FROM messages WHERE conversation_id = ?1), fresh_utc)
                    WHERE id = ?1""",
@@ -239,12 +281,16 @@ class Messages(Records):
 async def insert_message(transaction: Transaction, message: Message, *, kind: MessageKind) -> int | None:
     """Insert `message` and return its row.
 
-    None if its id is already known, its request was withdrawn, or its author asked not to be read.
+    None if its id is already known, it was deleted before, its request was withdrawn, or its author asked not to be
+    read.
     """
+    if transaction.gone_ids.refuses(message):
+        return None
     author = message.author
     rows = await transaction.execute(
         "INSERT INTO messages (conversation_id, platform, message_id, author_id, author_name, is_bot, is_me, text,"
-        " attachment, reply_to, kind, created_at_utc) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"
+        " attachment, attachment_format, reply_to, kind, created_at_utc, is_visible)"
+        " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
         " WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE platform = ?2 AND message_id = ?3 AND text IS NULL"
         " AND state IN ('waiting', 'responding', 'cancelled'))"
         " AND (?7 OR NOT EXISTS (SELECT 1 FROM opted_out WHERE platform = ?2 AND author_id = ?4))"
@@ -258,9 +304,11 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
         int(author.is_me),
         message.text,
         message.attachment,
+        message.attachment_format,
         message.reply_to,
         kind,
         to_microseconds(message.created_at_utc),
+        int(message.reach != "form"),
     )
     return int(rows[0]["id"]) if rows else None
 
@@ -276,13 +324,9 @@ async def erase_message(transaction: Transaction, platform: str, message_id: str
         to_microseconds(now_utc()),
     )
     if rows:
-        await _forget_check_sums(transaction, message_id)
-        await transaction.execute(
-            "DELETE FROM open_cards WHERE source_message_id = ?"
-            " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?)",
-            message_id,
-            platform,
-        )
+        await _forget_derived(transaction, platform, message_id)
+        await forget_provenance(transaction, [row["id"] for row in rows])
+    await erase_hosted(transaction, [message_id], platform)
     waiting = await transaction.execute(
         f"UPDATE inbox SET {NO_WORDS} WHERE platform = ? AND message_id = ? AND text IS NOT NULL RETURNING id",
         platform,
@@ -297,12 +341,46 @@ async def erase_message(transaction: Transaction, platform: str, message_id: str
     return bool(rows or waiting or was_example)
 
 
-async def _forget_check_sums(transaction: Transaction, message_id: str) -> None:
-    """Delete the check sums of prompts that contained a message: with them, a guess at its text could be checked."""
+async def _forget_derived(
+    transaction: Transaction, platform: str, message_id: str, *, card_kinds: Sequence[str] = ()
+) -> None:
+    """Erase the cards and offers about a message, and of answers that read or answer it stop texts and check sums.
+
+    With `card_kinds` only the cards of these kinds. With the check sum of a prompt, a guess at the text could be
+    checked.
+    """
     await transaction.execute(
-        "UPDATE replies SET prompt_sha256 = NULL WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",
+        f"UPDATE replies SET {NO_STOPS}, prompt_sha256 = NULL WHERE id IN ("
+        " SELECT reply_id FROM reply_reads WHERE message_id = ?1"
+        " UNION SELECT id FROM messages WHERE platform = ?2 AND reply_to = ?1 AND is_me = 1)",
         message_id,
+        platform,
     )
+    await transaction.execute(
+        "DELETE FROM open_cards WHERE source_message_id = ?1"
+        " AND (?3 = '[]' OR kind IN (SELECT value FROM json_each(?3)))"
+        " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?2)",
+        message_id,
+        platform,
+        json.dumps(list(card_kinds)),
+    )
+    await drop_offers(transaction, platform, [message_id])
+
+
+async def is_erased(transaction: Transaction, platform: str, message_id: str) -> bool:
+    """Say whether a message was deleted, or its author forgotten."""
+    return transaction.gone_ids.has(platform, message_id) or bool(
+        await transaction.execute(
+            "SELECT 1 FROM messages WHERE platform = ? AND message_id = ? AND deleted_at_utc IS NOT NULL",
+            platform,
+            message_id,
+        )
+    )
+
+
+async def forget_provenance(transaction: Transaction, row_ids: Sequence[int]) -> None:
+    """Delete how the erased answers in the rows `row_ids` of messages came about; others have no provenance."""
+    await transaction.execute("DELETE FROM replies WHERE id IN (SELECT value FROM json_each(?))", json.dumps(row_ids))
 
 
 def _oldest_first(rows: Sequence[sqlite3.Row]) -> tuple[StoredMessage, ...]:
@@ -325,5 +403,6 @@ def to_stored_message(row: sqlite3.Row) -> StoredMessage:
         kind=row["kind"],
         revision=row["revision"],
         attachment=row["attachment"],
+        attachment_format=row["attachment_format"],
         edited_at_utc=None if edited_at_utc is None else from_microseconds(edited_at_utc),
     )

@@ -1,15 +1,23 @@
 """Privacy: opting out, exporting and forgetting a person; forgetting a channel or a server that the bot has left."""
 
+import asyncio
 import json
-from typing import Any
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, Final
 
 from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
 from bot.store.database import Transaction
-from bot.store.messages import NO_WORDS
-from bot.store.records import Records, from_microseconds, scope_values, to_microseconds
-from bot.store.replies import forget_stale_check_sums
+from bot.store.hosted import erase_hosted_person
+from bot.store.messages import NO_WORDS, forget_provenance
+from bot.store.records import ROWS_AT_ONCE, Records, from_microseconds, scope_values, to_microseconds
+from bot.store.replies import forget_check_sums_with
+from bot.store.story_forgetting import erase_bot_parts
 from bot.store.template_forgetting import forget_examples, forget_moderator
 from bot.store.used_templates import forget_unused_templates
+
+_FORGETTING: Final = "channels_being_forgotten"  # a note
 
 
 class People(Records):
@@ -45,27 +53,34 @@ class People(Records):
     async def export_person(self, platform: str, author_id: str) -> list[dict[str, Any]]:
         """Return all that is stored of a person as JSON-able records, oldest messages first.
 
-        `kind` says what a record is: "message", "request" (accepted, not answered yet), "card" (the state of an open
-        card of theirs), "setting" (of their direct messages), "template" (a version that they published), "draft"
-        (of a template), "example" (taken from a message of theirs into a template) or "opted out".
+        `kind` says what a record is: "message", "request" (accepted, not answered yet), "shown" (on the web page),
+        "card" (the state of an open card of theirs), "setting" (of their direct messages), "template" (a version that
+        they published), "draft" (of a template), "example" (taken from a message of theirs into a template) or "opted
+        out".
         """
         said = await self._database.read(
             """SELECT 'message' AS kind, c.server, c.channel, c.thread, m.message_id, m.author_name, m.text,
                  m.attachment, m.reply_to, m.created_at_utc
-               FROM messages m JOIN conversations c ON c.id = m.conversation_id
-               WHERE m.platform = ?1 AND m.author_id = ?2 AND m.is_me = 0 AND m.deleted_at_utc IS NULL
+               FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
+               WHERE m.platform = ?1 AND m.author_id = ?2 AND m.author_id <> '' AND m.is_me = 0
+                 AND m.deleted_at_utc IS NULL
                UNION ALL
                SELECT 'request', c.server, c.channel, c.thread, i.message_id, i.author_name, i.text,
                  i.attachment, i.reply_to, i.created_at_utc
-               FROM inbox i JOIN conversations c ON c.id = i.conversation_id
-               WHERE i.platform = ?1 AND i.author_id = ?2 AND i.text IS NOT NULL
+               FROM inbox i CROSS JOIN conversations c ON c.id = i.conversation_id
+               WHERE i.platform = ?1 AND i.author_id = ?2 AND i.author_id <> '' AND i.text IS NOT NULL
+               UNION ALL
+               SELECT 'shown', c.server, c.channel, c.thread, CAST(h.id AS TEXT), '', h.text, NULL,
+                 CAST(h.reply_to AS TEXT), h.id
+               FROM hosted_messages h CROSS JOIN conversations c ON c.id = h.conversation_id
+               WHERE c.platform = ?1 AND h.author_id = ?2 AND h.author_id <> ''
                ORDER BY created_at_utc, message_id""",
             platform,
             author_id,
         )
         cards = await self._database.read(
             """SELECT 'card' AS kind, c.server, c.channel, c.thread, o.kind AS card, o.state, o.created_at_utc
-               FROM open_cards o JOIN conversations c ON c.id = o.conversation_id
+               FROM open_cards o CROSS JOIN conversations c ON c.id = o.conversation_id
                WHERE c.platform = ? AND o.owner_id = ? ORDER BY o.created_at_utc""",
             platform,
             author_id,
@@ -73,14 +88,15 @@ class People(Records):
         settings = await self._database.read(
             """SELECT 'setting' AS kind, s.server, s.channel, s.name, s.value FROM settings s
                WHERE s.platform = ?1 AND s.server = ?3 AND s.channel IN (
-                 SELECT c.channel FROM messages m JOIN conversations c ON c.id = m.conversation_id
-                 WHERE m.platform = ?1 AND m.author_id = ?2 AND m.is_me = 0 AND c.server = ?3)""",
+                 SELECT c.channel FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
+                 WHERE m.platform = ?1 AND m.author_id = ?2 AND m.author_id <> '' AND m.is_me = 0 AND c.server = ?3)""",
             platform,
             author_id,
             DIRECT_MESSAGES,
         )
         templates = await self._database.read(
-            """SELECT 'template' AS kind, server, channel, name, number, action, author_name, reason, created_at_utc
+            """SELECT 'template' AS kind, server, channel, name, number, action, author_name, reason,
+                 source_text AS text, created_at_utc
                FROM server_templates WHERE platform = ? AND author_id = ? ORDER BY created_at_utc, id""",
             platform,
             author_id,
@@ -104,72 +120,57 @@ class People(Records):
             platform,
             author_id,
         )
-        records = [dict(row) for row in (*said, *cards, *settings, *templates, *drafts, *examples, *opted_out)]
-        for record in records:
-            if "created_at_utc" in record:
-                record["created_at_utc"] = from_microseconds(record["created_at_utc"]).isoformat()
-        return records
+        rows = (*said, *cards, *settings, *templates, *drafts, *examples, *opted_out)
+        return await asyncio.to_thread(_to_export, rows)
+
+    async def count_messages_of(self, platform: str, author_id: str) -> int:
+        """Return how many messages of a person are stored."""
+        (row,) = await self._database.read(
+            "SELECT count(*) AS num FROM messages WHERE platform = ? AND author_id = ? AND author_id <> ''"
+            " AND is_me = 0 AND deleted_at_utc IS NULL",
+            platform,
+            author_id,
+        )
+        return int(row["num"])
 
     async def forget_person(self, platform: str, author_id: str) -> int:
         """Erase everything that a person said on every server, also from the files; return the number of messages.
 
-        Also erased are the bot's answers to these messages (they may quote them), the person's open cards, the text of
-        waiting requests, the author ids of the erased messages, examples taken from them, drafts of templates, and the
-        name and reasons of published ones. Answers to others that read the messages stay, without the check sums of
-        their prompts. An opt-out stays too, because it prevents new messages from being stored.
+        Also erased are the bot's answers to these messages (they may quote them), also in stories, the person's open
+        cards, the text of waiting requests, the author ids of the erased messages, examples taken from them, drafts of
+        templates, and the name and reasons of published ones. Answers to others that read the messages stay, without
+        the check sums of their prompts. An opt-out stays too, because it prevents new messages from being stored.
         """
 
-        async def erase(transaction: Transaction) -> int:
-            now_us = to_microseconds(now_utc())
+        async def begin(transaction: Transaction) -> None:
             await forget_examples(transaction, platform, author_id=author_id)
             await forget_moderator(transaction, platform, author_id)
-            await transaction.execute(
-                "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
-                " WHERE platform = ?1 AND is_me = 1 AND deleted_at_utc IS NULL AND reply_to IN ("
-                " SELECT message_id FROM messages WHERE platform = ?1 AND author_id = ?2 AND is_me = 0"
-                " UNION SELECT message_id FROM inbox WHERE platform = ?1 AND author_id = ?2)",
-                platform,
-                author_id,
-                now_us,
-            )
-            await transaction.execute(
-                "DELETE FROM open_cards WHERE conversation_id IN (SELECT id FROM conversations WHERE platform = ?1)"
-                " AND (owner_id = ?2 OR source_message_id IN (SELECT message_id FROM messages WHERE platform = ?1"
-                " AND (author_id = ?2 AND is_me = 0 OR is_me = 1 AND deleted_at_utc = ?3)))",
-                platform,
-                author_id,
-                now_us,
-            )
-            rows = await transaction.execute(
-                "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
-                " WHERE platform = ?1 AND author_id = ?2 AND is_me = 0 AND deleted_at_utc IS NULL RETURNING id",
-                platform,
-                author_id,
-                now_us,
-            )
-            # Also in messages erased earlier, so that nothing shows who wrote them.
-            await transaction.execute(
-                "UPDATE messages SET author_id = '' WHERE platform = ? AND author_id = ? AND is_me = 0",
-                platform,
-                author_id,
-            )
-            await transaction.execute(
-                f"UPDATE inbox SET author_id = '', {NO_WORDS} WHERE platform = ? AND author_id = ?",
-                platform,
-                author_id,
-            )
-            await forget_stale_check_sums(transaction)
             transaction.mark_erased()
-            return len(rows)
 
-        num_erased = await self._database.write(erase)
+        async def forget_cards(transaction: Transaction) -> None:
+            await transaction.execute(
+                "DELETE FROM open_cards WHERE owner_id = ?2"
+                " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?1)",
+                platform,
+                author_id,
+            )
+            transaction.mark_erased()
+
+        self._database.gone_ids.note_person(platform, author_id)
+        await self._database.write(begin)
+        await self._database.write_in_steps(partial(_forget_hosted, platform, author_id))
+        num_erased = await self._database.write_in_steps(partial(_forget_messages, platform, author_id))
+        # The request for this, and the card behind it, go last: a restart in between carries it out again.
+        await self._database.write(forget_cards)
+        await self._database.write_in_steps(partial(_forget_requests, platform, author_id))
         await self._database.forget()
         return num_erased
 
     async def forget_channel(self, scope: Scope) -> int:
         """Delete the messages of a deleted channel and its threads, or of a thread; return the number of messages."""
 
-        async def delete(transaction: Transaction) -> int:
+        async def begin(transaction: Transaction) -> None:
+            await _note_forgetting(transaction, scope, is_over=False)
             conversations = await transaction.execute(
                 "SELECT id FROM conversations WHERE platform = ?1 AND server = ?2 AND channel = ?3"
                 " AND ?4 IN ('', thread)",
@@ -177,29 +178,39 @@ class People(Records):
             )
             ids = json.dumps([row["id"] for row in conversations])
             taken = await transaction.execute(
-                "SELECT m.message_id FROM messages m JOIN template_origins o"
-                " ON o.platform = m.platform AND o.message_id = m.message_id"
-                " WHERE m.conversation_id IN (SELECT value FROM json_each(?))",
+                # In this order: a channel may have millions of messages, and few of them are in a template.
+                "SELECT m.message_id FROM template_origins o CROSS JOIN messages m"
+                " ON m.platform = o.platform AND m.message_id = o.message_id"
+                " WHERE o.platform = ? AND o.server = ? AND m.conversation_id IN (SELECT value FROM json_each(?))",
+                scope.platform,
+                scope.server,
                 ids,
             )
             for row in taken:
                 await forget_examples(transaction, scope.platform, message_id=row["message_id"])
-            of_conversation = "conversation_id IN (SELECT value FROM json_each(?))"
-            rows = await transaction.execute(f"DELETE FROM messages WHERE {of_conversation} RETURNING id", ids)
-            for table in ("inbox", "sent_messages", "open_cards"):
-                await transaction.execute(f"DELETE FROM {table} WHERE {of_conversation}", ids)
             if not scope.thread:
                 await transaction.execute(
                     "DELETE FROM settings WHERE platform = ? AND server = ? AND channel = ?", *scope_values(scope)[:3]
                 )
-            await transaction.execute("DELETE FROM conversations WHERE id IN (SELECT value FROM json_each(?))", ids)
-            if conversations:
-                await forget_stale_check_sums(transaction)
-                await forget_unused_templates(transaction)
-                transaction.mark_erased()
-            return len(rows)
 
-        return await self._database.write(delete)
+        self._database.gone_ids.note_place(*scope_values(scope))
+        await self._database.write(begin)
+        num_deleted = await self._database.write_in_steps(
+            partial(
+                _delete_conversations,
+                "platform = ?1 AND server = ?2 AND channel = ?3 AND ?4 IN ('', thread)",
+                scope_values(scope),
+            )
+        )
+        await self._database.write(partial(_note_forgetting, scope=scope, is_over=True))
+        return num_deleted
+
+    async def finish_forgetting(self) -> None:
+        """Delete the rest of the channels whose deletion a restart has interrupted: a platform reports it once."""
+        rows = await self._database.read("SELECT platform, value FROM notes WHERE name = ?", _FORGETTING)
+        for row in rows:
+            for place in json.loads(row["value"]):
+                await self.forget_channel(Scope(row["platform"], *place))
 
     async def forget_server(self, platform: str, server: str) -> int:
         """Delete all data of a server that the bot has left, also from the files; return the number of messages.
@@ -209,20 +220,146 @@ class People(Records):
         if server == DIRECT_MESSAGES:
             raise ValueError("direct messages are not a server that the bot can leave")
 
-        async def delete(transaction: Transaction) -> int:
-            of_server = "conversation_id IN (SELECT id FROM conversations WHERE platform = ? AND server = ?)"
-            rows = await transaction.execute(f"DELETE FROM messages WHERE {of_server} RETURNING id", platform, server)
-            for table in ("inbox", "sent_messages", "open_cards"):
-                await transaction.execute(f"DELETE FROM {table} WHERE {of_server}", platform, server)
+        async def end(transaction: Transaction) -> None:
             await transaction.execute("DELETE FROM watermarks WHERE platform = ? AND key = ?", platform, server)
-            for table in ("conversations", "settings", "server_templates", "template_drafts", "template_origins"):
+            for table in ("settings", "server_templates", "template_drafts", "template_origins", "proposal_numbers"):
                 await transaction.execute(f"DELETE FROM {table} WHERE platform = ? AND server = ?", platform, server)
             await forget_unused_templates(transaction)
             # These have no owner; they are measured again when they are needed.
             await transaction.execute("DELETE FROM row_outcomes")
             transaction.mark_erased()
-            return len(rows)
 
-        num_deleted = await self._database.write(delete)
+        self._database.gone_ids.note_place(platform, server)
+        num_deleted = await self._database.write_in_steps(
+            partial(_delete_conversations, "platform = ?1 AND server = ?2", (platform, server))
+        )
+        await self._database.write(end)
         await self._database.forget()
         return num_deleted
+
+
+def _to_export(rows: Iterable[sqlite3.Row]) -> list[dict[str, Any]]:
+    """Return rows as JSON-able records; of somebody who says much there are many."""
+    records = [dict(row) for row in rows]
+    for record in records:
+        if "created_at_utc" in record:
+            record["created_at_utc"] = from_microseconds(record["created_at_utc"]).isoformat()
+    return records
+
+
+async def _note_forgetting(transaction: Transaction, scope: Scope, *, is_over: bool) -> None:
+    """Note that a channel or thread is being deleted, or that its deletion is over."""
+    rows = await transaction.execute(
+        "SELECT value FROM notes WHERE platform = ? AND name = ?", scope.platform, _FORGETTING
+    )
+    place = [scope.server, scope.channel, scope.thread]
+    places = [one for one in json.loads(rows[0]["value"] if rows else "[]") if one != place]
+    await transaction.execute(
+        "INSERT INTO notes (platform, name, value) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3",
+        scope.platform,
+        _FORGETTING,
+        json.dumps(places if is_over else [*places, place]),
+    )
+
+
+async def _forget_hosted(platform: str, author_id: str, transaction: Transaction) -> int | None:
+    """Erase some visible messages of a person and the answers to them; return None if none is left."""
+    num_erased = await erase_hosted_person(transaction, platform, author_id, ROWS_AT_ONCE)
+    return num_erased or None
+
+
+async def _forget_messages(platform: str, author_id: str, transaction: Transaction) -> int | None:
+    """Erase some messages of a person and the answers to them; return how many had words, None if none is left."""
+    rows = await transaction.execute(
+        "SELECT id, message_id, deleted_at_utc FROM messages WHERE platform = ? AND author_id = ? AND author_id <> ''"
+        " AND is_me = 0 LIMIT ?",
+        platform,
+        author_id,
+        ROWS_AT_ONCE,
+    )
+    if not rows:
+        return None
+    await _erase_answers(transaction, platform, [row["message_id"] for row in rows])
+    # Also in messages erased earlier, so that nothing shows who wrote them.
+    await transaction.execute(
+        "UPDATE messages SET text = '', author_name = '', attachment = NULL, author_id = '',"
+        " deleted_at_utc = coalesce(deleted_at_utc, ?) WHERE id IN (SELECT value FROM json_each(?))",
+        to_microseconds(now_utc()),
+        json.dumps([row["id"] for row in rows]),
+    )
+    transaction.mark_erased()
+    return sum(row["deleted_at_utc"] is None for row in rows)
+
+
+async def _forget_requests(platform: str, author_id: str, transaction: Transaction) -> int | None:
+    """Erase some requests of a person and the answers to them; return None if none is left."""
+    rows = await transaction.execute(
+        f"UPDATE inbox SET author_id = '', {NO_WORDS} WHERE id IN (SELECT id FROM inbox WHERE platform = ?"
+        " AND author_id = ? AND author_id <> '' LIMIT ?) RETURNING message_id",
+        platform,
+        author_id,
+        ROWS_AT_ONCE,
+    )
+    if not rows:
+        return None
+    await _erase_answers(transaction, platform, [row["message_id"] for row in rows])
+    transaction.mark_erased()
+    return 0
+
+
+async def _erase_answers(transaction: Transaction, platform: str, message_ids: Sequence[str]) -> None:
+    """Erase the answers to messages, and what was derived from both: cards, and the check sums of prompts."""
+    answers = await transaction.execute(
+        "UPDATE messages SET text = '', author_name = '', attachment = NULL, deleted_at_utc = ?3"
+        " WHERE platform = ?1 AND is_me = 1 AND deleted_at_utc IS NULL"
+        " AND reply_to IN (SELECT value FROM json_each(?2))"
+        " RETURNING id, message_id",
+        platform,
+        json.dumps(list(message_ids)),
+        to_microseconds(now_utc()),
+    )
+    await forget_provenance(transaction, [row["id"] for row in answers])
+    ids = [*message_ids, *(row["message_id"] for row in answers)]
+    await transaction.execute(
+        "DELETE FROM open_cards WHERE source_message_id IN (SELECT value FROM json_each(?2))"
+        " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?1)",
+        platform,
+        json.dumps(ids),
+    )
+    await erase_bot_parts(transaction, platform, message_ids)
+    await forget_check_sums_with(transaction, ids)
+
+
+async def _delete_conversations(which: str, values: tuple[str, ...], transaction: Transaction) -> int | None:
+    """Delete some rows of the conversations `which`; return the number of messages, None if nothing is left."""
+    found = await transaction.execute(f"SELECT id FROM conversations WHERE {which} LIMIT 1", *values)
+    if not found:
+        return None
+    conversation = found[0]["id"]
+    for table in (
+        "messages",
+        "inbox",
+        "sent_messages",
+        "open_cards",
+        "hosted_messages",
+        "story_parts",
+        "stories",
+    ):
+        rows = await transaction.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE conversation_id = ? LIMIT ?)"
+            f" RETURNING {'message_id' if table == 'messages' else 'rowid'}",
+            conversation,
+            ROWS_AT_ONCE,
+        )
+        if rows:
+            transaction.mark_erased()
+            if table == "hosted_messages":
+                transaction.erased_hosted.extend(row[0] for row in rows)
+            if table != "messages":
+                return 0
+            await forget_check_sums_with(transaction, [row["message_id"] for row in rows])
+            return len(rows)
+    await transaction.execute("DELETE FROM conversations WHERE id = ?", conversation)
+    await forget_unused_templates(transaction)
+    transaction.mark_erased()
+    return 0

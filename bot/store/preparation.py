@@ -5,18 +5,19 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from bot.errors import StoreError, Unavailable
-from bot.store.failures import DAMAGED, primary_code, why_not_opened
-from bot.store.file_lock import FileLock
+from bot.store.failures import DAMAGED, cause_of, primary_code
+from bot.store.file_lock import FileLock, UsersLock
 from bot.store.schema import APPLICATION_ID, migrate, read_migrations
 
 OPEN_TIMEOUT_S: Final = 5.0
+_CHECKED_BYTES: Final = 32 * 2**20  # looking through them takes a tenth of a second
 LOWEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
 
 # Set first by every connection that may write.
@@ -30,11 +31,16 @@ PRAGMAS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A database that can be opened: its real path, the lock beside it, and a sentence about each repair."""
+    """A database that can be opened: its real path, the locks beside it, and a sentence about each repair.
+
+    `is_checked` says that all of the file was looked through for damage.
+    """
 
     path: Path
     file_lock: FileLock
+    users: UsersLock
     notices: tuple[str, ...]
+    is_checked: bool = True
 
 
 def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
@@ -46,19 +52,24 @@ def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
         raise StoreError(f"This Python has SQLite {sqlite3.sqlite_version}; Fewshot needs SQLite 3.37 or newer.")
     path = _real_path(path)
     file_lock = _open_lock(path)
+    users: UsersLock | None = None
     try:
         file_lock.acquire_blocking(timeout_s)
         try:
-            notices = _make_healthy(path, timeout_s)
+            is_checked = _needs_check(path)
+            notices = _make_healthy(path, timeout_s, is_checked=is_checked)
             _bring_up_to_date(path, timeout_s)
+            users = _open_users(path)
         finally:
             file_lock.release()
     except BaseException as e:
         file_lock.close()
+        if users is not None:
+            users.close()
         if isinstance(e, Unavailable):
             raise StoreError(f"Another program is using the database {path}; stop it first.") from e
         raise
-    return Prepared(path, file_lock, notices)
+    return Prepared(path, file_lock, users, notices, is_checked)
 
 
 @contextmanager
@@ -96,6 +107,13 @@ def _real_path(path: Path) -> Path:
     return path
 
 
+def _open_users(path: Path) -> UsersLock:
+    try:
+        return UsersLock(path.with_name(f"{path.name}-users"))
+    except OSError as e:
+        raise StoreError(f"The database's folder {path.parent} can't be written: {_reason(e)}.") from e
+
+
 def _open_lock(path: Path, suffix: str = "lock") -> FileLock:
     try:
         return FileLock(path.with_name(f"{path.name}-{suffix}"))
@@ -103,7 +121,30 @@ def _open_lock(path: Path, suffix: str = "lock") -> FileLock:
         raise StoreError(f"The database's folder {path.parent} can't be written: {_reason(e)}.") from e
 
 
-def _make_healthy(path: Path, timeout_s: float) -> tuple[str, ...]:
+def mark_suspect(path: Path) -> None:
+    """Have the next start look through all of the file, if that can be noted."""
+    with suppress(OSError):
+        _suspicion(path).touch(0o600)
+
+
+def _suspicion(path: Path) -> Path:
+    return path.with_name(f"{path.name}-suspect")
+
+
+def _needs_check(path: Path) -> bool:
+    """Say whether to look through all of the file before it is opened: that takes seconds for a large one.
+
+    A log is left behind by a program that did not end well.
+    """
+    try:
+        wal = path.with_name(f"{path.name}-wal")
+        has_log = wal.exists() and wal.stat().st_size > 0
+        return has_log or _suspicion(path).exists() or path.stat().st_size <= _CHECKED_BYTES
+    except OSError:
+        return True
+
+
+def _make_healthy(path: Path, timeout_s: float, *, is_checked: bool) -> tuple[str, ...]:
     """Create an empty file if there is none, and replace a damaged one by a backup."""
     try:
         wal = path.with_name(f"{path.name}-wal")
@@ -117,22 +158,31 @@ def _make_healthy(path: Path, timeout_s: float) -> tuple[str, ...]:
         if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise StoreError(f"The database {path} can't be opened: this user needs permission to read and write it.")
         is_emptied = path.stat().st_size == 0 and (has_wal or bool(_backups(path)))
-        problem = "it is empty" if is_emptied else _find_damage(path, "rw", timeout_s)
-        return (_restore(path, problem),) if problem else ()
+        problem = "it is empty" if is_emptied else _find_damage(path, "rw", timeout_s, is_whole=is_checked)
+        notices = (_restore(path, problem),) if problem else ()
+        _suspicion(path).unlink(missing_ok=True)
+        return notices
     except OSError as e:
         raise StoreError(f"The database {path} can't be opened: {_reason(e)}.") from e
 
 
-def _find_damage(path: Path, mode: str, timeout_s: float) -> str | None:
+def _find_damage(path: Path, mode: str, timeout_s: float, *, is_whole: bool = True) -> str | None:
     """Return what is wrong with a database file; None if it is undamaged. Raises StoreError if it can't be read."""
     try:
         with closing(_connect(path, mode, timeout_s)) as connection:
+            if not is_whole:
+                # The header, the schema, and whether the file is as long as its header says.
+                (num_bytes,) = connection.execute(
+                    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+                ).fetchone()
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+                return None if num_bytes <= path.stat().st_size else "it is cut off"
             found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
             return None if found == "ok" else found
     except sqlite3.Error as e:
         if primary_code(e) in DAMAGED:
             return str(e)
-        raise StoreError(f"The database {path} can't be opened: {why_not_opened(e)}.") from e
+        raise StoreError(f"The database {path} can't be opened: {cause_of(e)}.") from e
 
 
 def _backups(path: Path) -> list[Path]:
@@ -198,7 +248,7 @@ def _bring_up_to_date(path: Path, timeout_s: float) -> None:
             if mode != "wal":
                 raise StoreError(f"SQLite can't keep a log beside the database {path}; set DATABASE to another disk.")
     except sqlite3.Error as e:
-        raise StoreError(f"The database {path} can't be opened: {why_not_opened(e)}.") from e
+        raise StoreError(f"The database {path} can't be opened: {cause_of(e)}.") from e
 
 
 def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:

@@ -11,6 +11,9 @@ from bot.store.database import Database, Transaction
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+# Of one transaction: others wait for no more than that.
+ROWS_AT_ONCE: Final = 50
+
 # A condition on `conversations` that takes the four values of `scope_values`.
 IN_SCOPE: Final = "platform = ? AND server = ? AND channel = ? AND thread = ?"
 

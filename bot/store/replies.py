@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.store.database import Transaction
 from bot.store.messages import (
     MESSAGE_COLUMNS,
+    NO_STOPS,
     MessageKind,
     StoredMessage,
     insert_message,
@@ -89,6 +90,14 @@ class StoredReply:
     read: tuple[ReadBack, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AskedMessage:
+    """A person's stored message, and the id of the bot's newest stored answer to it, None if there is none."""
+
+    message: StoredMessage
+    reply_id: str | None
+
+
 class Replies(Records):
     """The part of the store that holds the bot's answers."""
 
@@ -131,6 +140,20 @@ class Replies(Records):
         """Return the newest answer of the bot in `scope`, None if there is none."""
         return await self._load_reply(scope, "ORDER BY m.created_at_utc DESC, m.id DESC LIMIT 1")
 
+    async def recent_asked(self, scope: Scope, *, limit: int) -> list[AskedMessage]:
+        """Return the newest `limit` messages of people in `scope`, newest first, with the bot's answers."""
+        rows = await self._database.read(
+            f"SELECT {MESSAGE_COLUMNS}, (SELECT a.message_id FROM messages a JOIN replies r ON r.id = a.id"
+            " WHERE a.platform = m.platform AND a.reply_to = m.message_id AND a.is_me = 1 AND a.deleted_at_utc IS NULL"
+            " ORDER BY a.id DESC LIMIT 1) AS reply_id"
+            " FROM conversations c JOIN messages m ON m.conversation_id = c.id"
+            " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
+            " AND m.is_me = 0 AND m.deleted_at_utc IS NULL ORDER BY m.created_at_utc DESC, m.id DESC LIMIT ?",
+            *scope_values(scope),
+            limit,
+        )
+        return [AskedMessage(to_stored_message(row), row["reply_id"]) for row in rows]
+
     async def _load_reply(self, scope: Scope, which: str, *values: str) -> StoredReply | None:
         rows = await self._database.read(
             "SELECT m.id AS row_id, m.message_id, m.author_id, m.author_name, m.is_bot, m.text, m.reply_to, m.kind,"
@@ -138,7 +161,7 @@ class Replies(Records):
             " FROM conversations c JOIN messages m ON m.conversation_id = c.id JOIN replies r ON r.id = m.id"
             " LEFT JOIN template_versions t ON t.id = r.template_id"
             " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ?"
-            f" AND m.deleted_at_utc IS NULL {which}",
+            f" AND m.is_me = 1 AND m.deleted_at_utc IS NULL {which}",
             *scope_values(scope),
             *values,
         )
@@ -210,21 +233,30 @@ async def _insert_provenance(transaction: Transaction, row_id: int, provenance: 
         )
 
     # A message may have been deleted or edited during generation.
-    await forget_stale_check_sums(transaction, since_row=row_id)
+    await forget_stale_check_sums(transaction, row_id)
 
 
-async def forget_stale_check_sums(transaction: Transaction, *, since_row: int = 0) -> None:
-    """Delete the check sums of prompts with a deleted or changed message, in answers from `since_row` on.
+async def forget_stale_check_sums(transaction: Transaction, row_id: int) -> None:
+    """Delete the check sum of the prompt of the answer in `row_id` if a message in it was deleted or changed since.
 
-    With them, a guess at its text could be checked.
+    With it, a guess at its text could be checked. The stop texts, which may name its author, go too.
     """
     await transaction.execute(
-        "UPDATE replies SET prompt_sha256 = NULL WHERE prompt_sha256 IS NOT NULL AND id IN ("
-        " SELECT rr.reply_id FROM reply_reads rr JOIN messages answer ON answer.id = rr.reply_id"
+        f"UPDATE replies SET {NO_STOPS}, prompt_sha256 = NULL WHERE id = ?1 AND EXISTS ("
+        " SELECT 1 FROM reply_reads rr JOIN messages answer ON answer.id = rr.reply_id"
         " LEFT JOIN messages m ON m.platform = answer.platform AND m.message_id = rr.message_id"
-        " WHERE rr.reply_id >= ?"
+        " WHERE rr.reply_id = ?1"
         " AND (m.id IS NULL OR m.deleted_at_utc IS NOT NULL OR m.revision <> rr.revision))",
-        since_row,
+        row_id,
+    )
+
+
+async def forget_check_sums_with(transaction: Transaction, message_ids: Sequence[str]) -> None:
+    """Delete the check sums, and the stop texts, of all answers that read one of these messages."""
+    await transaction.execute(
+        f"UPDATE replies SET {NO_STOPS}, prompt_sha256 = NULL WHERE id IN ("
+        " SELECT rr.reply_id FROM json_each(?) gone CROSS JOIN reply_reads rr ON rr.message_id = gone.value)",
+        json.dumps(list(message_ids)),
     )
 
 

@@ -1,15 +1,19 @@
 """Retention: deletes what is older than its retention period, and counts what is stored."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from bot.core.messages import DIRECT_MESSAGES, now_utc
 from bot.store.database import Transaction
+from bot.store.hosted import erase_hosted_before
 from bot.store.messages import NO_WORDS
-from bot.store.records import Records, to_microseconds
-from bot.store.replies import forget_stale_check_sums
+from bot.store.records import ROWS_AT_ONCE, Records, to_microseconds
+from bot.store.replies import forget_check_sums_with
 from bot.store.row_outcomes import ROW_OUTCOME_DAYS
+from bot.store.story_forgetting import delete_parts_of_expired
 from bot.store.used_templates import forget_unused_templates
 
 RETENTION_SETTING: Final = "retention_days"
@@ -17,6 +21,14 @@ RETENTION_SETTING: Final = "retention_days"
 INBOX_DAYS: Final = 14
 _ABANDONED_DAYS: Final = 1
 DRAFT_DAYS: Final = 30
+
+# The setting of the conversation `c`: direct messages have no server settings, each channel's own one counts.
+_SETTING: Final = (
+    "LEFT JOIN settings s ON s.platform = c.platform AND s.server = c.server AND s.name = ?4"
+    " AND s.channel = iif(c.server = ?5, c.channel, '')"
+)
+# The time before which words of the conversation `c` have expired; ?1 is now, ?2 a day, ?3 the operator's limit.
+_OLDEST: Final = "?1 - ?2 * max(iif(CAST(s.value AS INTEGER) >= 1, min(CAST(s.value AS INTEGER), ?3), ?3), 1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +46,68 @@ class Retention(Records):
     async def delete_expired(self, *, default_days: int = 30, now: datetime | None = None) -> int:
         """Delete messages older than their server's setting `retention_days`; return how many.
 
-        Without a valid setting (a whole number from 1) a server has `default_days`. Also deletes the replies' details,
-        the cards made from deleted messages, expired cards, drafts that were not changed for DRAFT_DAYS, and row
-        outcomes after ROW_OUTCOME_DAYS.
+        Without a valid setting (a whole number from 1 to `default_days`) a server has `default_days`. Also deletes the
+        replies' details, the cards made from deleted messages, parts of stories, expired cards, drafts that were not
+        changed for DRAFT_DAYS, and row outcomes after ROW_OUTCOME_DAYS.
         """
         now_us = to_microseconds(now or now_utc())
         day_us = timedelta(days=1) // timedelta(microseconds=1)
 
-        async def erase(transaction: Transaction) -> int:
-            # Direct messages have no server settings: each channel's own setting counts.
+        limits = (now_us, day_us, default_days, RETENTION_SETTING, DIRECT_MESSAGES, ROWS_AT_ONCE)
+
+        async def erase_hosted(transaction: Transaction) -> int | None:
+            return await erase_hosted_before(transaction, _SETTING, f"h.id < {_OLDEST}", limits) or None
+
+        async def erase_messages(transaction: Transaction) -> int | None:
             rows = await transaction.execute(
-                """DELETE FROM messages WHERE id IN (
-                     SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
-                     LEFT JOIN settings s ON s.platform = c.platform AND s.server = c.server AND s.name = ?4
-                       AND s.channel = iif(c.server = ?5, c.channel, '')
-                     WHERE m.created_at_utc < ?1 - ?2 * max(
-                       iif(CAST(s.value AS INTEGER) >= 1, CAST(s.value AS INTEGER), ?3), 1))
-                   RETURNING id""",
-                now_us,
-                day_us,
-                default_days,
-                RETENTION_SETTING,
-                DIRECT_MESSAGES,
+                f"""DELETE FROM messages WHERE id IN (
+                     SELECT m.id FROM conversations c {_SETTING}
+                     CROSS JOIN messages m ON m.conversation_id = c.id AND m.created_at_utc < {_OLDEST} LIMIT ?6)
+                   RETURNING platform, message_id, reply_to, is_me""",
+                *limits,
             )
-            cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
-            if rows:
-                await forget_stale_check_sums(transaction)
-                await forget_unused_templates(transaction)
-                # A card holds words of its message, so it is deleted with it, even before it expires.
-                await transaction.execute(
-                    "DELETE FROM open_cards WHERE source_message_id IS NOT NULL AND NOT EXISTS ("
-                    " SELECT 1 FROM conversations c JOIN messages m ON m.platform = c.platform"
-                    " AND m.message_id = open_cards.source_message_id WHERE c.id = open_cards.conversation_id)"
-                )
-            requests = await _forget_requests(transaction, now_us, day_us)
-            drafts = await _forget_drafts(transaction, now_us, day_us)
-            if rows or cards or requests or drafts:
-                transaction.mark_erased()
+            if not rows:
+                return None
+            ids = [row["message_id"] for row in rows]
+            await forget_check_sums_with(transaction, ids)
+            # A card holds words of its message, so it is deleted with it, even before it expires.
+            await transaction.execute(
+                "DELETE FROM open_cards WHERE source_message_id IN (SELECT value FROM json_each(?)) AND NOT EXISTS ("
+                " SELECT 1 FROM conversations c JOIN messages m ON m.platform = c.platform"
+                " AND m.message_id = open_cards.source_message_id WHERE c.id = open_cards.conversation_id)",
+                json.dumps(ids),
+            )
+            await delete_parts_of_expired(transaction, ids)
+            asked = [(row["platform"], row["reply_to"]) for row in rows if row["is_me"] and row["reply_to"] is not None]
+            await _forget_sent(transaction, asked)
+            transaction.mark_erased()
             return len(rows)
 
-        num_deleted = await self._database.write(erase)
+        async def erase_requests(transaction: Transaction) -> int | None:
+            return await _forget_requests(transaction, now_us, day_us)
+
+        async def erase_others(transaction: Transaction) -> None:
+            cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
+            drafts = await _forget_drafts(transaction, now_us, day_us)
+            await forget_unused_templates(transaction)
+            if cards or drafts:
+                transaction.mark_erased()
+
+        num_deleted = await self._database.write_in_steps(erase_messages)
+        await self._database.write_in_steps(erase_hosted)
+        await self._database.write_in_steps(erase_requests)
+        await self._database.write(erase_others)
         await self._database.forget()
         return num_deleted
 
     async def count_stored(self, *, platform: str | None = None, server: str | None = None) -> StoreStats:
         """Count what is stored: of one server if `platform` and `server` are given, else of all."""
+        if platform is None and server is None:
+            (totals,) = await self._database.read(
+                "SELECT num_messages, num_replies,"
+                " (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS num_bytes FROM totals"
+            )
+            return StoreStats(totals["num_messages"], totals["num_replies"], totals["num_bytes"])
         rows = await self._database.read(
             """SELECT count(*) AS num_messages, count(r.id) AS num_replies,
                  (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS num_bytes
@@ -91,22 +120,37 @@ class Retention(Records):
         return StoreStats(rows[0]["num_messages"], rows[0]["num_replies"], rows[0]["num_bytes"])
 
 
-async def _forget_requests(transaction: Transaction, now_us: int, day_us: int) -> bool:
-    """Delete old rows of the inbox, and sent messages whose request and stored answer are both gone."""
+async def _forget_requests(transaction: Transaction, now_us: int, day_us: int) -> int | None:
+    """Delete some old rows of the inbox, or words of some abandoned requests; return None if there are none."""
     old = await transaction.execute(
-        "DELETE FROM inbox WHERE accepted_at_utc < ? RETURNING id", now_us - INBOX_DAYS * day_us
+        "DELETE FROM inbox WHERE id IN (SELECT id FROM inbox WHERE accepted_at_utc < ? LIMIT ?)"
+        " RETURNING platform, message_id",
+        now_us - INBOX_DAYS * day_us,
+        ROWS_AT_ONCE,
     )
+    await _forget_sent(transaction, [(row["platform"], row["message_id"]) for row in old])
     abandoned = await transaction.execute(
-        f"UPDATE inbox SET {NO_WORDS} WHERE accepted_at_utc < ? AND text IS NOT NULL RETURNING id",
+        f"UPDATE inbox SET {NO_WORDS} WHERE id IN (SELECT id FROM inbox WHERE accepted_at_utc < ? AND text IS NOT NULL"
+        " LIMIT ?) RETURNING id",
         now_us - _ABANDONED_DAYS * day_us,
+        ROWS_AT_ONCE,
     )
+    if not (old or abandoned):
+        return None
+    transaction.mark_erased()
+    return len(old) + len(abandoned)
+
+
+async def _forget_sent(transaction: Transaction, requests: Sequence[tuple[str, str]]) -> None:
+    """Delete the visible messages of those `requests` (platform, id) that are gone together with their answer."""
     await transaction.execute(
-        "DELETE FROM sent_messages WHERE id IN (SELECT s.id FROM sent_messages s"
+        "DELETE FROM sent_messages WHERE id IN (SELECT s.id FROM json_each(?) gone CROSS JOIN sent_messages s"
+        " ON s.platform = gone.value ->> 0 AND s.message_id = gone.value ->> 1"
         " LEFT JOIN inbox i ON i.platform = s.platform AND i.message_id = s.message_id"
         " LEFT JOIN messages m ON m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
-        " WHERE i.id IS NULL AND m.id IS NULL)"
+        " WHERE i.id IS NULL AND m.id IS NULL)",
+        json.dumps(requests),
     )
-    return bool(old or abandoned)
 
 
 async def _forget_drafts(transaction: Transaction, now_us: int, day_us: int) -> bool:

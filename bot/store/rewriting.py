@@ -71,7 +71,7 @@ class Rewriting(Records):
                 " WHERE id IN (SELECT reply_id FROM reply_reads WHERE message_id = ?)",
                 message_id,
             )
-            await forget_stale_check_sums(transaction, since_row=row_id)
+            await forget_stale_check_sums(transaction, row_id)
             transaction.mark_erased()
             return True
 

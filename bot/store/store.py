@@ -8,14 +8,18 @@ from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
 from bot.store.drafts import Drafts
+from bot.store.hosted import Hosted
+from bot.store.hosted_places import HostedPlaces
 from bot.store.inbox import Inbox
 from bot.store.messages import Messages
 from bot.store.notes import Notes
 from bot.store.people import People
+from bot.store.proposals import Proposals
 from bot.store.replies import Replies
 from bot.store.retention import Retention
 from bot.store.rewriting import Rewriting
 from bot.store.row_outcomes import RowOutcomes
+from bot.store.story import Stories
 from bot.store.templates import ServerTemplates
 from bot.store.watermarks import Watermarks
 
@@ -26,6 +30,8 @@ class Store(
     Rewriting,
     ChannelSettings,
     OpenCards,
+    Proposals,
+    Stories,
     Inbox,
     Watermarks,
     Notes,
@@ -33,9 +39,11 @@ class Store(
     Drafts,
     RowOutcomes,
     People,
+    Hosted,
+    HostedPlaces,
     Retention,
 ):
-    """Messages, replies, settings, open cards, the inbox and servers' templates; each base class has its own module.
+    """Messages, replies, settings, open cards, stories, the inbox and servers' templates, each in its own module.
 
     Every method may raise Unavailable: the disk is full, the file is busy, or the bot is shutting down. When a call
     returns, its changes are on the disk.
@@ -57,6 +65,11 @@ class Store(
     def notices(self) -> tuple[str, ...]:
         """Return sentences for the operator about repairs while opening, such as a restored backup."""
         return self._database.notices
+
+    @property
+    def longest_turn_s(self) -> float:
+        """Return how long the longest write took since the store was opened, in seconds."""
+        return self._database.longest_turn_s
 
     async def back_up(self) -> Path:
         """Write a backup beside the database file and return its path; a damaged database is restored from it.

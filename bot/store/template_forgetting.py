@@ -3,17 +3,22 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Hashable, Iterable, Set
+from typing import Final, TypeVar
 
 from bot.core.messages import DIRECT_MESSAGES
 from bot.core.templates.forgetting import find_words, forget_words, longest_word, says_words, words_sha256
 from bot.core.templates.template import PromptTemplate
 from bot.errors import TemplateError
-from bot.store.database import Transaction
+from bot.store.database import Transaction, Unprepared
 from bot.store.templates import OF_OWNER, insert_version, next_change
 from bot.store.used_templates import forget_unused_templates, used_template_id
 
+T = TypeVar("T")
 Owner = tuple[str, str, str]
+
+# Reading so much of templates takes ten milliseconds. The history of one may be 4 MiB.
+_QUICK_CHARACTERS: Final = 64 * 1024
 
 # A condition on a source_text, with the JSON array of `_parts`: whether it may contain the words.
 _MAY_SAY = "EXISTS (SELECT 1 FROM json_each(?) part WHERE instr({}, part.value) > 0)"
@@ -98,16 +103,18 @@ async def _find_words(transaction: Transaction, owner: Owner, names: Set[str], s
             json.dumps(sorted(names)),
         )
 
+    texts = tuple((str(row["name"]), str(row["source_text"])) for row in rows)
+
     def find() -> set[str]:
         found: dict[str, str] = {}
-        for row in rows:
+        for name, text in texts:
             # Usually the newest versions have all of them; reading hundreds of long ones would be slow.
             if missing := sha256s - found.keys():
-                words = find_words(row["source_text"], name=row["name"], sha256s=missing)
+                words = find_words(text, name=name, sha256s=missing)
                 found |= {words_sha256(one): one for one in words}
         return set(found.values())
 
-    return await asyncio.to_thread(find)
+    return await _computed(transaction, ("find", frozenset(sha256s), texts), find, sum(len(text) for _, text in texts))
 
 
 async def _rewrite_versions(transaction: Transaction, owner: Owner, words: Set[str]) -> None:
@@ -117,7 +124,7 @@ async def _rewrite_versions(transaction: Transaction, owner: Owner, words: Set[s
         *owner,
         _parts(words),
     )
-    rewritten = await _rewrite(((row["id"], row["name"], row["source_text"]) for row in rows), words)
+    rewritten = await _rewrite(transaction, ((row["id"], row["name"], row["source_text"]) for row in rows), words)
     for row_id, template in rewritten.items():
         await transaction.execute(
             "UPDATE server_templates SET source_text = ?, version = ?, score = NULL, score_model = NULL WHERE id = ?",
@@ -163,7 +170,7 @@ async def _rewrite_drafts(transaction: Transaction, owner: Owner, words: Set[str
         _parts(words),
     )
     texts = ((row["rowid"], row["name"], row["source_text"]) for row in rows if row["source_text"] is not None)
-    for row_id, template in (await _rewrite(texts, words)).items():
+    for row_id, template in (await _rewrite(transaction, texts, words)).items():
         await transaction.execute(
             "UPDATE template_drafts SET source_text = ? WHERE rowid = ?",
             None if template is None else template.source_text,
@@ -185,7 +192,7 @@ async def _rewrite_uses(transaction: Transaction, owner: Owner, words: Set[str])
         _parts(words),
         *owner,
     )
-    rewritten = await _rewrite(((row["id"], row["name"], row["source_text"]) for row in rows), words)
+    rewritten = await _rewrite(transaction, ((row["id"], row["name"], row["source_text"]) for row in rows), words)
     for row_id, template in rewritten.items():
         await transaction.execute(
             "UPDATE replies SET template_id = ?, prompt_sha256 = NULL"
@@ -199,12 +206,15 @@ async def _rewrite_uses(transaction: Transaction, owner: Owner, words: Set[str])
     await forget_unused_templates(transaction)
 
 
-async def _rewrite(texts: Iterable[tuple[int, str, str]], words: Set[str]) -> dict[int, PromptTemplate | None]:
+async def _rewrite(
+    transaction: Transaction, texts: Iterable[tuple[int, str, str]], words: Set[str]
+) -> dict[int, PromptTemplate | None]:
     """Return the changed templates by row id; None if the rest is not a valid template."""
+    given = tuple(texts)
 
     def rewrite() -> dict[int, PromptTemplate | None]:
         rewritten: dict[int, PromptTemplate | None] = {}
-        for row_id, name, text in texts:
+        for row_id, name, text in given:
             try:
                 template = forget_words(text, name=name, words=words)
             except TemplateError:
@@ -214,7 +224,18 @@ async def _rewrite(texts: Iterable[tuple[int, str, str]], words: Set[str]) -> di
                     rewritten[row_id] = template
         return rewritten
 
-    return await asyncio.to_thread(rewrite)
+    size = sum(len(text) for _, _, text in given)
+    return await _computed(transaction, ("rewrite", frozenset(words), given), rewrite, size)
+
+
+async def _computed(transaction: Transaction, key: Hashable, compute: Callable[[], T], size: int) -> T:
+    """Return the result of `compute`; of texts with many characters (`size`), it is computed between transactions."""
+    if key in transaction.prepared:
+        result: T = transaction.prepared[key]
+        return result
+    if size <= _QUICK_CHARACTERS:
+        return await asyncio.to_thread(compute)
+    raise Unprepared(lambda: {key: compute()})
 
 
 def _parts(words: Set[str]) -> str:

@@ -75,8 +75,8 @@ class ServerTemplates(Records):
 
         It is outdated if the published version is not `expected_published` (0: none of the server's own; None: any).
         With `draft_author_id`, that person's draft is deleted in the same transaction, and the request is also outdated
-        if the draft is gone or its text is not `source_text`. Raises RequestError for too long a text or too many
-        templates, OptedOut if the author asked not to be read.
+        if the draft is gone, its text is not `source_text`, or its last form was not valid. Raises RequestError for too
+        long a text or too many templates, OptedOut if the author asked not to be read.
         """
         check_size(source_text, "template")
 
@@ -87,7 +87,8 @@ class ServerTemplates(Records):
                 return None
             if draft_author_id is not None:
                 drafts = await transaction.execute(
-                    f"DELETE FROM template_drafts WHERE {_NAMED} AND author_id = ? AND source_text = ? RETURNING name",
+                    f"DELETE FROM template_drafts WHERE {_NAMED} AND author_id = ? AND source_text = ?"
+                    " AND form_values IS NULL RETURNING name",
                     *owner_values(scope),
                     name,
                     draft_author_id,
@@ -177,7 +178,7 @@ class ServerTemplates(Records):
 
 def owner_values(scope: Scope) -> tuple[str, str, str]:
     """Return the values for OF_OWNER."""
-    return scope.platform, scope.server, scope.channel if scope.is_direct else ""
+    return scope.platform, scope.server, "" if scope.has_server else scope.channel
 
 
 def check_size(text: str, what: str, *, max_bytes: int = MAX_TEMPLATE_BYTES) -> None:

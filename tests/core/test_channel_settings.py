@@ -52,5 +52,10 @@ def test_ids_are_typed_bare_or_as_the_platform_writes_a_mention() -> None:
     assert SETTINGS["moderator_roles"].read("moderator_roles", "S1, S2") == "S1 S2"
     with pytest.raises(RequestError, match=r"takes 1 to 25 roles, as ids, not '<!subteam\^S1>'"):
         SETTINGS["moderator_roles"].read("moderator_roles", "<!subteam^S1>")
-    with pytest.raises(RequestError, match="takes one channel, as an id or mention, not"):
+    with pytest.raises(RequestError, match=r"takes one channel, as a mention \(#channel\) or id, not"):
         settings["report_channel"].read("report_channel", "<#C1>")
+
+
+def test_a_single_choice_is_named_as_the_only_one() -> None:
+    with pytest.raises(RequestError, match=r"chat_template can't be 'nothere'; it takes only chat\."):
+        declare_settings(["chat"], retention_days=30)["chat_template"].read("chat_template", "nothere")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import takewhile
 
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,8 @@ def test_a_conversation_that_fits_is_read_whole() -> None:
     assert built.prompt.text == "You are Fewshot.\n\nAnn: Hello\nFewshot: Hi.\nAnn: How are you?\nFewshot:"
     assert built.reads == (("1", 1), ("2", 1), ("3", 2))
     assert built.speakers == ("Fewshot", "Ann")
-    assert built.params.stop == ("\nFewshot:", "\nAnn:")
+    assert built.params.stop == ("\n", "\nFewshot:", "\nAnn:"), "in a transcript a turn is a line"
+    assert fit([said(1, "Hello")], is_markup=True)(CharacterTools()).params.stop == ("\nFewshot:", "\nAnn:")
     assert built.num_prompt_tokens == len(built.prompt.text)
     assert built.num_template_tokens == len("You are Fewshot.\n\n") + len("Fewshot:") == 26
     assert built.num_messages_dropped == 0
@@ -80,6 +82,32 @@ def test_the_current_message_alone_is_never_left_out_but_refused_with_counts() -
         fit([said(1, "\u200b")])(CharacterTools())
 
 
+def test_what_the_bot_said_first_and_said_again_is_not_read() -> None:
+    messages = [
+        said(0, "I am here.", "Fewshot"),
+        said(1, "Hi"),
+        said(2, "**Fewshot:** Hello!\nUser: and you?", "Fewshot"),
+        said(3, "Hm"),
+        said(4, "hello", "Fewshot"),
+        said(5, "Hi?"),
+    ]
+    for is_markup in (False, True):
+        built = fit(messages, is_markup=is_markup)(CharacterTools())
+        assert [turn.text for turn in built.turns] == ["Hi", "Hello!", "Hm\nHi?"]
+        assert [id for id, _ in built.reads] == ["1", "2", "3", "5"]
+        assert built.answers == ("I am here.", "Hello!", "hello")
+
+
+@pytest.mark.parametrize("is_markup", [False, True])
+def test_what_the_bot_said_first_is_read_by_the_reply_to_it(is_markup: bool) -> None:
+    messages = [said(0, "I am here.", "Fewshot"), replace(said(1, "Where?"), reply_to="0")]
+    built = fit(messages, is_markup=is_markup)(CharacterTools())
+    assert [turn.text for turn in built.turns] == ["I am here.", "Where?"]
+    line = '<<user>>"I am here."\nWhere?' if is_markup else "Fewshot: I am here.\nAnn: Where?"
+    assert line in built.prompt.text
+    assert built.reads == (("0", 1), ("1", 1))
+
+
 def test_what_can_not_fit_anyway_is_not_even_counted() -> None:
     tools = CharacterTools()
     built = fit([said(i, f"message number {i}") for i in range(5000)])(tools)
@@ -91,12 +119,17 @@ def leave_out_one_by_one(asked: ConversationFit) -> tuple[int, Prompt] | None:
     """Return how many messages are left out, and the prompt, by the rule itself: one more until it fits."""
     tools = CharacterTools()
     room = asked.context_length - 20
-    spoken = [message for message in asked.messages if merge_turns([message])]
+    spoken: list[HistoryMessage] = []
+    for message in asked.messages:
+        if merge_turns([message]) and not (message.is_me and message.text in [one.text for one in spoken if one.is_me]):
+            spoken.append(message)
 
     def render(first: int) -> Prompt:
+        opening = list(takewhile(lambda message: message.is_me, spoken[first:]))
+        is_all = len(opening) == len(spoken) - first
         return render_conversation(
             CHAT,
-            merge_turns(spoken[first:]),
+            merge_turns(spoken[first if is_all else first + len(opening) :]),
             bot_name="Fewshot",
             said=asked.said,
             render_chat=tools.render_chat if asked.is_markup else None,

@@ -65,7 +65,16 @@ def test_tokens_are_gathered_into_words_with_the_white_space_before_them() -> No
         ("believable", 4, 14, pytest.approx(3)),
         ("yes", 17, 20, pytest.approx(3)),
     ]
-    assert [word.expected[0].text for word in words] == ["instead of  un", "instead of  believ", "instead of  yes"]
+    # What was expected in place of the most surprising token, behind what is before it in the word.
+    assert [word.expected[0].text for word in words] == ["instead of  un", "believinstead of able", "instead of  yes"]
+
+
+def test_what_was_expected_instead_is_never_the_word_itself() -> None:
+    at_word = (Expected(" river", math.log(0.9)), Expected(" lake", math.log(0.05)))
+    at_end = (Expected(",", math.log(0.8)), Expected(".", math.log(0.1)), Expected(" and", math.log(0.05)))
+    scores = [TokenScore(0, " river", 0, 6, math.log(0.9), at_word), TokenScore(1, ".", 6, 7, math.log(0.1), at_end)]
+    (word,) = words_of(" river.", scores)
+    assert [one.text for one in word.expected] == ["river,", "river and"]
 
 
 def test_tokens_that_share_a_character_belong_to_one_word() -> None:
@@ -101,6 +110,12 @@ def word(text: str, surprisal: float | None = 1.0) -> WordSurprisal:
 def test_the_most_surprising_words_come_first_and_ties_in_order() -> None:
     words = [word("a", 1.0), word("b", 5.0), word("c", 5.0), word("d", 2.0)]
     assert [each.text for each in most_surprising(words, 3)] == ["b", "c", "d"]
+
+
+def test_the_first_word_is_among_the_most_surprising_only_if_no_other_is_scored() -> None:
+    assert [each.text for each in most_surprising([word("a", 9.0), word("b", 5.0), word("c", 6.0)], 3)] == ["c", "b"]
+    assert [each.text for each in most_surprising([word("a", 9.0), word("b", None)], 3)] == ["a"]
+    assert most_surprising([word("a", None)], 3) == most_surprising([], 3) == ()
 
 
 @pytest.mark.parametrize(

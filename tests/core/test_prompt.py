@@ -10,9 +10,7 @@ from bot.core.prompt import (
     build_chat_turns,
     build_prompt,
     build_transcript,
-    clean_reply,
     continuation_of,
-    end_of_sentence,
     find_loop,
     label_continuations,
     speaker_stops,
@@ -140,14 +138,14 @@ def test_several_members_are_merged_into_one_turn_with_a_name_before_each_line()
     )
 
 
-def test_what_the_bot_said_first_is_kept_although_no_assistant_may_begin() -> None:
+def test_what_the_bot_said_first_is_a_quotation_since_no_assistant_may_begin() -> None:
     front = '[[examples]]\ninput = "hi"\noutput = "Hello!"'
     turns = [turn("Fewshot", "I am here.", is_me=True), turn("Ana", "who?"), turn("Fewshot", "Me.", is_me=True)]
     turns += [turn("Ana", "ok")]
     for front_matter, start in (("", 1), (front, 3)):
         chat_turns = build_chat_turns(chat(front_matter), turns, bot_name="Fewshot")
         assert chat_turns[start:] == (
-            ChatTurn("user", "Fewshot: I am here.\nAna: who?"),
+            ChatTurn("user", '"I am here."\nwho?'),
             ChatTurn("assistant", "Me."),
             ChatTurn("user", "ok"),
         )
@@ -170,24 +168,6 @@ def test_a_conversation_needs_a_turn_and_a_chat_template() -> None:
             build(chat(), [], bot_name="Fewshot")
         with pytest.raises(ValueError, match="mine is no chat template"):
             build(template(), [turn("Ana", "x")], bot_name="Fewshot")
-
-
-@pytest.mark.parametrize(
-    ("written", "reply"),
-    [
-        (" Hello. \n", "Hello."),
-        ("Fewshot: Hello.", "Hello."),
-        (" Fewshot:  Fewshot: Hello.", "Hello."),
-        ("Hello.\nAna: And I?", "Hello."),
-        ("Hello.\nAnabel: is a name", "Hello.\nAnabel: is a name"),
-        ("Hello, Ana: nice.\nYes.", "Hello, Ana: nice.\nYes."),
-        ("Ana: I speak for her", ""),
-        ("One\nFewshot: two\nAna: three", "One"),
-        ("", ""),
-    ],
-)
-def test_a_reply_is_the_bots_own_words(written: str, reply: str) -> None:
-    assert clean_reply(written, bot_name="Fewshot", names=("Fewshot", "Ana")) == reply
 
 
 def test_speakers_stop_at_the_start_of_a_line() -> None:
@@ -241,43 +221,9 @@ def test_whatever_phrase_repeats_is_found_and_something_is_cut(start: str, phras
         assert index is not None
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (" is wet. And cold", " is wet."),
-        (" is wet.", None),
-        (" is wet", None),
-        (' said "Go!" and', ' said "Go!"'),
-        (" was 3.14 metres. Then", " was 3.14 metres."),
-        (" met Dr. Who. Then", " met Dr. Who."),
-        (" by J. R. Tolkien. Then", " by J. R. Tolkien."),
-        (" e.g. this. Then", " e.g. this."),
-        (" wait... what? No", " wait..."),
-        ("は猫です。名前", "は猫です。"),
-        (" one\ntwo", " one"),
-        ("\n\ntwo", None),
-        (". Then it", None),
-        (". Then it ended. So", ". Then it ended."),
-        ("1. Eggs\n2. Milk", "1. Eggs"),
-        ("", None),
-    ],
-)
-def test_a_sentence_ends_where_that_is_sure(text: str, sentence: str | None) -> None:
-    index = end_of_sentence(text)
-    assert (None if index is None else text[:index]) == sentence
-
-
-@given(st.text("aB1.!?\"' \n。"), st.text("aB1.!?\"' \n。"))
-def test_where_a_sentence_ends_does_not_change_as_the_text_grows(text: str, more: str) -> None:
-    index = end_of_sentence(text)
-    if index is not None:
-        assert end_of_sentence(text + more) == index
-
-
 @pytest.mark.parametrize("unit", ["a", "ab ", "\n", ". ", "1.", ".", "。", '."', 'a."', "!?", "x\n"])
 def test_no_text_of_the_longest_kind_takes_long(unit: str) -> None:
     started = time.process_time()
     for text in (unit * 20_000, unit * 20_000 + "b"):
         find_loop(text)
-        end_of_sentence(text)
     assert time.process_time() - started < 1.0

@@ -52,6 +52,7 @@ class PlainWork(Work[Any, Any]):
         self.priority = priority
         self.deadline = None
         self.is_cancelled = False
+        self.is_alone = False
 
 
 def run_job(job: Job[Any]) -> Any:

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import os
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -153,6 +155,28 @@ async def test_cancelled_before_it_is_entered_it_ends_at_once(engine: Engine) ->
     generation.cancel()
     _, (completion,) = await asyncio.wait_for(run(generation), 5)
     assert completion.finish_reason == "cancelled"
+
+
+async def test_a_signal_arrives_although_the_model_wrote_much_while_the_loop_stood(
+    roomy_model: Callable[[str], Path],
+) -> None:
+    """The loop's pipe, through which signals come too, holds some 280 signs."""
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGUSR1, arrived.set)
+    try:
+        async with Engine.open(roomy_model("gpt2"), name="tiny", device="cpu", num_threads=1) as engine:
+            params = SamplingParams(n=5, seed=1, max_new_tokens=400, temperature=1.5, top_k=0, repetition_penalty=1.0)
+            async with engine.generate(PROMPT, params) as generation:
+                await anext(generation)
+                for _ in range(200):  # until nearly all is written
+                    time.sleep(0.02)  # noqa: ASYNC251 - the loop is to stand
+                    if engine.stats().num_running == 0:
+                        break
+                os.kill(os.getpid(), signal.SIGUSR1)
+                await asyncio.wait_for(arrived.wait(), 10)
+                assert arrived.is_set()
+    finally:
+        loop.remove_signal_handler(signal.SIGUSR1)
 
 
 async def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
@@ -410,3 +434,21 @@ async def test_without_a_compiler_the_same_is_written_and_the_operator_is_told(
         (notice,) = slower.info.notices
     assert "more slowly" in notice
     assert "No C++ compiler" in notice
+
+
+async def test_near_the_limit_the_caller_may_end_a_text_and_the_reason_is_the_limit(engine: Engine) -> None:
+    params = SamplingParams(seed=3, max_new_tokens=20, top_k=0)
+    whole = (await run(engine.generate(PROMPT, params)))[1][0]
+    num_asked = 0
+
+    def end_at(text: str) -> int:
+        nonlocal num_asked
+        num_asked += 1
+        return len(text)
+
+    ended = (await run(engine.generate(PROMPT, params, end_at=end_at, end_from=15)))[1][0]
+    assert (num_asked, len(ended.token_ids), ended.finish_reason) == (1, 15, "length")
+    assert ended.token_ids == whole.token_ids[:15]
+    assert whole.text.startswith(ended.text)
+    at_once = (await run(engine.generate(PROMPT, params, end_at=end_at)))[1][0]
+    assert (len(at_once.token_ids), at_once.finish_reason) == (1, "stop")

@@ -14,6 +14,7 @@ import torch
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import Engine
+from bot.engine.fair_queue import PRIORITIES, Priority
 from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
 from bot.engine.paged_cache import PagedCache
@@ -162,6 +163,50 @@ async def test_work_runs_in_the_model_thread_only_and_all_of_it_together() -> No
     assert model.network.used_in == {"model"}
     assert model.is_freed
     assert not any(thread.name == "model" for thread in threading.enumerate())
+
+
+async def test_a_request_that_runs_alone_lets_others_go_first_and_shares_no_pass() -> None:
+    model = Model()
+    async with running(model) as scheduler:
+        await held(scheduler, model)
+        submit(scheduler, lambda model: model.count(2, "second"))
+        lone = submit(scheduler, lambda model: model.count(20, "lone"), is_alone=True)
+        others = [submit(scheduler, lambda model, at=at: model.count(5, at)) for at in range(3)]
+        model.network.may_go_on.set()
+        await until(lambda: "lone" in model.began)
+        assert model.ended == ["first", "second", 0, 1, 2]
+        num_passes = model.network.num_passes
+        late = [submit(scheduler, lambda model: model.count(5, "late"), priority=one) for one in PRIORITIES]
+        assert await scheduler.result(lone, timeout_s=5) == 20
+        for work in (*others, *late):
+            await scheduler.result(work, timeout_s=5)
+    assert model.ended == ["first", "second", 0, 1, 2, "lone", "late", "late"]
+    assert model.network.num_passes >= num_passes + 20
+
+
+async def test_others_join_a_request_that_runs_alone_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.engine.scheduler.LONE_S", 0.0)
+    model = Model()
+    async with running(model) as scheduler:
+        lone = submit(scheduler, lambda model: model.count(300, "lone"), is_alone=True)
+        await until(lambda: "lone" in model.began)
+        assert not lone.was_joined
+        other = submit(scheduler, lambda model: model.count(2, "other"))
+        assert await scheduler.result(other, timeout_s=5) == 2
+        assert lone.was_joined
+        assert await scheduler.result(lone, timeout_s=5) == 300
+    assert model.ended == ["other", "lone"]
+
+
+async def test_after_a_request_that_runs_alone_was_cancelled_or_has_failed_others_run() -> None:
+    async with running(Model()) as scheduler:
+        for plan in (Model.count_until_cancelled, lambda model: model.fail(RequestError("No."))):
+            lone = submit(scheduler, plan, is_alone=True)
+            other = submit(scheduler, lambda model: model.count(2))
+            await asyncio.sleep(0.01)
+            scheduler.withdraw(lone)
+            assert await scheduler.result(other, timeout_s=5) == 2
+            await asyncio.wait([lone.future])
 
 
 async def test_a_failure_ends_only_its_own_request(caplog: pytest.LogCaptureFixture) -> None:
@@ -394,6 +439,21 @@ async def test_a_chat_that_waits_for_room_is_not_passed_by_scoring() -> None:
         await asyncio.gather(*(scheduler.result(work, timeout_s=5) for work in (first, large, *scores)))
         assert not scheduler._planned
     assert model.began == ["small", "large", *["score"] * 6]
+
+
+@pytest.mark.parametrize("priority", ["chat", "scoring"])
+async def test_what_can_never_fit_is_refused_at_once_and_holds_nobody_up(priority: Priority) -> None:
+    model = Model(num_blocks=10)
+    async with running(model) as scheduler:
+        endless = submit(scheduler, lambda model: model.count_until_cancelled())
+        await until(lambda: scheduler.num_running == 1)
+        too_large = submit(scheduler, lambda model: model.count(1, num_blocks=11), priority=priority)
+        behind = [submit(scheduler, lambda model: model.count(2), priority=kind) for kind in PRIORITIES]
+        with pytest.raises(GenerationError, match="Shorten the text"):
+            await scheduler.result(too_large, timeout_s=5)
+        assert [await scheduler.result(work, timeout_s=5) for work in behind] == [2, 2]
+        assert not endless.future.done()
+        assert not scheduler._planned
 
 
 async def test_what_needs_more_room_than_there_is_is_refused_and_nothing_is_kept_of_who_gave_up() -> None:

@@ -1,9 +1,10 @@
 import io
 import unicodedata
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fontpkg_noto_sans
+import manimgx_fonts
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,8 +12,9 @@ from PIL import Image, ImageFont
 
 from bot.pictures.canvas import QUIET_INK
 from bot.pictures.fonts import Fonts
-from bot.pictures.heat_map import MAX_HEIGHT, WIDTH, draw_heat_map, heat_map_alt_text
+from bot.pictures.heat_map import draw_heat_map, heat_map_alt_text
 from bot.pictures.layout import Word, lay_out
+from bot.pictures.page import MAX_HEIGHT, WIDTH
 from bot.pictures.tints import NUM_INKS, NUM_TINTS, PALETTE, Color, tint_of
 
 PAPER = PALETTE[0]
@@ -22,8 +24,12 @@ PIECES = st.lists(
 )
 
 
+def png_of(pieces: Sequence[tuple[str, float | None]]) -> bytes:
+    return draw_heat_map(pieces, max_alt_characters=1024).png
+
+
 def picture_of(*pieces: tuple[str, float | None]) -> Image.Image:
-    return Image.open(io.BytesIO(draw_heat_map(pieces))).convert("RGB")
+    return Image.open(io.BytesIO(png_of(pieces))).convert("RGB")
 
 
 def colors_in(picture: Image.Image) -> set[Color]:
@@ -78,16 +84,16 @@ def test_a_word_has_the_tint_of_its_bits_and_an_unscored_one_none() -> None:
 
 
 def test_white_space_has_no_box() -> None:
-    empty = draw_heat_map([])
-    assert draw_heat_map([(" \t\n ", 12.0)]) == empty
-    assert draw_heat_map([("\u200b\u202e", 12.0)]) == empty
+    empty = png_of([])
+    assert png_of([(" \t\n ", 12.0)]) == empty
+    assert png_of([("\u200b\u202e", 12.0)]) == empty
 
 
 def test_the_same_text_gives_the_same_file_in_every_thread() -> None:
     texts = [words(20, bits) for bits in (1.0, 8.0, 15.0)] * 4
-    expected = [draw_heat_map(text) for text in texts]
+    expected = [png_of(text) for text in texts]
     with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(draw_heat_map, texts)) == expected
+        assert list(pool.map(png_of, texts)) == expected
 
 
 def test_the_width_is_fixed_and_the_height_follows_the_text() -> None:
@@ -167,8 +173,36 @@ def test_a_machine_without_any_font_still_draws(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["Füße", "Съешь", "τὴν", "हिन्दी", "Ærøskøbing", "naïve", "“quoted” — …"])
 def test_the_font_package_covers_common_scripts(text: str) -> None:
-    fonts = Fonts(20, sorted(Path(fontpkg_noto_sans.__file__).parent.rglob("*.ttf")))
+    fonts = Fonts(20, sorted(Path(manimgx_fonts.__file__).parent.rglob("*.ttf")))
     assert all(fonts.find(unicodedata.normalize("NFC", c)) for c in text if c != " ")
+
+
+@pytest.mark.parametrize(
+    "text", ["😀", "🫨", "👍🏽", "👩‍👩‍👧", "🇩🇪", "1️⃣", "❤️", "✅", "☺", "ไทย", "مرحبا", "שלום", "ქართული"]
+)
+def test_the_font_package_covers_emoji_and_more_scripts(text: str) -> None:
+    fonts = Fonts(20, sorted(Path(manimgx_fonts.__file__).parent.rglob("*.ttf")))
+    (line,) = lay_out([(text, 1.0)], fonts, width=400, padding=4, max_lines=5).lines
+    assert all(run.font is not None for word in line.items if isinstance(word, Word) for run in word.runs)
+
+
+@pytest.mark.parametrize("joined", ["👩‍👩‍👧", "🇩🇪", "👍🏽"])
+def test_an_emoji_of_several_code_points_is_one_sign(joined: str) -> None:
+    fonts = Fonts(20, sorted(Path(manimgx_fonts.__file__).parent.rglob("*.ttf")))
+    (line,) = lay_out([(joined, 1.0)], fonts, width=400, padding=0, max_lines=5).lines
+    assert line.width < 2.5 * fonts.width("😀") / 1.2
+
+
+def test_a_character_without_a_font_is_a_box_and_the_picture_and_its_alt_text_say_so() -> None:
+    no_font = "\U0010ffff"
+    plain = draw_heat_map([("a", 3.0)], max_alt_characters=1024)
+    one = draw_heat_map([(f"a{no_font}", 3.0)], max_alt_characters=1024)
+    two = draw_heat_map([(no_font * 2, 3.0)], max_alt_characters=1024)
+    assert "box" not in plain.alt
+    assert "1 character is shown as a box: the bot has no font for it." in one.alt
+    assert "2 characters are shown as boxes: the bot has no font for them." in two.alt
+    heights = [Image.open(io.BytesIO(picture.png)).height for picture in (plain, one)]
+    assert heights[1] > heights[0], "a line below the text"
 
 
 @settings(max_examples=40, deadline=None)
@@ -188,6 +222,13 @@ def test_the_alt_text_names_the_most_surprising_words_first() -> None:
         "Heat map of the text: the darker the background of a word, the more it surprised the model. "
         "Most surprising: “does” 14.3 bits, “what?” 9.0 bits, “it” 2.0 bits."
     )
+
+
+def test_the_alt_text_names_the_first_word_only_if_no_other_was_scored() -> None:
+    shown = heat_map_alt_text([("Zounds", 20.0), (" ", None), ("it", 2.0)], max_characters=1024)
+    assert shown.endswith("Most surprising: “it” 2.0 bits.")
+    alone = heat_map_alt_text([(" ", None), ("Zounds", 20.0), (" ", None), ("it", None)], max_characters=1024)
+    assert alone.endswith("Most surprising: “Zounds” 20.0 bits.")
 
 
 def test_the_alt_text_stays_short_and_says_when_nothing_was_scored() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from bot.store.store import Store
+from tests.databases import lay_new_database
 
 
 @pytest.fixture
@@ -13,5 +14,5 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Store]:
-    async with Store.open(path) as opened:
+    async with Store.open(lay_new_database(path)) as opened:
         yield opened

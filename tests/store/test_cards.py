@@ -6,6 +6,7 @@ from typing import Any
 
 from bot.core.messages import now_utc
 from bot.store.cards import OpenCard
+from bot.store.messages import EXAMPLE_FORM
 from bot.store.store import Store
 from tests.store.samples import HERE, bytes_on_disk, said
 
@@ -77,3 +78,25 @@ async def test_a_card_goes_with_the_message_whose_words_it_holds(store: Store, p
     assert await store.get_open_card(HERE, "c1") is None
     assert await store.get_open_card(HERE, "other") is not None
     assert b"once upon" not in bytes_on_disk(path)
+
+
+async def test_a_card_about_a_message_that_was_deleted_meanwhile_is_not_saved(store: Store, path: Path) -> None:
+    await store.add_message(said(1, "once upon a time"), kind="command")
+    await store.save_open_card(card(source_message_id="1"))
+    store.note_gone("terminal", ["2"])
+    await store.delete_message("terminal", "1")
+    state = {"text": "abracadabra"}
+    assert not await store.save_open_card(card(revision=2, state=state, source_message_id="1"))
+    assert not await store.save_open_card(card("another", state=state, source_message_id="1"))
+    assert not await store.save_open_card(card("another", state=state, source_message_id="2"))
+    assert await store.latest_open_card(HERE, "u1") is None
+    assert b"abracadabra" not in bytes_on_disk(path)
+
+
+async def test_an_edit_closes_the_form_that_holds_the_old_words(store: Store) -> None:
+    await store.add_message(said(1, "once upon a time"), kind="chat")
+    await store.save_open_card(card("form", kind=EXAMPLE_FORM, state={}, source_message_id="1"))
+    await store.save_open_card(card("completion", source_message_id="1"))
+    await store.edit_message("terminal", "1", "there was")
+    assert await store.get_open_card(HERE, "form") is None
+    assert await store.get_open_card(HERE, "completion") is not None

@@ -75,3 +75,25 @@ async def test_nobody_fills_the_disk_with_drafts(store: Store) -> None:
     await store.save_draft(HERE, Draft("one-more", "u2"))
     with pytest.raises(RequestError, match="A form has at most 262,144 bytes"):
         await store.save_draft(HERE, Draft("t1", "u1", form_values={"a": "x" * 262_144}))
+
+
+async def test_a_draft_that_changed_meanwhile_is_not_replaced(store: Store) -> None:
+    new = Draft("greet", "u1")
+    first = replace(new, source_text="first", updated_at_utc=at(1))
+    assert await store.save_draft(HERE, first, before=new)
+    assert not await store.save_draft(HERE, replace(new, source_text="second"), before=new), "there is one by now"
+    assert await store.save_draft(HERE, replace(first, source_text="third"), before=first)
+    assert not await store.save_draft(HERE, replace(first, source_text="fourth"), before=first)
+    assert not await store.save_draft(HERE, replace(new, source_text="fifth"), before=new, closes=["no such card"])
+    stored = await store.get_draft(HERE, "greet", "u1")
+    assert stored is not None
+    assert stored.source_text == "third"
+    await store.discard_draft(HERE, "greet", "u1")
+    assert not await store.save_draft(HERE, first, before=stored), "it is gone"
+
+
+async def test_a_draft_whose_last_form_was_not_valid_is_not_published_and_lost(store: Store) -> None:
+    made = template(text="Hello.")
+    await store.save_draft(HERE, Draft("greet", "u2", source_text=made.source_text, form_values={"query": "typed"}))
+    assert await publish(store, made, author=BOB, draft_author_id="u2") is None
+    assert await store.get_draft(HERE, "greet", "u2") is not None

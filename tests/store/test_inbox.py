@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bot.core.messages import Author, Scope
+from bot.core.messages import Author, Scope, ShownCard
 from bot.store.inbox import Accepted
 from bot.store.schema import migrate, read_migrations
 from bot.store.store import Store
@@ -36,10 +36,11 @@ async def test_a_request_comes_back_as_it_was_accepted(store: Store, path: Path)
     message = said(
         1,
         "what\ud83d\ude00 now?",
-        scope=THREAD,
+        scope=replace(THREAD, kind="foreign"),
         author=BOB,
         attachment="a file",
         reply_to="0",
+        replied_card=ShownCard("c1", 3),
         is_addressed=False,
         reach="form",
     )
@@ -48,6 +49,8 @@ async def test_a_request_comes_back_as_it_was_accepted(store: Store, path: Path)
     assert await unfinished(store, "discord") == ()
     async with Store.open(path) as again:
         assert await unfinished(again) == (Accepted(replace(message, text="what😀 now?"), "a-token"),)
+        # Not a part of the place's name, so not compared.
+        assert [one.message.scope.kind for one in await unfinished(again)] == ["foreign"]
 
 
 async def test_one_id_on_two_platforms_is_two_requests(store: Store) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.errors import StoreError
-from bot.store.preparation import prepare
+from bot.store.preparation import _needs_check, prepare
 from bot.store.store import Store
 from tests.store.samples import HERE, said
 
@@ -61,7 +62,7 @@ async def test_a_new_database_and_its_folder_are_for_their_owner_alone(tmp_path:
             await store.add_message(said(1), kind="chat")
             modes = {other.name: stat.S_IMODE(other.stat().st_mode) for other in path.parent.iterdir()}
             assert set(modes.values()) == {0o600}
-            assert set(modes) == {f"fewshot.db{suffix}" for suffix in ("", "-wal", "-shm", "-lock")}
+            assert set(modes) == {f"fewshot.db{suffix}" for suffix in ("", "-wal", "-shm", "-lock", "-users")}
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     finally:
         os.umask(old_mask)
@@ -251,3 +252,52 @@ async def test_a_database_locked_by_another_program_is_one_sentence(path: Path) 
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="can't be opened: another program is using it"):
             prepare(path, timeout_s=0.1)
+
+
+def overwrite_the_middle(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(os.urandom(4096 * 8))
+
+
+async def test_a_large_file_that_was_closed_well_is_looked_through_after_the_start(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bot.store.preparation._CHECKED_BYTES", 0)
+    await fill(path, 60)
+    back_up(path, "1", modified_s=1)
+    overwrite_the_middle(path)
+    async with Store.open(path) as store:
+        assert store.notices == ()
+        for _ in range(200):
+            if "is damaged" in caplog.text:
+                break
+            await asyncio.sleep(0.02)
+        assert "Restart the bot: it then restores a backup." in caplog.text
+    async with Store.open(path) as store:
+        assert "was restored" in store.notices[0]
+        assert (await store.count_stored()).num_messages == 60
+    async with Store.open(path) as store:
+        assert store.notices == ()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_coarse_damage_of_a_large_file_is_found_at_the_start(
+    path: Path, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.preparation._CHECKED_BYTES", 0)
+    await fill(path, 60)
+    back_up(path, "1", modified_s=1)
+    damage(path)
+    async with Store.open(path) as store:
+        assert "was restored" in store.notices[0]
+
+
+def test_a_file_whose_program_did_not_end_well_is_looked_through_at_the_start(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.preparation._CHECKED_BYTES", 0)
+    asyncio.run(fill(path, 3))
+    assert not _needs_check(path)
+    path.with_name(f"{path.name}-wal").write_bytes(b"x")
+    assert _needs_check(path)

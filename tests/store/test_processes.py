@@ -34,6 +34,7 @@ async def main(path, first):
 asyncio.run(main(*sys.argv[1:]))
 """
 
+NOT_STORED = "Nothing new is stored until then."
 FILL_THE_DISK = """
 import asyncio, json, resource, sys
 from pathlib import Path
@@ -44,7 +45,7 @@ from tests.store.samples import HERE, said
 async def main(path):
     async with Store.open(Path(path)) as store:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, limits[1]))
         accepted, refusals = [], []
         for number in range(60):
             try:
@@ -114,7 +115,10 @@ async def test_a_full_disk_is_one_sentence_and_everything_works_again_when_there
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert all("failed and will be retried: disk I/O error" in line for line in done.stderr.splitlines())
+    lines = done.stderr.splitlines()
+    assert lines.count(f"The database {path} can't be written: the disk is full or failing. {NOT_STORED}") == 1
+    assert len(lines) <= 3, "and at most one line for each kind of work that is tried again"
+    assert all("failed and will be retried: disk I/O error" in line for line in lines if str(path) not in line)
     told = json.loads(done.stdout)
     assert told["refusals"] == ["The bot's disk is full or failing, so nothing new can be stored; try again later."]
     assert 5 < len(told["accepted"]) < 20

@@ -27,8 +27,12 @@ async def take(store: Store, name: str = "greet", *, scope: Scope = HERE, messag
     await store.add_template_origin(scope, name, WORDS, message_id=message_id, author_id="u1")
 
 
+@pytest.mark.parametrize("quick_characters", [0, 64 * 1024], ids=["long texts", "short texts"])
 @pytest.mark.parametrize("how", ["person", "message", "unknown message", "withdrawn"])
-async def test_forgetting_takes_an_example_out_of_every_text_and_file(store: Store, path: Path, how: str) -> None:
+async def test_forgetting_takes_an_example_out_of_every_text_and_file(
+    store: Store, path: Path, how: str, quick_characters: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.template_forgetting._QUICK_CHARACTERS", quick_characters)
     if how != "unknown message":
         await store.add_message(said(1, WORDS, author=ANN), kind="chat")
         await store.accept_request(said(1, WORDS, author=ANN))

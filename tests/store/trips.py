@@ -25,8 +25,12 @@ class Trips:
 
     @property
     def of_messages(self) -> list[list[str]]:
-        """The transactions but for the watermark's, which is saved every two seconds for all messages together."""
-        return [one for one in self.writes if not any("INTO watermarks" in sql for sql in one)]
+        """The transactions but for the watermark's, which is saved every two seconds for all messages together.
+
+        One that has only just begun when the counting ends is the watermark's too: those of a message are committed.
+        """
+        committed = (one for one in self.writes if "COMMIT" in one)
+        return [one for one in committed if not any("INTO watermarks" in sql for sql in one)]
 
 
 @asynccontextmanager

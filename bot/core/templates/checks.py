@@ -54,6 +54,7 @@ def find_warnings(template: PromptTemplate) -> tuple[str, ...]:
     # In a chat, several answers to one greeting are fine.
     if template.kind != "chat":
         warnings += _contradictions([*examples, *tests])
+    warnings += _beginnings(template.labels)
     warnings += _leaks(examples, tests, is_classify)
     warnings += _duplicates(examples, tests)
     for rows, table in ((template.examples, "example"), (template.tests, "test")):
@@ -89,6 +90,22 @@ def _contradictions(rows: Sequence[_Row]) -> list[str]:
     if not groups:
         return []
     return [f"The same input has different outputs, so one must be wrong: {_listed(map(_named, groups))}."]
+
+
+def _beginnings(labels: Sequence[str]) -> list[str]:
+    """Warn of labels that others begin with: whatever makes the longer one likely makes the shorter one likelier."""
+    ordered = sorted(labels)
+    # In alphabetical order, all texts that begin with one follow it directly.
+    pairs = []
+    for i, label in enumerate(ordered):
+        for other in ordered[i + 1 :]:
+            if not other.startswith(label):
+                break
+            pairs.append(f"{shorten(label, MAX_QUOTED)} and {shorten(other, MAX_QUOTED)}")
+    if not pairs:
+        return []
+    why = "so the shorter one is always at least as likely"
+    return [f"One label is the beginning of another, {why}: {_listed(pairs)}. Choose labels that begin differently."]
 
 
 def _leaks(examples: Sequence[_Row], tests: Sequence[_Row], is_classify: bool) -> list[str]:

@@ -14,9 +14,8 @@ from bot.core.templates.template import Example, PromptTemplate, default_stop
 from bot.core.wording import quote
 from bot.errors import RequestError, TemplateError
 
-FIELD_NAMES: Final = frozenset(
-    ["description", "instruction", "query", "labels", "file", "examples", "tests", "more_examples", "more_tests"]
-)
+ROW_FIELD_NAMES: Final = frozenset(["examples", "tests", "more_examples", "more_tests"])
+FIELD_NAMES: Final = ROW_FIELD_NAMES | {"description", "instruction", "query", "labels", "file"}
 OWN_PRESET: Final = "own"
 # The options that a preset sets: if the template sets one itself, it overrides the preset.
 _DECIDED_BY_PRESETS: Final = ("preset", *WARPERS, "num_beams", "n")

@@ -62,7 +62,12 @@ def _parse_row(line: str, number: int, labels: Sequence[str]) -> Example:
         raise RequestError(f"Line {number} has no input before the {ARROW}.")
     if not output:
         raise RequestError(f"Line {number} has no output after the {ARROW}.")
+    check_label(output, labels, line=number)
+    return Example(input, output)
+
+
+def check_label(output: str, labels: Sequence[str], *, line: int) -> None:
+    """Raise RequestError if `output`, in the given line, is none of `labels`; without labels every output is valid."""
     if labels and output not in labels:
         hint = suggest(output, labels, f"the labels are {list_words(labels)}.")
-        raise RequestError(f"Line {number} has the output {quote(output)}, which is not a label; {hint}")
-    return Example(input, output)
+        raise RequestError(f"Line {line} has the output {quote(output)}, which is not a label; {hint}")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
+from bot.core.foreign_options import advise_option
 from bot.core.sampling_params import OPTIONS, PRESETS, SamplingParams, apply_options
 from bot.core.suggesting import suggest
 from bot.core.templates.body import KINDS, Kind, read_body
@@ -245,7 +246,10 @@ class _Reader:
             if name in _KEYS:
                 raise self.error(f"Move {name} above the first line in brackets.", "sampling", name)
             if name not in _SAMPLING_KEYS:
+                advice = advise_option(name)
                 problem = f"There is no sampling option {quote(name)}; {_hint(name, _SAMPLING_KEYS)}"
+                if advice is not None:
+                    problem = f"There is no sampling option {quote(name)} here. {advice}"
                 raise self.error(problem, "sampling", name)
             if name == "preset":
                 if not isinstance(value, str) or value not in PRESETS:

@@ -12,6 +12,8 @@ from bot.errors import TemplateError
 Markup = Literal["auto", "transcript"]
 
 MARKUPS: Final[tuple[Markup, ...]] = ("auto", "transcript")
+# What the version that comes with the bot is called, by people and to them.
+BUILT_IN: Final = "built-in"
 # Subcommands of `prompt`: `prompt list` must never be a template.
 RESERVED_NAMES: Final = frozenset(
     [

@@ -20,9 +20,17 @@ def require_space(folder: Path, num_bytes: int, *, what: str) -> None:
         )
 
 
-def explain_os_error(name: str, error: OSError) -> str:
-    """Return one sentence for an operating system error during the download of the model `name`."""
-    place = f" ({error.filename})" if error.filename else ""
+def is_disk_full(error: Exception) -> bool:
+    """Say whether `error` means a full disk; libraries in Rust report it in words, without a number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _FULL
+    return any(f"(os error {number})" in str(error) for number in _FULL)
+
+
+def explain_os_error(name: str, error: OSError, folder: Path) -> str:
+    """Return one sentence for an operating system error while the model `name` is downloaded into `folder`."""
+    # Where a write fails, the system does not say which file it was.
+    place = f" ({error.filename or folder})"
     if error.errno in _FULL:
         return f"The disk is full{place}, so {name} was not downloaded; free some space and pull again."
     if isinstance(error, PermissionError):

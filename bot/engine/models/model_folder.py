@@ -1,12 +1,11 @@
 """Checks of a model's folder without loading it: complete, safe to load, and of a type that the engine supports."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bot.core.wording import MAX_PATH, shorten
+from bot.engine.models.small_files import check_numbers, check_small_files, read_json, shown
 from bot.engine.models.weights_file import IncompleteModel, StoredTensor, read_stored_tensors
 from bot.errors import ModelError
 
@@ -31,7 +30,6 @@ _OUTPUT_EMBEDDINGS: Final = frozenset({"lm_head.weight", "embed_out.weight"})
 _BUFFER_SUFFIXES: Final = (".masked_bias", ".rotary_emb.inv_freq")
 _MASK_SUFFIXES: Final = (".attn.bias", ".attention.bias")
 _PICKLE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt"})
-_MAX_JSON_BYTES: Final = 50_000_000
 
 WEIGHTS_NAME: Final = "model.safetensors"
 INDEX_NAME: Final = "model.safetensors.index.json"
@@ -62,7 +60,7 @@ def check_model_folder(folder: Path) -> ModelConfigFacts:
     try:
         return _check_model_folder(folder)
     except OSError as e:
-        raise ModelError(f"The model folder {_shown(folder)} can't be read: {e.strerror or e}.") from e
+        raise ModelError(f"The model folder {shown(folder)} can't be read: {e.strerror or e}.") from e
 
 
 def _check_model_folder(folder: Path) -> ModelConfigFacts:
@@ -71,6 +69,7 @@ def _check_model_folder(folder: Path) -> ModelConfigFacts:
         raise ModelError(f"The model folder {folder} {what}.")
     config = read_config(folder)
     model_type = check_config(config, source=str(folder))
+    check_small_files(folder)
     tensors, num_bytes = _read_weights(folder)
     _check_tokenizer(folder)
     is_tied = config.get("tie_word_embeddings", model_type in _TIED_BY_DEFAULT)
@@ -89,7 +88,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise IncompleteModel(f"The folder {folder} contains no model: it has no config.json.")
-    config = _read_json(path)
+    config = read_json(path)
     if not isinstance(config, dict):
         raise ModelError(f"The file {path} is not a model's configuration.")
     return config
@@ -119,12 +118,12 @@ def check_config(config: Mapping[str, Any], *, source: str) -> str:
     if SUPPORTED_MODELS[model_type] not in architectures:
         raise ModelError(
             f"The model {source} is not made for generating text: its architecture is "
-            f"{_shown(architectures)} instead of {SUPPORTED_MODELS[model_type]}."
+            f"{shown(architectures)} instead of {SUPPORTED_MODELS[model_type]}."
         )
     quantization = config.get("quantization_config")
     if quantization:
         method = quantization.get("quant_method", "unknown") if isinstance(quantization, dict) else "unknown"
-        raise ModelError(f"The model {source} has quantized weights ({_shown(method)}); choose the unquantized model.")
+        raise ModelError(f"The model {source} has quantized weights ({shown(method)}); choose the unquantized model.")
     _check_attention(config, model_type, source)
     _check_rope(config, source)
     _find_context_length(config, source=source)
@@ -160,7 +159,7 @@ def _find_context_length(config: Mapping[str, Any], *, source: str) -> int:
         if length is None:
             continue
         if not isinstance(length, int) or isinstance(length, bool) or length < 2:
-            raise ModelError(f"The config.json of {source} has {key}={_shown(length)}, which is no context length.")
+            raise ModelError(f"The config.json of {source} has {key}={shown(length)}, which is no context length.")
         return length
     raise ModelError(f"The config.json of {source} does not give the model's context length.")
 
@@ -183,15 +182,20 @@ def _read_weights(folder: Path) -> tuple[dict[str, StoredTensor], int]:
 
 
 def _read_shards(folder: Path, index: Path) -> tuple[dict[str, StoredTensor], int]:
-    found = _read_json(index)
+    found = read_json(index)
     weight_map = found.get("weight_map") if isinstance(found, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise IncompleteModel(f"The file {index} does not list the weights.")
     tensors: dict[str, StoredTensor] = {}
     num_bytes = 0
-    for shard in sorted({str(shard) for shard in weight_map.values()}):
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str):
+            raise ModelError(
+                f"The file {index} has {shown(name)}={shown(shard)} in weight_map, which is not a file's name."
+            )
+    for shard in sorted(set(weight_map.values())):
         if Path(shard).name != shard:
-            raise ModelError(f"The file {index} points to a file outside its folder: {_shown(shard)}.")
+            raise ModelError(f"The file {index} points to a file outside its folder: {shown(shard)}.")
         stored = read_stored_tensors(folder / shard)
         if any(name not in stored for name, place in weight_map.items() if place == shard):
             raise IncompleteModel(f"The weights file {folder / shard} lacks weights that {INDEX_NAME} lists.")
@@ -203,10 +207,10 @@ def _read_shards(folder: Path, index: Path) -> tuple[dict[str, StoredTensor], in
 def _check_tokenizer(folder: Path) -> None:
     path = folder / "tokenizer.json"
     if path.exists():
-        if not isinstance(_read_json(path), dict):
-            raise IncompleteModel(f"The file {path} is not a tokenizer.")
-        return
-    if (folder / "vocab.json").exists() and (folder / "merges.txt").exists():
+        return  # check_small_files has read it
+    vocabulary = folder / "vocab.json"
+    if vocabulary.exists() and (folder / "merges.txt").exists():
+        check_numbers(vocabulary)
         return
     if (folder / "tokenizer.model").exists():
         raise ModelError(f"The folder {folder} has only tokenizer.model, which is not supported; add tokenizer.json.")
@@ -227,20 +231,5 @@ def _count_parameters(tensors: Mapping[str, StoredTensor], *, is_tied: bool) -> 
 def _listed(config: Mapping[str, Any], key: str, source: str) -> list[Any]:
     value = config.get(key) or []
     if not isinstance(value, list):
-        raise ModelError(f"The config.json of {source} has {key}={_shown(value)}, which is not valid.")
+        raise ModelError(f"The config.json of {source} has {key}={shown(value)}, which is not valid.")
     return value
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise ModelError(f"The file {path} is too large for a file of that name.")
-        return json.loads(path.read_bytes())
-    except OSError as e:
-        raise ModelError(f"The file {path} can't be read: {e.strerror or e}.") from e
-    except (ValueError, RecursionError) as e:
-        raise IncompleteModel(f"The file {path} is not valid JSON.") from e
-
-
-def _shown(value: object) -> str:
-    return shorten(str(value), MAX_PATH)

@@ -4,17 +4,19 @@ Run as `python -m bot.engine.models.pull_process probe | pull NAME MODELS_DIR`; 
 """
 
 import contextlib
+import errno
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from filelock import FileLock, Timeout
 
-from bot.engine.models.catalog import SMOLLM2, resolve_model
-from bot.engine.models.disk_space import explain_os_error
+from bot.engine.models.catalog import SMOLLM2, hub_cache_folder, resolve_model
+from bot.engine.models.disk_space import explain_os_error, is_disk_full
 from bot.engine.models.hub_download import explain_hub_error, fetch_from_hub, probe_hub
 from bot.engine.models.pull_progress import ProgressWriter
 from bot.errors import FewshotError
@@ -36,18 +38,22 @@ def main() -> int:
         else:
             progress.finish(folder=str(_pull(name, Path(arguments[1]), progress)))
     except Exception as e:
-        progress.finish(failed=_explain(name, e))
+        progress.finish(failed=explain(name, e, arguments))
     return 0
 
 
-def _explain(name: str, error: Exception) -> str:
+def explain(name: str, error: Exception, arguments: Sequence[str]) -> str:
+    """Return one sentence for an error while the model `name` was pulled with the task's `arguments`."""
     if isinstance(error, FewshotError):
         return str(error)
     explanation = explain_hub_error(name, error)
     if explanation is not None:
         return explanation
+    folder = Path(arguments[1]) if name == SMOLLM2 and len(arguments) > 1 else hub_cache_folder(name).parent
+    if is_disk_full(error):
+        return explain_os_error(name, OSError(errno.ENOSPC, "", getattr(error, "filename", None)), folder)
     if isinstance(error, OSError) and error.errno is not None:
-        return explain_os_error(name, error)
+        return explain_os_error(name, error, folder)
     detail = (str(error).strip().splitlines() or [""])[0]
     return f"The download of {name} failed: {type(error).__name__}: {detail}"
 

@@ -125,8 +125,11 @@ class ProgressDisplay:
         """Write `line` on a line of its own."""
         self._told_at = self._clock()
         if self._file is not None:
-            self._file.write(line + "\n")
-            self._file.flush()
+            try:
+                self._file.write(line + "\n")
+                self._file.flush()
+            except OSError:  # a log file on a full disk: the work goes on
+                self._file = None
 
     def close(self) -> None:
         """End the bar's line, if there is one."""

@@ -99,7 +99,7 @@ def _hub_answers(limits: PullLimits, display: ProgressDisplay) -> bool:
 
 def _run(arguments: list[str], name: str, limits: PullLimits, display: ProgressDisplay) -> None:
     """Run the pull process to its end. Raises ModelError if it fails or exceeds a limit."""
-    with tempfile.TemporaryFile() as log:
+    with _open_log(name) as log:
         with _start_process(arguments, log) as events:
             try:
                 result = _follow(events, name, limits, display)
@@ -112,6 +112,14 @@ def _run(arguments: list[str], name: str, limits: PullLimits, display: ProgressD
             lines = log.read().decode(errors="replace").strip().splitlines()
             detail = f" ({lines[-1].rstrip('.')})" if lines else ""
             raise ModelError(f"The download of {name} ended unexpectedly{detail}; pull again.")
+
+
+def _open_log(name: str) -> IO[bytes]:
+    """Return an empty file for what the pull process says. Raises ModelError."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as e:  # for example, no folder for temporary files has room
+        raise ModelError(f"{name} can't be downloaded, as no temporary file can be written: {e.strerror or e}.") from e
 
 
 def _follow(events: _Events, name: str, limits: PullLimits, display: ProgressDisplay) -> dict[str, Any]:

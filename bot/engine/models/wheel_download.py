@@ -109,13 +109,13 @@ def _run_pip(pip_folder: Path, source: WheelSource) -> None:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
         ).returncode
     if status != 0:
-        raise ModelError(_explain_pip(log.read_text(encoding="utf-8", errors="replace"), source))
+        raise ModelError(_explain_pip(log.read_text(encoding="utf-8", errors="replace"), source, pip_folder))
 
 
+_NO_SPACE: Final = ("the disk is full", "the disk quota is used up")
 # Text in pip's output -> what it means; the first match counts.
 _PIP_MEANINGS: Final[Mapping[str, str]] = {
-    "No space left on device": "the disk is full",
-    "Disk quota exceeded": "the disk quota is used up",
+    **dict(zip(("No space left on device", "Disk quota exceeded"), _NO_SPACE, strict=True)),
     "No module named pip": "this Python has no pip; install it with: python -m ensurepip",
     "Temporary failure in name resolution": "the package index can't be reached",
     "Failed to resolve": "the package index can't be reached",
@@ -129,10 +129,11 @@ _PIP_MEANINGS: Final[Mapping[str, str]] = {
 }
 
 
-def _explain_pip(log: str, source: WheelSource) -> str:
+def _explain_pip(log: str, source: WheelSource, folder: Path) -> str:
     for words, meaning in _PIP_MEANINGS.items():
         if words in log:
-            return f"{source.requirement} could not be downloaded with pip: {meaning}."
+            place = f" ({folder})" if meaning in _NO_SPACE else ""
+            return f"{source.requirement} could not be downloaded with pip: {meaning}{place}."
     errors = [line.removeprefix("ERROR:").strip() for line in log.splitlines() if line.startswith("ERROR:")]
     detail = errors[-1] if errors else "pip gave no reason"
     return f"{source.requirement} could not be downloaded with pip: {detail.rstrip('.')}."

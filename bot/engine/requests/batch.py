@@ -72,7 +72,7 @@ class _Member:
             self.result = stop.value
 
     def cancel(self, error: WorkCancelled) -> None:
-        """End it with its text so far; one that has not begun is "cancelled" whatever ended the batch."""
+        """End it with its text so far; one that has not started is "cancelled" whatever ended the batch."""
         if not self.has_started:
             self.start()  # only a started generation can return an empty continuation
             error = WorkCancelled()

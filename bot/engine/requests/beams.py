@@ -157,11 +157,10 @@ def _apply(
     log_probs = penalties(ids, own_logprobs)
     if not healing.typed:
         return log_probs
-    excluded = torch.full_like(own_logprobs, _EXCLUDED)
+    log_probs = log_probs.clone()
     for row, token_ids in enumerate(search.tokens.tolist()):
-        allowed_ids = healing.allowed_after(token_ids)
-        if allowed_ids is not None:
-            excluded[row, allowed_ids] = own_logprobs[row, allowed_ids]
-        else:
-            excluded[row] = log_probs[row]
-    return excluded
+        if allowed_ids := healing.allowed_after(token_ids):
+            log_probs[row] = _EXCLUDED
+            log_probs[row, list(allowed_ids)] = own_logprobs[row, list(allowed_ids)]
+        log_probs[row, list(healing.excluded_after(token_ids))] = _EXCLUDED
+    return log_probs

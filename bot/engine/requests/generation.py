@@ -10,7 +10,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import Row, Rows, count_blocks_of_branches
 from bot.engine.requests.beams import search_beams
-from bot.engine.requests.healing import Healing, back_off
+from bot.engine.requests.healing import Healing, Way, back_off, inside_last_word, weigh
 from bot.engine.requests.prompt_lookup import PromptLookup
 from bot.engine.requests.work import Feed, Job, Steps, WorkCancelled
 from bot.engine.sampler.sampler import Choice, TokenChooser
@@ -22,9 +22,10 @@ EndAt = Callable[[str], int | None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The input of a generation: the prompt's `ids`, and the bytes that the first tokens must repeat (healing).
+    """The input of a generation: the prompt's `ids`, and what its first tokens must repeat (healing).
 
-    `end_at` gets a continuation's text after each token; it returns the index at which the text ends, or None.
+    `end_at` gets a continuation's text after each token, from the `end_from`-th one on; it returns the index at which
+    the text ends, or None.
     """
 
     ids: tuple[int, ...]
@@ -32,6 +33,7 @@ class Plan:
     is_space_due: bool
     max_new_tokens: int
     end_at: EndAt | None = None
+    end_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +52,33 @@ class GenerationResult:
 
 
 def plan_generation(
-    model: LoadedModel, prompt: Prompt, params: SamplingParams, *, heal: bool, end_at: EndAt | None = None
+    model: LoadedModel,
+    prompt: Prompt,
+    params: SamplingParams,
+    *,
+    heal: bool,
+    is_word_whole: bool = False,
+    end_at: EndAt | None = None,
+    end_from: int = 0,
 ) -> Plan:
     """Encode `prompt` and find how many tokens may follow it. Raises RequestError, PromptTooLong."""
     encoded = model.tokenizer.encode_prompt(prompt)
+    model.tokenizer.check_known(encoded.ids)
     room = model.info.context_length - len(encoded.ids)
     if room < 1:
         raise PromptTooLong(num_tokens=len(encoded.ids), max_tokens=model.info.context_length - 1)
-    ids, typed = back_off(encoded, model) if heal else (encoded.ids, b"")
+    ids, healing = back_off(encoded, model) if heal else (encoded.ids, Healing())
+    if is_word_whole:
+        healing = replace(healing, inside_ids=inside_last_word(encoded, model))
     is_space_due = (
         model.vocabulary.style == "word_end"
-        and not typed
+        and not healing.typed
         and not encoded.ends_in_space
         and model.vocabulary.token_bytes(ids[-1]).endswith(b" ")
     )
-    return Plan(ids, Healing(model.vocabulary, typed), is_space_due, min(params.max_new_tokens, room), end_at)
+    # What repeats the typed word counts as one token, as if some token were the word.
+    max_new_tokens = min(params.max_new_tokens, room) + max(0, len(healing.typed_ids) - 1)
+    return Plan(ids, healing, is_space_due, max_new_tokens, end_at, end_from)
 
 
 class Continuation:
@@ -75,12 +89,18 @@ class Continuation:
         self.token_ids: list[int] = []
         self.completion: Completion | None = None
         self._eos_ids = model.eos_ids
-        self._max_new_tokens = plan.max_new_tokens
+        self._max_new_tokens = params.max_new_tokens
+        self._room = plan.max_new_tokens
+        self._num_new = 0  # those that do more than repeat a part of the typed word
         self._end_at = plan.end_at
+        self._end_from = plan.end_from
         self._detokenizer = Detokenizer(model.vocabulary, typed=plan.healing.typed, is_space_due=plan.is_space_due)
         self._stops = StopMatcher(params.stop)
         self._shown: list[str] = []
         self._logprob = 0.0
+        # Of the tokens that do more than repeat the typed word: what follows a stop string counts here too.
+        self._logprobs: list[float] = []
+        self._ends: list[int] = []
 
     def push(self, token_id: int, logprob: float) -> Delta | None:
         """Add one token with its log-probability; return the delta, None if there is nothing to show yet."""
@@ -88,14 +108,20 @@ class Continuation:
         self._logprob += logprob
         if token_id in self._eos_ids:
             return self.finish("stop")
-        text = self._stops.push(self._detokenizer.push(token_id))
+        is_repeating = self._detokenizer.is_repeating
+        decoded = self._detokenizer.push(token_id)
+        if decoded or not is_repeating:
+            self._logprobs.append(logprob)
+            self._ends.append((self._ends[-1] if self._ends else 0) + len(decoded))
+        text = self._stops.push(decoded)
+        self._num_new += not self._detokenizer.is_repeating
         if self._stops.is_matched:
             return self.finish("stop", text)
         num_kept = self._num_kept(text)
         if num_kept is not None:
             self._stops = StopMatcher(())
-            return self.finish("stop", text[:num_kept])
-        if len(self.token_ids) >= self._max_new_tokens:
+            return self.finish("length" if self._end_from else "stop", text[:num_kept])
+        if self._num_new >= self._max_new_tokens or len(self.token_ids) >= self._room:
             return self.finish("length", text)
         if not text:
             return None
@@ -104,7 +130,7 @@ class Continuation:
 
     def _num_kept(self, text: str) -> int | None:
         """Return how many characters of the new `text` to keep if the continuation has ended, None if it has not."""
-        if self._end_at is None:
+        if self._end_at is None or len(self.token_ids) < self._end_from:
             return None
         num_shown = sum(map(len, self._shown))
         end = self._end_at("".join(self._shown) + text)
@@ -114,7 +140,11 @@ class Continuation:
         """End it; return the last delta, with `text` and the text held back as a possible start of a stop string."""
         text += self._stops.flush()
         self._shown.append(text)
-        self.completion = Completion(self.index, "".join(self._shown), tuple(self.token_ids), self._logprob, reason)
+        shown = "".join(self._shown)
+        ends = tuple(min(end, len(shown)) for end in self._ends)
+        self.completion = Completion(
+            self.index, shown, tuple(self.token_ids), self._logprob, reason, tuple(self._logprobs), ends
+        )
         return Delta(self.index, text, self.completion)
 
 
@@ -123,7 +153,8 @@ def plan_job(
 ) -> Job[GenerationResult]:
     """Return the job that runs `plan` on the model's lane for writing."""
     num_rows = max(params.n, params.num_beams)
-    num_blocks = count_blocks_of_branches(len(plan.ids), num_rows, plan.max_new_tokens)
+    num_own = max(plan.max_new_tokens, len(plan.healing.typed_ids))
+    num_blocks = count_blocks_of_branches(len(plan.ids), num_rows, num_own)
     return Job(generate(model, plan, params, emit), model.writing, num_rows, num_blocks)
 
 
@@ -143,9 +174,12 @@ def generate(
     continuations = [Continuation(index, model, plan, params) for index in range(params.n)]
     clock = Clock()
     with model.writing.cache.rows() as rows:
-        prompt = rows.open(plan.ids, after=after)
         try:
-            writer = _Writer(model, plan, params, continuations, rows, prompt, clock, emit)
+            ways: tuple[Way | None, ...] = (None,) * params.n
+            if plan.healing.typed and params.num_beams == 1:
+                ways = yield from weigh(model, plan.ids, plan.healing, params, rows, after=after)
+            prompt = rows.open(plan.ids, after=after)
+            writer = _Writer(model, plan, params, continuations, ways, rows, prompt, clock, emit)
             yield from writer.write_beams() if params.num_beams > 1 else writer.write_sampled()
         except WorkCancelled as e:
             for continuation in continuations:
@@ -181,6 +215,7 @@ class _Writer:
     plan: Plan
     params: SamplingParams
     continuations: list[Continuation]
+    ways: tuple[Way | None, ...]
     rows: Rows
     prompt: Row
     clock: Clock
@@ -189,10 +224,7 @@ class _Writer:
     def write_sampled(self) -> Steps[None]:
         """Choose each continuation's tokens on its own; show them right away."""
         chooser = TokenChooser(self.params, self.model.device)
-        allowed = self.plan.healing.allowed_after(())
-        first = yield [
-            Feed(self.prompt, [Choice(chooser, c.index, self.prompt.ids, allowed) for c in self.continuations])
-        ]
+        first = yield [Feed(self.prompt, [self._choose(chooser, c, self.prompt) for c in self.continuations])]
         self.clock.mark_prefilled()
         row_of = [self.prompt, *(self.rows.fork(self.prompt) for _ in self.continuations[1:])]
         lookup = PromptLookup(self.plan.ids) if self.params.n == 1 else None
@@ -214,14 +246,19 @@ class _Writer:
             feeds = []
             for continuation in running:
                 row = row_of[continuation.index]
-                allowed = self.plan.healing.allowed_after(continuation.token_ids)
-                choice = Choice(chooser, continuation.index, row.ids, allowed)
+                choice = self._choose(chooser, continuation, row)
                 room = self.plan.max_new_tokens - len(continuation.token_ids) - 1
-                drafts = lookup.guess(row.ids, room) if lookup is not None and allowed is None else ()
+                drafts = lookup.guess(row.ids, room) if lookup is not None and choice.is_free else ()
                 feeds.append(Feed(row, (choice,), drafts))
             answers = yield feeds
             if lookup is not None:
                 lookup.learn(feeds[0].drafts, [chosen.token_id for chosen in answers[0]])
+
+    def _choose(self, chooser: TokenChooser, continuation: Continuation, row: Row) -> Choice:
+        way = self.ways[continuation.index]
+        allowed = self.plan.healing.allowed_after(continuation.token_ids, way)
+        excluded = self.plan.healing.excluded_after(continuation.token_ids)
+        return Choice(chooser, continuation.index, row.ids, allowed, excluded)
 
     def write_beams(self) -> Steps[None]:
         """Search for the likeliest continuations; show them at the end."""

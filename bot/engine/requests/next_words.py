@@ -7,13 +7,17 @@ from typing import Final
 import torch
 
 from bot.core.prompt_parts import Prompt
-from bot.core.results import WordProbability
+from bot.core.results import NextToken, NextTokens, WordProbability
 from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import Rows, count_blocks, count_blocks_of_branches
 from bot.engine.requests.generation import Plan, plan_generation
 from bot.engine.requests.work import Feed, Job, Steps
+from bot.engine.sampler.exact import draw_probabilities
+from bot.engine.sampler.rows import NO_TOKEN
 from bot.engine.tokens.detokenizing import Detokenizer
+from bot.engine.tokens.vocabulary import BROKEN_CHARACTER
+from bot.errors import GenerationError
 
 _MAX_PATHS: Final = 16  # unfinished words in one forward pass
 _MAX_LEVELS: Final = 4  # tokens searched after the first one of a word
@@ -43,12 +47,42 @@ def _expect_tokens(model: LoadedModel, plan: Plan, num: int) -> Steps[tuple[Word
     )
 
 
+def plan_expect_drawn(model: LoadedModel, prompt: Prompt, params: SamplingParams, *, num: int) -> Job[NextTokens]:
+    """Return the job that finds the `num` likeliest next tokens and how likely `params` draw each.
+
+    Those that are drawn most are among them. Raises RequestError, PromptTooLong, and GenerationError if the options
+    exclude every token.
+    """
+    plan = plan_generation(model, prompt, params, heal=False)
+    return Job(_expect_drawn(model, plan, params, num), model.scoring, 1, count_blocks(len(plan.ids)))
+
+
+def _expect_drawn(model: LoadedModel, plan: Plan, params: SamplingParams, num: int) -> Steps[NextTokens]:
+    with model.scoring.cache.rows() as rows:
+        logits = (yield [Feed(rows.open(plan.ids))])[0]
+        likely = logits.softmax(dim=-1)
+        drawn = draw_probabilities(logits, plan.ids, params)
+        if not bool(drawn.isfinite().all()):
+            raise GenerationError(NO_TOKEN)
+        num = min(num, logits.shape[0])
+        # The order of the model; what only a penalty brought up comes last.
+        ids = dict.fromkeys([*likely.topk(num).indices.tolist(), *drawn.topk(num).indices.tolist()])
+        found = [(one, float(likely[one]), float(drawn[one])) for one in ids]
+    kept = [one for place, one in enumerate(found) if place < num or one[2] > 0]
+    tokens = (
+        NextToken(_text_of(model, (token_id,), is_space_due=plan.is_space_due), probability, chance)
+        for token_id, probability, chance in kept
+    )
+    return NextTokens(tuple(tokens), int((drawn > 0).sum()), logits.shape[0])
+
+
 def plan_expect_words(model: LoadedModel, prompt: Prompt, *, num: int) -> Job[tuple[WordProbability, ...]]:
     """Return the job that finds the `num` likeliest next words, likeliest first; their probabilities sum to at most 1.
 
     A word ends before a token that can't continue it: P(word) = P(its tokens) · P(such a token after them), summed over
     its tokenizations. The search is best first, so a word of many unlikely tokens may get less than its probability,
-    never more. Punctuation marks and line ends are words of one token. Raises RequestError, PromptTooLong.
+    never more. Words with parts of a character are left out. Punctuation marks and line ends are words of one token.
+    Raises RequestError, PromptTooLong.
     """
     plan = plan_generation(model, prompt, SamplingParams(), heal=False)
     num_blocks = count_blocks_of_branches(len(plan.ids), _MAX_PATHS, _MAX_LEVELS)
@@ -91,7 +125,8 @@ def _search_words(model: LoadedModel, plan: Plan, num: int, rows: Rows) -> Steps
         for branch in branches:
             rows.close(branch)
     words = sorted(found.items(), key=lambda item: -item[1])
-    return tuple(WordProbability(text, probability) for text, probability in words[:num] if text and probability > 0)
+    readable = [(text, probability) for text, probability in words if text and BROKEN_CHARACTER not in text]
+    return tuple(WordProbability(text, probability) for text, probability in readable[:num] if probability > 0)
 
 
 def _grow(paths: list[_Path], probabilities: torch.Tensor, num: int) -> list[_Path]:

@@ -1,6 +1,7 @@
 """Log-probabilities of given texts: of each token of a text, and of continuations of a prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 import torch
@@ -13,31 +14,44 @@ from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.requests.work import Feed, Job, Steps
 from bot.engine.sampler.log_sums import log_sums
 from bot.engine.tokens.tokenizing import EncodedText, replace_surrogates
+from bot.engine.tokens.vocabulary import BROKEN_CHARACTER
 from bot.errors import PromptTooLong, RequestError
 
 _MAX_BRANCHES: Final = 16  # continuations of one prompt in one pass
+_Place = tuple[int | None, tuple[Expected, ...]]  # the rank of a token, and the likeliest tokens in its place
+_UNSEEN: Final[_Place] = (None, ())
+_NUM_SPARE: Final = 13  # likely tokens looked at beyond the wanted ones, as some are parts of a character
 
 
-def plan_score_text(model: LoadedModel, text: str, *, num_expected: int) -> Job[tuple[TokenScore, ...]]:
-    """Return the job that scores every token of `text` after BOS (else EOS; without either the first stays unscored).
+def plan_score_text(
+    model: LoadedModel, text: str, *, num_expected: int, report: Callable[[int, int], None] | None = None
+) -> Job[tuple[TokenScore, ...]]:
+    """Return the job that scores every token of `text`; without a start token of plain text the first stays unscored.
 
-    Equals lm-evaluation-harness `loglikelihood_rolling`. Raises RequestError for a text without tokens.
+    `report` is called in the model thread with the number of tokens scored so far, and of all.
+    Equals lm-evaluation-harness `loglikelihood_rolling`. Raises RequestError for a text without tokens, or
+    with one that the model does not have.
     """
     text = replace_surrogates(text)
     encoded = model.tokenizer.encode_text(text)
     if not encoded.ids:
         raise RequestError("There is nothing to score. Give at least one word.")
+    model.tokenizer.check_known(encoded.ids)
     num_blocks = count_blocks(min(len(encoded.ids) + 1, model.info.context_length))
-    return Job(_score_text(model, text, encoded, num_expected), model.scoring, 1, num_blocks)
+    return Job(_score_text(model, text, encoded, num_expected, report), model.scoring, 1, num_blocks)
 
 
 def _score_text(
-    model: LoadedModel, text: str, encoded: EncodedText, num_expected: int
+    model: LoadedModel,
+    text: str,
+    encoded: EncodedText,
+    num_expected: int,
+    report: Callable[[int, int], None] | None,
 ) -> Steps[tuple[TokenScore, ...]]:
-    start_id = model.tokenizer.start_id
-    fed = encoded.ids if start_id is None else (start_id, *encoded.ids)  # the first one is never a target
-    logprobs: list[float | None] = [None] * (start_id is None)
-    expected: list[tuple[Expected, ...]] = [()] * (start_id is None)
+    prefix = model.tokenizer.document_prefix
+    fed = (*prefix, *encoded.ids)  # the first one is never a target
+    logprobs: list[float | None] = [None] * (not prefix)
+    places: list[_Place] = [_UNSEEN] * (not prefix)
     with model.scoring.cache.rows() as rows:
         for window in rolling_windows(len(fed) - 1, model.info.context_length):
             inputs = fed[window.context_start + 1 : window.end]
@@ -46,29 +60,39 @@ def _score_text(
             def take(first: int, logits: torch.Tensor, targets: Sequence[int] = targets) -> None:
                 gained = _score_piece(logits, targets[first : first + logits.shape[0]], num_expected, model)
                 logprobs.extend(gained[0])
-                expected.extend(gained[1])
+                places.extend(gained[1])
+                if report is not None:
+                    report(len(logprobs), len(encoded.ids))
 
             # No other text is likely to start like this one, so its blocks are not cached.
             row = rows.open(inputs, is_remembered=False)
             yield [Feed(row, take=take, num_logits=len(targets))]
             rows.close(row)
-    return _join_scores(model, text, encoded, logprobs, expected)
+    return _join_scores(model, text, encoded, logprobs, places)
 
 
 def _score_piece(
     logits: torch.Tensor, targets: Sequence[int], num_expected: int, model: LoadedModel
-) -> tuple[list[float], list[tuple[Expected, ...]]]:
-    """Return each target's log-probability and the likeliest tokens in its place, from logits (len(targets), vocab)."""
-    wanted = torch.tensor(list(targets), device=logits.device)
+) -> tuple[list[float], list[_Place]]:
+    """Return each target's log-probability, and its rank with the likeliest tokens there: logits (targets, vocab)."""
+    wanted = torch.tensor(list(targets), device=logits.device)[:, None]
     totals = log_sums(logits)
-    found = (logits.gather(1, wanted[:, None])[:, 0] - totals).tolist()
+    own = logits.gather(1, wanted)
+    found = (own[:, 0] - totals).tolist()
     if not num_expected:
-        return found, [()] * len(found)
-    best, best_ids = logits.topk(min(num_expected, logits.shape[1]), dim=-1)
+        return found, [_UNSEEN] * len(found)
+    ranks = ((logits > own).sum(dim=-1) + 1).tolist()
+    best, best_ids = logits.topk(min(num_expected + _NUM_SPARE, logits.shape[1]), dim=-1)
     best = best - totals[:, None]
-    token_text = model.vocabulary.token_text
     rows = zip(best.tolist(), best_ids.tolist(), strict=True)
-    return found, [tuple(Expected(token_text(i), p) for p, i in zip(*row, strict=True)) for row in rows]
+    likeliest = (_readable(zip(*row, strict=True), num_expected, model) for row in rows)
+    return found, list(zip(ranks, likeliest, strict=True))
+
+
+def _readable(likeliest: Iterable[tuple[float, int]], num: int, model: LoadedModel) -> tuple[Expected, ...]:
+    """Return the first `num` of the tokens that a person can read: parts of a character are left out."""
+    texts = ((model.vocabulary.token_text(token_id), logprob) for logprob, token_id in likeliest)
+    return tuple(islice((Expected(text, logprob) for text, logprob in texts if BROKEN_CHARACTER not in text), num))
 
 
 def _join_scores(
@@ -76,12 +100,14 @@ def _join_scores(
     text: str,
     encoded: EncodedText,
     logprobs: list[float | None],
-    expected: list[tuple[Expected, ...]],
+    places: list[_Place],
 ) -> tuple[TokenScore, ...]:
     return tuple(
-        TokenScore(token_id, text[start:end] or model.vocabulary.token_text(token_id), start, end, logprob, likeliest)
-        for token_id, (start, end), logprob, likeliest in zip(
-            encoded.ids, encoded.offsets, logprobs, expected, strict=True
+        TokenScore(
+            token_id, text[start:end] or model.vocabulary.token_text(token_id), start, end, logprob, likeliest, rank
+        )
+        for token_id, (start, end), logprob, (rank, likeliest) in zip(
+            encoded.ids, encoded.offsets, logprobs, places, strict=True
         )
     )
 
@@ -91,12 +117,14 @@ def plan_score_continuations(
 ) -> Job[tuple[float, ...]]:
     """Return the job that scores whole continuations (nats) of `prompt`, which is read once.
 
-    Raises RequestError for a continuation without tokens, PromptTooLong if one does not fit after the prompt.
+    Raises RequestError for a continuation without tokens, or with one that the model does not have, PromptTooLong if
+    one does not fit after the prompt.
     """
     prompt_ids = model.tokenizer.encode_prompt(prompt).ids
     tails = [model.tokenizer.encode_continuation(prompt, prompt_ids, text) for text in continuations]
     if not all(tails):
         raise RequestError("There is nothing to score. Every continuation needs at least one word.")
+    model.tokenizer.check_known([*prompt_ids, *(token_id for tail in tails for token_id in tail)])
     longest = max((len(tail) for tail in tails), default=0)
     if len(prompt_ids) + longest > model.info.context_length:
         raise PromptTooLong(num_tokens=len(prompt_ids) + longest, max_tokens=model.info.context_length)

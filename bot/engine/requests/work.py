@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
 from bot.core.results import FinishReason
-from bot.engine.loaded_model import Lane
 from bot.engine.paged_cache import Row
 
 if TYPE_CHECKING:  # the event loop's thread, which makes requests, does not need torch
     import torch
 
+    from bot.engine.loaded_model import Lane
     from bot.engine.sampler.sampler import Choice, Chosen
 
 ModelT = TypeVar("ModelT")
@@ -60,7 +60,7 @@ class Job(Generic[ResultT]):
     """A request that is ready to run: its steps, its lane, and the most rows and cache blocks that it needs."""
 
     steps: Steps[ResultT]
-    lane: Lane
+    lane: "Lane"
     num_rows: int
     num_blocks: int
 
@@ -87,8 +87,10 @@ def _future_of_one_consumer() -> "asyncio.Future[Any]":
 class Work(Generic[ModelT, ResultT]):
     """One request: a function that plans its job, and the future of the job's result.
 
-    `future` belongs to the event loop. `is_cancelled` may be set from any thread and is read before the next pass.
-    After `deadline` (of time.perf_counter, None: never) a running request ends with its result so far.
+    `future` belongs to the event loop. `is_cancelled` may be set from any thread and is read before the next pass. A
+    request that `is_alone` starts when nothing else runs; others wait a moment for its end, and if that was too short,
+    it `was_joined` by them. After `deadline` (of time.perf_counter, None: never) a running request ends with its result
+    so far.
     """
 
     def __init__(
@@ -98,7 +100,10 @@ class Work(Generic[ModelT, ResultT]):
         priority: Priority = "chat",
         asker: Asker | None = None,
         deadline: float | None = None,
+        is_alone: bool = False,
     ) -> None:
+        self.is_alone = is_alone
+        self.was_joined = False  # set by the model thread
         self.plan = plan
         self.priority: Priority = priority
         self.asker = asker or Asker()

@@ -92,7 +92,8 @@ def _prepare(row: OpenRow) -> _NativeRow:
     one: _NativeRow | None = memory.native
     if one is None:
         one = memory.native = _NativeRow(row)
-    if memory.banned or allowed is not None or one.arrays:
-        one.set_lists(memory.banned, allowed)
+    banned = row.banned
+    if banned or allowed is not None or one.arrays:
+        one.set_lists(banned, allowed)
     one.struct.at = row.at
     return one

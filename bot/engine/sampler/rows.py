@@ -76,13 +76,20 @@ class Choice:
     """One row that needs its next token: continuation number `index` (0..n-1) of the chooser's request.
 
     `ids` are all tokens of the row so far, including the prompt: a list that only grows from call to call. `allowed`
-    are the only possible tokens (token healing; without penalties), None: all.
+    are the only possible tokens (token healing; without penalties), None: all. `excluded` are tokens that must not be
+    chosen.
     """
 
     chooser: TokenChooser
     index: int
     ids: Sequence[int]
     allowed: Sequence[int] | None = None
+    excluded: Sequence[int] = ()
+
+    @property
+    def is_free(self) -> bool:
+        """Say whether any token may be chosen."""
+        return self.allowed is None and not self.excluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +155,12 @@ class OpenRow:
     def params(self) -> SamplingParams:
         """Return the options of the row's request."""
         return self.choice.chooser.params
+
+    @property
+    def banned(self) -> Sequence[int]:
+        """Return the tokens that must not be chosen."""
+        excluded = self.choice.excluded
+        return [*self.memory.banned, *excluded] if excluded else self.memory.banned
 
     @property
     def active(self) -> frozenset[str]:

@@ -60,6 +60,7 @@ def _open_row(at: int, choice: Choice, vocab_size: int) -> OpenRow:
     """Check every number of the row that is used as an index. Raises GenerationError."""
     if choice.allowed is not None:
         check_ids(choice.allowed, vocab_size)
+    check_ids(choice.excluded, vocab_size)
     if not 0 <= choice.index < choice.chooser.params.n:
         raise GenerationError("The request has no continuation of this number.")
     return OpenRow(at, choice, choice.chooser.remember(choice.index, choice.ids, vocab_size))

@@ -139,8 +139,8 @@ def _penalise(values: Floats, ids: Ids, rows: Sequence[OpenRow], device: torch.d
         penalties = np.array([row.params.repetition_penalty for row in rows], np.float32)[at]
         scores[at, column] = np.where(found < 0, found * penalties, _divide(found, penalties, device))
     for i, row in enumerate(rows):
-        if row.memory.banned:
-            scores[i, np.isin(ids[i], row.memory.banned)] = -np.inf
+        if banned := row.banned:
+            scores[i, np.isin(ids[i], banned)] = -np.inf
     return scores
 
 
@@ -299,7 +299,7 @@ def _penalise_all(values: Floats, row: OpenRow) -> Floats:
         seen = np.flatnonzero(row.memory.is_seen)
         penalty, found = np.float32(row.params.repetition_penalty), values[seen]
         scores[seen] = np.where(found < 0, found * penalty, found / penalty)
-    banned = np.array(row.memory.banned, np.int64)
+    banned = np.array(row.banned, np.int64)
     scores[banned[banned < len(scores)]] = -np.inf
     return scores
 

@@ -25,10 +25,10 @@ def render_turns(tokenizer: Any, turns: Sequence[ChatTurn], *, model_name: str) 
     places = [f"T{nonce}N{index}E" for index in range(len(turns))]
     roles = [turn.role for turn in turns]
     try:
-        rendered = _apply(tokenizer, list(zip(roles, places, strict=True)))
+        rendered = apply_template(tokenizer, list(zip(roles, places, strict=True)))
     except TemplateError:
         try:
-            rendered = _apply(tokenizer, _fold_system_turns(list(zip(roles, places, strict=True))))
+            rendered = apply_template(tokenizer, _fold_system_turns(list(zip(roles, places, strict=True))))
         except TemplateError as e:
             raise ModelError(f"The chat template of {model_name} refuses this conversation: {e}") from e
     parts: list[PromptPart] = []
@@ -40,7 +40,8 @@ def render_turns(tokenizer: Any, turns: Sequence[ChatTurn], *, model_name: str) 
     return Prompt(tuple(parts))
 
 
-def _apply(tokenizer: Any, turns: list[tuple[str, str]]) -> str:
+def apply_template(tokenizer: Any, turns: list[tuple[str, str]]) -> str:
+    """Return roles and contents in the chat template of a transformers `tokenizer`. Raises jinja2.TemplateError."""
     messages = [{"role": role, "content": content} for role, content in turns]
     return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 

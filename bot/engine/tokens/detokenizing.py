@@ -24,6 +24,11 @@ class Detokenizer:
         self._is_space_due = is_space_due
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def is_repeating(self) -> bool:
+        """Say whether the next token still repeats typed bytes."""
+        return self._num_typed > 0
+
     def push(self, token_id: int) -> str:
         """Return the characters that `token_id` completes."""
         shown = self._vocabulary.token_bytes(token_id)

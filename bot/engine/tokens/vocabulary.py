@@ -3,7 +3,9 @@
 import bisect
 import json
 import re
+import unicodedata
 from functools import cached_property
+from itertools import takewhile
 from typing import Final, Literal
 
 from tokenizers import AddedToken, Tokenizer
@@ -12,8 +14,11 @@ from bot.errors import ModelError
 
 TokenStyle = Literal["byte_level", "sentencepiece", "word_end"]
 
+BROKEN_CHARACTER: Final = "\ufffd"  # stands for bytes that are no character
+
 _BYTE_TOKEN: Final = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_WORD_CHARACTERS: Final = re.compile(rb"[0-9A-Za-z_\x80-\xff]")
+# Scripts without spaces between words, by the first words of their characters' names.
+_UNSPACED: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "KHMER", "LAO", "MYANMAR", "THAI"})
 
 
 def byte_of_character() -> dict[str, int]:
@@ -24,6 +29,27 @@ def byte_of_character() -> dict[str, int]:
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(256) if byte not in set(visible)]
     return {chr(byte): byte for byte in visible} | {chr(256 + rank): byte for rank, byte in enumerate(hidden)}
+
+
+def is_spaced_word(shown: bytes) -> bool:
+    """Say whether the bytes end within or at the end of a word, in a script with spaces between words."""
+    last = shown.decode("utf-8", "ignore")[-1:]
+    return _is_of_word(last) and unicodedata.name(last, "").partition(" ")[0] not in _UNSPACED
+
+
+def _is_of_word(character: str) -> bool:
+    return bool(character) and (character == "_" or unicodedata.category(character)[0] in "LMN")
+
+
+def _starts_in_word(shown: bytes) -> bool:
+    """Say whether a token of these bytes may continue a word; part of a character may."""
+    first = shown[:4].decode("utf-8", "replace")[:1]
+    return first in ("", BROKEN_CHARACTER) or _is_of_word(first)
+
+
+def _ends_in_word(shown: bytes) -> bool:
+    last = shown.decode("utf-8", "replace")[-1:]
+    return last == BROKEN_CHARACTER or _is_of_word(last)
 
 
 class Vocabulary:
@@ -41,6 +67,11 @@ class Vocabulary:
         self._added: dict[int, AddedToken] = tokenizer.get_added_tokens_decoder()
         self._bytes: dict[int, bytes] = {}
 
+    @cached_property
+    def num_tokens(self) -> int:
+        """Return how many token ids the tokenizer gives, up to the highest one; this may be more than `size`."""
+        return max(self._tokenizer.get_vocab_size(with_added_tokens=True), max(self._added, default=-1) + 1)
+
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that the token adds to a text; they may be part of a UTF-8 character."""
         if token_id not in self._bytes:
@@ -48,7 +79,7 @@ class Vocabulary:
         return self._bytes[token_id]
 
     def token_text(self, token_id: int) -> str:
-        """Return the token as a person reads it: special tokens by name, broken characters as U+FFFD."""
+        """Return the token as a person reads it: special tokens by name, broken characters as BROKEN_CHARACTER."""
         if self.is_special(token_id):
             return self._added[token_id].content
         text = self.token_bytes(token_id).decode("utf-8", "replace")
@@ -58,21 +89,12 @@ class Vocabulary:
         """Say whether the token is special, and so never shown in a text."""
         return token_id in self._added and self._added[token_id].special
 
-    def ids_that_fit(self, remaining: bytes) -> list[int]:
-        """Return the tokens that start with the bytes `remaining`, or are a prefix of them."""
+    def ids_longer_than(self, beginning: bytes) -> list[int]:
+        """Return the tokens that start with the bytes `beginning` and go on."""
         keys, ids = self._sorted
-        found = []
-        at = bisect.bisect_left(keys, remaining)
-        while at < len(keys) and keys[at].startswith(remaining):
-            found.append(ids[at])
-            at += 1
-        for length in range(1, len(remaining)):
-            prefix = remaining[:length]
-            at = bisect.bisect_left(keys, prefix)
-            while at < len(keys) and keys[at] == prefix:
-                found.append(ids[at])
-                at += 1
-        return found
+        first = bisect.bisect_right(keys, beginning)
+        found = takewhile(lambda at: keys[at].startswith(beginning), range(first, len(keys)))
+        return [ids[at] for at in found]
 
     @cached_property
     def boundary_ids(self) -> list[int]:
@@ -82,15 +104,20 @@ class Vocabulary:
         return [
             token_id
             for token_id in range(self.size)
-            if self.is_special(token_id) or not _WORD_CHARACTERS.match(self.token_bytes(token_id) or b"a")
+            if self.is_special(token_id) or not _starts_in_word(self.token_bytes(token_id))
         ]
+
+    @cached_property
+    def inside_ids(self) -> tuple[int, ...]:
+        """Return all tokens but `boundary_ids`."""
+        return tuple(sorted(set(range(self.size)) - set(self.boundary_ids)))
 
     def is_open_word(self, token_id: int) -> bool:
         """Say whether the next token may belong to the same word as this one."""
         if self.is_special(token_id):
             return False
         shown = self.token_bytes(token_id)
-        return shown == b" " or bool(_WORD_CHARACTERS.match(shown[-1:]))
+        return shown == b" " or _ends_in_word(shown)
 
     @cached_property
     def _sorted(self) -> tuple[list[bytes], list[int]]:

@@ -213,3 +213,12 @@ def _seconds_for(examples: tuple[Example, ...], tests: tuple[Example, ...], *, k
 def test_the_shipped_templates_have_no_more_than_few_tests(path: Path) -> None:
     template = parse_template(path.read_text(encoding="utf-8"), name=path.stem, source=path.name)
     assert all("test" in warning and "There " in warning for warning in find_warnings(template))
+
+
+def test_labels_of_which_one_begins_another_are_warned_of() -> None:
+    (warning, *_) = warnings_for((), (), labels=("good", "bad", "goodness", "good day", "badly"))
+    assert warning == (
+        "One label is the beginning of another, so the shorter one is always at least as likely: bad and badly; good"
+        " and good day; good and goodness. Choose labels that begin differently."
+    )
+    assert "begin" not in str(warnings_for((), (), labels=("good", "bad", "Goodness")))

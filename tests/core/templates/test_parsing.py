@@ -263,6 +263,11 @@ MISTAKES = {
         file("[sampling]\ntemprature = 1"),
         "^5There is no sampling option 'temprature'; did you mean temperature?",
     ),
+    "an option of another program": (
+        file("[sampling]\nmax_length = 9"),
+        "^5There is no sampling option 'max_length' here. Use max_new_tokens, which counts the answer without the"
+        " prompt.",
+    ),
     "an option out of range": (
         file("[sampling]\nn = 1\ntemperature = 3"),
         "^6temperature takes a number from 0 to 2, not 3.",

@@ -101,8 +101,14 @@ def make_sentencepiece_only(folder: Path) -> None:
 BROKEN: dict[str, tuple[Change, str]] = {
     "no folder": (shutil.rmtree, "The model folder {folder} does not exist."),
     "no config": (remove("config.json"), "The folder {folder} contains no model: it has no config.json."),
-    "config cut": (write("config.json", b'{"model_type": '), "The file {folder}/config.json is not valid JSON."),
-    "config not UTF-8": (write("config.json", b"\xff\xfe{}"), "The file {folder}/config.json is not valid JSON."),
+    "config cut": (
+        write("config.json", b'{"model_type": '),
+        "The file {folder}/config.json is not valid JSON (line 1).",
+    ),
+    "config not UTF-8": (
+        write("config.json", b"\xff\xfe{}"),
+        "The file {folder}/config.json is not valid JSON (line 1).",
+    ),
     "config a list": (write("config.json", b"[]"), "The file {folder}/config.json is not a model's configuration."),
     "config too deep": (write("config.json", b"[" * 10**6), "The file {folder}/config.json is not valid JSON."),
     "no model type": (set_config(model_type=None), "The config.json of {folder} has no model_type."),
@@ -228,7 +234,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
         remove("tokenizer.json"),
         "The folder {folder} has no tokenizer: tokenizer.json is missing.",
     ),
-    "tokenizer cut": (write("tokenizer.json", b'{"model"'), "The file {folder}/tokenizer.json is not valid JSON."),
+    "tokenizer cut": (
+        write("tokenizer.json", b'{"model"'),
+        "The file {folder}/tokenizer.json is not valid JSON (line 1).",
+    ),
     "sentencepiece only": (
         make_sentencepiece_only,
         "The folder {folder} has only tokenizer.model, which is not supported; add tokenizer.json.",

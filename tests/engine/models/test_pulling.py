@@ -1,14 +1,17 @@
 """Pulling from a hub on the loopback: complete and broken downloads, silent servers, two at once, Ctrl-C, kill -9."""
 
+import errno
 import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +24,11 @@ from safetensors.torch import load_file, save_file
 
 from bot.engine.models.catalog import ModelNotPulled, hub_cache_folder, resolve_model
 from bot.engine.models.model_folder import check_model_folder
+from bot.engine.models.pull_process import explain as explain_pull
 from bot.engine.models.pull_progress import ProgressDisplay, count_bytes
 from bot.engine.models.pulling import PullLimits, pull_model
+from bot.engine.precision.record import RECORD_NAME as PRECISION_RECORD
+from bot.engine.start_token.record import RECORD_NAME as START_TOKEN_RECORD
 from bot.errors import ModelError
 from tests.servers.hub import HubServer, serve_hub
 
@@ -47,7 +53,8 @@ def models_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def repo(tiny_gpt2: Path, tmp_path: Path) -> Path:
     """Return the folder of a repository whose weights are large enough to be interrupted."""
-    folder = Path(shutil.copytree(tiny_gpt2, tmp_path / "repo"))
+    own_records = shutil.ignore_patterns(START_TOKEN_RECORD, PRECISION_RECORD)
+    folder = Path(shutil.copytree(tiny_gpt2, tmp_path / "repo", ignore=own_records))
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors | {"filler": torch.rand(100_000)}, folder / "model.safetensors")
     (folder / "pytorch_model.bin").write_bytes(b"pickle")
@@ -351,3 +358,38 @@ def test_bytes_below_a_folder_are_counted(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(b"4")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     assert count_bytes(tmp_path) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on file sizes")
+def test_weights_that_the_disk_does_not_take_are_one_sentence_with_the_place(hub: HubServer, models_dir: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ModelError) as caught:
+            pull("gpt2", models_dir)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value).startswith(f"gpt2 was not downloaded: File too large ({models_dir.parent / 'hub'}")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        Exception(f"No space left on device (os error {errno.ENOSPC})"),  # as the tokenizers' library says it
+    ],
+)
+def test_a_full_disk_is_named_with_its_folder_whoever_reports_it(error: Exception) -> None:
+    sentence = explain_pull("smollm2-135m", error, ["smollm2-135m", "/data/models"])
+    assert sentence == (
+        "The disk is full (/data/models), so smollm2-135m was not downloaded; free some space and pull again."
+    )
+
+
+def test_a_full_folder_for_temporary_files_is_one_sentence(
+    models_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ModelError, match="smollm2-135m can't be downloaded, as no temporary file can be written: "):
+        pull("smollm2-135m", models_dir)

@@ -36,6 +36,7 @@ BYTES = PrecisionFigures("int8", 1.003, 70.0, 250.0, 800.0)
 ROUGH = PrecisionFigures("int8", 1.0051, 70.0, 250.0, 800.0)
 FAILED = PrecisionFigures("int8", problem="The model does not fit into memory in int8.")
 EXPLODED = "this pass was interrupted"
+BUSY = "The machine was busy with other programs, so the next start measures the precisions again."
 
 
 class Steps(ProgressDisplay):
@@ -45,12 +46,16 @@ class Steps(ProgressDisplay):
         super().__init__()
         self.phases: list[str] = []
         self.is_full: list[bool] = []
+        self.told: list[str] = []
         self._interrupts_at = interrupts_at
 
     def phase(self, text: str, total: int, unit: str) -> None:
         self.phases.append(text)
         self.is_full.append(False)
         self._total = total
+
+    def tell(self, sentence: str) -> None:
+        self.told.append(sentence)
 
     def advance(self, done: int) -> None:
         if done == self._interrupts_at:
@@ -274,14 +279,20 @@ def test_machines_that_share_a_folder_keep_their_own_figures(folder: Path) -> No
     assert not list(folder.glob(".*"))
 
 
-def test_where_the_model_folder_takes_no_file_the_models_folder_does(folder: Path, tmp_path: Path) -> None:
-    (folder / RECORD_NAME).mkdir()  # nobody can write a file of that name, not even root
+def test_a_model_in_another_program_s_folder_gets_no_file_there(folder: Path, tmp_path: Path) -> None:
+    before = {path.name for path in folder.iterdir()}
     write_figures(folder, tmp_path / "models", {"device": "one"}, [EXACT, HALF])
     kept = list((tmp_path / "models" / "precision").iterdir())
     assert [path.suffix for path in kept] == [".json"]
     assert json.loads(kept[0].read_text())["measured"][0]["key"] == {"device": "one"}
-    assert not list(folder.glob(".*"))
+    assert {path.name for path in folder.iterdir()} == before
     assert read_figures(folder, tmp_path / "models", {"device": "one"}) == (EXACT, HALF)
+
+
+def test_a_model_of_the_models_folder_has_its_record_beside_it(folder: Path) -> None:
+    write_figures(folder, folder.parent, {"device": "one"}, [EXACT])
+    assert (folder / RECORD_NAME).is_file()
+    assert read_figures(folder, folder.parent, {"device": "one"}) == (EXACT,)
 
 
 def test_where_nothing_can_be_written_the_process_still_knows(folder: Path) -> None:
@@ -296,3 +307,34 @@ def test_a_damaged_record_counts_as_none(folder: Path, content: str) -> None:
     assert read_figures(folder, None, {"device": "x"}) == ()
     write_figures(folder, None, {"device": "x"}, [EXACT])
     assert json.loads((folder / RECORD_NAME).read_text())["measured"][0]["figures"][0]["precision"] == "float32"
+
+
+def test_figures_from_a_busy_machine_are_measured_again_at_the_next_start_and_the_higher_speeds_count(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not list_precisions(folder, CPU):
+        pytest.skip("float32 is the only precision here")
+
+    def start(steps: Steps) -> tuple[PrecisionFigures, ...]:
+        monkeypatch.setattr("bot.engine.precision.record._measured_here", {})
+        figures = find(folder, tmp_path / "models", steps)
+        assert find(folder, tmp_path / "models", steps) == figures, "each process measures once"
+        return figures
+
+    monkeypatch.setattr("bot.engine.precision.measuring._BUSY_SHARE", 2.0)
+    steps = [Steps() for _ in range(5)]
+    speeds = [start(one)[0].tokens_per_s or 0.0 for one in steps]
+    assert [bool(one.phases) for one in steps] == [True] * 3 + [False] * 2, "but not at every start for ever"
+    assert speeds == sorted(speeds)
+    assert [one.told for one in steps[:3]] == [[BUSY], [BUSY], []]
+
+
+def test_figures_from_a_quiet_machine_are_final(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not list_precisions(folder, CPU):
+        pytest.skip("float32 is the only precision here")
+    for share, is_measured in ((2.0, True), (0.0, True), (2.0, False)):
+        monkeypatch.setattr("bot.engine.precision.record._measured_here", {})
+        monkeypatch.setattr("bot.engine.precision.measuring._BUSY_SHARE", share)
+        steps = Steps()
+        find(folder, tmp_path / "models", steps)
+        assert bool(steps.phases) == is_measured

@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.core.prompt import end_of_sentence
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Delta
 from bot.core.sampling_params import MAX_SEED, SamplingParams
+from bot.core.sentences import end_of_sentence
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.network import BLOCK_TOKENS, Segment
 from bot.engine.requests.batch import plan_batch

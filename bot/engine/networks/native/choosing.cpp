@@ -349,12 +349,15 @@ void choose_row(ChoiceRow& row, const float* logits, int vocab_size, Scratch& s)
 void Scratch::prepare(int vocab_size) {
     const size_t padded = pad(vocab_size);
     if (scores.size() >= padded) return;
-    for (auto* one : {&scores, &weights, &kept_scores, &kept_weights, &ordered}) one->resize(padded);
-    maxima.resize(padded / kChunk);
-    lane_maxima.resize(padded / kDepth);
-    words.resize(kWindow + 2 * padded + kLanes);
-    ids.reserve(padded);
-    contenders.reserve(padded);
+    Scratch longer;  // all of its buffers take the place of the old ones, or none does
+    for (auto* one : {&longer.scores, &longer.weights, &longer.kept_scores, &longer.kept_weights, &longer.ordered})
+        one->resize(padded);
+    longer.maxima.resize(padded / kChunk);
+    longer.lane_maxima.resize(padded / kDepth);
+    longer.words.resize(kWindow + 2 * padded + kLanes);
+    longer.ids.reserve(padded);
+    longer.contenders.reserve(padded);
+    *this = std::move(longer);
 }
 
 Chooser::Chooser(int num_threads)

@@ -47,6 +47,7 @@ struct alignas(64) Scratch {
     std::vector<uint32_t> words;
     std::vector<int32_t> ids;
     std::vector<Contender> contenders;
+    // Raises std::bad_alloc, and then changes nothing.
     void prepare(int vocab_size);
 };
 

@@ -106,8 +106,8 @@ void Step::begin(const std::vector<SegmentView>& segments, const int32_t* ids, f
     if (num_rows_ > kOwnRows) reserve_prepared(shared_, rows);
     for (Scratch& s : scratch_) reserve_prepared(s.prepared, kOwnRows);
     if ((size_t)num_joins_ > joins_size_) {
-        joins_size_ = (size_t)num_joins_ * 2;
-        joins_ = std::make_unique<std::atomic<int>[]>(joins_size_);
+        joins_ = std::make_unique<std::atomic<int>[]>((size_t)num_joins_ * 2);
+        joins_size_ = (size_t)num_joins_ * 2;  // only now: without memory the old ones stay
     }
     for (size_t i = 0; i < phases_.size(); i++) num_pieces_[i] = count_pieces(phases_[i]);
 }

@@ -116,3 +116,27 @@ def test_two_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.Mon
     both = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(Path.cwd())}) for _ in range(2)]
     assert [process.wait(timeout=240) for process in both] == [0, 0]
     assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_without_memory_the_samplers_buffers_stay_as_they_were_and_a_later_try_makes_all_of_them(
+    tmp_path: Path,
+) -> None:
+    sources = Path(building.__file__).parent
+    program = tmp_path / "allocation_failures"
+    subprocess.run(
+        [
+            find_compiler(),
+            "-O1",
+            "-std=c++20",
+            *building._processor_flags(),
+            "-pthread",
+            f"-I{sources}",
+            str(Path(__file__).with_name("allocation_failures.cpp")),
+            str(sources / "choosing.cpp"),
+            "-o",
+            str(program),
+        ],
+        check=True,
+    )
+    done = subprocess.run([str(program)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "10 allocations\n")
