@@ -142,10 +142,7 @@ class FewshotRunner:
         return self._loop.run_until_complete(self._lag(questions, arrivals, duration_s))
 
     def first_tokens(self, text: Question, idle: Sequence[Question], during: Sequence[Question]) -> FirstTokens:
-        """Answer the questions `idle` in turn, then those of `during` as long as the scoring of `text` goes on.
-
-        Scoring that outlasts them is cancelled. Raises RuntimeError where it ended before anything was answered.
-        """
+        """Answer the questions `idle` in turn, then those of `during` while `text` is scored over and over."""
         return self._loop.run_until_complete(self._first_tokens(text, idle, during))
 
     def close(self) -> None:
@@ -180,20 +177,17 @@ class FewshotRunner:
 
     async def _first_tokens(self, text: Question, idle: Sequence[Question], during: Sequence[Question]) -> FirstTokens:
         idle_s = [(await self._answer(question, time.perf_counter())).first_s for question in idle]
-        scoring = asyncio.create_task(self._engine.score(text.text))
-        scoring_s = []
-        for question in during:
-            first_s = (await self._answer(question, time.perf_counter())).first_s
-            if scoring.done():  # perhaps before the first token: that answer does not count
-                break
-            scoring_s.append(first_s)
+        scoring = asyncio.create_task(self._keep_scoring(text.text))
+        scoring_s = [(await self._answer(question, time.perf_counter())).first_s for question in during]
         scoring.cancel()
         (result,) = await asyncio.gather(scoring, return_exceptions=True)
         if isinstance(result, Exception):
             raise result
-        if not scoring_s:
-            raise RuntimeError("the text was scored before anybody was answered")
         return FirstTokens(idle_s, scoring_s)
+
+    async def _keep_scoring(self, text: str) -> None:
+        while True:
+            await self._engine.score(text)
 
     async def _lag(self, questions: Sequence[Question], arrivals: Sequence[Question], duration_s: float) -> Lag:
         idle = await measure_lateness(time.perf_counter() + min(1.0, duration_s / 4))

@@ -13,7 +13,7 @@ FewshotError
 ├── GenerationError         this request failed inside the model: non-finite logits, an error in one step
 └── SetupError              the operator can fix it: settings, model, database; the process ends with status 2
     ├── ModelError          a model is missing, broken or unsupported
-    └── StoreError          the database can't be opened or is damaged
+    └── StoreError          the database can't be opened
 """
 
 
@@ -84,4 +84,4 @@ class ModelError(SetupError):
 
 
 class StoreError(SetupError):
-    """The database can't be opened, is damaged, or is newer than this program."""
+    """The database can't be opened: it is damaged, or newer than this program."""

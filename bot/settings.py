@@ -1,6 +1,9 @@
 """The operator's settings: the only place that reads the environment and the file .env."""
 
+import io
 import os
+import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -8,11 +11,17 @@ from typing import Any, Final
 
 import platformdirs
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
+from bot.core.safe_text import clean_name
 from bot.core.suggesting import nearest
 from bot.errors import SetupError
 
 _DATA_FOLDER: Final = Path(platformdirs.user_data_dir("fewshot", appauthor=False))
+_MAX_SHOWN: Final = 80
+_MAX_PORT: Final = 65_535
+_URL: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#\[\]]+)(:[0-9]{1,5})?(/\S*)?")
+_USER_ID: Final = re.compile(r"[0-9]{15,20}|[UW][A-Z0-9]{8,11}")
 _SHIPPED_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
 
 
@@ -36,9 +45,16 @@ class Settings:
     request_timeout_s: float = 60.0
     pull_timeout_s: float = 3600.0
     retention_days: int = 30
+    quota_per_minute: int = 20
     log_level: str = "WARNING"
     discord_token: str = field(default="", repr=False)
     discord_api_base: str = ""
+    slack_bot_token: tuple[str, ...] = field(default=(), repr=False)
+    slack_app_token: str = field(default="", repr=False)
+    slack_api_url: str = ""
+    slack_command_prefix: str = ""
+    web_port: int = 8123
+    web_host: str = "127.0.0.1"
     owner_ids: tuple[str, ...] = ()
     visual: str = ""
     editor: str = ""
@@ -59,33 +75,75 @@ class Settings:
         values = {**from_file, **(os.environ if environ is None else environ)}
         chosen = {}
         for f in fields(cls):
-            text = values.get(f.name.upper(), "").strip()
+            name = f.name.upper()
+            text = values.get(name, "").strip()
+            if any(unicodedata.category(c) == "Cc" for c in text):
+                raise SetupError(f"{name} contains a control character, such as a line break; remove it.")
             if text:
-                chosen[f.name] = _READERS[f.name](f.name.upper(), text)
+                chosen[f.name] = _READERS[f.name](name, text)
         return cls(**chosen)
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
     try:
-        return {name: value or "" for name, value in dotenv_values(path, interpolate=False, encoding="utf-8").items()}
+        # Some editors begin a file with a byte order mark.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise SetupError(f"The settings file {path} can't be read: {e}.") from e
+    for line in parse_stream(io.StringIO(text)):
+        # An open quotation mark would take the settings below it along.
+        if line.error or (line.key and line.value is None):
+            raise SetupError(f"Line {line.original.line} of {path} is not a setting. Write NAME=value, or # before it.")
+    return {name: value or "" for name, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items()}
+
+
+def _shown(value: str) -> str:
+    """Return a wrong value for a sentence, cut where it is long."""
+    return repr(value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + "…")
 
 
 def _text(name: str, value: str) -> str:
     return value
 
 
+def _token(name: str, value: str) -> str:
+    # The value is a secret, so it is not shown.
+    if not value.isascii() or any(c.isspace() for c in value):
+        raise SetupError(f"{name} takes an access token, which has no spaces and no special letters; copy it again.")
+    return value
+
+
+def _device(name: str, value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", value.lower()):
+        raise SetupError(f"{name} takes auto, cpu, cuda, cuda:N or mps, not {_shown(value)}.")
+    return value.lower()
+
+
 def _path(name: str, value: str) -> Path:
     try:
         return Path(value).expanduser()
     except RuntimeError as e:  # "~somebody" who does not exist
-        raise SetupError(f"{name} names the home folder of an unknown user: {value!r}.") from e
+        raise SetupError(f"{name} names the home folder of an unknown user: {_shown(value)}.") from e
+
+
+def _database(name: str, value: str) -> Path:
+    # Without a file there would be nothing to finish the answers from after a restart, and no lock between programs.
+    if value.startswith(":memory:") or re.match(r"file:.*(mode=memory|:memory:)", value):
+        raise SetupError(
+            f"{name} takes the path of a file, not {_shown(value)}: the bot needs one to finish its answers after a "
+            "restart. To keep nothing on a disk, choose a file in memory, such as /dev/shm/fewshot.db."
+        )
+    if re.match(r"file:|[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):
+        raise SetupError(f"{name} takes the path of a file, not the URI {_shown(value)}.")
+    return _path(name, value)
 
 
 def _url(name: str, value: str) -> str:
-    if not value.startswith(("https://", "http://")):
-        raise SetupError(f"{name} takes a URL that starts with https:// or http://, not {value!r}.")
+    found = _URL.fullmatch(value)
+    if found is None or int((found[2] or ":0")[1:]) > _MAX_PORT:
+        raise SetupError(f"{name} takes a URL that starts with https:// or http://, not {_shown(value)}.")
     return value.rstrip("/")
 
 
@@ -96,7 +154,7 @@ def _whole(low: int, high: int) -> Callable[[str, str], int]:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise SetupError(f"{name} takes a whole number from {low} to {high:,}, not {value!r}.")
+            raise SetupError(f"{name} takes a whole number from {low} to {high:,}, not {_shown(value)}.")
         return number
 
     return read
@@ -109,29 +167,30 @@ def _seconds(low: float, high: float) -> Callable[[str, str], float]:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise SetupError(f"{name} takes a number of seconds from {low:g} to {high:g}, not {value!r}.")
+            raise SetupError(f"{name} takes a number of seconds from {low:g} to {high:g}, not {_shown(value)}.")
         return number
 
     return read
 
 
 def _prefix(name: str, value: str) -> str:
-    if len(value) > 3 or any(c.isalnum() or c.isspace() for c in value):
-        raise SetupError(f"{name} takes 1 to 3 punctuation marks such as ! or ?, not {value!r}.")
+    # A mention begins with <, so it would be a command.
+    if len(value) > 3 or value[0] == "<" or any(unicodedata.category(c)[0] not in "PS" for c in value):
+        raise SetupError(f"{name} takes 1 to 3 punctuation marks such as ! or ?, not {_shown(value)}.")
     return value
 
 
 def _precision(name: str, value: str) -> str:
     precisions = ("auto", "float32", "bfloat16", "float16", "int8")
     if value.lower() not in precisions:
-        raise SetupError(f"{name} takes one of {', '.join(precisions)}, not {value!r}.")
+        raise SetupError(f"{name} takes one of {', '.join(precisions)}, not {_shown(value)}.")
     return value.lower()
 
 
 def _target(name: str, value: str) -> str:
     targets = ("native", "avx2")
     if value.lower() not in targets:
-        raise SetupError(f"{name} takes one of {', '.join(targets)}, not {value!r}.")
+        raise SetupError(f"{name} takes one of {', '.join(targets)}, not {_shown(value)}.")
     return value.lower()
 
 
@@ -139,32 +198,60 @@ def _log_level(name: str, value: str) -> str:
     # DEBUG is not allowed: at that level libraries log message texts and access tokens.
     levels = ("INFO", "WARNING", "ERROR")
     if value.upper() not in levels:
-        raise SetupError(f"{name} takes one of {', '.join(levels)}, not {value!r}.")
+        raise SetupError(f"{name} takes one of {', '.join(levels)}, not {_shown(value)}.")
     return value.upper()
 
 
 def _name(name: str, value: str) -> str:
-    if len(value) > 32 or any(c in "\n:" for c in value):
-        raise SetupError(f"{name} takes a name of at most 32 characters without a colon, not {value!r}.")
-    return value
+    # The name as it is read and shown: a mark or sign that nobody sees would make it another one.
+    cleaned = clean_name(value)
+    if len(value) > 32 or ":" in value or unicodedata.normalize("NFC", value) != cleaned:
+        raise SetupError(
+            f"{name} takes a name of at most 32 characters without a colon and without invisible signs, not"
+            f" {_shown(value)}."
+        )
+    return cleaned
 
 
 def _ids(name: str, value: str) -> tuple[str, ...]:
     ids = tuple(dict.fromkeys(value.replace(",", " ").split()))
-    if not all(one.isascii() and one.isalnum() for one in ids):
-        raise SetupError(f"{name} takes ids separated by commas, not {value!r}.")
+    wrong = next((one for one in ids if not _USER_ID.fullmatch(one)), None if ids else value)
+    if wrong is not None:
+        raise SetupError(
+            f"{name} takes ids of users, separated by commas: 15 to 20 digits each on Discord, such as U012AB3CD on"
+            f" Slack, not {_shown(wrong)}."
+        )
     return ids
+
+
+def _tokens(name: str, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_token(name, one) for one in value.replace(",", " ").split()))
+
+
+def _name_prefix(name: str, value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_-]{1,10}", value):
+        raise SetupError(f"{name} takes 1 to 10 of a-z, 0-9, _ and -, such as fs-, not {_shown(value)}.")
+    return value
+
+
+def _loopback(name: str, value: str) -> str:
+    if value.strip("[]").lower() not in ("127.0.0.1", "localhost", "::1"):
+        raise SetupError(
+            f"{name} takes 127.0.0.1, not {_shown(value)}: the page asks for no password, so only this machine may open"
+            " it. From another machine use an SSH tunnel (ssh -L 8123:127.0.0.1:8123 HOST), or a reverse proxy with a login."
+        )
+    return "127.0.0.1"
 
 
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model": _text,
     "models_dir": _path,
-    "device": _text,
+    "device": _device,
     "precision": _precision,
     "num_threads": _whole(0, 1024),
     "compile_for": _target,
     "kv_cache_mb": _whole(64, 1_000_000),
-    "database": _path,
+    "database": _database,
     "prompts_dir": _path,
     "command_prefix": _prefix,
     "bot_name": _name,
@@ -173,9 +260,16 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "request_timeout_s": _seconds(1, 600),
     "pull_timeout_s": _seconds(10, 86_400),
     "retention_days": _whole(1, 3650),
+    "quota_per_minute": _whole(1, 600),
     "log_level": _log_level,
-    "discord_token": _text,
+    "discord_token": _token,
     "discord_api_base": _url,
+    "slack_bot_token": _tokens,
+    "slack_app_token": _token,
+    "slack_api_url": _url,
+    "slack_command_prefix": _name_prefix,
+    "web_port": _whole(0, 65535),
+    "web_host": _loopback,
     "owner_ids": _ids,
     "visual": _text,
     "editor": _text,

@@ -8,13 +8,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bot.__main__ import open_bot
 from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.channel_settings import declare_settings
 from bot.core.chat_prompt import PromptTools
-from bot.core.messages import Author, Click, Message, Reach, Scope
+from bot.core.messages import AttachmentFormat, Author, Click, Message, Reach, Scope, ShownCard
+from bot.core.platform_traits import PlatformTraits
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
@@ -23,12 +23,14 @@ from bot.core.stopping import Stopper
 from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
 from bot.platforms.discord.traits import DISCORD
+from bot.program.opening import open_bot
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
 from bot.store.database import Transaction
 from bot.store.store import Store
+from tests.databases import lay_new_database
 
 HERE = Scope("terminal", "home", "general")
 
@@ -79,6 +81,12 @@ def write_prompts(folder: Path, prompts: Mapping[str, str] = PROMPTS) -> Path:
     return folder
 
 
+def shown_card_of(card: Card) -> ShownCard:
+    """Return what a platform says of the card that a message replies to."""
+    assert card.open_card_id
+    return ShownCard(card.open_card_id, card.revision)
+
+
 @dataclass
 class Talk:
     """An open bot, and what the tests ask of it. `message_ids` are those of all messages said, in order."""
@@ -109,14 +117,26 @@ class Talk:
         has_buttons: bool = False,
         reach: Reach = "private",
         attachment: str | None = None,
+        attachment_format: AttachmentFormat = "",
         roles: tuple[str, ...] = (),
+        replied_card: Card | None = None,
     ) -> AsyncIterator[Card]:
         """Say `text` and yield every snapshot of the answer; without `has_buttons` as one types in a terminal."""
         # Another opening of the same database goes on with other ids.
         message_id = f"m{next(self._numbers)}-{id(self)}"
         self.message_ids.append(message_id)
         author = Author(id=who.lower(), name=who, is_moderator=is_moderator, roles=roles)
-        message = Message(message_id, scope, author, text, reply_to=reply_to, attachment=attachment, reach=reach)
+        message = Message(
+            message_id,
+            scope,
+            author,
+            text,
+            reply_to=reply_to,
+            attachment=attachment,
+            attachment_format=attachment_format,
+            reach=reach,
+            replied_card=None if replied_card is None else shown_card_of(replied_card),
+        )
         bot = self.bot if has_buttons else self._typed
         async for card in bot.answer(message, stopper or Stopper()):
             yield card
@@ -162,6 +182,7 @@ class Talk:
         click_id = f"c{next(self._numbers)}-{id(self)}"
         click = Click(click_id, scope, author, card.open_card_id, card.revision, action, value)
         async for snapshot in self.bot.click(click, stopper or Stopper()):
+            assert snapshot.form is None or self.bot.may_open_form(action)
             yield snapshot
 
     async def click(self, card: Card, action: str, **how: Any) -> Card:
@@ -189,17 +210,22 @@ class Talk:
 
 @asynccontextmanager
 async def open_tiny_bot(
-    model_folder: Path, folder: Path, *, prompts: Mapping[str, str] = PROMPTS, **settings: Any
+    model_folder: Path,
+    folder: Path,
+    *,
+    prompts: Mapping[str, str] = PROMPTS,
+    traits: PlatformTraits = DISCORD,
+    **settings: Any,
 ) -> AsyncIterator[Talk]:
     """Open the real bot on the model in `model_folder`, with its database and prompt files in `folder`."""
     chosen = Settings(
-        database=folder / "fewshot.db",
+        database=lay_new_database(folder / "fewshot.db"),
         prompts_dir=write_prompts(folder / "prompts", prompts),
         device="cpu",
         num_threads=1,
         **settings,
     )
-    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), DISCORD) as bot:
+    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), traits) as bot:
         yield Talk(bot, bot._services)
 
 
@@ -247,6 +273,7 @@ class ScriptedGeneration:
         self.completions: tuple[Completion, ...] = ()
         self.is_cancelled = False
         self.num_ahead = 0
+        self.was_alone = True
 
     def cancel(self) -> None:
         self.is_cancelled = True
@@ -292,7 +319,7 @@ ResultT = TypeVar("ResultT")
 class ScriptedEngine:
     """Writes the given texts one after another, the last one again and again; a token is a character to it.
 
-    `read`, `params` and `how` hold what each generation was given. `pause_s` is how long each piece takes.
+    `read`, `params` and `how` hold what each of the `generations` was given. `pause_s` is how long each piece takes.
     """
 
     def __init__(self, scripts: Sequence[Script], *, context_length: int = 2000, pause_s: float = 0.0) -> None:
@@ -300,6 +327,7 @@ class ScriptedEngine:
         self.scripts = list(scripts)
         self.pause_s = pause_s
         self.read: list[Prompt] = []
+        self.generations: list[ScriptedGeneration] = []
         self.params: list[SamplingParams] = []
         self.how: list[dict[str, Any]] = []
 
@@ -307,7 +335,9 @@ class ScriptedEngine:
         self.read.append(prompt)
         self.params.append(params)
         self.how.append(how)
-        return ScriptedGeneration(self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0], self.pause_s)
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        self.generations.append(ScriptedGeneration(script, self.pause_s))
+        return self.generations[-1]
 
     def generate_batch(self, prompts: Sequence[Prompt], params: SamplingParams, **how: Any) -> ScriptedGeneration:
         if len(prompts) != 1:
@@ -325,12 +355,20 @@ class ScriptedEngine:
 
 
 @asynccontextmanager
-async def open_scripted_bot(engine: ScriptedEngine, folder: Path) -> AsyncIterator[Talk]:
+async def open_scripted_bot(
+    engine: ScriptedEngine,
+    folder: Path,
+    *,
+    prompts: Mapping[str, str] = PROMPTS,
+    traits: PlatformTraits = DISCORD,
+) -> AsyncIterator[Talk]:
     """Open the bot on `engine`: everything else is real."""
-    shipped = TemplateLibrary.read(write_prompts(folder / "prompts"))
-    settings = declare_settings(["chat", "pirate"], retention_days=30, mention_pattern=DISCORD.mention_pattern)
-    async with Store.open(folder / "fewshot.db") as store:
+    shipped = TemplateLibrary.read(write_prompts(folder / "prompts", prompts))
+    settings = declare_settings(
+        ["chat", "pirate"], retention_days=30, quota_per_minute=600, mention_pattern=traits.mention_pattern
+    )
+    async with Store.open(lay_new_database(folder / "fewshot.db")) as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
-        services = Services(engine, store, templates, chat, settings, Measuring(engine, store), DISCORD)
+        services = Services(engine, store, templates, chat, settings, Measuring(engine, store), traits)
         yield Talk(Bot(services), services)

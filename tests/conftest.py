@@ -1,6 +1,12 @@
 """Fixtures for every test: tiny random models on disk, made once in a session."""
 
 import os
+
+# Several tests run at a time on the same processors; more threads in each only spin while they wait for one another.
+# Before the import of torch, which reads it once; the programs that tests start have it, too.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -10,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from bot.engine.networks.native.building import compile_for
+from bot.engine.processors import count_processors
 from bot.settings import Settings
 
 # A busy machine is no error of the code, and a run on every change tries the same examples each time.
@@ -25,17 +32,34 @@ if TYPE_CHECKING:
 
 # Files that take long; begun first, no processor is left alone with one of them in the end.
 _LONG_FILES = (
-    "test_benchmarks.py",
+    "terminal/test_piped.py",
+    "discord/test_measuring.py",
+    "slack/test_rights.py",
     "discord/test_program.py",
-    "test_serving_exactness.py",
-    "test_faults.py",
-    "test_sampler.py",
-    "test_piped.py",
-    "test_soak_quick.py",
-    "test_evening.py",
-    "test_chat_on_discord.py",
-    "test_interactive.py",
+    "slack/test_soak_quick.py",
+    "discord/test_chat_on_discord.py",
+    "slack/test_sockets.py",
+    "discord/test_soak_quick.py",
+    "discord/outgoing/test_request_limit.py",
+    "discord/test_places.py",
+    "discord/test_rights.py",
+    "slack/interactions/test_commands.py",
+    "discord/test_evening.py",
+    "slack/test_restarts.py",
+    "commands/test_stalls.py",
+    "engine/test_faults.py",
+    "discord/incoming/test_unreadable_payloads.py",
+    "engine/requests/test_batch.py",
+    "engine/test_exactness.py",
+    "sampler/test_sampler.py",
+    "engine/test_serving_exactness.py",
+    "terminal/test_interactive.py",
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests `-n auto` runs at a time: most of them wait most of the time, each in up to 600 MB."""
+    return min(3 * count_processors(), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,6 @@ from benchmarks.report import format_report
 from benchmarks.rows import Row, percentile, read_rows, write_rows
 from benchmarks.workloads import FEW_SHOT, Question, Workload, read_shipped_template
 from tests.tiny_models import make_tiny_gpt2
-
-pytestmark = pytest.mark.timeout(600)  # a dozen processes that import torch, on a machine that may be busy
 
 PROJECT = Path(__file__).resolve().parent.parent
 ASKED_FOR = {
@@ -34,12 +33,17 @@ ASKED_FOR = {
 }
 
 
+def of_a_run(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test of the rows: a dozen processes that import torch, on a machine that may be busy."""
+    return pytest.mark.benchmark(pytest.mark.timeout(600)(test))
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Run the quick form on a tiny model, without peers, and return its rows."""
     folder = tmp_path_factory.mktemp("bench")
     target = folder / "rows.jsonl"
-    options = ["--model", "tiny", "--engine", "transformers", "--engine", "fewshot", "--threads", "1"]
+    options = ["--model", "tiny", "--engine", "transformers", "--engine", "fewshot"]
     finished = subprocess.run(
         [sys.executable, "-m", "benchmarks", "--quick", *options, "--cache-dir", str(folder)],
         cwd=PROJECT,
@@ -54,11 +58,13 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
 
 
+@of_a_run
 def test_the_quick_form_gives_every_case_of_this_engine(rows: list[dict[str, Any]]) -> None:
     assert {row["case"] for row in rows if row["engine"] == "fewshot"} >= ASKED_FOR
     assert {row["case"] for row in rows} >= {case for cases, _ in CASES.values() for case in cases}
 
 
+@of_a_run
 def test_each_row_says_what_was_measured_and_on_what(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         assert {"model", "case", "engine", "value", "unit", "ratio", "min", "max", "rounds"} <= row.keys()
@@ -68,6 +74,7 @@ def test_each_row_says_what_was_measured_and_on_what(rows: list[dict[str, Any]])
         assert row["value"] > 0 or row["case"] in ("loop-lag-p99", "start")  # on a noisy machine a difference may be 0
 
 
+@of_a_run
 def test_ratios_are_to_transformers_in_the_same_run(rows: list[dict[str, Any]]) -> None:
     of = {(row["case"], row["engine"]): row for row in rows}
     for case in ("decode-1", "serve-8", "serve-32", "score-1024"):
@@ -81,6 +88,7 @@ def test_ratios_are_to_transformers_in_the_same_run(rows: list[dict[str, Any]]) 
     assert warm["ratio"] == pytest.approx(cold["value"] / warm["value"], rel=1e-3)
 
 
+@of_a_run
 def test_the_wait_while_a_text_is_scored_is_given_beside_the_idle_one(rows: list[dict[str, Any]]) -> None:
     (row,) = (row for row in rows if row["case"] == "ttft-while-scoring")
     assert row["engine"] == "fewshot"
@@ -89,6 +97,7 @@ def test_the_wait_while_a_text_is_scored_is_given_beside_the_idle_one(rows: list
     assert row["num_arrivals"] >= 1
 
 
+@of_a_run
 def test_longer_is_measured_against_drawing_as_many_tokens(rows: list[dict[str, Any]]) -> None:
     (row,) = (row for row in rows if row["case"] == "longer-5")
     assert row["unit"] == "×"

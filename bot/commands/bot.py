@@ -4,17 +4,24 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
-from bot.commands.context import Services
+from bot.commands.channel import context_card
+from bot.commands.clicks import FORM_ACTIONS, LONG_ACTIONS
+from bot.commands.context import PlatformFigure, Services
+from bot.commands.continuations import Continuations
 from bot.commands.framework.command import Cards
-from bot.commands.framework.parsing import parse_command_line
+from bot.commands.framework.line_completion import Expected
+from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
-from bot.commands.router import COMMAND_WORDS, COMMANDS, Asked, Router
-from bot.commands.suggestions import suggest_values
-from bot.core.cards import BROKEN, error_card
+from bot.commands.router import COMMANDS, Asked, Router
+from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
+from bot.commands.typed_answers import find_answered, is_word_to_card
+from bot.core.cards import BROKEN, Card, error_card
+from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
@@ -37,6 +44,8 @@ class Bot:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._router = Router(services)
+        limit = services.traits.max_option_characters
+        self._continuations = Continuations(services.engine, max_characters=limit or MAX_TEXT_BYTES)
 
     @property
     def store(self) -> Store:
@@ -47,6 +56,19 @@ class Bot:
     def command_prefix(self) -> str:
         """Return the prefix of typed commands."""
         return self._services.command_prefix
+
+    def name_places_by(
+        self,
+        look_up: Callable[[Scope, str], str | None],
+        *,
+        fetch: Callable[[Scope, Sequence[str]], Awaitable[None]] | None = None,
+    ) -> None:
+        """Show roles and channels by the names that `look_up` returns for their ids in a scope.
+
+        `fetch` is given the ids before, where their names have to be asked for; it does not raise.
+        """
+        self._services.names.look_up = look_up
+        self._services.names.fetch = fetch
 
     @property
     def name(self) -> str:
@@ -64,20 +86,28 @@ class Bot:
         info = self._services.engine.info
         return f"{info.name} · {info.num_parameters / 1e6:.0f}M parameters · {info.device} · {info.precision}"
 
-    @property
-    def command_names(self) -> tuple[str, ...]:
-        """Return the first words of all commands."""
-        return COMMAND_WORDS
+    def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
+        """Let `stats` show a count of the platform: as `label` to people, as `name` in JSON."""
+        self._services.platform_figures[name] = PlatformFigure(label, read)
 
     def answer(self, message: Message, stopper: Stopper, *, place: Place | None = None) -> Cards:
         """Yield snapshots of the reply, the last one final. Errors are cards too; only cancellation is raised.
 
-        Where the platform has no buttons, a plain number or word acts on the author's open card. `place` is what
+        A plain number or word may stand for a button of a card: see typed_answers.py. `place` is what
         `place_where_wanted` returned for this message; without it, it is read again.
         """
         asked = Asked("chat")
         begin = self._router.begin_message
-        return _as_answer(asked, partial(begin, asked, message, stopper, place), self._spelling(message.reach))
+        # A word to a card stands for a button, and buttons answer in the form of slash commands where there are any.
+        traits = self._services.traits
+        is_in_thread = traits.replies_in_threads and bool(message.scope.thread or message.replied_card)
+        reach = "form" if is_word_to_card(message, traits) and not is_in_thread else message.reach
+        return _as_answer(asked, partial(begin, asked, message, stopper, place), self._spelling(reach))
+
+    def look(self, message: Message, stopper: Stopper) -> Cards:
+        """Yield snapshots of the answer to a command that only measures; nothing of it is stored, and all may look."""
+        asked = Asked("look")
+        return _as_answer(asked, partial(self._router.begin_look, asked, message, stopper), self._spelling("form"))
 
     def click(self, click: Click, stopper: Stopper) -> Cards:
         """Yield snapshots of the answer to a click, the last one final.
@@ -86,6 +116,10 @@ class Bot:
         """
         asked = Asked("click")
         return _as_answer(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
+
+    async def context_card(self, scope: Scope) -> Card:
+        """Return what the model would read in `scope` now, with the prompt. Raises FewshotError."""
+        return await context_card(self._services, scope, shows_prompt=True)
 
     def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""
@@ -104,6 +138,22 @@ class Bot:
         """
         return await self._router.place_where_wanted(message)
 
+    async def is_answer_to_card(self, message: Message) -> bool:
+        """Say whether the words of `message` stand for a button of a card. Raises Unavailable."""
+        return await find_answered(self._services, message) is not None
+
+    def line_of(self, message: Message) -> str:
+        """Return the text of `message`, as a command line if it means one (`/complete …`, `help`)."""
+        return self._router.line_of(message)
+
+    def why_unknown(self, line: str) -> str:
+        """Return what is wrong with the name in a command line without its prefix, "" if there is such a command."""
+        try:
+            find_command(line, COMMANDS)
+        except RequestError as e:
+            return spell_mentions(str(e), self._spelling("form").spell)
+        return ""
+
     def is_meant(self, message: Message) -> bool:
         """Say, without reading anything, whether `message` addresses the bot or is a command for it."""
         return self._router.is_meant(message)
@@ -112,9 +162,33 @@ class Bot:
         """Say whether `message` is to be answered."""
         return await self.place_where_wanted(message) is not None
 
-    async def suggest_values(self, scope: Scope, command_name: str, option_name: str, typed: str) -> tuple[str, ...]:
-        """Return values for an option that is being typed, the best first; never asks the model."""
+    async def suggest_values(
+        self, scope: Scope, command_name: str, option_name: str, typed: str, *, who: Author | None = None
+    ) -> tuple[str, ...]:
+        """Return values for an option that is being typed, the best first.
+
+        The model is asked only for a text that it continues, by `who`, and for at most a second.
+        """
+        command = COMMANDS.get(command_name)
+        if who is not None and command is not None and command.continues_text and option_name == command.text_name:
+            return await self._continuations.suggest((scope.platform, who.id), typed)
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
+
+    async def known_names(self, scope: Scope) -> KnownNames:
+        """Return the names of templates and settings that may be typed in `scope`. Raises Unavailable."""
+        return await known_names(self._services, scope)
+
+    def expected_in(self, line: str, known: KnownNames) -> Expected:
+        """Return what may stand at the end of the command `line`, without its prefix; never asks the model."""
+        return expected_in(COMMANDS, known, line)
+
+    def lacks_text(self, line: str) -> bool:
+        """Say whether the command `line` is valid but for the text that it needs."""
+        try:
+            found = parse_command_line(line[len(self.command_prefix) :], COMMANDS)
+        except RequestError:
+            return False
+        return found.command.text == "required" and not found.text.strip()
 
     def answers_of(self, line: str) -> Literal["public", "private", "form"]:
         """Return how the command `line` is answered; the error of an invalid line is private."""
@@ -123,6 +197,14 @@ class Bot:
         except RequestError:
             return "private"
         return found.command.answers
+
+    def may_open_form(self, action: str) -> bool:
+        """Say whether a click on a button with `action` may open a form."""
+        return action in FORM_ACTIONS
+
+    def may_take_long(self, action: str) -> bool:
+        """Say whether a click on a button with `action` may start work that is longer than a restart."""
+        return action in LONG_ACTIONS
 
     async def with_rights(self, scope: Scope, author: Author) -> Author:
         """Return `author` with `is_moderator` as it holds in `scope`."""
@@ -134,22 +216,50 @@ class Bot:
         One of kind "command" is only asked about; it is not part of the conversation.
         """
         try:
-            message = check_message(message)
+            message = check_message(message, self._services.traits)
         except RequestError:
             return False
         return not message.author.is_me and await self._services.store.add_message(message, kind=kind)
 
+    async def is_stored_in(self, scope: Scope, message_ids: Sequence[str]) -> bool:
+        """Say whether one of these messages is stored in the conversation `scope`. Raises Unavailable."""
+        return bool(await self._services.store.load_messages(scope, message_ids))
+
     async def edited(self, message: Message) -> None:
-        """Store the new text of a stored message."""
-        text = replace_lone_surrogates(message.text)
-        if len(text.encode()) <= MAX_TEXT_BYTES:
-            await self._services.store.edit_message(message.scope.platform, message.id, text)
+        """Store the new text of a stored message, and erase the text of a file that it has no more.
+
+        A message whose new text is too long to be stored is erased: the old one was taken back.
+        """
+        text = replace_lone_surrogates(self._router.line_of(message))
+        if len(text.encode()) > MAX_TEXT_BYTES:
+            await self._services.store.delete_message(message.scope.platform, message.id)
+            return
+        has_lost_file = not message.has_file and message.attachment is None
+        await self._services.store.edit_message(message.scope.platform, message.id, text, has_lost_file=has_lost_file)
+
+    async def said_by(self, scope: Scope, author: Author, *, before_utc: datetime, limit: int) -> tuple[str, ...]:
+        """Return what `author` said in `scope` before `before_utc`, among the newest `limit` messages, newest first.
+
+        Raises Unavailable.
+        """
+        asked = await self._services.store.recent_asked(scope, limit=limit)
+        said = (one.message for one in asked if one.message.author_id == author.id)
+        return tuple(message.text for message in said if message.created_at_utc < before_utc)
 
     async def deleted(self, platform: str, message_ids: Sequence[str]) -> None:
-        """Erase deleted messages, of members and of the bot."""
+        """Erase deleted messages, of members and of the bot; one that is not stored yet will not be."""
+        self.note_gone(platform, message_ids)
         for message_id in message_ids:
             await self._services.store.withdraw_request(platform, message_id)
         await self._services.store.erase_sent(platform, message_ids)
+
+    def note_gone(self, platform: str, message_ids: Sequence[str]) -> None:
+        """Remember at once that messages were deleted, so that none that is on its way is stored."""
+        self._services.store.note_gone(platform, message_ids)
+
+    def is_gone(self, platform: str, message_id: str) -> bool:
+        """Say whether a message was deleted lately."""
+        return self._services.store.is_gone(platform, message_id)
 
     async def channel_gone(self, scope: Scope) -> None:
         """Erase everything said in a deleted channel or thread."""
@@ -163,7 +273,7 @@ class Bot:
         """Return different continuations of a text that is being typed, at most `num` (1-5). Raises FewshotError."""
         params = SamplingParams(n=num, max_new_tokens=max_new_tokens, seed=seed, stop=("\n",))
         generation = self._services.engine.generate(
-            Prompt.plain(replace_lone_surrogates(text)),
+            Prompt.document(replace_lone_surrogates(text)),
             params,
             heal=True,
             timeout_s=self._services.request_timeout_s,

@@ -1,90 +1,25 @@
-"""Commands about the conversation and the bot: settings, fresh, context, stats, help."""
+"""Commands about the conversation and the bot: fresh, context, stats, help."""
 
-from dataclasses import replace
-from datetime import timedelta
+import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 from bot.commands.context import Services
-from bot.commands.framework.command import Cards, Command, Option, Request
-from bot.commands.framework.request import check_moderator
+from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.help_topics import TOPICS, topic_card
+from bot.commands.framework.parsing import DASHES
+from bot.commands.framework.request import why_not
 from bot.commands.framework.spelling import Spelling
-from bot.core.cards import Block, Card, Facts, Select, SelectOption, Table, Text
-from bot.core.channel_settings import SETTING_LEVELS, ChannelSetting
+from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.mentions import mention
-from bot.core.messages import Click, Scope, now_utc
+from bot.core.messages import Scope, now_utc
+from bot.core.platform_traits import PlatformTraits
 from bot.core.results import Percentiles
-from bot.core.stopping import Stopper
 from bot.core.suggesting import suggest
 from bot.core.wording import quote
 from bot.errors import RequestError
-from bot.services.open_cards import open_card
-from bot.store.cards import OpenCard
-from bot.store.channel_settings import SettingLevel
+from bot.stalls import HOUR_S, MINUTE_S
 from bot.store.retention import StoreStats
-
-RESET: Final = "default"
-SETTINGS_CARD: Final = "settings"
-_LIFETIME: Final = timedelta(days=365)
-# These have a select on the card; the others are typed.
-_SELECTED: Final = ("chat_template", "preset", "answer_when")
-
-
-async def answer_settings(request: Request) -> Cards:
-    """Show the settings, or change one."""
-    services = request.services
-    scope = request.message.scope
-    if "NAME" in request.arguments:
-        await _change_setting(request, request.arguments["NAME"], request.arguments.get("VALUE", ""))
-    card = None
-    if request.services.traits.has_buttons and request.may_store:
-        card = await open_card(services.store, scope, request.message.author.id, SETTINGS_CARD, {}, lives=_LIFETIME)
-    yield await _settings_card(services, scope, card)
-
-
-async def act_on_settings(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
-    """Change the setting whose select was used, for this channel, and show all settings again."""
-    check_moderator(click.author, "settings")
-    if click.action not in _SELECTED:
-        raise RequestError(f"That setting has no menu. Use {mention('settings NAME VALUE')}.")
-    value = (await services.declared_in(click.scope))[click.action].read(click.action, click.value)
-    await services.store.set_setting(click.scope, "channel", click.action, value)
-    yield await _settings_card(services, click.scope, card)
-
-
-async def _settings_card(services: Services, scope: Scope, card: OpenCard | None) -> Card:
-    stored = await services.store.get_settings(scope)
-    declared = await services.declared_in(scope)
-    values = {name: stored.get(name, setting.default) for name, setting in declared.items()}
-    rows = [
-        (name, values[name] or "—", "set" if name in stored else RESET, setting.help)
-        for name, setting in declared.items()
-    ]
-    shown = Card(
-        blocks=(Table(("setting", "value", "", "meaning"), tuple(rows)),),
-        data={"settings": values},
-    )
-    if card is None:
-        return shown
-    selects = tuple(_select(declared[name], values[name]) for name in _SELECTED)
-    return replace(shown, selects=selects, open_card_id=card.id, revision=card.revision)
-
-
-def _select(setting: ChannelSetting, value: str) -> Select:
-    options = (SelectOption(choice, choice, is_chosen=choice == value) for choice in setting.choices)
-    return Select(setting.name, setting.help, tuple(options))
-
-
-async def _change_setting(request: Request, name: str, value: str) -> None:
-    settings = await request.services.declared_in(request.message.scope)
-    if name not in settings:
-        hint = suggest(name, settings, f"choose from {', '.join(settings)}.")
-        raise RequestError(f"There is no setting {quote(name)}; {hint}")
-    setting = settings[name]
-    if not value:
-        raise RequestError(f"VALUE is missing. {name} takes {setting.takes}; {RESET} resets it.")
-    level: SettingLevel = "server" if setting.is_server_only else request.options.get("level", "channel")
-    checked = None if value == RESET else setting.read(name, value)
-    await request.services.store.set_setting(request.message.scope, level, name, checked)
 
 
 async def answer_fresh(request: Request) -> Cards:
@@ -98,11 +33,22 @@ async def answer_fresh(request: Request) -> Cards:
 
 async def answer_context(request: Request) -> Cards:
     """Show what the model would read now, in tokens."""
-    services = request.services
-    use = await services.chat.count_context(request.message.scope)
+    services, scope = request.services, request.message.scope
+    try:
+        yield await context_card(services, scope)
+    except RequestError as e:
+        if not services.traits.replies_in_threads or scope.thread or scope.kind == "direct":
+            raise
+        # A typed command, since threads have no other.
+        raise RequestError(f"{e} Each thread is a conversation: write {services.command_prefix}context in one.") from e
+
+
+async def context_card(services: Services, scope: Scope, *, shows_prompt: bool = False) -> Card:
+    """Return the card of what the model would read in `scope` now. Raises RequestError if there is nothing yet."""
+    use = await services.chat.count_context(scope)
     rows = (
         ("template and examples", f"{use.num_template_tokens:,}"),
-        (f"history ({use.num_turns} turns)", f"{use.num_history_tokens:,}"),
+        (f"history ({use.num_turns} {'turn' if use.num_turns == 1 else 'turns'})", f"{use.num_history_tokens:,}"),
         ("reserved for the answer", f"{use.num_answer_tokens:,}"),
         ("free", f"{use.num_free_tokens:,}"),
         ("the model's context", f"{use.context_length:,}"),
@@ -113,8 +59,9 @@ async def answer_context(request: Request) -> Cards:
         if use.num_messages_dropped
         else []
     )
-    yield Card(
-        blocks=(*blocks, *dropped),
+    prompt = [Verbatim(use.prompt)] if shows_prompt else []
+    return Card(
+        blocks=(*blocks, *dropped, *prompt),
         data={
             "template": use.template_name,
             "num_template_tokens": use.num_template_tokens,
@@ -182,9 +129,30 @@ async def answer_stats(request: Request) -> Cards:
                     ("database", f"{stored.num_bytes / 2**20:.1f} MiB"),
                 )
             ),
+            *_facts_of_platform(services),
+            Facts(
+                (
+                    ("longest wait for the event loop in the last minute", _milliseconds(_stall_s(services, MINUTE_S))),
+                    ("in the last hour", _milliseconds(_stall_s(services, HOUR_S))),
+                    ("longest write", _milliseconds(services.store.longest_turn_s)),
+                )
+            ),
         ),
         data=_stats_data(services, stored),
     )
+
+
+def _facts_of_platform(services: Services) -> tuple[Facts, ...]:
+    figures = services.platform_figures.values()
+    return (Facts(tuple((figure.label, f"{figure.read():,}") for figure in figures)),) if figures else ()
+
+
+def _stall_s(services: Services, within_s: float) -> float:
+    return services.stalls.longest_s(within_s, asyncio.get_running_loop().time())
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f} ms"
 
 
 def _stats_data(services: Services, stored: StoreStats) -> dict[str, Any]:
@@ -206,6 +174,9 @@ def _stats_data(services: Services, stored: StoreStats) -> dict[str, Any]:
         "num_messages": stored.num_messages,
         "num_replies": stored.num_replies,
         "num_bytes": stored.num_bytes,
+        "longest_stall_s": {"minute": _stall_s(services, MINUTE_S), "hour": _stall_s(services, HOUR_S)},
+        "longest_write_s": services.store.longest_turn_s,
+        **{name: figure.read() for name, figure in services.platform_figures.items()},
     }
 
 
@@ -216,60 +187,143 @@ def _commands_by_first_word(request: Request) -> dict[str, list[Command]]:
     return families
 
 
+_MORE_HELP: Final = (
+    f"{mention('help COMMAND')} explains a command, {mention('help options')} the options and {mention('help presets')}"
+    " the presets."
+)
+
+
+async def _how_to_chat(request: Request) -> str:
+    """Say which messages the model answers where help was asked for."""
+    scope = request.message.scope
+    traits = request.services.traits
+    if scope.kind == "foreign" or (scope.kind == "group" and not traits.reads_groups):
+        return "Only commands are answered here: I read no other messages."
+    place = await request.services.place_of(scope)
+    if place.story_since is not None:
+        return "A story is being written here, and what you say becomes part of it."
+    answer_when = place.values["answer_when"]
+    if scope.kind != "terminal" and answer_when == "never":
+        return "Only commands are answered here."
+    if scope.kind == "group" or (scope.kind == "server" and answer_when == "mention"):
+        if traits.replies_in_threads:
+            return "To chat, mention me, or write in a thread in which I have answered."
+        return "To chat, mention me or reply to my message."
+    return "Any other message is chat."
+
+
 async def answer_help(request: Request) -> Cards:
-    """List the commands, or explain one."""
-    name = " ".join(request.text.split()).lower().removeprefix(request.services.command_prefix)
+    """List the commands, or explain one, or one of the other topics."""
+    name = " ".join(request.text.split()).lower().removeprefix(request.services.command_prefix).lstrip(DASHES)
     commands = request.commands
     services = request.services
     spelling = Spelling.for_reader(commands, services.traits, services.command_prefix, request.message.reach)
     if not name:
-        rows = tuple(
-            (spelling.usage(command).replace("[--option value …] ", ""), command.summary)
-            for command in commands.values()
-        )
-        yield Card(
-            blocks=(
-                Table(("command", "what it does"), rows),
-                Text(f"Any other message is chat. {mention('help COMMAND')} explains a command.", is_quiet=True),
-            ),
-            data={"commands": {c.name: c.summary for c in commands.values()}},
-            answers="private",
-        )
+        usable = [one for one in commands.values() if _is_of_use(one, request)]
+        yield _list_of(usable, spelling, f"{await _how_to_chat(request)} {_MORE_HELP}")
         return
     found = [commands[name]] if name in commands else _commands_by_first_word(request).get(name, [])
     if not found:
-        known = sorted({*commands, *_commands_by_first_word(request)})
-        hint = suggest(name, known, f"{mention('help')} lists all commands.", shown=mention)
-        raise RequestError(f"There is no command {quote(name)}; {hint}")
+        rows = await _rows_of_commands(request)
+        card = topic_card(name, spelling)
+        if card is None and (row := rows.get(name.replace("-", "_"))):
+            card = _row_card(*row)
+        if card is not None:
+            yield card
+            return
+        known = sorted({*commands, *_commands_by_first_word(request), *TOPICS, *rows})
+        hint = suggest(name, known, _MORE_HELP, shown=lambda topic: mention(f"help {topic}"))
+        raise RequestError(f"There is no help on {quote(name)}; {hint}")
+    if len(found) > 1:
+        usable = [one for one in found if _is_of_use(one, request)]
+        yield _list_of(usable or found, spelling, f"{mention(f'help {found[0].name}')} explains one of them.")
+        return
+    yield await _help_on(found[0], request, spelling)
+
+
+def _is_of_use(command: Command, request: Request) -> bool:
+    """Say whether the person can do something with `command` there: not only be told why it does nothing."""
+    traits = request.services.traits
+    can_point = traits.has_replies or not command.needs_reply
+    return can_point and why_not(command, request.message, traits) is None
+
+
+async def _rows_of_commands(request: Request) -> dict[str, tuple[Command, Table]]:
+    """Return what help lists of commands besides their options, such as each setting: its name, command and table."""
+    rows = {}
+    for command in request.commands.values():
+        if command.help_table is not None:
+            table = await command.help_table(request)
+            rows.update({row[0]: (command, Table(table.columns, (row,))) for row in table.rows})
+    return rows
+
+
+def _row_card(command: Command, table: Table) -> Card:
+    """Return the help on one row of a command's table."""
+    ((name, *_),) = table.rows
+    note = f"{mention(f'{command.name} {name}')} shows it and how to change it. All: {mention(f'help {command.name}')}."
+    data = {"topic": dict(zip(table.columns, table.rows[0], strict=True))}
+    return Card(blocks=(table, Text(note, is_quiet=True)), data=data, answers="private")
+
+
+def _list_of(commands: Sequence[Command], spelling: Spelling, note: str) -> Card:
+    rows = tuple((spelling.usage(one).replace(" [--option value …]", ""), one.summary) for one in commands)
+    return Card(
+        blocks=(Table(("command", "what it does"), rows), Text(note, is_quiet=True)),
+        data={
+            "commands": {one.name: one.summary for one in commands},
+            "usage": [spelling.usage(one) for one in commands],
+        },
+        answers="private",
+    )
+
+
+async def _help_on(command: Command, request: Request, spelling: Spelling) -> Card:
+    """Return the card that explains one command."""
+    traits = request.services.traits
     blocks: list[Block] = []
-    for command in found:
-        blocks.append(Text(f"{spelling.usage(command)}\n  {command.summary}"))
-        if command.details:
-            blocks.append(Text(command.details))
-        if command.options:
-            options = tuple((spelling.option(option), option.takes, option.help) for option in command.options)
-            blocks.append(Table(("option", "values", "meaning"), options))
-        blocks += [Text(f"  {mention(example)}", is_quiet=True) for example in command.examples]
-    usage = [spelling.usage(command) for command in found]
-    yield Card(blocks=tuple(blocks), data={"usage": usage}, answers="private")
+    blocks.append(Text(f"{spelling.usage(command)}\n  {command.summary}"))
+    if (reason := why_not(command, request.message, traits)) is not None:
+        blocks.append(Text(reason, is_quiet=True))
+    if command.needs_reply and not traits.has_replies:
+        where = traits.name
+        blocks.append(Text(f"In {where} nothing can be replied to; {mention(command.name)} says what to do instead."))
+    elif details := (traits.replies_in_threads and command.details_in_threads) or command.details:
+        blocks.append(Text(details))
+    if command.words:
+        blocks.append(Text(_how_to_answer(command, traits)))
+    if command.options:
+        options = tuple((spelling.option(option), option.takes, option.help) for option in command.options)
+        blocks.append(Table(("option", "values", "meaning"), options))
+    if command.help_table is not None:
+        blocks.append(await command.help_table(request))
+    blocks += [Text(f"  {mention(example)}", is_quiet=True) for example in command.examples]
+    return Card(blocks=tuple(blocks), data={"usage": [spelling.usage(command)]}, answers="private")
 
 
-_LEVEL: Final = Option("level", "choice", "where it applies: this channel, or the whole server", choices=SETTING_LEVELS)
+def _how_to_answer(command: Command, traits: PlatformTraits) -> str:
+    """Say how the words of `command` reach its answer on the platform."""
+    *first, last = command.words
+    words = f"{', '.join(first)} or {last}"
+    if not traits.has_buttons:
+        return f"After the answer type {words}."
+    how = f"write {words} in its thread" if traits.replies_in_threads else f"reply to it with {words}"
+    return f"Press a button of the answer, or {how}; in a direct message the word alone is enough."
+
 
 COMMANDS: Final = (
     Command(
-        name="settings",
-        summary="Show the settings of this channel and server, or change one",
-        answer=answer_settings,
-        arguments=("NAME", "VALUE"),
-        num_optional_arguments=2,
-        takes_rest=True,
-        options=(_LEVEL,),
-        who="moderators",
-        examples=("settings preset careful", "settings --level server history_length 20", "settings preset default"),
+        name="fresh",
+        summary="Start the conversation over: nothing above is read again",
+        answer=answer_fresh,
+        needs_conversation=True,
     ),
-    Command(name="fresh", summary="Start the conversation over: nothing above is read again", answer=answer_fresh),
-    Command(name="context", summary="Show what the model would read now, in tokens", answer=answer_context),
+    Command(
+        name="context",
+        summary="Show what the model would read now, in tokens",
+        answer=answer_context,
+        needs_conversation=True,
+    ),
     Command(name="stats", summary="Show the model, its speed, the queue and what is stored", answer=answer_stats),
     Command(
         name="help",
@@ -277,6 +331,7 @@ COMMANDS: Final = (
         answer=answer_help,
         text="optional",
         text_name="COMMAND",
+        is_text_raw=True,
         # The list is long: in a busy channel only the asker sees it, if the platform can do that.
         answers="private",
         is_secret=False,

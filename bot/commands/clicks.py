@@ -1,15 +1,19 @@
 """Clicks on cards and submitted forms: the owner, the revision, and the function that answers."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final
+from weakref import WeakValueDictionary
 
-from bot.commands import channel, completing, privacy
+from bot.commands import changing_settings, completing, privacy
+from bot.commands.completing import MOVED_ON
 from bot.commands.context import Services
-from bot.commands.explaining import explain
+from bot.commands.explaining import ACTIONS, WHY_CARD, act_on_why, explain
 from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
-from bot.commands.framework.request import UNREADABLE, load_asked, message_of, read_request
-from bot.commands.templates import drafts, editing, proposals, publishing, running
+from bot.commands.framework.request import UNREADABLE, check_message, check_owner, load_asked, message_of, read_request
+from bot.commands.templates import browser, draft_cards, editing, proposals, publishing, running, tuning
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
 from bot.core.mentions import mention
@@ -19,26 +23,37 @@ from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
 from bot.services.answer_cards import REPLY_CARD, reply_card
 from bot.services.chat import NOT_LATEST, asker_of
-from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, CompletionTree
+from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState
+from bot.services.open_cards import COMMAND_CARD, COMPLETE, COMPLETION_CARD
 from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
+from bot.store.messages import EXAMPLE_FORM
 from bot.store.replies import StoredReply
 
-MOVED_ON: Final = "That card is out of date; use the newest one."
 GONE: Final = "That card has expired, or its message was deleted. Give the command again."
+DELETED: Final = "That answer was deleted."
+_MORE: Final = "more"
 NOT_ASKER: Final = "Only the person who asked, or a moderator, can change this answer. Anyone can use Why."
 
 _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
-    channel.SETTINGS_CARD: ("settings", channel.act_on_settings),
+    changing_settings.SETTINGS_CARD: ("settings", changing_settings.act_on_settings),
     privacy.PRIVACY_CARD: ("privacy", privacy.act_on_privacy),
-    drafts.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
+    privacy.FORGET_CARD: ("privacy", privacy.act_on_privacy),
+    draft_cards.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
     publishing.DELETE_CARD: ("prompt delete", publishing.act_on_delete),
+    publishing.TRY_CARD: ("prompt run", publishing.act_on_published),
+    tuning.TUNING_CARD: ("prompt tune", tuning.act_on_tuning),
 }
 _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
-    proposals.EXAMPLE_FORM: ("prompt example", proposals.submit_example),
+    EXAMPLE_FORM: ("prompt example", proposals.submit_example),
     editing.DRAFT_FORM: ("prompt edit", editing.submit_draft),
     publishing.REASON_FORM: ("prompt publish", publishing.submit_reason),
 }
+
+# The buttons that may open a form; a platform that must open it within a time asks before it knows the answer.
+FORM_ACTIONS: Final = frozenset({"open", "edit", "rows", "publish", "publish-anyway", "try", "name"})
+# The buttons whose work may take longer than a restart; it goes on from what was done before.
+LONG_ACTIONS: Final = frozenset({"open", "test", privacy.FORGET_NOW})
 
 
 class Clicks:
@@ -47,28 +62,43 @@ class Clicks:
     def __init__(self, services: Services, commands: Mapping[str, Command]) -> None:
         self._services = services
         self._commands = commands
-        # Completions in progress: a second click at the same revision is refused.
-        self._busy: set[str] = set()
+        # Completions in progress, by their card, and what was pressed: a second click at the same revision is refused.
+        self._busy: dict[str, str] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def answer(self, click: Click, stopper: Stopper, *, may_store: bool) -> tuple[str, Cards]:
+    async def answer(
+        self, click: Click, stopper: Stopper, *, may_store: bool, typed: Message | None = None
+    ) -> tuple[str, Cards]:
         """Return the name of the clicked card's command, and the cards that answer the click.
 
-        Without `may_store` nothing may be stored for the person who clicked. Raises RequestError if there is no such
-        card.
+        Without `may_store` nothing may be stored for the person who clicked. `typed` is the message whose words stand
+        for the click: what is written then answers it. Raises RequestError if there is no such card.
         """
         store = self._services.store
         if click.card_id.startswith(REPLY_CARD):
             reply = await store.get_reply(click.scope, click.card_id.removeprefix(REPLY_CARD))
             if reply is None:
-                raise RequestError("That answer was deleted.")
+                raise RequestError(DELETED)
             return reply.provenance.command, self._act_on_reply(click, reply, stopper, may_store=may_store)
+        if click.card_id.startswith(WHY_CARD):
+            reply = await store.get_reply(click.scope, click.card_id.removeprefix(WHY_CARD))
+            if reply is None:
+                raise RequestError(DELETED)
+            if click.action not in ACTIONS:
+                raise RequestError(MOVED_ON)
+            return "why", act_on_why(self._services, self._commands, reply, click.action, asker_of(click), stopper)
         card = await store.get_open_card(click.scope, click.card_id)
         if card is None:
             raise RequestError(GONE)
         if card.kind == COMMAND_CARD:
             return str(card.state["command"]), self._open(click, card, stopper, may_store=may_store)
         if card.kind == COMPLETION_CARD:
-            return "complete", self._complete(click, card, stopper, may_store=may_store)
+            return "complete", self._complete(click, card, stopper, may_store=may_store, typed=typed)
+        if card.kind == browser.BROWSER_CARD:
+            cards = browser.browse(self._services, self._commands, click, card, stopper, may_store=may_store)
+            return "prompt list", cards
+        if card.kind == publishing.TRY_CARD and click.action == "why":
+            return "prompt run", self._explain_try(click, card)
         if card.kind not in _ACTS:
             raise RequestError(GONE)
         name, act = _ACTS[card.kind]
@@ -79,32 +109,83 @@ class Clicks:
 
         Raises RequestError if there is no such form.
         """
-        card = await self._services.store.get_open_card(submitted.scope, submitted.form_id)
+        card_id, _, part = submitted.form_id.partition(".")
+        card = await self._services.store.get_open_card(submitted.scope, card_id)
+        if card is not None and card.kind == publishing.TRY_CARD:
+            return "prompt run", self._try(submitted, card)
+        if card is not None and card.kind == COMPLETION_CARD and part.isascii() and part.isdigit():
+            return COMPLETE, self._name_branch(submitted, card, int(part))
         if card is None or card.kind not in _SUBMITS:
             raise RequestError("That form has expired, or its message was deleted. Give the command again.")
         name, submit = _SUBMITS[card.kind]
         return name, submit(self._services, submitted, card)
 
-    async def _complete(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
+    async def _try(self, submitted: FormSubmitted, card: OpenCard) -> Cards:
+        """Answer the text in the form with the template that was just published, as its command does."""
+        services, author = self._services, submitted.author
+        check_owner(card, author, "form", "prompt NAME TEXT")
+        # After -- the text is taken as it is.
+        line = f"{services.command_prefix}prompt run {card.state['name']} -- {submitted.values.get('text', '')}"
+        asked = Message(submitted.id, submitted.scope, author, line, reach=submitted.reach)
+        message = check_message(asked, services.traits)
+        may_store = not await services.store.is_opted_out(submitted.scope.platform, author.id)
+        request = await read_request(services, self._commands, message, Stopper(), may_store=may_store)
+        if may_store:
+            await services.store.add_message(message, kind="command")
+        async with aclosing(request.command.answer(request)) as cards:
+            async for snapshot in cards:
+                if not submitted.is_on_card or card.state.get("is_beside") or snapshot.error is not None:
+                    yield replace(snapshot, answers="private")
+                elif not snapshot.is_final:
+                    yield replace(snapshot, answers="public")
+                else:
+                    yield await publishing.tried_card(services, card, snapshot)
+
+    async def _explain_try(self, click: Click, card: OpenCard) -> Cards:
+        check_owner(card, click.author, "card", "prompt NAME TEXT")
+        reply_id = card.state.get("reply_id")
+        reply = await self._services.store.get_reply(click.scope, reply_id) if reply_id else None
+        if reply is None:
+            raise RequestError(DELETED)
+        yield await explain(self._services, self._commands, reply)
+
+    async def _complete(
+        self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool, typed: Message | None
+    ) -> Cards:
         """Act on a completion: only its owner may, and only at its current revision."""
-        services = self._services
         await self._check_owner(click, card, "complete")
         self._check_may_store(may_store)
-        if card.id in self._busy or not completing.is_action(click.action):
+        if self._busy.get(card.id, _MORE) != _MORE:
             raise RequestError(MOVED_ON)
-        self._busy.add(card.id)
+        if card.id in self._busy and click.action != _MORE:
+            raise RequestError(MOVED_ON)
+        turn = self._turns.setdefault(card.id, asyncio.Lock())
+        # Presses of More in a row are all carried out, one after another.
+        async with turn, aclosing(self._complete_in_turn(click, card, stopper, typed)) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
+
+    async def _complete_in_turn(self, click: Click, card: OpenCard, stopper: Stopper, typed: Message | None) -> Cards:
+        services = self._services
+        self._busy[card.id] = click.action
         try:
             # Read again, since nobody else can write it now.
             current = await services.store.get_open_card(click.scope, card.id)
             if current is None:
                 raise RequestError(GONE)
-            if current.revision != click.revision:
+            state = CompletionState.from_dict(current.state)
+            num_behind = current.revision - click.revision - state.num_named
+            is_more = click.action == _MORE and state.view == OPTIONS_VIEW
+            if not -state.num_named <= num_behind <= (state.num_grown if is_more else 0):
                 raise RequestError(MOVED_ON)
-            tree = CompletionTree.from_dict(current.state)
-            request = await self._asked_again(click, tree, stopper)
+            request = await self._asked_again(click, state, stopper, typed)
+            if num_behind > 0 and len(state.tree.here.options) >= MAX_OPTIONS:
+                yield completing.show_again(request, current, state, completing.TOO_MANY)
+                return
             has_begun = False
             try:
-                async with aclosing(completing.answer_action(request, current, tree, click.action)) as cards:
+                answer = completing.answer_action(request, current, state, click.action, click.value)
+                async with aclosing(answer) as cards:
                     async for snapshot in cards:
                         has_begun = True
                         yield snapshot
@@ -112,19 +193,40 @@ class Clicks:
                 if not has_begun:
                     raise
                 # Snapshots have replaced the visible card.
-                yield completing.show_again(request, current, tree, str(e))
+                yield completing.show_again(request, current, state, str(e))
         finally:
-            self._busy.discard(card.id)
+            del self._busy[card.id]
 
-    async def _asked_again(self, click: Click, tree: CompletionTree, stopper: Stopper) -> Request:
+    async def _name_branch(self, submitted: FormSubmitted, card: OpenCard, branch_id: int) -> Cards:
+        """Name a branch of a completion as its form says; the form may be older than what the card shows."""
+        check_owner(card, submitted.author, "card", COMPLETE)
+        self._check_may_store(
+            not await self._services.store.is_opted_out(submitted.scope.platform, submitted.author.id)
+        )
+        if card.id in self._busy:
+            raise RequestError(MOVED_ON)
+        turn = self._turns.setdefault(card.id, asyncio.Lock())
+        async with turn:
+            current = await self._services.store.get_open_card(submitted.scope, card.id)
+            if current is None:
+                raise RequestError(GONE)
+            state = CompletionState.from_dict(current.state)
+            click = Click(submitted.id, submitted.scope, submitted.author, card.id, current.revision, "name")
+            request = await self._asked_again(click, state, Stopper(), None)
+            yield await completing.name_branch(request, current, state, branch_id, submitted.values.get("name", ""))
+
+    async def _asked_again(
+        self, click: Click, state: CompletionState, stopper: Stopper, typed: Message | None
+    ) -> Request:
         services = self._services
-        source = TextSource(tree.message_id, is_command_line=tree.is_command_line)
+        source = TextSource(state.message_id, is_command_line=state.is_command_line)
         asked = await load_asked(services.store, click.scope, source, services.command_prefix, self._commands)
         if asked is None:
             raise RequestError(completing.TEXT_GONE)
-        message = Message(tree.request_id, click.scope, click.author, click.action, reach=click.reach)
+        message = typed or Message(state.request_id, click.scope, click.author, click.action, reach=click.reach)
+        click_id = "" if typed else click.id
         complete = self._commands["complete"]
-        return Request(services, self._commands, stopper, message, complete, {}, {}, *asked, click_id=click.id)
+        return Request(services, self._commands, stopper, message, complete, {}, {}, *asked, click_id=click_id)
 
     async def _open(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
         """Run the private or form command of an Open button."""
@@ -192,11 +294,12 @@ class Clicks:
     async def _check_owner(self, click: Click, card: OpenCard, command: str) -> None:
         if card.owner_id == click.author.id:
             return
-        source = await self._load_message(click.scope, card.source_message_id)
-        # The author of a message that someone else asked about is not the owner.
         whose = "someone else"
-        if source is not None and source.author_id == card.owner_id:
-            whose = clean_name(source.author_name)
+        # The author of a message that someone else asked about is not the owner; the request is then another message.
+        for message_id in (card.source_message_id, card.state.get("request_id")):
+            source = await self._load_message(click.scope, message_id)
+            if source is not None and source.author_id == card.owner_id:
+                whose = clean_name(source.author_name)
         raise RequestError(f"That card belongs to {whose}. Get your own with {mention(command)}.")
 
     def _check_may_store(self, may_store: bool) -> None:

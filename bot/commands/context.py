@@ -1,25 +1,59 @@
-"""The parts of the bot that commands use: one object, built once in bot.__main__."""
+"""The parts of the bot that commands use: one object, built once in bot.program.opening."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.core.channel_settings import ChannelSetting, with_chat_templates
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.platform_traits import PlatformTraits
+from bot.core.rights import is_moderator
 from bot.engine.engine import Engine
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.places import Place, load_place
+from bot.services.story import StoryTurns
 from bot.services.templates import Templates
+from bot.stalls import LoopStalls
 from bot.store.store import Store
+
+
+@dataclass(slots=True)
+class PlaceNames:
+    """The names of roles and channels: `look_up` is the platform's, and returns None for an id that it does not know.
+
+    Without it, ids are their own names. `fetch` asks the platform first, where names are not there by themselves.
+    """
+
+    look_up: Callable[[Scope, str], str | None] | None = None
+    fetch: Callable[[Scope, Sequence[str]], Awaitable[None]] | None = None
+
+    async def prepare(self, scope: Scope, ids: Sequence[str]) -> None:
+        """Let `name_of` know these ids, as far as the platform tells."""
+        if self.fetch is not None and ids:
+            await self.fetch(scope, ids)
+
+    def name_of(self, scope: Scope, id: str) -> str:
+        """Return the name of a role or channel of the server of `scope`, as people write it."""
+        if self.look_up is None:
+            return id
+        return self.look_up(scope, id) or f"{id} (deleted)"
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformFigure:
+    """A count of the platform for `stats`: `label` is for people, `read` gives the present value."""
+
+    label: str
+    read: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the running bot. `traits` are the facts of its platform.
+    """The parts of the running bot. `traits` are the facts of its platform, `names` its roles and channels.
 
-    `owner_ids` are the ids of the operators, who are moderators everywhere.
+    `owner_ids` are the ids of the operators, who are moderators everywhere. `platform_figures` are what `stats` shows
+    of the platform, by their names in JSON.
     """
 
     engine: Engine
@@ -33,6 +67,10 @@ class Services:
     request_timeout_s: float = 60.0
     started_at_utc: datetime = field(default_factory=now_utc)
     owner_ids: frozenset[str] = frozenset()
+    names: PlaceNames = field(default_factory=PlaceNames)
+    platform_figures: dict[str, PlatformFigure] = field(default_factory=dict)
+    story_turns: StoryTurns = field(default_factory=StoryTurns)
+    stalls: LoopStalls = field(default_factory=LoopStalls)
 
     async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
         """Return the settings of `scope`, whose server may have its own chat templates."""
@@ -50,11 +88,13 @@ class Services:
     async def with_rights(self, scope: Scope, author: Author, place: Place | None = None) -> Author:
         """Return `author` with `is_moderator` as it holds in `scope`.
 
-        A moderator is one for the platform, in a direct message, as an operator, or by one of the server's roles for
-        moderators. These are read from `place`, or without it from the store.
+        The server's roles for moderators are read from `place`, or without it from the store.
         """
-        is_moderator = author.is_moderator or scope.is_direct or author.id in self.owner_ids
-        if not is_moderator and author.roles:
+        role_ids: list[str] = []
+        if author.roles and not author.is_moderator:
             values = place.values if place is not None else await self.settings_in(scope)
-            is_moderator = not set(values["moderator_roles"].split()).isdisjoint(author.roles)
-        return replace(author, is_moderator=is_moderator and not author.is_bot)
+            role_ids = values["moderator_roles"].split()
+        is_operator = author.id in self.owner_ids
+        return replace(
+            author, is_moderator=is_moderator(scope.kind, author, is_operator=is_operator, role_ids=role_ids)
+        )

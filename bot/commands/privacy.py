@@ -1,5 +1,6 @@
 """Commands about stored personal data: privacy for all of it, forget for one message."""
 
+import asyncio
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -17,18 +18,21 @@ from bot.services.open_cards import open_card
 from bot.store.cards import OpenCard
 
 PRIVACY_CARD: Final = "privacy"
+FORGET_CARD: Final = "privacy_forget"  # the question before everything is erased
+FORGET_NOW: Final = "forget-now"
+ERASED: Final = "num_erased"  # in the data of the answer, once everything is erased
 _LIFETIME: Final = timedelta(days=1)
 
 _CHOICES: Final = ("--do export", "--do forget", "--read off", "--read on")
 _WHAT_IS_STORED: Final = (
-    "The bot stores messages to it, its answers, and messages that people reply to when they ask it something. Where it"
-    " answers every message, it stores all of them. Only the model reads them, on the operator's own machine. They are"
-    " never logged, sent elsewhere or used for training."
+    "The bot stores messages to it, its answers, and messages that people ask it about, by a reply or from their menu."
+    " Where it answers every message, or a story is being written, it stores all of them. Only the model reads them, on"
+    " the operator's own machine. They are never logged, sent elsewhere or used for training."
 )
 _IF_NOT_READ: Final = (
     "If you ask not to be read, the bot neither reads nor stores what you say, and does not answer your chat. Commands"
-    f" still work, but nothing is stored, so their answers have no buttons and no {mention('why')}. What was stored"
-    " before is not read, and stays stored until you erase it."
+    f" still work, but nothing is stored, so you can't go on with their answers, and {mention('why')} can't explain"
+    " them. What was stored before is not read, and stays stored until you erase it."
 )
 
 
@@ -37,23 +41,27 @@ async def answer_privacy(request: Request) -> Cards:
     message, action = request.message, request.options.get("do", "")
     if request.options.get("read"):
         action = f"read-{request.options['read']}"
-    card = None
-    if request.services.traits.has_buttons:
-        store = request.services.store
-        card = await open_card(store, message.scope, message.author.id, PRIVACY_CARD, {}, lives=_LIFETIME)
     done = await _do(request.services, message.scope, message.author, action)
     # The answer to a public option shows nothing private.
-    yield _tied(replace(done, buttons=()) if action.startswith("read-") else done, card)
+    if action.startswith("read-"):
+        done = replace(done, buttons=())
+    yield await _tied(request.services, message.scope, message.author, action, done)
 
 
 async def act_on_privacy(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
     """Carry out the clicked button."""
     check_owner(card, click.author, "card", "privacy")
-    yield _tied(await _do(services, click.scope, click.author, click.action), card)
+    done = await _do(services, click.scope, click.author, click.action)
+    yield await _tied(services, click.scope, click.author, click.action, done)
 
 
-def _tied(shown: Card, card: OpenCard | None) -> Card:
-    if card is None or not shown.buttons:
+async def _tied(services: Services, scope: Scope, author: Author, action: str, shown: Card) -> Card:
+    """Return `shown` with a card of its own behind its buttons; a question has one where its answer is typed too."""
+    kind = FORGET_CARD if action == "forget" else PRIVACY_CARD
+    if not shown.buttons or not (services.traits.has_buttons or kind == FORGET_CARD):
+        return replace(shown, buttons=())
+    card = await open_card(services.store, scope, author.id, kind, {}, lives=_LIFETIME)
+    if not services.traits.has_buttons:
         return replace(shown, buttons=())
     return replace(shown, open_card_id=card.id, revision=card.revision)
 
@@ -62,21 +70,28 @@ async def _do(services: Services, scope: Scope, author: Author, action: str) -> 
     store, platform = services.store, scope.platform
     if action == "export":
         records = await store.export_person(platform, author.id)
-        file = TextFile("stored-about-me.json", json.dumps(records, ensure_ascii=False, indent=1) + "\n")
+        text = await asyncio.to_thread(json.dumps, records, ensure_ascii=False, indent=1)
+        file = TextFile("stored-about-me.json", text + "\n")
         return _private_card(
             f"Everything stored about you: {len(records)} records.", data={"records": records}, file=file
         )
     if action == "forget":
+        how = f"use {mention(f'privacy --do {FORGET_NOW}')}"
+        how = how if services.traits.has_buttons else f"type yes, or {how}"
         return replace(
             _private_card(
-                "This permanently erases everything you said to this bot, on all servers, and its answers to you."
-                f" To confirm, use {mention('privacy --do forget-now')}."
+                "This permanently erases everything you said to this bot, on all"
+                f" {services.traits.server_word}s, and its answers to you."
+                f" To confirm, {how}."
             ),
-            buttons=(Button("forget-now", "Erase everything", "danger"),),
+            buttons=(Button(FORGET_NOW, "Erase everything", "danger"),),
         )
-    if action == "forget-now":
+    if action == FORGET_NOW:
         num = await store.forget_person(platform, author.id)
-        return _private_card(f"Permanently erased: {num} of your messages, and the answers to them.")
+        card = _private_card(
+            f"Permanently erased: {num} of your messages, and the answers to them.", data={ERASED: num}
+        )
+        return replace(card, withdraws_all=True)
     if action == "read-off":
         await store.opt_out(platform, author.id, True)
         return _private_card(
@@ -93,9 +108,8 @@ def _private_card(sentence: str, *, data: dict[str, object] | None = None, file:
 
 
 async def _show(services: Services, scope: Scope, author: Author) -> Card:
-    records = await services.store.export_person(scope.platform, author.id)
+    num_messages = await services.store.count_messages_of(scope.platform, author.id)
     is_out = await services.store.is_opted_out(scope.platform, author.id)
-    num_messages = sum(record["kind"] == "message" for record in records)
     days = (await services.settings_in(scope))["retention_days"]
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
     return Card(
@@ -122,27 +136,46 @@ async def answer_forget(request: Request) -> Cards:
     store, message = request.services.store, request.message
     if message.reply_to is None:
         raise RequestError(_how_to_forget(request))
-    found = await store.load_messages(message.scope, [message.reply_to])
-    if not found:
-        raise RequestError("That message is not stored.")
-    (target,) = found
-    if (target.is_me or target.author_id != message.author.id) and not message.author.is_moderator:
+    target_id, sent_ids = message.reply_to, tuple[str, ...]()
+    found = await store.load_messages(message.scope, [target_id])
+    if found:
+        (target,) = found
+        author_id = None if target.is_me else target.author_id
+        # Visible answers are found by the message that they answer.
+        if target.is_me and target.reply_to:
+            sent_ids = await store.sent_of(message.scope.platform, target.reply_to)
+    else:
+        # It may wait to be answered.
+        author_id = await store.asker_of(message.scope, target_id)
+        if author_id is None:
+            raise RequestError("That message is not stored.")
+    if author_id != message.author.id and not message.author.is_moderator:
         raise RequestError("You can erase only your own messages; moderators can erase others too.")
-    # Visible answers are found by the message that they answer.
-    sent_ids = await store.sent_of(message.scope.platform, target.reply_to) if target.is_me and target.reply_to else ()
-    await store.withdraw_request(message.scope.platform, target.id)
+    await store.withdraw_request(message.scope.platform, target_id)
     await store.erase_sent(message.scope.platform, sent_ids)
     sentence = "That message is permanently erased."
-    yield Card(blocks=(Text(sentence),), data={"text": sentence}, answers="private", removed_ids=tuple(sent_ids))
+    yield Card(
+        blocks=(Text(sentence),),
+        data={"text": sentence},
+        answers="private",
+        removed_ids=tuple(sent_ids),
+        withdrawn_ids=(target_id,),
+    )
 
 
 def _how_to_forget(request: Request) -> str:
+    if not request.services.traits.has_replies:
+        return (
+            f"In {request.services.traits.name} no single message can be chosen. {mention('purge 1')} erases my last"
+            f" answer, {mention('privacy --do forget')} everything you said, and after {mention('fresh')} nothing above"
+            " is read again."
+        )
     by_reply = f"reply to the message with {mention('forget')}"
     by_menu = "choose Forget in the menu of the message"
     if not request.services.traits.has_buttons:
         return f"To erase a message, {by_reply}."
-    # A slash command can't be a reply.
-    if request.message.reach == "form":
+    # A slash command can't be a reply, and in a thread nothing is.
+    if request.message.reach == "form" or request.services.traits.replies_in_threads:
         return f"To erase a message, {by_menu}."
     return f"To erase a message, {by_reply}, or {by_menu}."
 
@@ -154,7 +187,7 @@ COMMANDS: Final = (
         answer=answer_privacy,
         answers="private",
         options=(
-            Option("do", "choice", "export or erase everything stored about you", ("export", "forget", "forget-now")),
+            Option("do", "choice", "export or erase everything stored about you", ("export", "forget", FORGET_NOW)),
             Option("read", "choice", "whether the bot may read and store what you say", ("on", "off")),
         ),
         public_options=("read",),
@@ -167,6 +200,7 @@ COMMANDS: Final = (
         answers="private",
         is_secret=False,
         menu="Forget",
+        needs_reply=True,
         details="Moderators can erase messages of others too.",
     ),
 )

@@ -4,42 +4,63 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bot.commands import channel, completing, explaining, inspecting, moderating, privacy
+from bot.commands import changing_settings, channel, completing, explaining, inspecting, moderating, privacy, story
 from bot.commands.clicks import Clicks
 from bot.commands.context import Services
-from bot.commands.framework.command import Cards, Command, Request, TextSource
+from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.framework.request import (
     Quotas,
+    TextBudget,
     check_message,
+    check_owner,
     is_command_line,
-    load_asked,
     read_request,
+    typed_line,
 )
-from bot.commands.templates import editing, history, proposals, publishing, rows, running, testing
+from bot.commands.story_steps import STORY
+from bot.commands.templates import (
+    browser,
+    editing,
+    history,
+    listing,
+    proposals,
+    publishing,
+    rows,
+    running,
+    testing,
+    tuning,
+)
+from bot.commands.typed_answers import DECLINED, TypedAnswer, find_answered, is_question, is_word_to_card, may_answer
 from bot.core.cards import Button, Card, Text
 from bot.core.mentions import mention
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
-from bot.errors import OptedOut, RequestError
-from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, CompletionTree, open_card
+from bot.errors import OptedOut, RequestError, Unavailable
+from bot.services.completions import leave_completion
+from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, open_card
 from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
-from bot.store.cards import OpenCard
+from bot.services.story import STORY_CARD
 from bot.trace import note_step
 
 COMMANDS: Final[Mapping[str, Command]] = {
     command.name: command
     for command in (
         *completing.COMMANDS,
+        *story.COMMANDS,
         *inspecting.COMMANDS,
         *running.COMMANDS,
+        *browser.COMMANDS,
+        *listing.COMMANDS,
         *testing.COMMANDS,
+        *tuning.COMMANDS,
         *proposals.COMMANDS,
         *editing.COMMANDS,
         *rows.COMMANDS,
         *publishing.COMMANDS,
         *history.COMMANDS,
+        *changing_settings.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
         *privacy.COMMANDS,
@@ -66,6 +87,7 @@ class Router:
         self._services = services
         self._clicks = Clicks(services, COMMANDS)
         self._quotas = Quotas()
+        self._budget = TextBudget()
 
     def is_meant(self, message: Message) -> bool:
         """Say, without reading anything, whether `message` addresses the bot or is a command for it."""
@@ -83,19 +105,25 @@ class Router:
         """
         if message.author.is_bot or message.author.is_me:
             return None
-        is_command = self._is_command(message.text)
+        is_command = self._is_command(self.line_of(message))
         if not self.is_meant(message) and (is_command or not (message.text.strip() or message.attachment)):
             return None
         place = await self._services.place_of(message.scope, message.author)
         answer_when = place.values["answer_when"]
-        if is_command or (message.is_addressed and answer_when != "never"):
+        has_story = place.has_story_at(message.created_at_utc)
+        # Where a story is written, everything said is for it.
+        if is_command or (message.is_addressed and (answer_when != "never" or has_story)):
+            return place
+        # A word to a card goes on with a command.
+        is_to_card = message.is_addressed or is_word_to_card(message, self._services.traits)
+        if is_to_card and may_answer(message) and await find_answered(self._services, message):
             return place
         # People who asked not to be read and talk to others are not told so each time.
-        return place if answer_when == "every" and not place.is_opted_out else None
+        return place if (answer_when == "every" or has_story) and not place.is_opted_out else None
 
     async def begin_message(self, asked: Asked, message: Message, stopper: Stopper, place: Place | None) -> Cards:
         """Return the cards that answer a message; a `place` of None is read here."""
-        message = check_message(message)
+        message = check_message(replace(message, text=self.line_of(message)), self._services.traits)
         has_buttons = self._services.traits.has_buttons
         is_command = self._is_command(message.text)
         if is_command:
@@ -103,34 +131,86 @@ class Router:
         place = place or await self._services.place_of(message.scope, message.author)
         author = await self._admit(message.scope, message.author, place, is_counted=has_buttons)
         message = replace(message, author=author)
+        if has_buttons:
+            self._budget.count(message)
         note_step(message.id, "accepted")
+        may_store = not place.is_opted_out
+        if not is_command and place.has_story_at(message.created_at_utc) and not _is_to_another_card(message):
+            asked.command = STORY
+            if place.is_opted_out:
+                raise RequestError(READ_AGAIN)
+            return story.go_on_with(self._services, COMMANDS, message, stopper)
+        if not is_command and (answer := await find_answered(self._services, message)) is not None:
+            return await self._answer_card(asked, message, answer, stopper, may_store=may_store)
+        if not has_buttons:
+            await self._leave_card(message, is_command=is_command)
         if is_command:
             request = await read_request(
                 self._services,
                 COMMANDS,
                 message,
                 stopper,
-                may_store=not place.is_opted_out,
+                may_store=may_store,
             )
             asked.command = request.command.name
             return await self._run(request)
         if place.is_opted_out:
             raise RequestError(READ_AGAIN)
-        if not has_buttons and (card := await self._open_completion(message)):
-            if completing.is_action(message.text):
-                cards = await self._act(message, card, stopper)
-                asked.command = "complete"
-                return cards
-            # An ordinary message ends the card: plain numbers and words are chat again.
-            await self._services.store.close_open_card(message.scope, card.id)
         await self._services.store.add_message(message, kind="chat")
         return self._services.chat.reply(message, stopper, place)
+
+    async def begin_look(self, asked: Asked, message: Message, stopper: Stopper) -> Cards:
+        """Return the cards that answer a command which only measures; nothing is stored, and no quota is counted."""
+        message = check_message(message, self._services.traits)
+        request = await read_request(self._services, COMMANDS, message, stopper, may_store=False)
+        asked.command = request.command.name
+        if not request.command.only_measures:
+            raise RequestError(f"{mention(request.command.name)} does more than look. Send it as a message.")
+        return request.command.answer(request)
+
+    async def _answer_card(
+        self, asked: Asked, message: Message, answer: TypedAnswer, stopper: Stopper, *, may_store: bool
+    ) -> Cards:
+        """Return the answer to a message whose words stand for a button."""
+        click = Click(
+            message.id,
+            message.scope,
+            message.author,
+            answer.card_id,
+            answer.revision,
+            answer.action,
+            answer.value,
+            reach=message.reach,
+        )
+        if answer.card is not None and answer.action == DECLINED:
+            check_owner(answer.card, message.author, "card", "help")
+            await self._services.store.close_open_card(message.scope, answer.card_id)
+            return _nothing_changed()
+        asked.command, cards = await self._clicks.answer(click, stopper, may_store=may_store, typed=message)
+        if may_store:
+            await self._services.store.add_message(message, kind="command")
+        return cards
+
+    async def _leave_card(self, message: Message, *, is_command: bool) -> None:
+        """Leave the author's newest card where words are typed to it: any other message withdraws a question.
+
+        A command leaves continuations open; after an ordinary message plain numbers and words are chat again.
+        """
+        store = self._services.store
+        card = await store.latest_open_card(message.scope, message.author.id)
+        if card is not None and is_question(card):
+            await store.close_open_card(message.scope, card.id)
+        elif card is not None and card.kind == COMPLETION_CARD and not is_command:
+            await leave_completion(store, card)
 
     async def begin_click(self, asked: Asked, click: Click, stopper: Stopper) -> Cards:
         """Return the cards that answer a click."""
         place = await self._services.place_of(click.scope, click.author)
         click = replace(click, author=await self._admit(click.scope, click.author, place))
         note_step(click.id, "accepted")
+        if click.card_id.startswith(STORY_CARD):
+            asked.command = STORY
+            return story.press(self._services, COMMANDS, click, stopper)
         asked.command, cards = await self._clicks.answer(click, stopper, may_store=not place.is_opted_out)
         return cards
 
@@ -151,6 +231,10 @@ class Router:
             self._quotas.count(scope, author, num_per_minute=int(place.values["quota_per_minute"]))
         return author
 
+    def line_of(self, message: Message) -> str:
+        """Return the text of `message`, as a command line if it means one."""
+        return typed_line(message, self._services.command_prefix, COMMANDS)
+
     def _is_command(self, text: str) -> bool:
         return is_command_line(text, self._services.command_prefix)
 
@@ -160,8 +244,14 @@ class Router:
     async def _run(self, request: Request) -> Cards:
         """Store the command's message and return its answer, or a card with an Open button for it."""
         if request.may_store:
-            await self._services.store.add_message(request.message, kind="command")
-        if not _needs_opening(request):
+            try:
+                await self._services.store.add_message(_without_unread_file(request), kind="command")
+            except Unavailable:
+                # Without a text there is nothing to come back to: on a full disk such a command works all the same.
+                if request.text:
+                    raise
+        is_secret_for = request.command.is_secret_for
+        if not _needs_opening(request) or (is_secret_for is not None and not await is_secret_for(request)):
             return request.command.answer(request)
         if not request.may_store:
             raise self._no_button(request)
@@ -197,22 +287,22 @@ class Router:
             revision=card.revision,
         )
 
-    async def _open_completion(self, message: Message) -> OpenCard | None:
-        """Return the author's latest open card if it is a completion."""
-        card = await self._services.store.latest_open_card(message.scope, message.author.id)
-        return card if card is not None and card.kind == COMPLETION_CARD else None
 
-    async def _act(self, message: Message, card: OpenCard, stopper: Stopper) -> Cards:
-        """Answer a plain message that acts on the author's open completion `card`."""
-        services = self._services
-        tree = CompletionTree.from_dict(card.state)
-        source = TextSource(tree.message_id, is_command_line=tree.is_command_line)
-        asked = await load_asked(services.store, message.scope, source, services.command_prefix, COMMANDS)
-        if asked is None:
-            raise RequestError(completing.TEXT_GONE)
-        await services.store.add_message(message, kind="command")
-        request = Request(services, COMMANDS, stopper, message, COMMANDS["complete"], {}, {}, *asked)
-        return completing.answer_action(request, card, tree, message.text)
+def _without_unread_file(request: Request) -> Message:
+    """Return the message to store: a file that the command does not read is left out."""
+    message = request.message
+    return message if message.attachment == request.text else replace(message, attachment=None, attachment_format="")
+
+
+def _is_to_another_card(message: Message) -> bool:
+    """Say whether `message` replies to a card with words that act on it, and that is not a story's."""
+    shown = message.replied_card
+    return shown is not None and not shown.id.startswith(STORY_CARD) and may_answer(message)
+
+
+async def _nothing_changed() -> Cards:
+    sentence = "Nothing was changed."
+    yield Card(blocks=(Text(sentence),), data={"text": sentence}, answers="private")
 
 
 def _needs_opening(request: Request) -> bool:

@@ -2,10 +2,32 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Command
+from bot.commands.framework.help_topics import TOPICS
+from bot.commands.framework.line_completion import Expected, expected_at_end
+from bot.core.channel_settings import ChannelSetting, kind_of_place, with_chat_templates
 from bot.core.messages import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """The names that a scope has of its own: templates, and the settings that have an effect there."""
+
+    templates: tuple[str, ...] = ()
+    chat_templates: tuple[str, ...] = ()
+    settings: Mapping[str, ChannelSetting] = field(default_factory=dict)
+
+
+async def known_names(services: Services, scope: Scope) -> KnownNames:
+    """Return the names that may be typed in `scope`. Raises Unavailable."""
+    library = await services.templates.of(scope)
+    declared = with_chat_templates(services.channel_settings, library.chat_names)
+    kind = kind_of_place(scope, services.traits)
+    here = {name: setting for name, setting in declared.items() if kind in setting.acts_in}
+    return KnownNames(tuple(library.names), tuple(library.chat_names), here)
 
 
 async def suggest_values(
@@ -20,23 +42,35 @@ async def suggest_values(
 
     There are at most as many as the platform allows.
     """
-    values = ranked(typed, await _values(services, commands, scope, command_name, option_name.casefold()))
+    has_names = command_name.split(maxsplit=1)[0] in ("settings", "prompt", "help")
+    known = await known_names(services, scope) if has_names else KnownNames()
+    values = ranked(typed, _values(commands, known, command_name, option_name.casefold()))
     return values[: services.traits.max_options]
 
 
-async def _values(
-    services: Services, commands: Mapping[str, Command], scope: Scope, command_name: str, name: str
-) -> Sequence[str]:
+def expected_in(commands: Mapping[str, Command], known: KnownNames, line: str) -> Expected:
+    """Return what may stand at the end of a typed command line (without its prefix)."""
+
+    def values_of(command: Command, name: str, words: Sequence[str]) -> Sequence[str]:
+        if command.name == "settings" and words:
+            setting = known.settings.get(words[0])
+            return (*setting.choices, "default") if setting else ()
+        return _values(commands, known, command.name, name.casefold())
+
+    return expected_at_end(line, commands, values_of)
+
+
+def _values(commands: Mapping[str, Command], known: KnownNames, command_name: str, name: str) -> Sequence[str]:
     command = commands.get(command_name)
     if command is None:
         return ()
     if command_name == "help":
-        return tuple(dict.fromkeys((*commands, *(one.split()[0] for one in commands))))
+        return tuple(dict.fromkeys((*commands, *(one.split()[0] for one in commands), *TOPICS, *known.settings)))
     if command_name == "settings" and name == "name":
-        return tuple(services.channel_settings)
+        return tuple(known.settings)
     if command_name == "settings" and name == "value":
-        named = (setting.choices for setting in (await services.declared_in(scope)).values())
-        return tuple(dict.fromkeys((*(choice for choices in named for choice in choices), "default")))
+        listed = (choice for setting in known.settings.values() for choice in setting.choices)
+        return tuple(dict.fromkeys((*listed, "default")))
     for option in command.options:
         if option.name == name and option.choices:
             return option.choices
@@ -44,9 +78,8 @@ async def _values(
         if argument.casefold() == name:
             return choices
     if command_name.startswith("prompt ") and name in ("name", "template"):
-        templates = await services.templates.of(scope)
-        hidden = templates.chat_names if command_name in ("prompt run", "prompt example") else ()
-        return tuple(one for one in templates.names if one not in hidden)
+        hidden = known.chat_templates if command_name in ("prompt run", "prompt example") else ()
+        return tuple(one for one in known.templates if one not in hidden)
     return ()
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -14,11 +14,11 @@ from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversatio
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
 from bot.core.messages import Click, Message, Scope
-from bot.core.prompt import clean_reply, find_loop
 from bot.core.prompt_parts import Prompt
+from bot.core.reply_draft import ReplyDraft
 from bot.core.results import FinishReason
-from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
+from bot.core.sentences import ends_whole
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine
@@ -44,8 +44,11 @@ from bot.trace import note_step
 logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS: Final = 3
-_LOOP_PENALTY_STEP: Final = 0.1
-_LOOP_CHECK_CHARACTERS: Final = 16
+# Sentences of the bot among so many messages are not said again, though fewer may be read.
+NUM_COMPARED: Final = 60
+_PENALTY_STEP: Final = 0.1
+# In the last tokens before the limit, one in so many of all, an answer ends as soon as a sentence does.
+GRACE_SHARE: Final = 4
 # An answer followed by more messages than these is never the latest one.
 _LATEST_AMONG: Final = 50
 
@@ -71,6 +74,7 @@ class ContextUse:
     context_length: int
     num_turns: int
     num_messages_dropped: int
+    prompt: str = field(default="", repr=False)
 
 
 def asker_of(event: Message | Click) -> Asker:
@@ -159,7 +163,9 @@ class Chat:
         latest = next((message.id for message in reversed(history) if message.is_me), None)
         if reply is None or latest != reply_id:
             raise RequestError(NOT_LATEST)
-        said = reply.message.text if goes_on else ""
+        # What earlier continuations wrote is kept: another answer replaces only the last one.
+        num_said = int(reply.provenance.prompt_inputs.get("num_said", 0))
+        said = reply.message.text if goes_on else reply.message.text[:num_said]
         # A moderator may ask for it too.
         author_id = asked.author_id if asker.person == (scope.platform, asked.author_id) else ""
         chat_prompt = await self.prepare(scope, asked.id, author_id=author_id, reply_to=asked.reply_to, said=said)
@@ -198,7 +204,7 @@ class Chat:
         async def load(place: Place) -> Conversation:
             return await self._store.load_conversation(
                 scope,
-                limit=int(place.values["history_length"]),
+                limit=max(int(place.values["history_length"]), NUM_COMPARED),
                 up_to=message_id,
                 follows_replies=bool(reply_to and message_id),
             )
@@ -220,15 +226,22 @@ class Chat:
         params = apply_options(SamplingParams(), template.sampling)
         if "preset" in place.stored:
             params = apply_options(params, {"preset": place.values["preset"]})
-        return await self.build(template, conversation.messages, replace(params, n=1), said=said)
+        length = int(place.values["history_length"])
+        return await self.build(template, conversation.messages, replace(params, n=1), said=said, history_length=length)
 
     async def _load_place(self, scope: Scope) -> Place:
         return await load_place(self._store, self._templates, self._channel_settings, scope)
 
     async def build(
-        self, template: PromptTemplate, messages: Sequence[HistoryMessage], params: SamplingParams, *, said: str = ""
+        self,
+        template: PromptTemplate,
+        messages: Sequence[HistoryMessage],
+        params: SamplingParams,
+        *,
+        said: str = "",
+        history_length: int | None = None,
     ) -> ChatPrompt:
-        """Build the prompt of `messages`, oldest first; if not all fit, the oldest are left out."""
+        """Build the prompt of the last `history_length` messages (None: all), without the oldest if not all fit."""
         info = self._engine.info
         return await self._engine.make_prompt(
             ConversationFit(
@@ -239,6 +252,7 @@ class Chat:
                 context_length=info.context_length,
                 is_markup=template.markup == "auto" and info.has_chat_template,
                 said=said,
+                history_length=history_length,
             )
         )
 
@@ -256,6 +270,7 @@ class Chat:
             context_length=length,
             num_turns=len(chat_prompt.turns),
             num_messages_dropped=chat_prompt.num_messages_dropped,
+            prompt=chat_prompt.prompt.text,
         )
 
     async def render(
@@ -274,49 +289,43 @@ class Chat:
         return await self._engine.make_prompt(lambda tools: render(render_chat=tools.render_chat))
 
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
-        """Generate until the reply is not empty and does not loop."""
+        """Generate until the reply is not empty, does not loop and is none of the last ones."""
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
         params = chat_prompt.params.with_seed()
         said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):
-            raw = ""
-            num_checked = 0
-            loop_start = None
-            generation = self._engine.generate(chat_prompt.prompt, params, timeout_s=self._timeout_s, asker=asker)
+            is_last = attempt == MAX_ATTEMPTS - 1
+            draft = ReplyDraft(said, chat_prompt.speakers, chat_prompt.answers, is_last=is_last)
+            generation = self._engine.generate(
+                chat_prompt.prompt,
+                params,
+                end_at=end_of_whole(said),
+                end_from=params.max_new_tokens - params.max_new_tokens // GRACE_SHARE,
+                timeout_s=self._timeout_s,
+                asker=asker,
+            )
             async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
                 stopper.on_stop(generation.cancel)
                 async for delta in deltas:
                     if isinstance(delta, int):
                         yield waiting_card(delta)
                         continue
-                    raw += delta.text
-                    if loop_start is None and len(raw) >= num_checked + _LOOP_CHECK_CHARACTERS:
-                        num_checked = len(raw)
-                        loop_start = _find_loop(said, raw)
-                        if loop_start is not None:
-                            generation.cancel()
+                    draft.push(delta.text)
+                    if draft.is_over:
+                        generation.cancel()
                     # Text written between a stop and its effect is only in the last card.
-                    is_growing = loop_start is None and not stopper.is_stopped
-                    if is_growing and (text := self._clean(raw, chat_prompt)):
+                    if not stopper.is_stopped and (text := draft.show()):
                         yield Card(blocks=(Text(text, is_model_text=True),), is_final=False)
-            if loop_start is None:
-                loop_start = _find_loop(said, raw)
-            text = self._clean(raw[:loop_start], chat_prompt)
-            is_last = attempt == MAX_ATTEMPTS - 1
-            if stopper.is_stopped or is_last or (text and loop_start is None):
+            reason = generation.completions[0].finish_reason
+            text = draft.finish(is_cut=reason == "length")
+            fault = draft.find_fault(text)
+            if stopper.is_stopped or is_last or fault is None:
                 break
-            logger.info("sampling again: %s", "a loop" if text else "an empty answer")
-            params = _without_loop(params)
-        reason = generation.completions[0].finish_reason
-        if loop_start is not None and not stopper.is_stopped:
+            logger.info("sampling again: %s", fault)
+            params = _drawn_again(params)
+        if draft.is_over and not stopper.is_stopped:
             reason = "stop"
         yield await self._finish(chat_prompt, params, generation, text, reason, keep)
-
-    def _clean(self, raw: str, chat_prompt: ChatPrompt) -> str:
-        """Return the cleaned whole answer, "" if nothing was added to `said`."""
-        said = chat_prompt.said
-        text = clean_reply(said + clean_model_text(raw), bot_name=self.bot_name, names=chat_prompt.speakers)
-        return text if text.startswith(said) and len(text) > len(said) else ""
 
     async def _finish(
         self,
@@ -330,7 +339,11 @@ class Chat:
         """Store the reply and return the final card."""
         if not text:
             if reason == "cancelled":
-                return Card(blocks=(Text("(stopped)", is_quiet=True),), data={"text": "", "finish_reason": "cancelled"})
+                return Card(
+                    blocks=(Text("(stopped)", is_quiet=True),),
+                    data={"text": "", "finish_reason": "cancelled"},
+                    keeps_shown=not chat_prompt.said,
+                )
             if chat_prompt.said:
                 raise RequestError("The model has nothing to add to that.")
             raise RequestError(
@@ -357,18 +370,21 @@ class Chat:
         return answer_card(text, kept.id, notice=kept.notice, data=data)
 
 
-def _find_loop(said: str, raw: str) -> int | None:
-    """Return the index in `raw` where the answer starts to repeat itself, None if it does not."""
-    start = find_loop(said + raw)
-    return None if start is None else max(0, start - len(said))
+def end_of_whole(said: str) -> Callable[[str], int | None]:
+    """Return the function that ends an answer after a whole sentence; `said` comes before its text."""
+
+    def end_at(text: str) -> int | None:
+        return len(text) if ends_whole(said + text) else None
+
+    return end_at
 
 
-def _without_loop(params: SamplingParams) -> SamplingParams:
-    """Return sampling options that avoid the same loop."""
+def _drawn_again(params: SamplingParams) -> SamplingParams:
+    """Return sampling options that avoid the same answer; they follow from `params`, so a seed tells all attempts."""
     return replace(
         params,
         seed=((params.seed or 0) + 1) % 2**63,
         temperature=max(params.temperature, 0.7),
         num_beams=1,
-        repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _LOOP_PENALTY_STEP),
+        repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _PENALTY_STEP),
     )

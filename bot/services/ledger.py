@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final
 
+from bot.background import keep_running
 from bot.core.messages import Message, Scope
 from bot.core.platform_traits import PlatformTraits
 from bot.errors import Unavailable
-from bot.services.background import run_in_background
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
 
@@ -112,6 +112,13 @@ class Delivery:
             self._platform, servers, num_conversations=num_conversations, num_each=num_each
         )
 
+    async def first_chat_id(self, scope: Scope, *, but: str = "") -> str | None:
+        """Return the id of the first message in `scope` with which somebody talked with the bot, None without any.
+
+        The message `but` does not count.
+        """
+        return await self._store.first_chat_id(scope, but=but)
+
     async def remember(self, name: str, value: str) -> None:
         """Store `value` under `name` for the next start."""
         await self._store.set_note(self._platform, name, value)
@@ -202,7 +209,7 @@ class Watermark:
     ) -> AsyncIterator["Watermark"]:
         """Load a watermark, and save it regularly while the block runs. Raises Unavailable."""
         watermark = cls(store, platform, key, await store.get_watermark(platform, key))
-        saving = run_in_background(watermark._save_for_ever(pause_s), f"saving the watermark {key or platform}")
+        saving = keep_running(lambda: watermark._save_for_ever(pause_s), f"saving the watermark {key or platform}")
         try:
             yield watermark
         finally:
@@ -218,7 +225,7 @@ class Watermark:
         try:
             await self._store.advance_watermark(self._platform, self._key, value)
         except Unavailable as e:
-            logger.warning("the watermark of %s could not be stored: %s", self._platform, e)
+            logger.info("the watermark of %s could not be stored: %s", self._platform, e)
         else:
             self._saved = value
 

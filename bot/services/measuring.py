@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,13 +18,13 @@ from bot.core.prompt import (
     build_content_free_prompts,
     build_prompt,
     build_transcript,
-    clean_reply,
     continuation_of,
     label_continuations,
     speakers_of,
     stops_of,
 )
 from bot.core.prompt_parts import Prompt
+from bot.core.reply_text import clean_reply
 from bot.core.results import ModelInfo
 from bot.core.safe_text import one_line
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
@@ -42,6 +42,7 @@ from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.engine import Engine
 from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError, Unavailable
+from bot.services.outcome_numbers import from_numbers, list_of, to_numbers
 from bot.store.row_outcomes import Outcome
 from bot.store.store import Store
 
@@ -123,15 +124,20 @@ class Measuring:
         outcomes = await self.outcomes(template, rows, asker=asker, on_progress=on_progress, stopper=stopper)
         return None if outcomes is None else _figures(template, rows, outcomes, prior)
 
-    async def cached(self, template: PromptTemplate, rows: Sequence[Example]) -> Figures | None:
-        """Return the figures if all of them are stored, else None; never asks the model."""
+    async def cached(
+        self, template: PromptTemplate, rows: Sequence[Example], *, is_swapped: bool = False
+    ) -> Figures | None:
+        """Return the figures if all of them are stored, else None; never asks the model.
+
+        `is_swapped` rows are those of `outcomes`.
+        """
         if not rows:
             return None
         prompt_key = self._prompt_key(template)
         prior = None
         if template.kind == "classify" and (prior := await self._known_prior(template, prompt_key)) is None:
             return None
-        known = await self._known(template, prompt_key, rows)
+        known = await self._known(template, prompt_key, rows, is_swapped)
         if any(outcome is None for outcome in known):
             return None
         return _figures(template, rows, [outcome for outcome in known if outcome is not None], prior)
@@ -144,10 +150,14 @@ class Measuring:
         asker: Asker,
         on_progress: OnProgress | None = None,
         stopper: Stopper | None = None,
+        is_swapped: bool = False,
     ) -> tuple[RowOutcome, ...] | None:
-        """Return the outcome of each row; None when stopped before the last. Raises as `measure` does."""
+        """Return the outcome of each row; None when stopped before the last. Raises as `measure` does.
+
+        With `is_swapped` the inputs are of other rows than the outputs, so the model need not write any answer.
+        """
         prompt_key, model = self._prompt_key(template), self.fingerprint
-        outcomes = await self._known(template, prompt_key, rows)
+        outcomes = await self._known(template, prompt_key, rows, is_swapped)
         num_done = sum(outcome is not None for outcome in outcomes)
         unsaved: dict[str, Outcome] = {}
         saved_at = time.monotonic()
@@ -159,8 +169,8 @@ class Measuring:
                     continue
                 if stopper is not None and stopper.is_stopped:
                     return None
-                outcomes[i] = outcome = await self._ask_row(template, row, i, asker)
-                unsaved[self._row_key(template, row)] = _to_numbers(outcome)
+                outcomes[i] = outcome = await self._ask_row(template, row, i, asker, is_swapped)
+                unsaved[self._row_key(template, row, is_swapped)] = to_numbers(outcome)
                 num_done += 1
                 if time.monotonic() - saved_at >= _SAVE_EVERY_S:
                     await self._store.put_row_outcomes(prompt_key, model, unsaved)
@@ -220,18 +230,20 @@ class Measuring:
             who = f"{self._is_markup(template)} {self._bot_name}"
         return _digest(format_template(bare), who)
 
-    def _row_key(self, template: PromptTemplate, row: Example) -> str:
+    def _row_key(self, template: PromptTemplate, row: Example, is_swapped: bool = False) -> str:
         # All labels are scored, whichever is right. Generated text depends on the precision, scores do not.
         if template.kind == "classify":
             return _digest("classify", row.input)
+        if is_swapped:
+            return _digest("swapped", row.input, row.output)
         return _digest(template.kind, row.input, row.output, self._engine.info.precision)
 
     async def _known(
-        self, template: PromptTemplate, prompt_key: str, rows: Sequence[Example]
+        self, template: PromptTemplate, prompt_key: str, rows: Sequence[Example], is_swapped: bool
     ) -> list[RowOutcome | None]:
-        keys = [self._row_key(template, row) for row in rows]
+        keys = [self._row_key(template, row, is_swapped) for row in rows]
         known = await self._store.get_row_outcomes(prompt_key, self.fingerprint, list(dict.fromkeys(keys)))
-        return [_from_numbers(known[key]) if key in known else None for key in keys]
+        return [from_numbers(known[key]) if key in known else None for key in keys]
 
     async def _known_prior(self, template: PromptTemplate, prompt_key: str) -> tuple[float, ...] | None:
         key = (prompt_key, self.fingerprint)
@@ -242,7 +254,7 @@ class Measuring:
         known = await self._store.get_row_outcomes(*key, [row_key])
         if row_key not in known:
             return None
-        prior = _list_of(known[row_key], "prior")
+        prior = list_of(known[row_key], "prior")
         self._keep_prior(key, prior)
         return prior
 
@@ -264,14 +276,18 @@ class Measuring:
             raise problem
         return content_free_prior(scored)
 
-    async def _ask_row(self, template: PromptTemplate, row: Example, index: int, asker: Asker) -> RowOutcome:
+    async def _ask_row(
+        self, template: PromptTemplate, row: Example, index: int, asker: Asker, is_swapped: bool
+    ) -> RowOutcome:
         try:
             if template.kind == "classify":
                 prompt = build_prompt(template, row.input)
                 return ClassifyOutcome(await self._score(prompt, label_continuations(template), asker))
             question = await self._question(template, row)
             (logprob,) = await self._score(question.prompt, (question.continuation,), asker)
-            is_exact = None if "\n" in row.output else await self._is_exact(template, question, row.output, asker)
+            is_exact = None
+            if not is_swapped and "\n" not in row.output:
+                is_exact = await self._is_exact(template, question, row.output, asker)
         except PromptTooLong as e:
             raise RequestError(f"Row {index + 1} is too long to measure: {e}") from e
         return CompleteOutcome(-logprob, len(row.output.encode()), is_exact)
@@ -320,7 +336,7 @@ class Measuring:
 
         text = await _patiently(write)
         if template.kind == "chat":
-            text = clean_reply(text, bot_name=self._bot_name, names=())
+            text = clean_reply(text, names=[self._bot_name])
         return text.strip() == output
 
 
@@ -344,32 +360,6 @@ def _figures(
         labelled = [outcome for outcome in outcomes if isinstance(outcome, ClassifyOutcome)]
         return measure_classify(labelled, rows, template.labels, prior)
     return measure_complete([outcome for outcome in outcomes if isinstance(outcome, CompleteOutcome)])
-
-
-def _to_numbers(outcome: RowOutcome) -> Outcome:
-    if isinstance(outcome, ClassifyOutcome):
-        return {"logprobs": outcome.logprobs}
-    numbers: dict[str, float | Sequence[float]] = {"nats": outcome.nats, "num_bytes": outcome.num_bytes}
-    if outcome.is_exact is not None:
-        numbers["is_exact"] = int(outcome.is_exact)
-    return numbers
-
-
-def _from_numbers(numbers: Outcome) -> RowOutcome:
-    if "logprobs" in numbers:
-        return ClassifyOutcome(_list_of(numbers, "logprobs"))
-    is_exact = bool(numbers["is_exact"]) if "is_exact" in numbers else None
-    return CompleteOutcome(_number_of(numbers, "nats"), int(_number_of(numbers, "num_bytes")), is_exact)
-
-
-def _list_of(numbers: Mapping[str, float | Sequence[float]], name: str) -> tuple[float, ...]:
-    figure = numbers[name]
-    return (float(figure),) if isinstance(figure, int | float) else tuple(float(number) for number in figure)
-
-
-def _number_of(numbers: Mapping[str, float | Sequence[float]], name: str) -> float:
-    figure = numbers[name]
-    return float(figure) if isinstance(figure, int | float) else float(figure[0])
 
 
 def _prior_key(template: PromptTemplate) -> str:

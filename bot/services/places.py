@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from bot.core.channel_settings import ChannelSetting, effective_values, with_chat_templates
 from bot.core.messages import Scope
@@ -14,7 +15,8 @@ class Place:
     """The settings and templates in effect in a scope for one author, read once per message in one query.
 
     `values` has the effective value of every setting, `stored` only those that somebody set. `template_change` is the
-    number of the last change to `templates`. `is_opted_out` says that the author asked not to be read.
+    number of the last change to `templates`. `is_opted_out` says that the author asked not to be read. `story_since` is
+    when the story that is being written there was started, None if there is none.
     """
 
     templates: ServerLibrary
@@ -22,6 +24,11 @@ class Place:
     stored: Mapping[str, str]
     template_change: int
     is_opted_out: bool
+    story_since: datetime | None
+
+    def has_story_at(self, moment: datetime) -> bool:
+        """Say whether what was said at `moment` belongs to a story that is being written there."""
+        return self.story_since is not None and moment > self.story_since
 
 
 async def load_place(
@@ -36,4 +43,4 @@ async def load_place(
     library = await templates.after(scope, found.template_change)
     declared = with_chat_templates(channel_settings, library.chat_names)
     values = effective_values(declared, found.settings)
-    return Place(library, values, found.settings, found.template_change, found.is_opted_out)
+    return Place(library, values, found.settings, found.template_change, found.is_opted_out, found.story_since)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from bot.core.mentions import mention
 from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
-from bot.core.results import FinishReason, Timings
+from bot.core.results import SCORING_PRECISION, FinishReason, Timings
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
 from bot.engine.engine import Engine
@@ -21,11 +21,11 @@ from bot.store.store import Store
 
 logger = logging.getLogger(__name__)
 
-Mode = Literal["text", "template", "transcript", "markup"]
+Mode = Literal["text", "template", "transcript", "markup", "story"]
 
 READ_AGAIN: Final = f"You asked not to be read. To be read again, use {mention('privacy --read on')}."
 NOT_KEPT: Final = (
-    f"You asked not to be read, so this is not stored: it has no buttons, and {mention('why')} can't explain it."
+    f"You asked not to be read, so this is not stored: you can't go on with it, and {mention('why')} can't explain it."
 )
 _ASKER_NOT_READ: Final = "The person who asked does not want to be read, so this new answer is not stored."
 _STORE_AWAY: Final = f"This answer could not be stored, so {mention('why')} can't explain it later."
@@ -35,9 +35,9 @@ _STORE_AWAY: Final = f"This answer could not be stored, so {mention('why')} can'
 class PromptOrigin:
     """The parts that a prompt was built from.
 
-    `mode` is how: the asker's text itself, a template filled with it, or a conversation as a transcript or in the
-    model's chat markup. `reads` are the ids of its messages, in order, with their revisions. `suffix` is text that the
-    bot appended in earlier steps.
+    `mode` is how: the asker's text itself, a template filled with it, a conversation as a transcript or in the model's
+    chat markup, or the parts of a story. `reads` are the ids of its messages, in order, with their revisions. `suffix`
+    is text that the bot appended in earlier steps.
     """
 
     mode: Mode
@@ -95,7 +95,7 @@ async def record_reply(
     except OptedOut:
         return KeptReply(None, NOT_KEPT)
     except Unavailable:
-        logger.warning("a reply in %s could not be stored", message.scope.platform)
+        logger.info("a reply in %s could not be stored", message.scope.platform)
         return KeptReply(None, _STORE_AWAY)
     _log(message.scope, provenance)
     return KeptReply(answer.id if is_kept else None)
@@ -109,7 +109,7 @@ async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: st
     except OptedOut:
         return KeptReply(None, _ASKER_NOT_READ)
     except Unavailable:
-        logger.warning("a reply in %s could not be stored", scope.platform)
+        logger.info("a reply in %s could not be stored", scope.platform)
         return KeptReply(None, _STORE_AWAY)
     _log(scope, provenance)
     return KeptReply(reply_id if is_kept else None)
@@ -121,7 +121,7 @@ def _provenance_of(engine: Engine, reply: GeneratedReply) -> Provenance:
     return Provenance(
         command=reply.command,
         model_name=engine.info.name,
-        precision=engine.info.precision,
+        precision=SCORING_PRECISION if reply.params is None else engine.info.precision,
         read=tuple(MessageRead(message_id, revision) for message_id, revision in reply.origin.reads),
         template=TemplateVersion(template.name, template.version, template.source_text) if template else None,
         sampling=reply.params,
@@ -129,9 +129,25 @@ def _provenance_of(engine: Engine, reply: GeneratedReply) -> Provenance:
         num_new_tokens=timings.num_new_tokens if timings else 0,
         finish_reason=reply.finish_reason or _finish_reason(reply.generation),
         timings=timings,
-        prompt_inputs={"mode": reply.origin.mode, "suffix": reply.origin.suffix, **reply.origin.inputs},
+        prompt_inputs={
+            "mode": reply.origin.mode,
+            "suffix": reply.origin.suffix,
+            **reply.origin.inputs,
+            **_lengths_of_texts(reply),
+        },
         prompt_sha256=prompt_sha256(reply.prompt),
     )
+
+
+def _lengths_of_texts(reply: GeneratedReply) -> dict[str, list[int]]:
+    """Return the lengths of the texts that the stored one consists of if there are several."""
+    if reply.generation is None or len(reply.generation.completions) < 2:
+        return {}
+    raw = [completion.text for completion in reply.generation.completions]
+    for texts in ([text for text in raw if text], [text.strip() for text in raw]):
+        if "\n".join(texts) == reply.text:
+            return {"lengths": [len(text) for text in texts]}
+    return {}
 
 
 def _finish_reason(generation: Generation | None) -> FinishReason | None:

@@ -143,7 +143,7 @@ class Templates:
 
     async def after(self, scope: Scope, change: int) -> ServerLibrary:
         """Return the templates after the last change, whose number is `change`. Raises Unavailable."""
-        key = (scope.platform, scope.server, scope.channel if scope.is_direct else "")
+        key = (scope.platform, scope.server, "" if scope.has_server else scope.channel)
         kept = self._kept.get(key)
         if kept is not None and kept[0] == change:
             self._kept.move_to_end(key)

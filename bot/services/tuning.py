@@ -78,10 +78,19 @@ class Tuning:
         return before - self.best.cost >= max(MIN_GAIN * before, MIN_GAIN_BITS)
 
     @property
+    def is_sure(self) -> bool:
+        """Say whether the interval of the gain shows that the best candidate is better."""
+        return self.gain.low > 0
+
+    @property
     def proposal(self) -> PromptTemplate:
         """Return the template with the best candidate's examples."""
-        examples = tuple(self.template.examples[i] for i in self.best.candidate.indexes)
-        return replace(self.template, examples=examples)
+        return with_examples(self.template, self.best.candidate.indexes)
+
+
+def with_examples(template: PromptTemplate, indexes: Sequence[int]) -> PromptTemplate:
+    """Return `template` with these of its examples, in this order."""
+    return replace(template, examples=tuple(template.examples[i] for i in indexes))
 
 
 def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:

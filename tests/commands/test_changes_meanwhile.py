@@ -13,7 +13,7 @@ from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
 ANN = Author("ann", "Ann", is_moderator=True)
 NOT_READ = "You asked not to be read. To be read again, use !privacy --read on."
 NOT_THERE = "That message was deleted or may no longer be read here, so there is nothing to answer. Send it again."
-NOT_STORED = "You asked not to be read, so this is not stored: it has no buttons, and !why can't explain it."
+NOT_STORED = "You asked not to be read, so this is not stored: you can't go on with it, and !why can't explain it."
 
 
 async def stored(talk: Talk) -> str:
@@ -103,7 +103,7 @@ async def test_an_answer_is_not_replaced_in_the_store_once_its_asker_opted_out(t
 
 @pytest.mark.parametrize("command", ["Hello", "!prompt run translate-en-fr Hello"])
 async def test_a_moderator_gets_no_other_answer_to_who_opted_out(tmp_path: Path, command: str) -> None:
-    engine = ScriptedEngine(["Hello there."])
+    engine = ScriptedEngine(["It is late.", "Hello there."])
     async with open_scripted_bot(engine, tmp_path) as talk:
         await talk.ask("Earlier words", who="Bob")
         card = await talk.card(command, has_buttons=True)

@@ -4,13 +4,16 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from bot.commands.bot import COMMANDS
-from bot.commands.framework.command import Command
+from bot.commands.framework.command import SAMPLING_OPTIONS, Command
+from bot.commands.framework.help_topics import TOPICS
 from bot.core.cards import Card, Table, Text
 from bot.core.messages import Author, Message, Scope, now_utc
+from bot.core.sampling_params import PRESETS
 from bot.core.stopping import Stopper
 from tests.bots import HERE, PROMPTS, Talk
 
@@ -38,7 +41,7 @@ async def test_settings_shows_all_with_their_defaults(talk: Talk) -> None:
     assert card.data["settings"] == {
         "chat_template": "chat",
         "preset": "normal",
-        "history_length": "40",
+        "history_length": "12",
         "answer_when": "mention",
         "retention_days": "30",
         "moderator_roles": "",
@@ -46,8 +49,30 @@ async def test_settings_shows_all_with_their_defaults(talk: Talk) -> None:
         "quota_per_minute": "20",
     }
     (table,) = card.blocks
-    assert {row[2] for row in table.rows} == {"default"}
+    assert {row[2] for row in table.rows if row[0] != "preset"} == {"default"}
     assert all(row[3] for row in table.rows)
+
+
+async def test_settings_shows_the_value_in_force_and_where_it_comes_from(talk: Talk) -> None:
+    async def row(name: str) -> tuple[str, ...]:
+        (table,) = [block for block in (await talk.card("!settings")).blocks if isinstance(block, Table)]
+        (found,) = [row[1:3] for row in table.rows if row[0] == name]
+        return found
+
+    # The template of the chat brings its own sampling, which no preset overrides yet.
+    assert await row("preset") == ("seed 5, max_new_tokens 12, top_k 0", "template chat")
+    await talk.ask("!settings chat_template pirate")
+    assert await row("preset") == ("seed 6, max_new_tokens 12", "template pirate")
+    await talk.ask("!settings --level server preset wild")
+    assert await row("preset") == ("wild", "server")
+    await talk.ask("!settings preset careful")
+    assert await row("preset") == ("careful", "channel")
+    assert (await talk.ask("!settings"))["origins"]["preset"] == "channel"
+    await talk.ask("!settings retention_days 3")
+    assert await row("retention_days") == ("3", "server")
+    # A value that is no longer valid has no effect, and is not shown as if it had.
+    await talk.store.set_setting(HERE, "channel", "chat_template", "removed-template")
+    assert await row("chat_template") == ("chat", "default")
 
 
 async def test_a_setting_is_changed_shown_and_taken_back(open_tiny: OpenTiny) -> None:
@@ -62,6 +87,77 @@ async def test_a_setting_is_changed_shown_and_taken_back(open_tiny: OpenTiny) ->
         assert await value_of(talk, "preset") == "normal"
 
 
+async def test_a_change_is_said_with_the_old_and_the_new_value(talk: Talk) -> None:
+    async def change(line: str) -> str:
+        card = await talk.card(f"!settings {line}")
+        assert isinstance(card.blocks[0], Text)
+        assert card.data["text"] == card.blocks[0].text
+        return card.blocks[0].text
+
+    assert await change("history_length 20") == "history_length: 12 → 20, for this channel."
+    assert await change("history_length 20") == "history_length stays 20 for this channel."
+    assert await change("--level server history_length 9") == (
+        "history_length: 12 → 9, for this server. This channel keeps its own value, 20."
+    )
+    assert await change("history_length default") == "history_length: 20 → 9, for this channel."
+    assert await change("--level server history_length default") == "history_length: 9 → 12, for this server."
+    template = "seed 5, max_new_tokens 12, top_k 0"
+    assert await change("preset wild") == f"preset: {template} → wild, for this channel."
+    assert await change("preset default") == f"preset: wild → {template}, for this channel."
+    assert await change("report_channel 77") == "report_channel: — → 77, for this server."
+    assert (await talk.ask("!settings preset greedy"))["changed"] == {
+        "setting": "preset",
+        "level": "channel",
+        "old": template,
+        "new": "greedy",
+    }
+    assert not isinstance((await talk.card("!settings")).blocks[0], Text)
+
+
+async def test_the_selects_of_settings_say_what_they_set(talk: Talk) -> None:
+    card = await talk.card("!settings", has_buttons=True)
+    assert [select.label for select in card.selects] == [
+        "Choose the chat template of this channel",
+        "Choose the sampling preset of this channel",
+        "Choose when to answer in this channel",
+    ]
+    chosen = [option.label for select in card.selects for option in select.options if option.is_chosen]
+    assert chosen == ["Chat template: chat", "Sampling preset: normal", "When to answer: mention"]
+    changed = await talk.click(card, "answer_when", value="every", is_moderator=True)
+    assert changed.blocks[0] == Text("answer_when: mention → every, for this channel.")
+
+
+async def test_roles_and_channels_are_shown_by_name_where_the_platform_knows_them(talk: Talk) -> None:
+    names = {"5": "@mods", "6": "#reports", "7": "@helpers"}
+    talk.bot.name_places_by(lambda scope, id: names.get(id))
+    await talk.ask("!settings moderator_roles 5 7")
+    del names["7"]
+    card = await talk.card("!settings report_channel 6")
+    assert card.blocks[0] == Text("report_channel: — → #reports, for this server.")
+    assert "@mods, 7 (deleted)" in words_of(card)
+    assert card.data["settings"]["moderator_roles"] == "5 7"
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "report_channel stories",
+            "This server has no channel 'stories'. report_channel takes one channel, as a mention (#channel) or id.",
+        ),
+        ("report_channel <@&5>", "This server has no channel '5'. report_channel takes one channel, as a mention"),
+        ("moderator_roles 5 6", "This server has no role '6'. moderator_roles takes 1 to 25 roles, as mentions"),
+        ("moderator_roles 8", "This server has no role '8'. moderator_roles takes 1 to 25 roles, as mentions (@role)"),
+    ],
+)
+async def test_roles_and_channels_that_the_server_does_not_have_are_refused(
+    talk: Talk, line: str, sentence: str
+) -> None:
+    names = {"5": "@mods", "6": "#reports"}
+    talk.bot.name_places_by(lambda scope, id: names.get(id))
+    assert (await talk.refusal(f"!settings {line}")).startswith(sentence)
+
+
 async def test_the_server_s_level_holds_in_every_channel_until_one_says_otherwise(talk: Talk) -> None:
     await talk.ask("!settings --level server history_length 20")
     assert await value_of(talk, "history_length", scope=ELSEWHERE) == "20"
@@ -70,7 +166,7 @@ async def test_the_server_s_level_holds_in_every_channel_until_one_says_otherwis
     assert await value_of(talk, "history_length") == "20"
     await talk.ask("!settings history_length default", scope=ELSEWHERE)
     assert await value_of(talk, "history_length", scope=ELSEWHERE) == "20"
-    assert await value_of(talk, "history_length", scope=replace(HERE, server="work")) == "40"
+    assert await value_of(talk, "history_length", scope=replace(HERE, server="work")) == "12"
 
 
 async def test_retention_is_the_whole_server_s(talk: Talk) -> None:
@@ -96,14 +192,13 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
             "There is no setting 'zzz'; choose from chat_template, preset, history_length, answer_when,"
             " retention_days, moderator_roles, report_channel, quota_per_minute.",
         ),
-        ("report_channel a b", "report_channel takes one channel, as an id or mention, not 'a b'."),
-        ("moderator_roles @everyone", "moderator_roles takes 1 to 25 roles, as ids or mentions, not '@everyone'."),
+        ("report_channel a b", "report_channel takes one channel, as a mention (#channel) or id, not 'a b'."),
+        (
+            "moderator_roles @everyone",
+            "moderator_roles takes 1 to 25 roles, as mentions (@role) or ids, not '@everyone'.",
+        ),
         ("answer_when always", "answer_when can't be 'always'; it takes one of mention, every, never."),
         ("preset wid", "preset can't be 'wid'; did you mean wild?"),
-        (
-            "preset",
-            "VALUE is missing. preset takes one of careful, normal, wild, greedy, beam; default resets it.",
-        ),
         ("chat_template sentiment", "chat_template can't be 'sentiment'; it takes one of chat, pirate."),
         ("history_length 0", "history_length takes a whole number from 1 to 200, not '0'."),
         ("retention_days 99", "retention_days takes a whole number from 1 to 30, not '99'."),
@@ -115,6 +210,27 @@ async def test_a_wrong_setting_or_value_gets_one_sentence(talk: Talk, line: str,
     before = (await talk.ask("!settings"))["settings"]
     assert await talk.refusal(f"!settings {line}") == sentence
     assert (await talk.ask("!settings"))["settings"] == before
+
+
+async def test_the_name_of_a_setting_alone_shows_its_value_and_how_to_change_it(talk: Talk) -> None:
+    await talk.ask("!settings history_length 7")
+    card = await talk.card("!settings history_length")
+    assert [getattr(block, "text", "") for block in card.blocks] == [
+        "history_length: 7 (from: channel)",
+        "To change it, use !settings history_length VALUE: it takes a whole number from 1 to 200; default resets it.",
+    ]
+    assert (card.data["value"], card.data["origin"]) == ("7", "channel")
+
+
+async def test_where_some_settings_have_no_effect_only_the_others_are_offered(talk: Talk) -> None:
+    scope = replace(HERE, kind="terminal")
+    names = "chat_template, preset, history_length, retention_days"
+    assert await talk.refusal("!settings zzz 1", scope=scope) == f"There is no setting 'zzz'; choose from {names}."
+    assert "has no effect in the terminal" in await talk.refusal("!settings answer_when", scope=scope)
+    tables = [block for block in (await talk.card("!help settings", scope=scope)).blocks if isinstance(block, Table)]
+    settings = [row for table in tables if table.columns[0] == "setting" for row in table.rows]
+    assert [name for name, _, _ in settings] == names.split(", ")
+    assert settings[0] == ("chat_template", "one of chat, pirate", "template for chat prompts")
 
 
 async def test_a_setting_without_a_value_shows_a_dash(talk: Talk) -> None:
@@ -134,6 +250,7 @@ async def test_fresh_is_a_visible_line(talk: Talk) -> None:
 
 @pytest.mark.parametrize("num_said", [1, 25])
 async def test_context_adds_up(any_talk: Talk, num_said: int) -> None:
+    await any_talk.ask("!settings history_length 40")
     for i in range(num_said):
         await any_talk.ask(f"message number {i} of them all")
     use = await any_talk.ask("!context")
@@ -177,7 +294,7 @@ async def test_stats_count_what_was_done(any_talk: Talk) -> None:
 
 
 async def test_help_names_every_command_and_help_of_one_every_option(talk: Talk) -> None:
-    card = await talk.card("!help", is_moderator=False)
+    card = await talk.card("!help")
     assert list(card.data["commands"]) == list(COMMANDS)
     for name, command in COMMANDS.items():
         assert f"!{name}" in words_of(card)
@@ -193,15 +310,101 @@ async def test_help_names_every_command_and_help_of_one_every_option(talk: Talk)
                 assert f"!{example}" in one
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer_when", "sentence"),
+    [
+        ("server", "mention", "To chat, mention me or reply to my message."),
+        ("server", "every", "Any other message is chat."),
+        ("server", "never", "Only commands are answered here."),
+        ("direct", "mention", "Any other message is chat."),
+        ("direct", "never", "Only commands are answered here."),
+        ("group", "mention", "Only commands are answered here: I read no other messages."),
+        ("foreign", "mention", "Only commands are answered here: I read no other messages."),
+        ("terminal", "mention", "Any other message is chat."),
+    ],
+)
+async def test_help_says_which_messages_are_chat_where_it_is_asked_for(
+    talk: Talk, kind: Any, answer_when: str, sentence: str
+) -> None:
+    scope = replace(HERE, kind=kind)
+    await talk.store.set_setting(scope, "channel", "answer_when", answer_when)
+    last = (await talk.card("!help", scope=scope)).blocks[-1]
+    assert isinstance(last, Text)
+    assert last.text.startswith(f"{sentence} !help COMMAND explains")
+
+
 async def test_help_of_a_family_shows_all_its_commands(talk: Talk) -> None:
-    usage = (await talk.ask("!help prompt"))["usage"]
-    assert usage == [f"!{command.usage}" for name, command in COMMANDS.items() if name.startswith("prompt ")]
+    card = await talk.card("!help prompt")
+    family = [command for name, command in COMMANDS.items() if name.startswith("prompt ")]
+    assert card.data["usage"] == [f"!{command.usage}" for command in family]
+    table, note = card.blocks
+    assert isinstance(table, Table)
+    assert [summary for _, summary in table.rows] == [command.summary for command in family]
+    assert isinstance(note, Text)
+    assert note.text == "!help prompt run explains one of them."
+    for_members = (await talk.ask("!help prompt", is_moderator=False))["usage"]
+    assert for_members == [f"!{command.usage}" for command in family if command.who == "all"]
 
 
 async def test_help_suggests_the_nearest_name(talk: Talk) -> None:
-    assert await talk.refusal("!help complet") == "There is no command 'complet'; did you mean !complete?"
-    assert await talk.refusal("!help promt shw") == "There is no command 'promt shw'; did you mean !prompt show?"
-    assert await talk.refusal("!help zzzz") == "There is no command 'zzzz'; !help lists all commands."
+    assert await talk.refusal("!help complet") == "There is no help on 'complet'; did you mean !help complete?"
+    assert await talk.refusal("!help promt shw") == "There is no help on 'promt shw'; did you mean !help prompt show?"
+    assert await talk.refusal("!help temprature") == (
+        "There is no help on 'temprature'; did you mean !help temperature?"
+    )
+    assert await talk.refusal("!help zzzz") == (
+        "There is no help on 'zzzz'; !help COMMAND explains a command, !help options the options and !help presets the"
+        " presets."
+    )
+
+
+async def test_help_on_options_and_presets_states_ranges_and_defaults(talk: Talk) -> None:
+    card = await talk.card("!help options")
+    (table,) = [block for block in card.blocks if isinstance(block, Table)]
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert list(rows) == [f"--{option.name}" for option in SAMPLING_OPTIONS]
+    assert rows["--temperature"] == (
+        "a number from 0 to 2",
+        "0.8",
+        "0 always takes the likeliest token; higher is more random",
+    )
+    assert rows["--n"][1] == "1 (complete: 3)"
+    assert rows["--seed"][1] == "drawn, and shown"
+    for asked in ("temperature", "TEMPERATURE"):
+        one = words_of(await talk.card(f"!help {asked}"))
+        assert "a number from 0 to 2" in one
+        assert "0.8" in one
+    assert "a whole number from 0 to 10" in words_of(await talk.card("!help no-repeat-ngram-size"))
+    presets = words_of(await talk.card("!help presets"))
+    assert all(name in presets for name in PRESETS)
+    assert "temperature 1.2, top_k 0, top_p 0.98, min_p 0" in presets
+    assert words_of(await talk.card("!help wild")).startswith("preset\nwhat it sets\nwild\ntemperature 1.2")
+
+
+@pytest.mark.parametrize("topic", ["--temperature", "—temperature", "-temperature", "temperature"])
+async def test_help_finds_an_option_as_it_is_typed(talk: Talk, topic: str) -> None:
+    assert [one["name"] for one in (await talk.ask(f"!help {topic}"))["options"]] == ["temperature"]
+
+
+async def test_help_explains_a_setting(talk: Talk) -> None:
+    card = await talk.card("!help history_length")
+    assert card.data["topic"] == {
+        "setting": "history_length",
+        "values": "a whole number from 1 to 200",
+        "meaning": "the most messages that the model may read",
+    }
+    note = "!settings history_length shows it and how to change it. All: !help settings."
+    assert getattr(card.blocks[-1], "text", "") == note
+    assert (
+        await talk.refusal("!help history_lenght")
+        == "There is no help on 'history_lenght'; did you mean !help history_length?"
+    )
+
+
+async def test_every_topic_of_help_is_suggested_and_answered(talk: Talk) -> None:
+    for topic in TOPICS:
+        assert await talk.ask(f"!help {topic}")
+        assert topic in await talk.bot.suggest_values(HERE, "help", "command", topic)
 
 
 async def test_help_in_reply_to_a_message_is_help(talk: Talk) -> None:
@@ -226,6 +429,8 @@ BEFORE = {
     "prompt examples": ("prompt example --template sentiment --output Neutral So so",),
     "prompt diff": _VERSIONS,
     "prompt rollback": _VERSIONS,
+    "story off": ("story on",),
+    "story export": ("story on Once",),
     "prompt delete": ("prompt import greeting " + PROMPTS["story"], "prompt publish greeting"),
 }
 
@@ -267,7 +472,7 @@ async def test_another_prefix_is_used_everywhere(open_tiny: OpenTiny) -> None:
         card = await talk.card("?help")
         assert "?complete" in words_of(card)
         assert not re.search(r"(?m)^!", words_of(card))
-        assert (await talk.refusal("?complete")).endswith("Write ?complete TEXT.")
+        assert "Write ?complete TEXT" in await talk.refusal("?complete")
         await talk.ask("?complete --seed 1 --max_new_tokens 4 The cat")
         assert (await talk.ask("?why"))["prompt"] == "The cat"
         assert (await talk.ask("1"))["command"] == "complete"
@@ -275,7 +480,7 @@ async def test_another_prefix_is_used_everywhere(open_tiny: OpenTiny) -> None:
 
 async def test_help_asked_with_a_slash_shows_slash_commands(talk: Talk) -> None:
     scope = Scope("discord", "1", "2")
-    message = Message("9", scope, Author("ann", "Ann"), "!help", reach="form")
+    message = Message("9", scope, Author("ann", "Ann", is_moderator=True), "!help", reach="form")
     cards = [card async for card in talk.bot.answer(message, Stopper())]
     (table,) = [block for block in cards[-1].blocks if isinstance(block, Table)]
     shown = [row[0] for row in table.rows]
@@ -283,3 +488,89 @@ async def test_help_asked_with_a_slash_shows_slash_commands(talk: Talk) -> None:
     assert "/prompt list" in shown
     assert any(usage.startswith("/prompt-edit publish") for usage in shown)
     assert not [usage for usage in shown if usage.startswith("!")]
+
+
+async def test_what_the_server_sets_and_the_channel_hides_is_said(talk: Talk) -> None:
+    await talk.ask("!settings history_length 7")
+    card = await talk.card("!settings --level server history_length 20")
+    assert card.data["settings"]["history_length"] == "7"
+    assert card.data["hidden"] == {"history_length": "20"}
+    assert (
+        "The server's history_length is 20, but this channel has its own. !settings history_length default removes"
+        " that." in words_of(card)
+    )
+    for line in ("history_length default", "--level server history_length default"):
+        assert (await talk.ask(f"!settings {line}"))["hidden"] == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "where"),
+    [
+        ("terminal", "moderator_roles report_channel answer_when quota_per_minute", "the terminal"),
+        ("direct", "moderator_roles report_channel", "a direct message"),
+        ("group", "moderator_roles report_channel answer_when", "a group conversation"),
+        ("foreign", "moderator_roles report_channel answer_when", "a server that the bot is not in"),
+        ("server", "", ""),
+    ],
+)
+async def test_a_setting_without_effect_in_a_place_is_not_taken_and_not_shown_there(
+    open_tiny: OpenTiny, kind: Any, names: str, where: str
+) -> None:
+    values = {"moderator_roles": "8", "report_channel": "5", "answer_when": "every", "quota_per_minute": "3"}
+    async with open_tiny(owner_ids=("ann",)) as talk:
+        scope = replace(HERE, kind=kind)
+        for name, value in values.items():
+            if name in names.split():
+                sentence = f"{name} has no effect in {where}, so it can't be set here."
+                assert await talk.refusal(f"!settings {name} {value}", scope=scope) == sentence
+            else:
+                assert (await talk.ask(f"!settings {name} {value}", scope=scope))["settings"][name] == value
+        card = await talk.card("!settings", scope=scope, has_buttons=True)
+        assert not [name for name in names.split() if name in words_of(card).split()]
+        assert ("answer_when" in {select.action for select in card.selects}) is ("answer_when" not in names)
+
+
+@pytest.mark.parametrize("kind", ["server", "direct", "group", "foreign"])
+async def test_what_the_operator_limits_can_only_be_lowered(open_tiny: OpenTiny, kind: Any) -> None:
+    async with open_tiny(owner_ids=("ann",), quota_per_minute=9, retention_days=5) as talk:
+        scope = replace(HERE, kind=kind)
+        for name, limit in {"quota_per_minute": 9, "retention_days": 5}.items():
+            too_much = f"{name} takes a whole number from 1 to {limit}, not '{limit + 1}'."
+            assert await talk.refusal(f"!settings {name} {limit + 1}", scope=scope) == too_much
+            assert (await talk.ask(f"!settings {name} 2", scope=scope))["settings"][name] == "2"
+        # What was stored under another limit has no effect.
+        await talk.store.set_setting(scope, "server", "quota_per_minute", "600")
+        assert await value_of(talk, "quota_per_minute", scope=scope) == "9"
+        assert "max_new_tokens takes" in await talk.refusal("!complete --max_new_tokens 513 The cat", scope=scope)
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_moderator", "left_out"),
+    [
+        ("server", True, ""),
+        ("server", False, "settings,purge,prompt edit,prompt publish"),
+        ("direct", False, "report"),
+        ("group", True, "settings,purge,prompt edit,prompt publish,fresh,context,why,report"),
+        ("foreign", True, "purge,fresh,context,why,report"),
+    ],
+)
+async def test_help_lists_what_the_person_may_use_there(
+    talk: Talk, kind: Any, is_moderator: bool, left_out: str
+) -> None:
+    how: dict[str, Any] = {"scope": replace(HERE, kind=kind), "is_moderator": is_moderator, "has_buttons": True}
+    listed = (await talk.ask("!help", **how))["commands"]
+    assert not [name for name in left_out.split(",") if name in listed]
+    assert {"complete", "help", "privacy", "forget", "prompt run"} <= set(listed)
+    for name in filter(None, left_out.split(",")):
+        card = await talk.card(f"!help {name}", **how)
+        reason = "Only moderators can use" if name in ("settings", "prompt edit", "prompt publish") else ""
+        assert reason in words_of(card)
+    assert ("settings" in listed) is ("settings" not in left_out)
+
+
+async def test_help_says_how_a_word_reaches_the_card_on_each_platform(talk: Talk) -> None:
+    on_discord = words_of(await talk.card("!help complete", has_buttons=True))
+    words = "1, 2, more, longer, again, undo, words or branches"
+    assert f"reply to it with {words}; in a direct message the word alone is enough." in on_discord
+    typed = words_of(await talk.card("!help complete"))
+    assert "After the answer type 1, 2, more, longer, again, undo, words or branches." in typed

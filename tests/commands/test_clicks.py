@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.commands.clicks import GONE, MOVED_ON, NOT_ASKER
+from bot.commands.framework.request import Quotas
 from bot.core.cards import Card
 from bot.core.messages import now_utc
+from bot.core.stopping import Stopper
 from bot.errors import GenerationError
 from tests.bots import HERE, PROMPTS, ScriptedEngine, Talk, open_scripted_bot, open_tiny_bot
 
@@ -34,7 +38,7 @@ async def said(talk: Talk, text: str, **how: Any) -> Card:
 
 async def test_clicks_do_what_typed_words_do(any_talk: Talk) -> None:
     card = await offered(any_talk)
-    assert [button.label for button in card.buttons] == ["1", "2", "3", "More", "Longer", "Again"]
+    assert [button.label for button in card.buttons] == ["1", "2", "3", "More", "Longer", "Again", "Words"]
     assert card.revision == 1
     assert card.answers == "public"
     taken = await any_talk.click(card, "2")
@@ -43,7 +47,7 @@ async def test_clicks_do_what_typed_words_do(any_talk: Talk) -> None:
     more = await any_talk.click(taken, "more")
     assert len(texts(more)) == 6
     longer = await any_talk.click(more, "longer")
-    assert [button.label for button in longer.buttons][-4:] == ["More", "Longer", "Undo", "Again"]
+    assert [button.label for button in longer.buttons][-6:] == ["More", "Longer", "Undo", "Again", "Words", "Branches"]
     back = longer
     for _ in range(3):
         back = await any_talk.click(back, "undo")
@@ -73,7 +77,7 @@ async def test_a_completion_is_its_owner_s_alone(talk: Talk) -> None:
 async def test_the_author_of_a_message_that_was_continued_is_not_taken_for_the_owner(talk: Talk) -> None:
     await talk.ask("The cat sat", who="Bob")
     card = await offered(talk, "", reply_to=talk.message_ids[0])
-    sentence = "That card belongs to someone else. Get your own with /complete."
+    sentence = "That card belongs to Ann. Get your own with /complete."
     assert await talk.click_refusal(card, "1", who="Bob") == sentence
     assert (await talk.click(card, "1")).data["input"] == "The cat sat"
 
@@ -175,7 +179,7 @@ async def test_again_writes_another_answer_in_the_same_place(any_talk: Talk) -> 
 
 
 async def test_why_shows_figures_as_a_person_writes_them(talk: Talk) -> None:
-    await talk.ask("!complete --n 1 --repetition_penalty 1.1500000000000001 Once")
+    await talk.ask("!complete --n 1 --seed 3 --repetition_penalty 1.1500000000000001 Once")
     why = await talk.card("!why")
     assert any("repetition_penalty 1.15 · " in getattr(block, "text", "") for block in why.blocks)
 
@@ -317,8 +321,8 @@ async def test_an_edited_command_does_not_open_as_another_one(talk: Talk) -> Non
     assert "edited" in await talk.click_refusal(card, "open")
 
 
-async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk) -> None:
-    await talk.ask("!settings quota_per_minute 600")
+async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Quotas, "count", lambda *_, **__: None)
     cards = [
         await offered(talk),
         await said(talk, "Hello"),
@@ -344,3 +348,66 @@ async def test_clicks_that_no_platform_sends_are_one_sentence_each(talk: Talk) -
         assert refusal in (GONE, "That answer was deleted.")
     assert await talk.num_stored() == num_stored
     assert texts(await talk.click(cards[0], "1"))
+
+
+async def test_fast_presses_of_more_are_all_carried_out(talk: Talk) -> None:
+    card = await talk.card("!complete --n 2 --seed 3 --max_new_tokens 12 The cat sat", has_buttons=True, reach="public")
+    pressed = await asyncio.gather(*(talk.click(card, "more") for _ in range(3)))
+    assert [one.error for one in pressed] == [None] * 3
+    assert [len(texts(one)) for one in pressed] == [4, 6, 8]
+    late = await talk.click(card, "more")
+    assert len(texts(late)) == 9, "a press that came after the answer to the one before counts too"
+    full = await talk.click(card, "more")
+    assert full.error is None
+    assert texts(full) == texts(late)
+    assert any("already 9 continuations" in getattr(block, "text", "") for block in full.blocks)
+    taken = await talk.click(full, "1")
+    assert await talk.click_refusal(card, "more") == MOVED_ON, "that was about another text"
+    assert taken.revision > full.revision
+
+
+async def test_stop_before_the_first_word_leaves_everything_as_it_was(talk: Talk) -> None:
+    stopper = Stopper()
+    stopper.stop()
+    card = await talk.card(f"{ASK}The cat sat", has_buttons=True, reach="public", stopper=stopper)
+    assert texts(card) == []
+    assert card.data["text"] == ""
+    assert [button.label for button in card.buttons] == ["More", "Again"]
+    assert "Stopped before the first word." in [getattr(block, "text", "") for block in card.blocks]
+    card = await talk.click(card, "again")
+    assert len(texts(card)) == 3
+    for action in ("more", "longer", "again"):
+        stopped = await talk.click(card, action, stopper=stopper)
+        assert texts(stopped) == texts(card), action
+        assert "Stopped before the first word." in [getattr(block, "text", "") for block in stopped.blocks]
+        card = stopped
+
+
+async def test_a_text_that_is_whole_shows_no_empty_choice(tmp_path: Path) -> None:
+    engine = ScriptedEngine([" on the mat."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        card = await talk.card("!complete --n 1 The cat", has_buttons=True)
+        engine.scripts = [""]
+        taken = await talk.click(card, "1")
+        assert taken.data["prompt"] == "The cat on the mat."
+        assert texts(taken) == []
+        assert [button.label for button in taken.buttons] == ["More", "Undo", "Again", "Branches"]
+        assert "The model has nothing to add here." in [getattr(block, "text", "") for block in taken.blocks]
+        assert await talk.click_refusal(taken, "longer") == "There are no continuations to make longer. Use again."
+        engine.scripts = [" It purrs."]
+        assert texts(await talk.click(taken, "again")) == [" It purrs."]
+
+
+async def test_again_replaces_only_what_the_last_continue_wrote(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["One."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        card = await said(talk, "Count")
+        for number in ("Two.", "Three."):
+            engine.scripts = [f" {number}"]
+            card = await talk.click(card, "continue")
+        assert card.data["text"] == "One. Two. Three."
+        for other in ("Four.", "Five."):
+            engine.scripts = [f" {other}"]
+            card = await talk.click(card, "again")
+            assert card.data["text"] == f"One. Two. {other}"
+        assert (await talk.store.get_reply(HERE, card.reply_id or "")) is not None

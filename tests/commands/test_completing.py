@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.commands.completing import DEFAULT_PARAMS
 from bot.core.cards import Choices
 from bot.core.messages import now_utc
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling_params import apply_options
+from bot.core.sampling_params import COMPLETION_DEFAULTS, apply_options
 from bot.core.stopping import Stopper
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import BLOCK_TOKENS
@@ -40,10 +39,10 @@ async def test_there_are_three_numbered_continuations_after_the_text(any_talk: T
     assert card.data["seed"] == 3
     assert card.data["model"] == "tiny"
     for choice in card.data["choices"]:
-        assert set(choice) == {"text", "logprob", "finish_reason"}
+        assert set(choice) == {"text", "logprob", "finish_reason", "seed"}
         assert choice["logprob"] < 0
         assert choice["finish_reason"] in {"stop", "length"}
-    assert [button.label for button in card.buttons] == ["1", "2", "3", "More", "Longer", "Again"]
+    assert [button.label for button in card.buttons] == ["1", "2", "3", "More", "Longer", "Again", "Words"]
 
 
 @pytest.mark.parametrize("options", ["", "--n 1 ", "--n 5 ", "--top_k 0 --temperature 1.5 --repetition_penalty 1 "])
@@ -102,7 +101,7 @@ async def test_more_keeps_the_old_ones_and_adds_three_up_to_nine(any_talk: Talk)
 
 
 async def test_more_never_goes_above_nine(talk: Talk) -> None:
-    await talk.ask("!complete --n 5 --seed 3 --max_new_tokens 3 The cat")
+    await talk.ask("!complete --n 5 --seed 3 --max_new_tokens 12 The cat")
     card = await talk.card("more")
     assert len(card.data["choices"]) == 9
     assert "more" not in [button.action for button in card.buttons]
@@ -125,7 +124,9 @@ async def test_longer_writes_after_each_continuation_what_it_would_get_alone(any
     for number, (before, after) in enumerate(zip(first["choices"], longer["choices"], strict=True)):
         options = {"seed": 4 + number, "n": 1, "max_new_tokens": 6, "stop": ["e"]}
         text = "The cat sat" + before["text"]
-        generation = any_talk.services.engine.generate(Prompt.plain(text), apply_options(DEFAULT_PARAMS, options))
+        generation = any_talk.services.engine.generate(
+            Prompt.document(text), apply_options(COMPLETION_DEFAULTS, options)
+        )
         async with generation:
             async for _ in generation:
                 pass
@@ -148,7 +149,7 @@ async def test_longer_takes_all_continuations_through_the_model_together(
     async with open_tiny() as talk:
         (network,) = opened
         text = "The cat sat on the mat. " * 6
-        (num_read,) = await talk.services.engine.count_tokens([Prompt.plain(text)])
+        (num_read,) = await talk.services.engine.count_tokens([Prompt.document(text)])
         assert num_read > 3 * BLOCK_TOKENS
         await talk.ask(f"!complete --n 5 --seed 3 --max_new_tokens 12 {text}")
         del network.passes[:]
@@ -180,7 +181,7 @@ async def test_why_explains_the_last_of_the_longer_ones(talk: Talk) -> None:
     assert why["is_exact"]
     assert why["prompt"] == "The cat sat" + texts(first)[4]
     assert why["prompt"] + why["answer"] == "The cat sat" + longer[4]
-    assert (why["num_prompt_tokens"],) == await talk.services.engine.count_tokens([Prompt.plain(why["prompt"])])
+    assert (why["num_prompt_tokens"],) == await talk.services.engine.count_tokens([Prompt.document(why["prompt"])])
     assert why["num_new_tokens"] <= 6
     assert (why["seed"], why["sampling"]["n"]) == (8, 1)
 
@@ -201,6 +202,7 @@ async def test_undo_goes_back_step_by_step_to_the_start(any_talk: Talk) -> None:
     for before in reversed(steps[:-1]):
         undone = await any_talk.ask("undo")
         assert undone["choices"] == before["choices"]
+        assert undone["seed"] == before["seed"], "the seed that drew what is shown"
         assert undone["prompt"] == before["prompt"]
     assert await any_talk.refusal("undo") == "There is nothing to undo."
 
@@ -227,11 +229,15 @@ async def test_the_same_steps_from_the_same_seed_give_the_same_texts(talk: Talk)
     assert runs[0] == runs[1]
 
 
-async def test_talking_on_closes_the_card(talk: Talk) -> None:
-    await talk.ask(ASK + "The cat sat")
+async def test_after_talking_on_numbers_and_words_are_chat_until_branches_brings_the_tree_back(talk: Talk) -> None:
+    first = await talk.ask(ASK + "The cat sat")
     assert (await talk.ask("Hello"))["command"] == "chat"
     assert (await talk.ask("1"))["command"] == "chat"
     assert (await talk.why())["prompt"].endswith("Ann: 1\nFewshot:")
+    assert (await talk.ask("undo"))["command"] == "chat"
+    assert len((await talk.ask("branches"))["branches"]) == 4
+    assert (await talk.ask("back"))["choices"] == first["choices"]
+    assert (await talk.ask("1"))["prompt"] == "The cat sat" + texts(first)[0]
 
 
 async def test_commands_leave_the_card_open(talk: Talk) -> None:
@@ -269,8 +275,8 @@ async def test_without_a_card_a_number_is_chat(talk: Talk) -> None:
 @pytest.mark.parametrize("typed", ["Once upon a ti", "I hate this aw", "The ca", "The cat "])
 async def test_a_half_typed_word_is_finished_but_a_taken_continuation_is_not_rewritten(talk: Talk, typed: str) -> None:
     async def continued(text: str, seed: int, *, heal: bool) -> list[str]:
-        params = apply_options(DEFAULT_PARAMS, {"seed": seed, "max_new_tokens": 6})
-        generation = talk.services.engine.generate(Prompt.plain(text), params, heal=heal)
+        params = apply_options(COMPLETION_DEFAULTS, {"seed": seed, "max_new_tokens": 6})
+        generation = talk.services.engine.generate(Prompt.document(text), params, heal=heal)
         async with generation:
             async for _ in generation:
                 pass
@@ -387,10 +393,13 @@ async def test_stop_ends_all_continuations_and_shows_what_there_is(talk: Talk) -
     assert (await talk.ask("1"))["prompt"] == "The cat" + texts(card.data)[0]
 
 
-async def test_two_answers_to_one_card_lose_nothing(talk: Talk) -> None:
+async def test_of_two_answers_to_one_card_at_once_one_acts_and_the_other_is_told_so(talk: Talk) -> None:
     first = await talk.ask(ASK + "The cat")
-    answers = await asyncio.gather(talk.ask("1"), talk.ask("2"))
-    assert sorted(answer["prompt"] for answer in answers) == sorted("The cat" + text for text in texts(first)[:2])
+    answers = await asyncio.gather(talk.card("1"), talk.card("2"))
+    (done,) = [answer for answer in answers if answer.error is None]
+    (refused,) = [answer.error for answer in answers if answer.error is not None]
+    assert done.data["prompt"] in {"The cat" + text for text in texts(first)[:2]}
+    assert refused == "That card is out of date; use the newest one."
     assert (await talk.ask("undo"))["choices"] == first["choices"]
 
 

@@ -14,7 +14,7 @@ from bot.core.wording import quote
 from tests.bots import HERE, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
-DIRECT = Scope("terminal", "@me", "17")
+DIRECT = Scope("terminal", "@me", "17", kind="direct")
 
 
 async def test_purge_takes_the_last_answers_away_here_alone(talk: Talk) -> None:
@@ -38,6 +38,56 @@ async def test_purge_works_where_nothing_has_an_id_of_its_own(talk: Talk) -> Non
     assert (await talk.ask("!purge 2"))["num_removed"] == 2
     assert (await talk.ask("!purge 50"))["num_removed"] == 1
     assert (await talk.ask("!purge 50"))["num_removed"] == 0
+
+
+async def test_purge_takes_the_answer_seen_last_and_says_which_it_was(talk: Talk) -> None:
+    await talk.ask("Hello")
+    await talk.ask("!complete --n 1 The cat")
+    await talk.ask("!perplexity The cat sat")
+    # The measurement is what is seen last, and nothing older goes in its place.
+    assert await talk.ask("!purge 1") == {
+        "command": "purge",
+        "text": "Nothing was erased: the last answer is not stored, because it only measures a text (perplexity).",
+        "num_removed": 0,
+    }
+    assert (await talk.ask("!purge 2"))["text"] == (
+        "Erased 1 stored answer: complete. The last answer is not stored, because it only measures a text (perplexity)."
+    )
+    await talk.ask("Hello again")
+    assert (await talk.ask("!purge 1"))["text"] == "Erased 1 stored answer: chat."
+    await talk.ask("Well?")
+    await talk.ask("And?")
+    assert (await talk.ask("!purge 2"))["text"] == "Erased 2 stored answers: 2 × chat."
+
+
+async def test_purge_erases_a_walked_completion_as_one_answer_with_its_card(talk: Talk) -> None:
+    await talk.ask("Hello")
+    await talk.ask("!complete --n 2 The cat")
+    await talk.ask("!next The cat")
+    for action in ("1", "longer", "undo"):
+        await talk.ask(action)
+    assert (await talk.ask("!purge 1"))["text"] == "Erased 1 stored answer: complete."
+    reply = await talk.store.last_reply(HERE)
+    assert reply is not None
+    assert reply.provenance.command == "chat"
+    assert await talk.store.latest_open_card(HERE, "ann") is None
+    assert (await talk.store.count_stored()).num_replies == 1
+
+
+async def test_purge_names_the_answers_whose_messages_it_removes(talk: Talk) -> None:
+    for number, line in enumerate(("Hello", "!complete --n 1 The cat", "!perplexity The cat sat")):
+        await talk.ask(line)
+        await talk.store.note_sent("terminal", talk.message_ids[-1], f"v{number}", 0)
+    card = await talk.card("!purge 1", has_buttons=True, reach="public")
+    assert card.removed_ids == ("v2",)
+    assert card.data["text"] == "Removed 1 message of the bot: perplexity."
+    card = await talk.card("!purge 2", has_buttons=True, reach="public")
+    assert card.data["text"] == "Removed 2 messages of the bot: complete, chat."
+    await talk.ask("!complete --n 1 The cat")
+    await talk.ask("1")
+    await talk.store.note_sent("terminal", talk.message_ids[-1], "v9", 0)
+    card = await talk.card("!purge 1", has_buttons=True, reach="public")
+    assert card.data["text"] == "Removed 1 message of the bot: complete."
 
 
 @pytest.mark.parametrize("typed", ["0", "51", "x", "-1", "²", "9" * 99])
@@ -71,7 +121,7 @@ async def test_a_report_goes_to_the_channel_for_it(talk: Talk) -> None:
 
 async def test_a_direct_message_reports_to_nobody(talk: Talk) -> None:
     answer = await talk.card("Hello", scope=DIRECT)
-    await talk.ask("!settings report_channel 4711", scope=DIRECT)
+    assert "has no effect" in await talk.refusal("!settings report_channel 4711", scope=DIRECT)
     assert "no moderators" in await talk.refusal("!report", scope=DIRECT, reply_to=answer.reply_id)
 
 

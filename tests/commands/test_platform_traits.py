@@ -7,6 +7,7 @@ from typing import Any
 from bot.commands.bot import Bot
 from bot.core.messages import Author
 from bot.core.platform_traits import PlatformTraits
+from bot.platforms.terminal.traits import TERMINAL
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
 
 WITH_SLASH = PlatformTraits(key="terminal", name="Chat", slash_prefix="/bot ", max_options=3, max_form_characters=10)
@@ -51,3 +52,21 @@ async def test_a_text_that_no_field_of_the_platform_takes_is_left_out_of_the_for
             card = await on(talk, traits).card("!prompt edit exact", has_buttons=True, reach="form")
             assert card.form is not None
             assert ("description" in {field.name for field in card.form.fields}) is is_there
+
+
+async def test_a_terminal_says_how_things_are_done_there(tmp_path: Path) -> None:
+    async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
+        here = on(talk, TERMINAL)
+        assert await here.refusal("") == "There was no text. Type a message, or try !help."
+        assert await here.refusal("!forget") == (
+            "In the terminal no single message can be chosen. !purge 1 erases my last answer, !privacy --do forget"
+            " everything you said, and after !fresh nothing above is read again."
+        )
+        assert await here.refusal("!report") == (
+            "In the terminal nobody else reads along, so there is nobody to report to. !purge 1 erases my last answer."
+        )
+        for name in ("forget", "report"):
+            card = await here.card(f"!help {name}")
+            expected = f"In the terminal nothing can be replied to; !{name} says what to do instead."
+            assert expected in [getattr(block, "text", "") for block in card.blocks]
+        assert "reply to the message with !forget" in await on(talk, TYPED_ONLY).refusal("!forget")

@@ -51,7 +51,7 @@ async def test_being_forgotten_takes_a_second_click(talk: Talk) -> None:
     card = await talk.card("!privacy", has_buttons=True)
     asked = await talk.click(card, "forget")
     assert [button.action for button in asked.buttons] == ["forget-now"]
-    assert "Zorp" in (await talk.why())["prompt"]
+    assert "Zorp" in (await talk.why(has_buttons=True))["prompt"]
     assert "belongs to someone else" in await talk.click_refusal(asked, "forget-now", who="Bob", is_moderator=True)
     done = await talk.click(asked, "forget-now")
     assert "Permanently erased" in done.data["text"]

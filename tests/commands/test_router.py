@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
@@ -73,3 +75,55 @@ async def test_who_asks_not_to_be_read_while_their_message_waits_is_not_read(tmp
         await asyncio.gather(first, *waiting)
     assert not any("Bob speaks" in prompt.text for prompt in engine.read)
     assert "Cid speaks" in engine.read[-1].text
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/complete --n 1 Can it", "complete"),
+        ("/perplexity\nCan it", "perplexity"),
+        ("/prompt sentiment I like it", "prompt run"),
+        ("/prompt-edit examples sentiment", "prompt examples"),
+        ("/Help", "help"),
+        ("help", "help"),
+        ("Help!", "help"),
+        ("help ?", "help"),
+        ("help prompt", "help"),
+        ("HELP !complete", "help"),
+        ("help prompt show", "help"),
+        ("help temperature", "help"),
+        ("help me", "chat"),
+        ("help with the prompt", "chat"),
+        ("/shrug hello", "chat"),
+        ("/ complete x", "chat"),
+        ("//complete x", "chat"),
+    ],
+)
+async def test_a_slash_command_that_was_typed_and_help_are_understood(talk: Talk, text: str, command: str) -> None:
+    answer = await talk.ask(text, is_moderator=True)
+    assert answer["command"] == command
+    assert not answer.get("error")
+
+
+async def test_a_prefix_alone_in_reply_to_a_message_is_no_command(talk: Talk) -> None:
+    for text in ("! ", "?", "!"):
+        message = Message("w2", HERE, ANN, text, is_addressed=True, reply_to="m1")
+        assert await talk.bot.place_where_wanted(message) is not None
+        assert talk.bot.line_of(message) == text
+
+
+async def test_what_is_not_for_the_bot_is_never_taken_for_a_typed_slash_command(talk: Talk) -> None:
+    for text in ("/complete x", "help"):
+        message = Message("w1", HERE, ANN, text, is_addressed=False)
+        assert not talk.bot.is_meant(message)
+        assert await talk.bot.place_where_wanted(message) is None
+
+
+async def test_a_typed_slash_command_can_be_edited_and_explained(talk: Talk) -> None:
+    message = Message("t1", HERE, ANN, "/complete --n 2 --seed 3 Can it")
+    cards = [card async for card in talk.bot.answer(message, Stopper())]
+    assert len(cards[-1].data["choices"]) == 2
+    assert (await talk.why())["prompt"] == "Can it"
+    await talk.bot.edited(replace(message, text="/complete --n 2 --seed 3 Could it"))
+    (stored,) = await talk.store.load_messages(HERE, ["t1"])
+    assert stored.text == "!complete --n 2 --seed 3 Could it"

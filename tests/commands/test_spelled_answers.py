@@ -78,7 +78,6 @@ async def test_no_answer_names_a_command_in_a_form_that_its_reader_does_not_use(
     tmp_path: Path, traits: PlatformTraits, reach: Reach, foreign: re.Pattern[str]
 ) -> None:
     async with open_scripted_bot(ScriptedEngine(["Hi"]), tmp_path) as talk:
-        await talk.ask("!settings quota_per_minute 600")
         for line in LINES:
             for card in await answers(talk, traits, reach, line):
                 shown = [text.replace(line, "") for text in texts_in(card)]

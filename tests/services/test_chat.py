@@ -80,10 +80,10 @@ async def test_why_shows_to_the_letter_what_the_engine_read(tmp_path: Path) -> N
             ("Ann", "One $input +++"),
             ("Fewshot", "two\n\nlines"),
             ("Ann:\nBob", " three "),
-            ("Ann", "!"),
+            ("Ann", "?!"),
         ):
             await talk.ask(text, who=who)
-            why = await talk.why()
+            why = await talk.why(who=who)
             assert why["prompt"] == engine.read[-1].text
             assert why["is_exact"]
             assert why["seed"] == engine.params[-1].seed == 5
@@ -139,7 +139,7 @@ async def test_why_in_reply_to_an_answer_explains_that_one(talk: Talk) -> None:
     await talk.ask("second")
     assert "second" in (await talk.why())["prompt"]
     assert "second" not in (await talk.why(reply_to=history[-1].id))["prompt"]
-    assert await talk.refusal("!why", reply_to="unknown") == "The bot has no answer here to explain."
+    assert (await talk.refusal("!why", reply_to="unknown")).startswith("That message can't be explained")
 
 
 async def test_an_edited_message_is_edited_in_the_history_and_a_deleted_one_gone(any_talk: Talk) -> None:
@@ -216,6 +216,7 @@ async def test_back_to_back_messages_of_one_person_are_one_turn(tmp_path: Path) 
 
 
 async def test_when_not_all_fits_the_oldest_go_and_the_current_message_stays(any_talk: Talk) -> None:
+    await any_talk.ask("!settings history_length 40")
     for i in range(20):
         await any_talk.ask(f"message number {i} of them all, no less")
     why = await any_talk.why()
@@ -259,6 +260,7 @@ async def test_many_unanswered_messages_do_not_lock_a_person_out(tmp_path: Path)
 
 async def test_a_prompt_is_one_trip_to_the_model_thread(any_talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many messages are counted, and left out: one piece of quick work, then the generation itself."""
+    await any_talk.ask("!settings history_length 40")
     for i in range(20):
         await any_talk.ask(f"message number {i} of them all, no less")
     trips = []
@@ -312,7 +314,7 @@ async def test_a_loop_in_the_last_few_characters_is_cut_too(tmp_path: Path) -> N
         assert (await talk.ask("Hello"))["text"] == "Well. ab."
 
 
-@pytest.mark.parametrize("script", ["", " \n ", "\u200b", "Fewshot:", "Ann: I speak for Ann", "\nAnn: me"])
+@pytest.mark.parametrize("script", ["", " \n ", "\u200b", "Fewshot:", "**Ann:**", "\nAnn:\nUser:"])
 async def test_an_empty_answer_is_sampled_anew_and_then_owned_up_to(tmp_path: Path, script: str) -> None:
     engine = ScriptedEngine([script, script, "At last"])
     async with open_scripted_bot(engine, tmp_path) as talk:
@@ -334,6 +336,127 @@ async def test_the_bot_speaks_for_nobody_else(tmp_path: Path) -> None:
         assert not any("yourself" in block.text for card in cards for block in card.blocks)
 
 
+@pytest.mark.parametrize(
+    ("script", "reply"),
+    [
+        ("A: Madrid is the capital.\nQ: and Italy?\nA: Rome", "Madrid is the capital."),
+        ("**fewshot:** hello there", "hello there"),
+        ("No need. **Fewshot:** This is it.", "No need."),
+        ("Ann: I speak for Ann, of course.\nhuman: no", "I speak for Ann, of course."),
+        ("Sure, why not?\nUser: more of it, and on and on, as long as the limit allows it.", "Sure, why not?"),
+    ],
+)
+async def test_no_label_is_shown_stored_or_read(tmp_path: Path, script: str, reply: str) -> None:
+    engine = ScriptedEngine([script, "Fine."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        cards = [card async for card in talk.snapshots("Hello")]
+        assert all(reply.startswith(card.blocks[0].text) for card in cards), "also while it is written"
+        assert cards[-1].data["text"] == reply
+        assert (await talk.store.load_history(HERE, limit=1))[0].text == reply
+        await talk.ask("And?")
+        assert engine.read[-1].text.endswith(f"\nFewshot: {reply}\nAnn: And?\nFewshot:")
+
+
+async def test_an_answer_that_goes_on_as_another_speaker_ends_the_generation(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["Sure.\nuser: " + "and so on " * 100])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        card = await talk.card("Hello")
+        assert (card.data["text"], card.data["finish_reason"]) == ("Sure.", "stop")
+        assert engine.generations[0].is_cancelled
+
+
+async def test_an_answer_like_one_of_the_last_is_drawn_again_before_it_is_shown(tmp_path: Path) -> None:
+    first = "I am a bot and I am glad to talk to you."
+    nearly = "I am a bot and I am so glad to talk to you!"
+    engine = ScriptedEngine([first, "Well, that is that.", first, nearly, "What do you mean by that?"])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("Hello")
+        await talk.ask("Hm")
+        cards = [card async for card in talk.snapshots("Who are you?")]
+        assert cards[-1].data["text"] == "What do you mean by that?"
+        assert all(cards[-1].data["text"].startswith(card.blocks[0].text) for card in cards)
+        seeds = [params.seed for params in engine.params]
+        assert seeds == [5, 5, 5, 6, 7], "each attempt's seed follows from the one before"
+        assert cards[-1].data["seed"] == (await talk.why())["seed"] == 7
+
+
+async def test_an_answer_ends_before_a_sentence_that_the_bot_said_before(tmp_path: Path) -> None:
+    engine = ScriptedEngine(
+        ["Hi. What can I do for you today?", "It rains here. What can I do for you today? " + "And so on. " * 90]
+    )
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("Hello")
+        cards = [card async for card in talk.snapshots("Hm")]
+        assert (cards[-1].data["text"], cards[-1].data["finish_reason"]) == ("It rains here.", "stop")
+        assert all("It rains here.".startswith(card.blocks[0].text) for card in cards)
+        assert engine.generations[-1].is_cancelled
+        engine.scripts = ["What can I do for you today? Tell me.", "Nothing."]
+        cards = [card async for card in talk.snapshots("Well?")]
+        assert cards[-1].data["text"] == "Nothing."
+        assert all("Nothing.".startswith(card.blocks[0].text) for card in cards)
+
+
+async def test_sentences_are_compared_with_more_answers_than_are_read(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["I am a bot who talks.", "One.", "Two.", "Three. I am a bot who talks."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("!settings history_length 2")
+        for text in ("a", "b", "c"):
+            await talk.ask(text)
+        assert (await talk.ask("d"))["text"] == "Three."
+        assert "a bot who talks" not in engine.read[-1].text
+
+
+async def test_a_model_that_only_repeats_itself_is_asked_three_times(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["I am a bot."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        for number, text in enumerate(("one", "two", "three")):
+            assert (await talk.ask(text))["text"] == "I am a bot."
+            assert len(engine.params) == 1 + 3 * number
+        assert engine.read[-1].text.endswith("\nAnn: one\nFewshot: I am a bot.\nAnn: two three\nFewshot:")
+        assert (await talk.why())["is_exact"]
+
+
+async def test_an_answer_that_begins_like_an_earlier_one_is_kept_once_it_was_shown(tmp_path: Path) -> None:
+    first = "I am a bot and I like to talk to you."
+    other = "I am a bot but today I would rather sleep."
+    engine = ScriptedEngine([first, other])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("Hello")
+        cards = [card async for card in talk.snapshots("Hm")]
+        assert cards[-1].data["text"] == other
+        shown = [card.blocks[0].text for card in cards[:-1]]
+        assert shown, "it is shown as soon as it differs"
+        assert not any(first.startswith(text) for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("script", "reply"),
+    [
+        ("It is a river. It flows through", "It is a river."),
+        ("It is a river that flows through", "It is a river that flows through"),
+        ("Take these:\n1. Eggs\n2. Mi", "Take these:\n1. Eggs"),
+        ("So:\n```python\nprint(1)\nprint(", "So:\n```python\nprint(1)\n```"),
+    ],
+)
+async def test_an_answer_that_the_limit_cuts_ends_with_a_whole_sentence(
+    tmp_path: Path, script: str, reply: str
+) -> None:
+    async with open_scripted_bot(ScriptedEngine([script]), tmp_path) as talk:
+        card = await talk.card("Hello")
+        assert (card.data["text"], card.data["finish_reason"]) == (reply, "length")
+        assert (await talk.why())["answer"] == reply
+
+
+async def test_near_the_limit_an_answer_ends_with_the_sentence(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["Hi."])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("Hello")
+        how = engine.how[0]
+        assert how["end_from"] == 9, "of 12 tokens"
+        assert how["end_at"]("It is wet. It") is None
+        assert how["end_at"]("It is wet. It rains.") == len("It is wet. It rains.")
+
+
 async def test_snapshots_grow_and_only_the_last_is_final(any_talk: Talk) -> None:
     cards = [card async for card in any_talk.snapshots("Hello there")]
     assert len(cards) > 2
@@ -343,7 +466,8 @@ async def test_snapshots_grow_and_only_the_last_is_final(any_talk: Talk) -> None
 
 
 async def test_stop_ends_the_answer_within_a_token_and_keeps_what_was_said(open_tiny: OpenTiny) -> None:
-    chat = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 200")
+    # With this seed the model would write all of them, so a busy event loop stops it in time.
+    chat = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 400").replace("seed = 5", "seed = 23")
     async with open_tiny("gpt2", prompts=PROMPTS | {"chat": chat}) as talk:
         stopper = Stopper()
         num_after = 0

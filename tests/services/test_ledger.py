@@ -19,6 +19,7 @@ from bot.platforms.terminal.traits import TERMINAL
 from bot.services.ledger import Accepted, Delivery, SeenUntil, Watermark
 from bot.store.database import Transaction
 from bot.store.store import Store
+from tests.databases import lay_new_database
 from tests.store.samples import HERE, ME, bytes_on_disk, chain, provenance, said
 
 
@@ -29,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[Store]:
-    async with Store.open(path) as opened:
+    async with Store.open(lay_new_database(path)) as opened:
         yield opened
 
 
@@ -361,11 +362,35 @@ async def test_a_watermark_that_can_not_be_stored_is_stored_later(path: Path, ca
     async with Store.open(path) as closed, Watermark.open(closed, "discord") as watermark:
         watermark.seen.done("7")
         await closed._database.close()
-        with caplog.at_level(logging.WARNING):
+        with caplog.at_level(logging.INFO):
             await watermark.save()
     assert "the watermark of discord could not be stored" in caplog.text
     async with Store.open(path) as store:
         assert await store.get_watermark("discord", "") is None
+
+
+async def test_an_error_that_nobody_listed_does_not_end_the_saving(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bot.background.RESTART_S", 0.0)
+    advance = store.advance_watermark
+    is_broken = True
+
+    async def break_once(platform: str, key: str, value: str) -> None:
+        nonlocal is_broken
+        if is_broken:
+            is_broken = False
+            raise KeyError("not listed")
+        await advance(platform, key, value)
+
+    monkeypatch.setattr(store, "advance_watermark", break_once)
+    async with Watermark.open(store, "discord", pause_s=0.01) as watermark:
+        watermark.seen.saw("5")
+        watermark.seen.done("5")
+        async with asyncio.timeout(20):
+            while await store.get_watermark("discord", "") != "5":
+                await asyncio.sleep(0.01)
+    assert "saving the watermark discord failed; it starts again" in caplog.text
 
 
 async def test_accepting_does_not_wait_for_reading(store: Store, delivery: Delivery) -> None:

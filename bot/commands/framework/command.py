@@ -1,12 +1,12 @@
 """The declaration of a command: name, permissions, typed options and the function that answers it."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from bot.commands.context import Services
-from bot.core.cards import Card
-from bot.core.messages import Click, FormSubmitted, Message
+from bot.core.cards import Card, Table
+from bot.core.messages import AttachmentFormat, Click, FormSubmitted, Message
 from bot.core.sampling_params import OPTIONS, PRESETS, SamplingOption
 from bot.core.stopping import Stopper
 from bot.core.wording import quote
@@ -61,11 +61,15 @@ SAMPLING_OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """The stored message that holds a request's text, at its revision: after a command, or all of it."""
+    """The stored message that holds a request's text, at its revision: after a command, or all of it.
+
+    `format` is that of the attached file that is the text, "" where it is not one with rows.
+    """
 
     message_id: str
     revision: int = 1
     is_command_line: bool = True
+    format: AttachmentFormat = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,20 @@ class Command:
     `name` may have two words (`prompt show`). `summary` is an imperative. `arguments` are the names of the leading
     words; with `takes_rest` the last one takes the rest of the line. `text` says whether text follows; slash commands
     may ask for it in `text_parts`, of which the first `num_required_parts` are required. `answers` is how the answer is
-    shown; with one of `public_options`, or without `is_secret`, it may be public if the platform has no other way.
+    shown; with one of `public_options`, without `is_secret`, or for a request that `is_secret_for` denies, it may be
+    public if the platform has no other way. With `is_text_raw` the text is a name, which may begin with `--`.
     `is_family_default` makes the two-word command answer when no second word of its family follows the first word.
     `argument_choices` are the valid values of leading words. `menu` is its name in a message's context menu, None if it
-    has none. `details` is a longer explanation for help.
+    has none. With `takes_file` an optional text may be an attached file, as a required one always may. With
+    `continues_text` a platform may suggest continuations while the text is typed. `texts_measured` takes a
+    command's text apart into what the model reads of it exactly; None if it does more than measure. A measurement's
+    answer is not stored; with `only_measures` the command changes nothing either. With `needs_reply` it acts on the
+    message that is replied to; with `needs_conversation` on what is stored of the talk around it, which is nothing
+    where the bot reads none, and with
+    `needs_moderators` there must be others who are moderators; with
+    `needs_published` its NAME is a published template. `words` act on its answer when they are typed to that,
+    as its buttons do. `details` is a longer explanation for help, `details_in_threads` the one where nothing can be
+    replied to but in threads, if it differs. `help_table` is what help lists besides the options.
     """
 
     name: str
@@ -123,6 +137,7 @@ class Command:
     answer: Run
     text: Literal["required", "optional", "none"] = "none"
     text_name: str = "TEXT"
+    is_text_raw: bool = False
     arguments: tuple[str, ...] = ()
     num_optional_arguments: int = 0
     argument_choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -131,12 +146,24 @@ class Command:
     answers: Literal["public", "private", "form"] = "public"
     public_options: tuple[str, ...] = ()
     is_secret: bool = True
+    is_secret_for: Callable[["Request"], Awaitable[bool]] | None = None
     is_family_default: bool = False
     takes_rest: bool = False
     text_parts: tuple[str, ...] = ()
     num_required_parts: int = 0
     menu: str | None = None
+    takes_file: bool = False
+    continues_text: bool = False
+    texts_measured: Callable[[str], Sequence[str]] | None = None
+    only_measures: bool = False
+    needs_reply: bool = False
+    needs_conversation: bool = False
+    needs_moderators: bool = False
+    needs_published: bool = False
+    words: tuple[str, ...] = ()
     details: str = ""
+    details_in_threads: str = ""
+    help_table: Callable[["Request"], Awaitable[Table]] | None = None
     examples: tuple[str, ...] = field(default=())
 
     @property

@@ -7,14 +7,31 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.commands.framework.command import Command, Option
+from bot.core.foreign_options import advise_option
 from bot.core.mentions import mention, mention_option
 from bot.core.suggesting import suggest
 from bot.core.wording import MAX_QUOTED, quote, shorten
 from bot.errors import RequestError
 
-TEXT_PART_SEPARATOR: Final = " | "
+# Between the parts of a text; `\|` is a bar in a part.
+_BAR: Final = re.compile(r"(?<!\\)\|")
 
-_QUOTES: Final = {'"': '"', "'": "'", "“": "”", "„": "“"}
+# Which marks close a value opened by each: phones and word processors write curly ones, in every combination. A single
+# curly mark is also the apostrophe, so it closes only a whole word.
+_QUOTES: Final = {
+    '"': '"',
+    "'": "'",
+    **dict.fromkeys("“”„‟", "“”‟"),
+    **dict.fromkeys("‘’‚‛", "‘’‛"),
+    "«": "»",
+    "»": "«",
+}
+_APOSTROPHES: Final = "‘’‛"
+# Phones turn two hyphens into one of these.
+DASHES: Final = "-‐‑‒–—―−"
+_MAX_DASHES: Final = 8  # alone, one after another
+_OPTION_SIGN: Final = re.compile(f"[{DASHES}]{{2}}|[–—―−-]")
+_NUMBER: Final = re.compile(r"\d*\.?\d+(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +44,25 @@ class CommandLine:
     text: str
 
 
+_SPACE: Final = re.compile(r"\s")
 # In the value of a repeatable option: a line break, or the backslash itself.
 _ESCAPE: Final = re.compile(r"\\([n\\])")
 
 
+def join_text_parts(parts: Sequence[str]) -> str:
+    """Return one text that `split_text_parts` reads back as `parts`, white space around each apart."""
+    return " | ".join(part.replace("|", r"\|") for part in parts)
+
+
+def split_text_parts(text: str) -> list[str]:
+    """Return the parts of a text, which stand between bars, without white space around each."""
+    return [part.replace(r"\|", "|").strip() for part in _BAR.split(text)]
+
+
 def _split_word(text: str) -> tuple[str, str]:
     """Return the first word and the rest, without the one white space character between them."""
-    for i, character in enumerate(text):
-        if character.isspace():
-            return text[:i], text[i + 1 :]
-    return text, ""
+    found = _SPACE.search(text)
+    return (text[: found.start()], text[found.end() :]) if found else (text, "")
 
 
 def _split_value(text: str, option: str) -> tuple[str, str]:
@@ -48,16 +74,17 @@ def _split_value(text: str, option: str) -> tuple[str, str]:
     value = []
     i = 1
     while i < len(text):
-        if text[i] == "\\" and text[i + 1 : i + 2] in (closing, "\\"):
-            value.append(text[i + 1])
+        character, following = text[i], text[i + 1 : i + 2]
+        if character == "\\" and following and following in f"{closing}\\":
+            value.append(following)
             i += 2
-        elif text[i] == closing:
+        elif character in closing and (character not in _APOSTROPHES or not following or following.isspace()):
             rest = text[i + 1 :]
             return "".join(value), rest[1:] if rest[:1].isspace() else rest
         else:
             value.append(text[i])
             i += 1
-    raise RequestError(f"The quoted value of {mention_option(option)} has no closing {closing}")
+    raise RequestError(f"The quoted value of {mention_option(option)} has no closing {closing[0]}")
 
 
 def _split_argument(text: str) -> tuple[str, str]:
@@ -72,16 +99,18 @@ def _split_argument(text: str) -> tuple[str, str]:
 def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any], str]:
     """Return the values of the leading options of `text`, and the text after them, verbatim.
 
-    `--` ends the options. `--name=value` and hyphens for underscores are accepted too. Raises RequestError for an
-    unknown option (with the nearest name), a missing or wrong value, and an option given twice.
+    `--` ends the options. `--name=value` and hyphens for underscores are accepted too, so are the dashes that phones
+    write for `--` before a known name, and one hyphen before a known name and a number; other dashes begin the text.
+    Raises RequestError for an unknown option (with the nearest name), a missing or wrong value, and an option given
+    twice.
     """
     known = {option.name: option for option in options}
     values: dict[str, Any] = {}
-    while text.startswith("--"):
+    while sign := _option_sign(text, known):
         word, rest = _split_word(text)
-        if word == "--":
+        if word == sign:
             return values, rest
-        typed, has_equals, inline = word[2:].partition("=")
+        typed, has_equals, inline = word[len(sign) :].partition("=")
         name = typed.replace("-", "_")
         if name not in known:
             raise RequestError(_unknown_option(typed, list(known)))
@@ -104,9 +133,34 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
     return values, text
 
 
+def _option_sign(text: str, known: Mapping[str, Option]) -> str:
+    """Return the sign with which an option, or the end of the options, stands at the start of `text`; "" for none."""
+    first = ""
+    for _ in range(_MAX_DASHES):
+        match = _OPTION_SIGN.match(text)
+        if match is None:
+            break
+        sign = match[0]
+        first = first or sign
+        word, text = _split_word(text[len(sign) :])
+        name, has_equals, inline = word.partition("=")
+        option = known.get(name.replace("-", "_"))
+        # A text may begin with a list's hyphen, and with a word that is an option's name.
+        is_meant = sign not in "-−" or (option and option.number and _NUMBER.match(inline if has_equals else text))
+        if sign == "--" or (option and is_meant):
+            return first
+        # A dash alone ends the options only before what would be one.
+        if word:
+            break
+    return ""
+
+
 def _unknown_option(typed: str, known: Sequence[str]) -> str:
     if not known:
         return "This command has no options. If the text starts with --, write -- and a space before it."
+    advice = advise_option(typed, mention_option) if "max_new_tokens" in known else None
+    if advice is not None:
+        return f"There is no option {mention_option(typed)} here. {advice}"
     hint = suggest(typed, known, f"choose from {', '.join(map(mention_option, known))}.", shown=mention_option)
     return f"There is no option {mention_option(shorten(typed, MAX_QUOTED))}; {hint}"
 
@@ -129,10 +183,17 @@ def find_command(text: str, commands: Mapping[str, Command]) -> tuple[Command, s
         for command in family.values():
             if command.is_family_default and rest.strip():
                 return command, rest
-        raise RequestError(f"A second word is missing after {mention(first)}: {', '.join(family)}.")
+        raise RequestError(_second_word_missing(first, family))
     names = sorted({name.split()[0] for name in commands})
     hint = suggest(first, names, f"{mention('help')} lists all commands.", shown=mention)
     raise RequestError(f"There is no command {quote(first)}; {hint}")
+
+
+def _second_word_missing(first: str, family: Mapping[str, Command]) -> str:
+    """Return what to write after the first word of a family of commands."""
+    usage = next((f"{mention(one.short_usage)}, or " for one in family.values() if one.is_family_default), "")
+    words = [word for word, one in family.items() if not one.is_family_default]
+    return f"A word is missing. Write {usage}one of these after {mention(first)}: {', '.join(words)}."
 
 
 def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLine:
@@ -144,7 +205,7 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
     # White space before leading words and their options means nothing; before the text it is part of the text.
     if command.arguments:
         rest = rest.lstrip()
-    options, rest = split_options(rest, command.options)
+    options, rest = ({}, rest) if command.is_text_raw else split_options(rest, command.options)
     arguments: dict[str, str] = {}
     for i, name in enumerate(command.arguments):
         rest = rest.lstrip()
@@ -164,8 +225,17 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
     if command.takes_rest and len(arguments) == len(command.arguments) and rest.strip():
         arguments[command.arguments[-1]] += f" {rest.strip()}"
     elif command.text == "none" and rest.strip():
-        raise RequestError(f"{mention(command.short_usage)} takes no text after it.")
+        raise RequestError(_takes_no_text(command, rest.strip()))
     return CommandLine(command, arguments, options, "" if command.text == "none" else rest)
+
+
+def _takes_no_text(command: Command, text: str) -> str:
+    """Return the sentence about a text that nothing reads: it may be the value of an option."""
+    for option in command.options:
+        if text.casefold() in option.choices:
+            meant = mention(f"{command.name} --{option.name} {text.casefold()}")
+            return f"{mention(command.short_usage)} takes no text after it; did you mean {meant}?"
+    return f"{mention(command.short_usage)} takes no text after it."
 
 
 def format_command_line(
@@ -190,13 +260,15 @@ def format_command_line(
     if command.text == "none" or not text:
         return line
     # After leading words, options are parsed only if the command has some.
-    is_misread = text.startswith("--") and not (command.arguments and not command.options)
+    known = {option.name: option for option in command.options}
+    is_read = not command.is_text_raw and (command.options or not command.arguments)
+    is_misread = is_read and bool(_option_sign(text, known))
     return f"{line} {'-- ' if is_misread else ''}{text}"
 
 
 def _quoted(value: str) -> str:
     """Return `value` in quotation marks if it would otherwise not be read back as one value."""
-    is_plain = value and value[0] not in _QUOTES and not value.startswith("--") and not any(map(str.isspace, value))
+    is_plain = value and value[0] not in _QUOTES and value[0] not in DASHES and not any(map(str.isspace, value))
     if is_plain:
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')

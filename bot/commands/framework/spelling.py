@@ -6,8 +6,8 @@ from operator import is_
 from typing import Any, TypeVar
 
 from bot.commands.framework.command import Command, Option
-from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, find_command, split_options
-from bot.core.cards import Card, Choices, Text, TextFile, TintedText, Verbatim
+from bot.commands.framework.parsing import find_command, split_options, split_text_parts
+from bot.core.cards import Card, Choices, Contrast, Text, TextFile, TintedText, Verbatim
 from bot.core.mentions import OPTION_SIGN, spell_mentions
 from bot.core.messages import Reach
 from bot.core.platform_traits import PlatformTraits
@@ -58,7 +58,7 @@ class Spelling:
         given = rest.split(maxsplit=max(len(command.arguments) - 1, 0) if command.text == "none" else -1)
         words += [f"{name.lower()}:{word}" for name, word in zip(command.arguments, given, strict=False)]
         if text := " ".join(given[len(command.arguments) :]):
-            parts = text.split(TEXT_PART_SEPARATOR) if command.text_parts else [text]
+            parts = split_text_parts(text) if command.text_parts else [text]
             names = command.text_parts or (command.text_name.lower(),)
             words += [f"{name}:{part}" for name, part in zip(names, parts, strict=False)]
         return " ".join(words)
@@ -107,6 +107,6 @@ class Spelling:
 
 def _is_quoted(part: object) -> bool:
     """Say whether `part` of a card holds words of people or of the model, which stay unchanged."""
-    return isinstance(part, Choices | TextFile | TintedText | Verbatim) or (
+    return isinstance(part, Choices | Contrast | TextFile | TintedText | Verbatim) or (
         isinstance(part, Text) and part.is_model_text
     )

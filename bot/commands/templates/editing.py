@@ -1,27 +1,26 @@
 """Commands that create, edit, show, discard and import a moderator's draft of a template; their forms and cards."""
 
-import re
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.framework.request import check_owner
+from bot.commands.templates.draft_cards import draft_card
 from bot.commands.templates.drafts import (
     begin_draft,
     change_draft,
     check_editor,
     checked_name,
-    draft_card,
     fill_draft,
     fingerprint,
     parsed,
     published_template,
-    rebased,
     view_draft,
 )
-from bot.commands.templates.publishing import own_draft, publish_from_card
+from bot.commands.templates.publishing import card_under, own_draft, publish_from_card
 from bot.commands.templates.scoring import measured_cards
 from bot.core.cards import Card, Form, FormField, Text
 from bot.core.mentions import mention
@@ -30,6 +29,7 @@ from bot.core.stopping import Stopper
 from bot.core.suggesting import suggest
 from bot.core.templates.body import KINDS
 from bot.core.templates.forms import FIELD_NAMES, SKELETON, apply_values, row_fields, text_fields
+from bot.core.templates.template import PromptTemplate
 from bot.core.wording import quote
 from bot.errors import FewshotError, RequestError
 from bot.services.chat import asker_of
@@ -39,7 +39,6 @@ from bot.store.drafts import Draft
 
 DRAFT_FORM: Final = "template_form"
 _FORM_LIFETIME: Final = timedelta(days=7)
-_FENCED: Final = re.compile(r"\A\s*```[^\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 async def answer_new(request: Request) -> Cards:
@@ -81,16 +80,17 @@ async def _open_text_form(request: Request, draft: Draft) -> Card:
     return await _file_form(services, scope, draft)
 
 
-async def _form(services: Services, scope: Scope, draft: Draft, part: str, *, over: int | None = None) -> Card:
+async def _form(services: Services, scope: Scope, draft: Draft, part: str, *, card: OpenCard | None = None) -> Card:
     """Return the form of one part of a draft, with what was typed last if that was not valid.
 
-    `over` is the published version that the author has seen since: the draft is then based on it.
+    `card` is the card of the draft on which the form opens. It names the published version that the author has seen
+    since: the draft is then based on it.
     """
     view = await view_draft(services, scope, draft)
     fields_of = text_fields if part == "texts" else row_fields
     fields = fields_of(view.start, draft.form_values, max_characters=services.traits.max_form_characters)
     title = f"Template {draft.name}" if part == "texts" else f"Examples and tests of {draft.name}"
-    return await _open_form(services, scope, draft, title, fields, over=over)
+    return await _open_form(services, scope, draft, title, fields, card=card)
 
 
 async def _file_form(services: Services, scope: Scope, draft: Draft) -> Card:
@@ -110,14 +110,15 @@ async def _open_form(
     title: str,
     fields: tuple[FormField, ...],
     *,
-    over: int | None = None,
+    card: OpenCard | None = None,
     has_buttons: bool = True,
 ) -> Card:
     state = {
         "name": draft.name,
         "based_on": draft.based_on,
         "based_on_sha256": draft.based_on_sha256,
-        "over": over,
+        "over": None if card is None else card.state["over"],
+        "card_id": None if card is None else card.id,
         "has_buttons": has_buttons,
         "shown": fingerprint(draft),
         "shown_at": draft.updated_at_utc.isoformat(),
@@ -137,10 +138,10 @@ async def submit_draft(services: Services, submitted: FormSubmitted, card: OpenC
     if draft is None:
         # Based on what was published when the form was opened, not on what came in between.
         draft = Draft(name, author.id, state["based_on"], state["based_on_sha256"])
-    draft = await _caught_up(services, scope, draft, state["over"])
     values = {field: text for field, text in submitted.values.items() if field in FIELD_NAMES}
-    draft = await fill_draft(services, scope, draft, values)
-    yield await draft_card(services, scope, draft, has_buttons=state["has_buttons"])
+    draft = await fill_draft(services, scope, draft, values, over=state["over"])
+    shown = await card_under(services, submitted, card)
+    yield await draft_card(services, scope, draft, card=shown, has_buttons=state["has_buttons"])
 
 
 async def _check_forgotten(services: Services, scope: Scope, card: OpenCard, draft: Draft | None) -> None:
@@ -159,12 +160,6 @@ async def _check_forgotten(services: Services, scope: Scope, card: OpenCard, dra
         )
 
 
-async def _caught_up(services: Services, scope: Scope, draft: Draft, over: int | None) -> Draft:
-    """Return the draft based on version `over`, which its author has seen, if that is still published."""
-    published, number = await published_template(services, scope, draft.name)
-    return rebased(draft, published, number) if over is not None and over == number else draft
-
-
 async def act_on_draft(services: Services, click: Click, card: OpenCard, stopper: Stopper) -> Cards:
     """Carry out an action on the card of a draft."""
     scope, author, action, name = click.scope, click.author, click.action, card.state["name"]
@@ -178,7 +173,7 @@ async def act_on_draft(services: Services, click: Click, card: OpenCard, stopper
             f"That draft was published or discarded. Start another with {mention(f'prompt edit {name}')}."
         )
     if action in ("edit", "rows"):
-        yield await _form(services, scope, draft, "texts" if action == "edit" else "rows", over=card.state["over"])
+        yield await _form(services, scope, draft, "texts" if action == "edit" else "rows", card=card)
     elif action == "test":
         async for shown in _test(services, click, card, draft, stopper):
             yield shown
@@ -192,8 +187,11 @@ async def act_on_draft(services: Services, click: Click, card: OpenCard, stopper
         draft = await fill_draft(services, scope, draft, {"kind": click.value})
         yield await draft_card(services, scope, draft, card=card)
     elif action == "preset":
-        value = {"preset": click.value}
-        draft = await change_draft(services, scope, draft, lambda template: apply_values(template, value))
+
+        async def with_preset(template: PromptTemplate) -> PromptTemplate:
+            return apply_values(template, {"preset": click.value})
+
+        draft = await change_draft(services, scope, draft, with_preset)
         yield await draft_card(services, scope, draft, card=card)
     else:
         raise RequestError(_out_of_date(name))
@@ -221,7 +219,7 @@ async def _test(services: Services, click: Click, card: OpenCard, draft: Draft, 
 
 
 def _discarded(name: str, *, answers_in_place: bool = False) -> Card:
-    sentence = f"Your draft of {name} is discarded; the published version has not changed."
+    sentence = f"Your draft of {name} is discarded; nothing else has changed."
     return Card(
         blocks=(Text(sentence),),
         data={"text": sentence, "template": name},
@@ -250,16 +248,17 @@ async def answer_import(request: Request) -> Cards:
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt import")
     draft = await begin_draft(services, scope, author, request.arguments["NAME"])
-    fenced = _FENCED.match(request.text)
-    text = fenced[1] if fenced else request.text.lstrip("\ufeff").lstrip()
+    text = request.text.lstrip("\ufeff").lstrip()
     draft = await fill_draft(services, scope, draft, {"file": text})
-    yield await draft_card(services, scope, draft, has_buttons=request.services.traits.has_buttons)
+    card = await draft_card(services, scope, draft, has_buttons=request.services.traits.has_buttons)
+    # A script that imports a file looks for an error only.
+    yield replace(card, data={**card.data, "error": draft.problem}) if draft.problem else card
 
 
 COMMANDS: Final = (
     Command(
         name="prompt new",
-        summary="Create a template for this server",
+        summary="Create a template for everyone here",
         answer=answer_new,
         arguments=("NAME",),
         who="moderators",
@@ -275,7 +274,7 @@ COMMANDS: Final = (
         arguments=("NAME",),
         who="moderators",
         answers="form",
-        details="You can edit built-in templates too: yours replaces the built-in one on this server.",
+        details="You can edit built-in templates too: yours replaces the built-in one here.",
         examples=("prompt edit sentiment",),
     ),
     Command(

@@ -11,7 +11,7 @@ from bot.core.cards import Card, Table, Text, TextFile, Verbatim
 from bot.core.mentions import mention
 from bot.core.messages import Author, Scope
 from bot.core.templates.diff import diff_templates
-from bot.core.templates.template import PromptTemplate
+from bot.core.templates.template import BUILT_IN, PromptTemplate
 from bot.errors import RequestError
 from bot.store.templates import StoredTemplate
 
@@ -33,10 +33,11 @@ async def answer_history(request: Request) -> Cards:
     model = services.measuring.fingerprint
     rows = tuple(_history_row(version, model) for version in versions)
     columns = ("version", "what", "by", "when", "reason", "score")
+    num_shown = MAX_SHOWN if services.traits.has_files else len(rows)
     file = None
-    blocks: tuple[Text | Table, ...] = (Text(f"History of {name}"), Table(columns, rows[:MAX_SHOWN]))
-    if len(rows) > MAX_SHOWN:
-        blocks = (*blocks, Text(f"The file has {len(rows) - MAX_SHOWN} older ones.", is_quiet=True))
+    blocks: tuple[Text | Table, ...] = (Text(f"History of {name}"), Table(columns, rows[:num_shown]))
+    if len(rows) > num_shown:
+        blocks = (*blocks, Text(f"The file has {len(rows) - num_shown} older ones.", is_quiet=True))
         lines = ("\t".join(row) for row in (columns, *rows))
         file = TextFile(f"{name}-history.txt", "\n".join(lines) + "\n")
     yield Card(
@@ -62,6 +63,12 @@ async def answer_history(request: Request) -> Cards:
     )
 
 
+def _version_word(typed: str) -> str:
+    """Return the word for a version in lower case; the one of the earlier command lines is understood."""
+    word = typed.casefold()
+    return BUILT_IN if word in ("shipped", "builtin") else word
+
+
 def _unchanged(name: str) -> str:
     return f"{name} is a built-in template, and nobody has changed it here."
 
@@ -74,15 +81,14 @@ def _history_row(version: StoredTemplate, model: str) -> tuple[str, ...]:
 
 
 async def _version(services: Services, scope: Scope, author: Author, name: str, word: str) -> PromptTemplate:
-    """Return a version of a template: a number, "shipped" (or 0), or "draft", the asker's own."""
-    word = word.casefold()
+    """Return a version of a template: a number, BUILT_IN (or 0), or "draft", the asker's own."""
     if word == "draft":
         draft = await own_draft(services, scope, author, name)
         template = parsed(draft.source_text, name)
         if template is None:
             raise RequestError(f"Your draft of {name} is not a valid template yet.")
         return template
-    if word in ("shipped", "0"):
+    if word in (BUILT_IN, "0"):
         if name not in services.templates.shipped.names:
             raise RequestError(f"{name} has no built-in version.")
         return services.templates.shipped.get(name)
@@ -91,7 +97,7 @@ async def _version(services: Services, scope: Scope, author: Author, name: str, 
 
 async def _numbered(services: Services, scope: Scope, name: str, word: str) -> PromptTemplate:
     if not word.isascii() or not word.isdigit():
-        raise RequestError(f"A version is a number from {mention(f'prompt history {name}')}, shipped, or draft.")
+        raise RequestError(f"A version is a number from {mention(f'prompt history {name}')}, {BUILT_IN}, or draft.")
     number = int(word[:9])
     version = await services.store.get_template_version(scope, name, number)
     if version is None:
@@ -109,7 +115,8 @@ async def _numbered(services: Services, scope: Scope, name: str, word: str) -> P
 async def answer_diff(request: Request) -> Cards:
     """Show the changes between two versions: those given, else the published one and the one before."""
     services, scope, author = request.services, request.message.scope, request.message.author
-    name, words = request.arguments["NAME"], [request.arguments[one] for one in ("A", "B") if one in request.arguments]
+    name = request.arguments["NAME"]
+    words = [_version_word(request.arguments[one]) for one in ("A", "B") if one in request.arguments]
     if not words:
         words = await _latest_two(services, scope, name)
     elif len(words) == 1:
@@ -119,7 +126,8 @@ async def answer_diff(request: Request) -> Cards:
         words.append(str(number))
     old, new = [await _version(services, scope, author, name, word) for word in words]
     labels = [
-        "the built-in version" if word == "0" else word if not word.isdigit() else f"version {word}" for word in words
+        "the built-in version" if word in (BUILT_IN, "0") else f"version {word}" if word.isdigit() else word
+        for word in words
     ]
     diff = diff_templates(old, new)
     title = f"{name}: from {labels[0]} to {labels[1]}"
@@ -147,7 +155,7 @@ async def answer_rollback(request: Request) -> Cards:
     """Publish an earlier version again."""
     services, scope, author = request.services, request.message.scope, request.message.author
     await check_editor(services, scope, author, "prompt rollback")
-    name, word = request.arguments["NAME"], request.arguments["NUMBER"].casefold()
+    name, word = request.arguments["NAME"], _version_word(request.arguments["NUMBER"])
     if word == "draft":
         raise RequestError(f"To publish your draft, use {mention(f'prompt publish {name}')}.")
     template = await _version(services, scope, author, name, word)
@@ -163,14 +171,14 @@ async def answer_rollback(request: Request) -> Cards:
         source_text=template.source_text,
         version=template.version,
         reason=checked_reason(request.text),
-        parent_number=0 if word == "shipped" else int(word[:9]),
+        parent_number=0 if word == BUILT_IN else int(word[:9]),
         expected_published=number,
     )
     if added is None:
         raise RequestError(
             f"Someone else just published {name}. Look at {mention(f'prompt history {name}')} and try again."
         )
-    what = "the built-in version" if word in ("0", "shipped") else f"version {word}"
+    what = "the built-in version" if word in ("0", BUILT_IN) else f"version {word}"
     sentence = f"Published {name} as version {added}, with the text of {what}."
     yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": added})
 
@@ -180,13 +188,13 @@ async def answer_export(request: Request) -> Cards:
     services, scope, author = request.services, request.message.scope, request.message.author
     name = request.arguments["NAME"]
     if "NUMBER" in request.arguments:
-        template = await _version(services, scope, author, name, request.arguments["NUMBER"])
+        template = await _version(services, scope, author, name, _version_word(request.arguments["NUMBER"]))
     else:
         template = await services.templates.get(scope, name)
     text = template.source_text if template.source_text.endswith("\n") else f"{template.source_text}\n"
     # Without buttons, as in a terminal, the output is the file's text alone.
     blocks = (
-        (Text(f"The file of {name}. Any server can import it with {mention('prompt import NAME')}."),)
+        (Text(f"The file of {name}. It can be imported elsewhere with {mention('prompt import NAME')}."),)
         if request.services.traits.has_buttons
         else ()
     )
@@ -212,9 +220,9 @@ COMMANDS: Final = (
         answer=answer_diff,
         arguments=("NAME", "A", "B"),
         num_optional_arguments=2,
-        details="A version is a number from the history, shipped (the built-in one), or draft. One version is compared"
-        " with the published one. With none, the published one is compared with the one before.",
-        examples=("prompt diff sentiment", "prompt diff sentiment 2 5", "prompt diff sentiment shipped"),
+        details=f"A version is a number from the history, {BUILT_IN}, or draft. One version is compared with"
+        " the published one. With none, the published one is compared with the one before.",
+        examples=("prompt diff sentiment", "prompt diff sentiment 2 5", f"prompt diff sentiment {BUILT_IN}"),
     ),
     Command(
         name="prompt rollback",
@@ -228,7 +236,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt export",
-        summary="Export a template as a file that any server can import",
+        summary="Export a template as a file, which can be imported elsewhere",
         answer=answer_export,
         arguments=("NAME", "NUMBER"),
         num_optional_arguments=1,

@@ -1,5 +1,6 @@
 """Examples that members propose for templates, and their list for moderators."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,24 +16,28 @@ from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
 from bot.core.templates.template import Example, PromptTemplate
 from bot.core.wording import quote
 from bot.errors import RequestError
-from bot.services.open_cards import open_card
+from bot.services.open_cards import new_card, open_card
 from bot.store.cards import OpenCard
+from bot.store.messages import EXAMPLE_FORM, PROPOSAL_CARD
 
-EXAMPLE_FORM: Final = "example_form"
-PROPOSAL_CARD: Final = "example_proposal"
 # Moderators read these in a list, so a row is short.
 MAX_CHARACTERS: Final = 4000
 _FORM_LIFETIME: Final = timedelta(days=1)
 _PROPOSAL_LIFETIME: Final = timedelta(days=365)
 _NUM_LISTED: Final = 25
+_BETWEEN_NUMBERS: Final = re.compile(r"[\s,;]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """An example that a member proposed; moderators name it by `number`, which counts from 1, the oldest."""
+    """An example that a member proposed; moderators name it by its number, which never changes."""
 
-    number: int
     card: OpenCard
+
+    @property
+    def number(self) -> int:
+        """Return the number, which counts from 1 for each template of a server."""
+        return int(self.card.state["number"])
 
     @property
     def row(self) -> Example:
@@ -147,36 +152,33 @@ async def _propose(
             raise RequestError(f"The output of {name} is one of {', '.join(template.labels)}.")
         output = labels[output.casefold()]
     state = {"template": name, "input": input, "output": output, "by": clean_name(author.name)}
-    await open_card(
-        services.store,
-        scope,
-        author.id,
-        PROPOSAL_CARD,
-        state,
-        source_message_id=source_id,
-        lives=_PROPOSAL_LIFETIME,
-    )
+    card = new_card(scope, author.id, PROPOSAL_CARD, state, source_message_id=source_id, lives=_PROPOSAL_LIFETIME)
+    card = await services.store.add_proposal(card)
     sentence = (
         f"Proposed as an example of {name}. Moderators see it with {mention(f'prompt examples {name} proposed')}."
     )
-    return Card(blocks=(Text(sentence),), data={"text": sentence, **state}, answers="private")
+    return Card(blocks=(Text(sentence),), data={"text": sentence, **card.state}, answers="private")
 
 
 async def list_proposals(services: Services, scope: Scope, name: str) -> list[Proposal]:
-    """Return the proposals for a template on this server, newest first; number 1 is the oldest."""
-    cards = await services.store.list_open_cards(scope, PROPOSAL_CARD, limit=1000)
-    proposed = [card for card in cards if card.state["template"] == name]
-    return [Proposal(len(proposed) - i, card) for i, card in enumerate(proposed)]
+    """Return the proposals for a template on this server, newest first."""
+    return [Proposal(card) for card in await services.store.list_proposals(scope, name)]
 
 
-async def find_proposal(services: Services, scope: Scope, name: str, text: str) -> Proposal:
-    """Return the proposal with the number in `text`. Raises RequestError."""
-    word = text.strip()
-    for proposal in await list_proposals(services, scope, name):
-        if word == str(proposal.number):
-            return proposal
-    numbers = mention(f"prompt examples {name[:32]} proposed")
-    raise RequestError(f"There is no proposal {quote(word)}. See the numbers with {numbers}.")
+async def find_proposals(services: Services, scope: Scope, name: str, text: str) -> list[Proposal]:
+    """Return the proposals with the numbers in `text`, at least one. Raises RequestError if one is not there."""
+    proposals = {str(proposal.number): proposal for proposal in await list_proposals(services, scope, name)}
+    words = list(dict.fromkeys(split_numbers(text))) or [text.strip()]
+    for word in words:
+        if word not in proposals:
+            numbers = mention(f"prompt examples {name[:32]} proposed")
+            raise RequestError(f"There is no proposal {quote(word)}. See the numbers with {numbers}.")
+    return [proposals[word] for word in words]
+
+
+def split_numbers(text: str) -> list[str]:
+    """Return the words of a list such as 1, 3 or 1 3."""
+    return [word for word in _BETWEEN_NUMBERS.split(text.strip()) if word]
 
 
 async def keep_origins(services: Services, scope: Scope, name: str, proposal: Proposal, *, has_labels: bool) -> None:
@@ -229,6 +231,8 @@ COMMANDS: Final = (
         answers="form",
         menu="Use as example",
         details="Moderators see it for up to a year. In reply to a template's answer, the text is the right output.",
+        details_in_threads="Moderators see it for up to a year. To correct a template's answer, choose Use as example"
+        " in the menu of the answer.",
         examples=("prompt example --template sentiment --output Positive What a day!",),
     ),
 )

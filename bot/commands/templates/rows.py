@@ -1,26 +1,30 @@
 """Commands that list, add and remove a template's examples and tests, and accept proposed examples."""
 
-import re
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.templates.drafts import begin_draft, change_draft, check_editor, draft_card, parsed, view_draft
+from bot.commands.templates.draft_cards import draft_card
+from bot.commands.templates.drafts import begin_draft, change_draft, check_editor, parsed
 from bot.commands.templates.proposals import (
     Proposal,
-    find_proposal,
+    find_proposals,
     keep_origins,
     list_proposals,
     proposals_card,
+    split_numbers,
 )
 from bot.core.cards import Block, Card, Table, Text, TextFile
 from bot.core.mentions import mention
+from bot.core.messages import AttachmentFormat
 from bot.core.suggesting import suggest
 from bot.core.templates.forms import checked, with_default_stop
 from bot.core.templates.lines import parse_rows
+from bot.core.templates.table_files import read_examples
 from bot.core.templates.template import Example, PromptTemplate
-from bot.core.wording import quote
+from bot.core.wording import list_words, quote
 from bot.errors import RequestError
 
 TableName = Literal["examples", "tests"]
@@ -29,7 +33,6 @@ EXAMPLE_ACTIONS: Final = ("list", "add", "remove", "proposed", "take", "dismiss"
 TEST_ACTIONS: Final = ("list", "add", "remove")
 _NUM_SHOWN: Final = 25
 _MAX_ROWS: Final = 500
-_NUMBERS: Final = re.compile(r"[\s,;]+")
 
 
 async def answer_examples(request: Request) -> Cards:
@@ -59,30 +62,42 @@ async def _answer(request: Request, table: TableName, actions: Sequence[str]) ->
         return
     await check_editor(services, scope, author, f"prompt {table}")
     if action == "dismiss":
-        proposal = await find_proposal(services, scope, name, request.text)
-        await services.store.close_open_card(proposal.card.scope, proposal.card.id)
-        sentence = f"Proposal {proposal.number} for {name} is dismissed."
+        proposals = await find_proposals(services, scope, name, request.text)
+        # If another moderator was faster, the numbers are looked up again, which says so.
+        while not await services.store.dismiss_proposals([proposal.card.id for proposal in proposals]):
+            proposals = await find_proposals(services, scope, name, request.text)
+        sentence = f"{_these(proposals, f'for {name}')} dismissed."
         yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name}, answers="private")
         return
     draft = await begin_draft(services, scope, author, name)
-    taken: Proposal | None = None
+    taken: list[Proposal] = []
     if action == "take":
-        taken = await find_proposal(services, scope, name, request.text)
-        change, done = _adding(table, [taken.row]), f"Proposal {taken.number} is added to your draft."
+        taken = await find_proposals(services, scope, name, request.text)
+        change, done = _adding(table, [one.row for one in taken]), f"{_these(taken)} added to your draft."
     elif action == "add":
         if not request.text.strip():
             raise RequestError(f"The rows are missing. Write {mention(f'prompt {table} {name} add input => output')}.")
-        change, done = _adding_lines(table, request.text), "Added to your draft."
+        change, done = _adding_text(table, request.text, request.source.format), "Added to your draft."
     else:
         change, done = _removing(table, request.text), "Removed from your draft."
-    if taken is not None:
+
+    async def changed(template: PromptTemplate) -> PromptTemplate:
+        if taken:
+            # Another moderator may have been faster.
+            await find_proposals(services, scope, name, request.text)
         # Stored before the draft, so that erasing the message always reaches the draft.
-        has_labels = bool((await view_draft(services, scope, draft)).start.labels)
-        await keep_origins(services, scope, name, taken, has_labels=has_labels)
-    draft = await change_draft(services, scope, draft, change)
-    if taken is not None:
-        await services.store.close_open_card(taken.card.scope, taken.card.id)
+        for one in taken:
+            await keep_origins(services, scope, name, one, has_labels=bool(template.labels))
+        return await asyncio.to_thread(change, template)
+
+    draft = await change_draft(services, scope, draft, changed, closes=[one.card.id for one in taken])
     yield await draft_card(services, scope, draft, notice=done, has_buttons=request.services.traits.has_buttons)
+
+
+def _these(proposals: Sequence[Proposal], of: str = "") -> str:
+    """Return the start of a sentence about these proposals."""
+    numbers = " ".join((list_words([str(one.number) for one in proposals]), *([of] if of else [])))
+    return f"Proposal {numbers} is" if len(proposals) == 1 else f"Proposals {numbers} are"
 
 
 def _adding(table: TableName, rows: Sequence[Example]) -> Callable[[PromptTemplate], PromptTemplate]:
@@ -92,9 +107,12 @@ def _adding(table: TableName, rows: Sequence[Example]) -> Callable[[PromptTempla
     return change
 
 
-def _adding_lines(table: TableName, text: str) -> Callable[[PromptTemplate], PromptTemplate]:
+def _adding_text(table: TableName, text: str, format: AttachmentFormat) -> Callable[[PromptTemplate], PromptTemplate]:
+    """Return the change that adds the rows of a file with rows, else those in the lines of `text`."""
+
     def change(template: PromptTemplate) -> PromptTemplate:
-        rows = parse_rows(text, labels=template.labels)
+        labels = template.labels
+        rows = read_examples(text, format, labels=labels) if format else parse_rows(text, labels=labels)
         return _with_rows(template, table, (*getattr(template, table), *rows))
 
     return change
@@ -110,7 +128,7 @@ def _removing(table: TableName, text: str) -> Callable[[PromptTemplate], PromptT
 
 
 def _read_numbers(text: str, num_rows: int, table: str, name: str) -> set[int]:
-    words = [word for word in _NUMBERS.split(text.strip()) if word]
+    words = split_numbers(text)
     if not words:
         listed, remove = mention(f"prompt {table} {name}"), mention(f"prompt {table} {name} remove 2")
         raise RequestError(f"Name the rows by number, as in {remove}. See the numbers with {listed}.")
@@ -153,10 +171,11 @@ async def _list(request: Request, table: TableName) -> Card:
     }
     lines = [(str(i), row.input, row.output) for i, row in enumerate(rows, start=1)]
     file = None
+    num_shown = _NUM_SHOWN if services.traits.has_files else len(lines)
     if lines:
-        blocks.append(Table(("", "input", "output"), tuple(lines[:_NUM_SHOWN])))
-    if len(lines) > _NUM_SHOWN:
-        blocks.append(Text(f"The file has {len(lines) - _NUM_SHOWN} more.", is_quiet=True))
+        blocks.append(Table(("", "input", "output"), tuple(lines[:num_shown])))
+    if len(lines) > num_shown:
+        blocks.append(Text(f"The file has {len(lines) - num_shown} more.", is_quiet=True))
         text = "\n".join("\t".join(" ".join(cell.split()) for cell in line) for line in lines)
         file = TextFile(f"{name}-{table}.txt", text + "\n")
     if table == "examples":
@@ -177,11 +196,12 @@ COMMANDS: Final = (
         argument_choices={"ACTION": EXAMPLE_ACTIONS},
         text="optional",
         text_name="ROWS",
+        takes_file=True,
         who="moderators",
         answers="private",
-        details="Actions: list, add, remove, proposed, take, dismiss. add takes lines such as input => output;"
-        " remove, take and dismiss take numbers. Every change goes into your draft; to publish it, use"
-        f" {mention('prompt publish NAME')}.",
+        details="Actions: list, add, remove, proposed, take, dismiss. add takes lines such as input => output, or a"
+        " file: .csv or .tsv with the columns input and output, or .jsonl; remove, take and dismiss take numbers."
+        f" Every change goes into your draft; to publish it, use {mention('prompt publish NAME')}.",
         examples=(
             "prompt examples sentiment",
             "prompt examples sentiment add What a day! => Positive",
@@ -198,10 +218,11 @@ COMMANDS: Final = (
         argument_choices={"ACTION": TEST_ACTIONS},
         text="optional",
         text_name="ROWS",
+        takes_file=True,
         who="moderators",
         answers="private",
         details="Tests measure a template; the model never reads them as examples. Actions: list, add, remove."
-        " add takes lines such as input => output; remove takes numbers.",
+        " add takes lines such as input => output, or a .csv, .tsv or .jsonl file; remove takes numbers.",
         examples=("prompt tests sentiment", "prompt tests sentiment add This is awful => Negative"),
     ),
 )

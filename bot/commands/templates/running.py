@@ -1,4 +1,4 @@
-"""Commands that run, list and show prompt templates."""
+"""The command that runs a prompt template."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,17 +7,15 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
-from bot.commands.templates.running_lines import LINES, answer_lines, check_takes_options, is_many
-from bot.commands.templates.score_cards import kept_score_line
-from bot.core.cards import Bars, Block, Button, Card, Facts, Table, Text, Verbatim
+from bot.commands.templates.running_lines import FIELD, LINES, answer_lines, check_takes_options, lines_of
+from bot.core.cards import Bars, Block, Button, Card, Table, Text
 from bot.core.classification import classify
 from bot.core.mentions import mention
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
-from bot.core.safe_text import clean_name
 from bot.core.sampling_params import SamplingParams, apply_options
-from bot.core.templates.parsing import format_template
 from bot.core.templates.template import PromptTemplate
+from bot.core.verdicts import judge_label
 from bot.errors import RequestError
 from bot.services.answer_cards import REPLY_CARD
 from bot.services.chat import ALWAYS_THE_SAME
@@ -26,7 +24,6 @@ from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrig
 from bot.store.replies import StoredReply
 
 _WHY: Final = Button("why", "Why")
-_MAX_TESTS_SHOWN: Final = 12
 
 
 async def answer_run(request: Request) -> Cards:
@@ -43,11 +40,11 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
     template = await request.services.templates.get(request.message.scope, request.arguments["NAME"])
     if not request.text.strip():
         raise RequestError(f"The text is missing. Write {mention(f'prompt {template.name} TEXT')}.")
-    options = {name: value for name, value in request.options.items() if name != LINES.name}
-    if is_many(template, request.text, request.options.get(LINES.name)):
+    options = {name: value for name, value in request.options.items() if name not in (LINES.name, FIELD.name)}
+    if lines := await asyncio.to_thread(lines_of, request, template):
         if replaces:
             raise RequestError("That message has several lines now. Give the command again.")
-        async for card in answer_lines(request, template, options):
+        async for card in answer_lines(request, template, lines, options):
             yield card
         return
     prompt = build_prompt(template, request.text)
@@ -75,9 +72,8 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
     uncalibrated = classify(template.labels, logprobs)
     probabilities = dict(zip(result.labels, result.probabilities, strict=True))
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
-    shown = result.label if result.is_sure else f"{result.label} (unsure)"
     kept = await _keep(request, GeneratedReply("prompt run", result.label, prompt, _origin(request, template)), None)
-    blocks = (Text(shown), Bars(tuple(ranked), rest_name=""))
+    blocks = (Text(judge_label(result)), Bars(tuple(ranked), rest_name=""))
     return _answer_card(
         blocks,
         kept,
@@ -145,6 +141,10 @@ async def _generate(
             texts[delta.index] += delta.text
             yield Card(blocks=_answer_blocks(texts), is_final=False)
     texts = [completion.text.strip() for completion in generation.completions]
+    if request.stopper.is_stopped and not any(texts) and replaces is None:
+        data = {"text": "", "template": template.name, "finish_reason": "cancelled"}
+        yield Card(blocks=(Text("(stopped)", is_quiet=True),), data=data, keeps_shown=True)
+        return
     origin = _origin(request, template)
     reply = GeneratedReply("prompt run", "\n".join(texts), prompt, origin, params, generation)
     kept = await _keep(request, reply, replaces)
@@ -172,80 +172,6 @@ def _answer_blocks(texts: list[str]) -> tuple[Block, ...]:
     return (Table(("", "answer"), tuple((str(i + 1), text.strip()) for i, text in enumerate(texts))),)
 
 
-async def answer_list(request: Request) -> Cards:
-    """List all templates."""
-    library = await request.services.templates.of(request.message.scope)
-    model = request.services.measuring.fingerprint
-    rows, data = [], []
-    # In a thread, since parsing hundreds of templates for the first time is slow.
-    for template in await asyncio.to_thread(list, library):
-        own = library.own(template.name)
-        by = f"{clean_name(own.author_name)}, {own.created_at_utc:%Y-%m-%d}" if own and own.author_name else ""
-        version = f"version {own.number}" if own else "shipped"
-        score = kept_score_line(own.score, own.score_model, model) if own and own.score else ""
-        rows.append((template.name, template.kind, version, by, score, template.description))
-        data.append(
-            {
-                "name": template.name,
-                "kind": template.kind,
-                "version": template.version,
-                "description": template.description,
-                "number": library.number(template.name),
-                "author": own.author_name if own else None,
-                "created_at_utc": own.created_at_utc.isoformat() if own else None,
-                "score": own.score if own else None,
-                "is_stale": bool(own and own.score and own.score_model != model),
-            }
-        )
-    columns = ("name", "kind", "version", "by", "score", "what it does")
-    # A server without its own templates has no authors and no scores to show.
-    used = [i for i in range(len(columns)) if any(row[i] for row in rows)]
-    table = Table(tuple(columns[i] for i in used), tuple(tuple(row[i] for i in used) for row in rows))
-    yield Card(blocks=(table,), data={"templates": data})
-
-
-async def answer_show(request: Request) -> Cards:
-    """Show a template's text and token cost."""
-    services = request.services
-    library = await services.templates.of(request.message.scope)
-    template = library.get(request.arguments["NAME"])
-    own = library.own(template.name)
-    facts = [
-        ("kind", template.kind),
-        ("version", f"{own.number} ({template.version})" if own else template.version),
-        ("examples", str(len(template.examples))),
-        ("tests", str(len(template.tests))),
-    ]
-    num_tokens = None
-    if template.kind != "chat":
-        # A text of one letter stands for the unknown input.
-        (num_tokens,) = await services.engine.count_tokens([build_prompt(template, "a")])
-        facts.append(("tokens", f"{num_tokens:,} of {services.engine.info.context_length:,}"))
-    if own and own.score:
-        facts.append(("score", kept_score_line(own.score, own.score_model, services.measuring.fingerprint)))
-    blocks: list[Block] = [Text(f"{template.name}: {template.description}"), Facts(tuple(facts))]
-    shown = template.source_text
-    if len(template.tests) > _MAX_TESTS_SHOWN:
-        # Many rows that the model never reads would hide those that it reads.
-        shown = format_template(replace(template, tests=()))
-        blocks.append(
-            Text(f"Shown without its tests. All of it: {mention(f'prompt export {template.name}')}", is_quiet=True)
-        )
-    yield Card(
-        blocks=(*blocks, Verbatim(shown)),
-        data={
-            "name": template.name,
-            "kind": template.kind,
-            "version": template.version,
-            "number": library.number(template.name),
-            "description": template.description,
-            "source": template.source_text,
-            "num_tokens": num_tokens,
-            "score": own.score if own else None,
-        },
-    )
-
-
 COMMANDS: Final = (
     Command(
         name="prompt run",
@@ -253,17 +179,11 @@ COMMANDS: Final = (
         answer=answer_run,
         arguments=("NAME",),
         text="required",
-        options=(*SAMPLING_OPTIONS, LINES),
+        options=(*SAMPLING_OPTIONS, LINES, FIELD),
         is_family_default=True,
-        details=f"The short form is {mention('prompt NAME TEXT')}.",
+        needs_published=True,
+        details="Each line of a text, and each row of a .csv, .tsv or .jsonl file, gets its own answer, unless the"
+        " template keeps line breaks.",
         examples=("prompt sentiment I love this", "prompt translate-en-fr Good morning"),
-    ),
-    Command(name="prompt list", summary="Show the templates", answer=answer_list),
-    Command(
-        name="prompt show",
-        summary="Show a template's text and token cost",
-        answer=answer_show,
-        arguments=("NAME",),
-        examples=("prompt show sentiment",),
     ),
 )

@@ -12,6 +12,7 @@ from bot.core.classification import classify
 from bot.core.mentions import mention_option
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.sampling_params import SamplingParams, apply_options
+from bot.core.templates.table_files import read_inputs
 from bot.core.templates.template import PromptTemplate
 from bot.core.wording import MAX_CELL, shorten
 from bot.errors import PromptTooLong, RequestError
@@ -49,13 +50,23 @@ class _Answer:
         return f"{self.text} {max(self.probabilities):.0%}{unsure}"
 
 
-def is_many(template: PromptTemplate, text: str, lines: str | None) -> bool:
-    """Say whether each line of `text` gets its own answer: there are several, and the template takes single lines.
+FIELD: Final = Option("field", "text", "the column of a .csv or .tsv file, or the field of a .jsonl file, to read")
 
-    `lines` is the option's value, which overrides the template.
+
+def lines_of(request: Request, template: PromptTemplate) -> Sequence[str]:
+    """Return the inputs that get an answer each, () if the text is one input.
+
+    Those are the rows of a file with rows, and several lines if the template takes single ones; the option `lines`
+    overrides that. Raises RequestError.
     """
+    lines, field, format = request.options.get(LINES.name), request.options.get(FIELD.name), request.source.format
+    if field is not None and not format:
+        raise RequestError(f"{mention_option(FIELD.name)} is for an attached .csv, .tsv or .jsonl file.")
+    if format and lines != "whole":
+        return read_inputs(request.text, format, field=field)
     is_each = lines == "each" or (lines is None and not template.is_multiline)
-    return is_each and len(_lines_of(text)) > 1
+    found = [line.strip() for line in request.text.splitlines() if line.strip()]
+    return found if is_each and len(found) > 1 else ()
 
 
 def check_takes_options(template: PromptTemplate, options: Mapping[str, Any]) -> None:
@@ -64,28 +75,29 @@ def check_takes_options(template: PromptTemplate, options: Mapping[str, Any]) ->
         raise RequestError(f"{template.name} chooses a label and never samples, so it takes no sampling options.")
 
 
-async def answer_lines(request: Request, template: PromptTemplate, options: Mapping[str, Any]) -> Cards:
+async def answer_lines(
+    request: Request, template: PromptTemplate, lines: Sequence[str], options: Mapping[str, Any]
+) -> Cards:
     """Run `template` on each line and answer with a table; when stopped, with the finished lines."""
-    lines = _lines_of(request.text)
     if len(lines) > MAX_LINES:
         raise RequestError(f"The text has {len(lines):,} lines; the limit is {MAX_LINES}. Send a part of it.")
     check_takes_options(template, options)
     build_prompt(template, lines[0])  # raises for a template without input
     params = _params_of(template, options)
     answers: list[_Answer] = []
+    is_whole = not request.services.traits.has_files
     for line in lines:
         if request.stopper.is_stopped:
             break
-        yield Card(blocks=(*_table(lines, answers), Progress("lines", len(answers), len(lines))), is_final=False)
+        yield Card(
+            blocks=(*_table(lines, answers, is_whole=is_whole), Progress("lines", len(answers), len(lines))),
+            is_final=False,
+        )
         answer = await _answer_line(request, template, line, replace(params, seed=(params.seed or 0) + len(answers)))
         if answer is None:
             break
         answers.append(answer)
     yield _final_card(request, template, params, lines, answers)
-
-
-def _lines_of(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _params_of(template: PromptTemplate, options: Mapping[str, Any]) -> SamplingParams:
@@ -119,12 +131,13 @@ async def _answer_line(request: Request, template: PromptTemplate, line: str, pa
         return _Answer("", problem=f"{e.num_tokens:,} tokens, too long")
 
 
-def _table(lines: Sequence[str], answers: Sequence[_Answer]) -> tuple[Block, ...]:
+def _table(lines: Sequence[str], answers: Sequence[_Answer], *, is_whole: bool) -> tuple[Block, ...]:
+    """Return the table of the answers; unless `is_whole` at most MAX_SHOWN of them, with shortened lines."""
     if not answers:
         return ()
+    shown = lines if is_whole else [shorten(line, MAX_CELL) for line in lines[:MAX_SHOWN]]
     rows = tuple(
-        (str(i), shorten(line, MAX_CELL), answer.shown)
-        for i, (line, answer) in enumerate(zip(lines[:MAX_SHOWN], answers, strict=False), start=1)
+        (str(i), line, answer.shown) for i, (line, answer) in enumerate(zip(shown, answers, strict=False), start=1)
     )
     return (Table(("", "line", "answer"), rows),)
 
@@ -136,13 +149,15 @@ def _final_card(
     lines: Sequence[str],
     answers: Sequence[_Answer],
 ) -> Card:
-    blocks = [*_table(lines, answers)]
+    is_whole = not request.services.traits.has_files
+    blocks = [*_table(lines, answers, is_whole=is_whole)]
     if len(answers) < len(lines):
         blocks.append(Text(f"Stopped after {len(answers)} of {len(lines)} lines.", is_quiet=True))
     file = None
-    if len(answers) > MAX_SHOWN or any(len(line) > MAX_CELL for line in lines[: len(answers)]):
+    is_cut = len(answers) > MAX_SHOWN or any(len(line) > MAX_CELL for line in lines[: len(answers)])
+    if is_cut and not is_whole:
         file = TextFile(f"{template.name}.csv", _csv(template, lines, answers))
-    if len(answers) > MAX_SHOWN:
+    if len(answers) > MAX_SHOWN and not is_whole:
         blocks.append(Text(f"All {len(answers)} answers are in the file.", is_quiet=True))
     is_classify = template.kind == "classify"
     rows = [

@@ -11,6 +11,8 @@ from bot.core.safe_text import one_line
 from bot.core.statistics import ClassifyFigures, CompleteFigures, Figures, FiguresComparison
 from bot.core.templates.checks import find_warnings
 from bot.core.templates.template import Example
+from bot.core.templates.worth import Worth
+from bot.core.verdicts import BITS, BITS_PER_BYTE
 from bot.core.wording import MAX_CELL, shorten
 
 _NUM_LISTED: Final = 8
@@ -29,6 +31,11 @@ def kept_score_line(score: Mapping[str, Any], score_model: str | None, model: st
     return line
 
 
+def worth_data(worth: Worth | None) -> dict[str, Any] | None:
+    """Return a worth as data for scripts, None if it was not measured."""
+    return None if worth is None else {**score_to_keep(worth.figures), "fit": worth.fit}
+
+
 def model_name(fingerprint: str) -> str:
     """Return the model's name in a fingerprint."""
     return fingerprint.partition("@")[0]
@@ -39,6 +46,8 @@ def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if score.comparison is not None and score.figures is not None:
         blocks.append(Text(_verdict(score.comparison, score.figures)))
+    elif score.worth is not None:
+        blocks.append(Text(score.worth.verdict))
     blocks.append(_figures_table(score))
     if score.figures is None and score.template.tests:
         blocks.append(
@@ -53,6 +62,10 @@ def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
     if isinstance(score.figures, ClassifyFigures) and len(score.figures.labels) <= _MAX_CONFUSED:
         blocks.append(_confusion(score.figures))
     blocks += _remarks(score)
+    if score.figures is not None:
+        blocks.append(
+            Text(BITS if isinstance(score.figures, ClassifyFigures) else f"{BITS} {BITS_PER_BYTE}", is_quiet=True)
+        )
     return tuple(blocks)
 
 
@@ -60,11 +73,11 @@ def _verdict(comparison: FiguresComparison, figures: Figures) -> str:
     gain = comparison.interval
     if isinstance(figures, ClassifyFigures):
         numbers = (
-            f"{100 * gain.mean:+.1f} points of accuracy (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+            f"{100 * gain.mean:+.1f} points of accuracy (95% interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
         )
     else:
         # Fewer bits are better, so the gain is the bits saved.
-        numbers = f"{gain.mean:+.3f} bits per byte saved (95 % interval {gain.low:+.3f} to {gain.high:+.3f})"
+        numbers = f"{gain.mean:+.3f} bits per byte saved (95% interval {gain.low:+.3f} to {gain.high:+.3f})"
     if comparison.verdict == "no clear difference":
         return f"No clear difference: {numbers}."
     return f"The draft is {comparison.verdict}: {numbers}."
@@ -169,6 +182,7 @@ def score_data(score: TemplateScore) -> dict[str, Any]:
         "num_tokens": score.cost.num_prompt_tokens,
         "num_left_for_input": score.cost.num_left_for_input,
         "context_length": score.cost.context_length,
+        "fit": None if score.worth is None else score.worth.fit,
         "warnings": list(find_warnings(score.template)),
         "is_stale": score.is_stale,
     }

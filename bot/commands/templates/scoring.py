@@ -16,9 +16,11 @@ from bot.core.messages import Scope
 from bot.core.statistics import ClassifyFigures, Figures, FiguresComparison, compare
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
+from bot.core.templates.worth import Worth
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import OnProgress, TokenCost
+from bot.services.worth import known_worth, measure_worth, num_asked
 from bot.store.templates import StoredTemplate
 
 
@@ -26,9 +28,9 @@ from bot.store.templates import StoredTemplate
 class TemplateScore:
     """The figures of a template on its tests, and of the published version on the same tests.
 
-    `template` is the draft, or without `is_draft` the published version itself. `published` is what members use (None:
-    nothing) as version `number`, 0 for a built-in one, which is not `stored`. Figures are None if they were not
-    measured; those of the published version also if they can't be compared with the template's.
+    `template` is the draft, or without `is_draft` the published version itself; its `worth` is None if it was not
+    measured. `published` is what members use (None: nothing) as version `number`, 0 for a built-in one, which is not
+    `stored`. Its figures are None if they were not measured, or can't be compared with the template's.
     """
 
     template: PromptTemplate
@@ -39,9 +41,14 @@ class TemplateScore:
     model: str
     cost: TokenCost
     published_cost: TokenCost | None = None
-    figures: Figures | None = None
+    worth: Worth | None = None
     published_figures: Figures | None = None
     comparison: FiguresComparison | None = None
+
+    @property
+    def figures(self) -> Figures | None:
+        """Return the figures of the template."""
+        return None if self.worth is None else self.worth.figures
 
     @property
     def is_comparable(self) -> bool:
@@ -63,12 +70,14 @@ async def load_score(services: Services, scope: Scope, name: str, draft: PromptT
     """
     score = await _unmeasured(services, scope, name, draft)
     rows = score.template.tests
-    figures = await services.measuring.cached(score.template, rows)
+    worth = await known_worth(services.measuring, score.template)
+    if worth is None and (figures := await services.measuring.cached(score.template, rows)) is not None:
+        worth = Worth(figures)  # measured when there was no fit yet
     published_figures = None
     if score.is_draft and score.is_comparable:
         assert score.published is not None
         published_figures = await services.measuring.cached(score.published, rows)
-    return await _compared(score, figures, published_figures)
+    return await _compared(score, worth, published_figures)
 
 
 async def measure_score(
@@ -90,21 +99,24 @@ async def measure_score(
     if not rows:
         add = mention(f"prompt tests {name} add INPUT => OUTPUT")
         raise RequestError(f"{name} has no tests. Add some that are not among the examples, with {add}.")
-    sides = [score.template]
-    if score.is_draft and score.published is not None and score.is_comparable:
-        sides.insert(0, score.published)
-    found: list[Figures] = []
-    for i, side in enumerate(sides):
+    published: Figures | None = None
+    compared = score.published if score.is_draft and score.is_comparable else None
+    num_before, num_all = 0, num_asked(score.template) + (len(rows) if compared else 0)
 
-        def on_row(num_done: int, num_rows: int, num_before: int = i * len(rows)) -> None:
-            on_progress(num_before + num_done, num_rows * len(sides))
+    def on_row(num_done: int, _: int) -> None:
+        on_progress(num_before + num_done, num_all)
 
-        figures = await services.measuring.measure(side, rows, asker=asker, on_progress=on_row, stopper=stopper)
-        if figures is None:
+    measuring = services.measuring
+    if compared is not None:
+        published = await measuring.measure(compared, rows, asker=asker, on_progress=on_row, stopper=stopper)
+        if published is None:
             return None
-        found.append(figures)
-    score = await _compared(score, found[-1], found[0] if len(sides) == 2 else None)
-    await _keep_score(services, scope, score, found[0])
+        num_before = len(rows)
+    worth = await measure_worth(measuring, score.template, asker=asker, on_progress=on_row, stopper=stopper)
+    if worth is None:
+        return None
+    score = await _compared(score, worth, published)
+    await _keep_score(services, scope, score, published or worth.figures)
     return replace(score, stored=(await services.templates.of(scope)).own(name))
 
 
@@ -131,12 +143,12 @@ async def _unmeasured(services: Services, scope: Scope, name: str, draft: Prompt
     )
 
 
-async def _compared(score: TemplateScore, figures: Figures | None, published: Figures | None) -> TemplateScore:
+async def _compared(score: TemplateScore, worth: Worth | None, published: Figures | None) -> TemplateScore:
     comparison = None
-    if figures is not None and published is not None:
+    if worth is not None and published is not None:
         # The bootstrap is slow for many rows.
-        comparison = await asyncio.to_thread(compare, figures, published)
-    return replace(score, figures=figures, published_figures=published, comparison=comparison)
+        comparison = await asyncio.to_thread(compare, worth.figures, published)
+    return replace(score, worth=worth, published_figures=published, comparison=comparison)
 
 
 async def _keep_score(services: Services, scope: Scope, score: TemplateScore, figures: Figures) -> None:
@@ -177,6 +189,6 @@ async def measured_cards(
     async def start(on_progress: OnProgress) -> TemplateScore | None:
         return await measure_score(services, scope, name, draft, asker=asker, stopper=stopper, on_progress=on_progress)
 
-    async with aclosing(watched("row", start)) as steps:
+    async with aclosing(watched("test rows answered", start)) as steps:
         async for step in steps:
             yield step

@@ -29,12 +29,37 @@ LINES = [
     ("complete --stop \\n --stop “q r” x", "complete", {}, {"stop": ("\n", "q r")}, "x"),
     (r'complete --stop "say \"no\" \\" x', "complete", {}, {"stop": ('say "no" \\',)}, "x"),
     ("complete --stop='two words' x", "complete", {}, {"stop": ("two words",)}, "x"),
+    ("complete —n 2 a", "complete", {}, {"n": 2}, "a"),
+    ("complete –-n 2 a", "complete", {}, {"n": 2}, "a"),
+    ("complete —n=2 –top-p 0.5 —seed 3 a — b", "complete", {}, {"n": 2, "top_p": 0.5, "seed": 3}, "a — b"),
+    ("complete ——n 2 a", "complete", {}, {"n": 2}, "a"),
+    ("complete — —n 2", "complete", {}, {}, "—n 2"),
+    ("complete --n 2 — —n is text", "complete", {}, {"n": 2}, "—n is text"),
+    ("complete — he said", "complete", {}, {}, "— he said"),
+    ("complete —he said", "complete", {}, {}, "—he said"),
+    ("complete – not now –n", "complete", {}, {}, "– not now –n"),
+    ("perplexity —n 2", "perplexity", {}, {}, "—n 2"),
+    ("prompt story —n 2 a", "prompt run", {"NAME": "story"}, {"n": 2}, "a"),
+    ("complete —stop “a b” x", "complete", {}, {"stop": ("a b",)}, "x"),
+    ("complete --stop ”a b” x", "complete", {}, {"stop": ("a b",)}, "x"),
+    ("complete --stop „a b“ --stop „c d” x", "complete", {}, {"stop": ("a b", "c d")}, "x"),
+    ("complete --stop ‘a b’ --stop ‘don’t go’ x", "complete", {}, {"stop": ("a b", "don’t go")}, "x"),
+    ("complete --stop «a b» x", "complete", {}, {"stop": ("a b",)}, "x"),
+    ("complete --stop “say \\” now” x", "complete", {}, {"stop": ("say ” now",)}, "x"),
     ("complete --preset wild a", "complete", {}, {"preset": "wild"}, "a"),
     ("complete --n 2 -- --seed 3", "complete", {}, {"n": 2}, "--seed 3"),
     ("complete -- ", "complete", {}, {}, ""),
     ("complete --  a", "complete", {}, {}, " a"),
     ("complete - a", "complete", {}, {}, "- a"),
-    ("complete -n 2", "complete", {}, {}, "-n 2"),
+    ("complete -n 2 a", "complete", {}, {"n": 2}, "a"),
+    ("complete -top_p=0.5 -seed 3 a", "complete", {}, {"top_p": 0.5, "seed": 3}, "a"),
+    ("complete -n of them", "complete", {}, {}, "-n of them"),
+    ("complete -stop it now", "complete", {}, {}, "-stop it now"),
+    ("complete - n 2", "complete", {}, {}, "- n 2"),
+    ("complete -- -n 2", "complete", {}, {}, "-n 2"),
+    ("perplexity -n 2", "perplexity", {}, {}, "-n 2"),
+    ("help --n", "help", {}, {}, "--n"),
+    ("help -- --n", "help", {}, {}, "-- --n"),
     ("perplexity -- --n is text", "perplexity", {}, {}, "--n is text"),
     ("prompt story a --n 2", "prompt run", {"NAME": "story"}, {}, "a --n 2"),
     ("prompt  story  a", "prompt run", {"NAME": "story"}, {}, " a"),
@@ -58,8 +83,8 @@ LINES = [
 ]
 
 SAY_WHICH = (
-    "A second word is missing after !prompt: run, list, show, test, tune, example, new, edit, draft, discard, import,"
-    " examples, tests, publish, delete, history, diff, rollback, export."
+    "A word is missing. Write !prompt run NAME TEXT, or one of these after !prompt: list, show, test, tune, example,"
+    " new, edit, draft, discard, import, examples, tests, publish, delete, history, diff, rollback, export."
 )
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean !complete?"),
@@ -70,10 +95,25 @@ MISTAKES = [
     ("prompt show", "NAME is missing. Write !prompt show NAME."),
     ("prompt list now", "!prompt list takes no text after it."),
     ("fresh now", "!fresh takes no text after it."),
+    ("privacy Export", "!privacy takes no text after it; did you mean !privacy --do export?"),
+    ("privacy off", "!privacy takes no text after it; did you mean !privacy --read off?"),
     ("settings --level world a b", "level takes one of server, channel, not 'world'."),
     ("complete --sede 3 a", "There is no option --sede; did you mean --seed?"),
     ("complete --Seed 3 a", "There is no option --Seed; did you mean --seed?"),
     ("complete --temprature=1 a", "There is no option --temprature; did you mean --temperature?"),
+    (
+        "complete --max-length 9 a",
+        "There is no option --max-length here. Use --max_new_tokens, which counts the answer without the prompt.",
+    ),
+    (
+        "complete --num_return_sequences=2 a",
+        "There is no option --num_return_sequences here. Use --n, the number of answers.",
+    ),
+    (
+        "prompt story --early_stopping true a",
+        "There is no option --early_stopping here. Beam search here compares continuations by their mean"
+        " log-probability and stops when none can get better. Only --num_beams can be set.",
+    ),
     ("perplexity --n 3 a", "This command has no options. If the text starts with --, write -- and a space before it."),
     ("complete --n 2 --n 3 a", "--n is given twice."),
     ("prompt --n 2 story --n 3 a", "--n is given twice."),
@@ -146,14 +186,35 @@ def test_options_that_contradict_each_other_are_refused(options: str, sentence: 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=list(COMMANDS))
 def test_a_word_of_any_length_gives_a_short_sentence(command: Any) -> None:
-    for line in (f"{command.name} --{'x' * 9999}", "x" * 9999, f"{command.name} --level={'x' * 9999} a"):
+    options = (f"{command.name} --{'x' * 9999}", f"{command.name} --level={'x' * 9999} a")
+    for line in ("x" * 9999, *(() if command.is_text_raw else options)):
         with pytest.raises(RequestError) as caught:
             parse_command_line(line, COMMANDS)
         assert len(type_mentions(str(caught.value), "!")) < 300
 
 
 _WORDS = st.sampled_from(
-    [*COMMANDS, "prompt", "--", "--n", "--n=2", "--seed", "--stop", "--level=server", "'", '"', "“a”", "\\", "=", "3"]
+    [
+        *COMMANDS,
+        "prompt",
+        "--",
+        "--n",
+        "--n=2",
+        "--seed",
+        "--stop",
+        "--level=server",
+        "'",
+        '"',
+        "“a”",
+        "\\",
+        "=",
+        "3",
+        "—n",
+        "–-n 2",
+        "— ",
+        "‘",
+        "”",
+    ]
 )
 _ANYTHING = st.text(st.characters(exclude_categories=()), max_size=30)
 
@@ -179,7 +240,9 @@ def test_a_text_behind_the_options_stays_as_it_is(text: str) -> None:
 
 
 TEXTS = st.one_of(
-    st.text(), st.sampled_from(["--", "-- x", "--n 2", "\n--x", " --n", '"', "'a", "“", "\\n", "run", "\x85 x"])
+    st.text(),
+    st.sampled_from(["--", "-- x", "--n 2", "\n--x", " --n", '"', "'a", "“", "\\n", "run", "\x85 x"]),
+    st.sampled_from(["—n 2", "— —n 2", "–-seed", "—", "– x", "‘a", "”x", "»", "—stop", "−−n=1"]),
 )
 
 

@@ -1,10 +1,11 @@
 """Moderators begin, change and drop drafts of templates: forms that lose nothing, cards that show what it means."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from bot.core.cards import Text
+from bot.core.cards import Card, Text
 from bot.core.messages import Reach, Scope
 from bot.core.templates.parsing import parse_template
 from tests.bots import HERE, PROMPTS, Talk
@@ -91,6 +92,24 @@ async def test_a_mistake_is_one_sentence_and_nothing_typed_is_lost(
     assert done.data["problem"] == ""
 
 
+async def test_an_import_with_a_mistake_does_not_offer_to_publish_it(talk: Talk) -> None:
+    def hint(card: Card) -> str:
+        return " ".join(block.text for block in card.blocks if isinstance(block, Text) and block.is_quiet)
+
+    wrong = await talk.card("!prompt import tale", attachment=PROMPTS["story"].replace("$input", "$inptu"))
+    assert "did you mean $input?" in wrong.data["problem"]
+    assert "publish" not in hint(wrong)
+    assert "test" not in hint(wrong)
+    assert "!prompt edit tale · !prompt discard tale" in hint(wrong)
+    card = await talk.card("!prompt draft tale", has_buttons=True)
+    assert action_names(card) == ["edit", "rows", "discard"]
+    # The last valid state is not offered either, while a later mistake waits to be fixed.
+    right = await talk.card("!prompt import tale", attachment=PROMPTS["story"])
+    assert "!prompt publish tale · !prompt edit tale" in hint(right)
+    wrong = await talk.card("!prompt import tale", attachment="+++\n+++\nno slot")
+    assert "publish" not in hint(wrong)
+
+
 async def test_a_file_takes_the_place_of_all_fields(talk: Talk) -> None:
     form = await form_of(talk, "!prompt new moods")
     card = await fill(talk, form, {"description": "ignored", "file": PROMPTS["sentiment"]})
@@ -121,7 +140,7 @@ async def test_what_is_longer_than_a_form_stays_as_it_is(talk: Talk) -> None:
     assert template.stop == ("!",)
 
 
-async def test_a_shipped_template_is_edited_as_a_copy_that_keeps_its_kind(talk: Talk) -> None:
+async def test_a_built_in_template_is_edited_as_a_copy_that_keeps_its_kind(talk: Talk) -> None:
     form = await form_of(talk, "!prompt edit sentiment")
     assert values_of(form)["labels"] == "Positive, Negative, Neutral"
     unchanged = await fill(talk, form, {})
@@ -177,7 +196,7 @@ async def test_rows_are_added_and_taken_out_by_commands(talk: Talk) -> None:
         "tests story take 1": "There is no action 'take'; choose from list, add, remove.",
         "examples story add": "The rows are missing. Write !prompt examples story add input => output.",
         "examples story add a=>b": "Line 1 needs white space on both sides of =>.",
-        "examples nothing add a => b": "There is no template nothing yet. Create it with !prompt new nothing.",
+        "examples nothing add a => b": "There is no template 'nothing' yet. Create it with !prompt new nothing.",
         "examples sentiment add a => Positiv": "Line 1 has the output 'Positiv', which is not a label; did you mean",
     }.items():
         assert (await talk.refusal(f"!prompt {line}")).startswith(sentence), line
@@ -198,7 +217,7 @@ async def test_a_proposal_is_taken_up_and_forgotten_with_its_message(talk: Talk)
     card = await talk.card("!prompt examples sentiment take 1")
     assert card.data["diff"] == "Examples\n+ What a glorious day! => Positive"
     assert (await talk.ask("!prompt examples sentiment"))["num_proposed"] == 1
-    await talk.ask("!prompt examples sentiment dismiss 1")
+    await talk.ask("!prompt examples sentiment dismiss 2")
     assert (await talk.ask("!prompt examples sentiment"))["num_proposed"] == 0
     assert "no proposal '7'" in await talk.refusal("!prompt examples sentiment take 7")
     await talk.ask("!prompt publish sentiment")
@@ -263,6 +282,14 @@ async def test_a_draft_belongs_to_its_author_in_its_server(talk: Talk) -> None:
     assert "expired" in await talk.click_refusal(card, "publish", **MOD)
 
 
+async def test_a_template_that_is_only_a_draft_is_said_to_be_one_to_its_author(talk: Talk) -> None:
+    await drafted(talk, "!prompt new mood", GREETING)
+    sentence = "mood is only a draft of yours. Publish it with !prompt publish mood, or see it with !prompt draft mood."
+    for line in ("!prompt mood", "!prompt mood a cow", "!prompt show mood", "!prompt delete mood"):
+        assert await talk.refusal(line) == sentence
+        assert (await talk.refusal(line, who="Bob")).startswith("There is no template 'mood'")
+
+
 async def test_names_are_checked_and_known_ones_are_edited(talk: Talk) -> None:
     for line, sentence in {
         "new Greeting": "A template's name has 1 to 32 characters of a-z",
@@ -285,7 +312,7 @@ async def test_who_asked_not_to_be_read_keeps_no_template(talk: Talk) -> None:
 
 
 async def test_a_draft_is_not_lost_in_a_direct_message_either(talk: Talk) -> None:
-    direct = Scope("terminal", "@me", "17")
+    direct = Scope("terminal", "@me", "17", kind="direct")
     await drafted(talk, "!prompt new mine", GREETING, scope=direct, is_moderator=False)
     await talk.ask("!prompt publish mine", scope=direct, is_moderator=False)
     assert (await talk.ask("!prompt mine Hello", scope=direct))["template"] == "mine"
@@ -302,3 +329,43 @@ async def test_a_template_with_the_characters_that_mark_mentions_stays_as_it_is(
     assert marks in "".join(values_of(form).values())
     saved = await fill(talk, form, {"description": "another"})
     assert marks in saved.data["source"]
+
+
+async def test_changes_of_a_draft_at_the_same_time_are_all_kept(talk: Talk) -> None:
+    lines = [f"!prompt examples sentiment add day {i} => Positive" for i in range(4)]
+    lines += [f"!prompt tests sentiment add night {i} => Negative" for i in range(4)]
+    cards = await asyncio.gather(*(talk.card(line) for line in lines))
+    assert [card.error for card in cards] == [None] * 8
+    draft = await talk.store.get_draft(HERE, "sentiment", "ann")
+    assert draft is not None
+    template = parse_template(draft.source_text or "", name="sentiment", source="")
+    assert sorted(row.input for row in template.examples if "day" in row.input) == [f"day {i}" for i in range(4)]
+    assert sorted(row.input for row in template.tests) == [f"night {i}" for i in range(4)]
+
+
+async def test_a_form_keeps_the_rows_that_were_added_while_it_was_stored(talk: Talk) -> None:
+    form = await form_of(talk, "!prompt edit sentiment")
+    adding = [talk.card(f"!prompt examples sentiment add day {i} => Positive") for i in range(3)]
+    filled, *cards = await asyncio.gather(fill(talk, form, {"description": "In French."}), *adding)
+    assert [card.error for card in (filled, *cards)] == [None] * 4
+    draft = await talk.store.get_draft(HERE, "sentiment", "ann")
+    assert draft is not None
+    template = parse_template(draft.source_text or "", name="sentiment", source="")
+    assert template.description == "In French."
+    assert sorted(row.input for row in template.examples if "day" in row.input) == [f"day {i}" for i in range(3)]
+
+
+async def test_after_a_failed_form_the_button_of_that_form_is_primary(talk: Talk) -> None:
+    def primary(card: Card) -> list[str]:
+        return [button.action for button in card.buttons if button.style == "primary"]
+
+    card = await fill(talk, await form_of(talk, "!prompt edit sentiment"), {"query": "no slot"})
+    assert card.data["problem"]
+    assert primary(card) == ["edit"]
+    card = await fill(talk, await form_of(talk, "!prompt edit sentiment"), {"query": "$input ->"})
+    assert primary(card) == ["publish"] or not card.data["problem"]
+    opened = await talk.click(card, "rows", is_moderator=True)
+    assert opened.form is not None
+    card = await fill(talk, opened.form, {"tests": "no arrow"})
+    assert card.data["problem"].startswith("Tests: ")
+    assert primary(card) == ["rows"]

@@ -1,5 +1,6 @@
 """Examples that members propose for templates, at once or with a form, and the moderators' list of them."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ import pytest
 
 from bot.core.cards import Card
 from bot.core.messages import Author, FormSubmitted, Scope
+from bot.store.proposals import MAX_PROPOSALS
 from tests.bots import HERE, Talk
 
 LINE = "!prompt example --template sentiment --output positive What a day!"
@@ -113,18 +115,18 @@ async def test_proposals_are_seen_by_the_moderators_of_their_server_only(talk: T
     for scope, num in (
         (replace(HERE, channel="random"), 1),
         (replace(HERE, server="work"), 0),
-        (Scope("terminal", "@me", "1"), 0),
+        (Scope("terminal", "@me", "1", kind="direct"), 0),
     ):
         assert (await talk.ask("!prompt examples sentiment proposed", scope=scope))["num_proposed"] == num
-    await talk.ask(LINE, scope=Scope("terminal", "@me", "2"))
-    answer = await talk.ask("!prompt examples sentiment proposed", scope=Scope("terminal", "@me", "1"))
+    await talk.ask(LINE, scope=Scope("terminal", "@me", "2", kind="direct"))
+    answer = await talk.ask("!prompt examples sentiment proposed", scope=Scope("terminal", "@me", "1", kind="direct"))
     assert answer["num_proposed"] == 0, "a direct message is no server"
     assert "moderators" in await talk.refusal("!prompt examples sentiment proposed", is_moderator=False)
 
 
 async def test_a_long_list_says_how_many_more_there_are(talk: Talk) -> None:
     for i in range(27):
-        await talk.ask(f"!prompt example --template story --output yes case {i}")
+        await talk.ask(f"!prompt example --template story --output yes case {i}", who="Ann" if i % 2 else "Bob")
     card = await talk.card("!prompt examples story proposed")
     assert card.data["num_proposed"] == 27
     assert card.data["examples"][0]["input"] == "case 26"
@@ -135,3 +137,43 @@ async def test_what_was_proposed_is_forgotten_with_its_person(talk: Talk) -> Non
     await talk.ask(LINE, who="Bob")
     await talk.ask("!privacy --do forget-now", who="Bob")
     assert (await talk.ask("!prompt examples sentiment proposed"))["num_proposed"] == 0
+
+
+async def test_a_proposal_keeps_its_number_whatever_is_dismissed(talk: Talk) -> None:
+    for word in ("one", "two", "three", "four"):
+        await talk.ask(f"!prompt example --template sentiment --output positive {word}", is_moderator=False)
+    await talk.ask("!prompt examples sentiment dismiss 1")
+    await talk.ask("!prompt examples sentiment dismiss 2")
+    listed = (await talk.ask("!prompt examples sentiment proposed"))["examples"]
+    assert [(row["number"], row["input"]) for row in listed] == [("4", "four"), ("3", "three")]
+    assert (await talk.ask("!prompt examples sentiment dismiss 3, 4"))["text"] == (
+        "Proposals 3 and 4 for sentiment are dismissed."
+    )
+    again = await talk.ask("!prompt example --template sentiment --output positive five", is_moderator=False)
+    assert again["number"] == 5, "a number is never given twice"
+    other = await talk.ask("!prompt example --template story --output Yes five", is_moderator=False)
+    assert other["number"] == 1, "each template counts its own"
+
+
+async def test_one_person_proposes_a_limited_number_of_examples(talk: Talk) -> None:
+    for i in range(MAX_PROPOSALS):
+        await talk.ask(f"!prompt example --template sentiment --output positive day {i}", is_moderator=False)
+    refused = await talk.refusal(LINE, is_moderator=False)
+    assert refused == (
+        "20 of your examples wait for a moderator here, which is the limit. Try again when some of them were taken or"
+        " dismissed."
+    )
+    await talk.ask(LINE, who="Bob", is_moderator=False)
+    await talk.ask("!prompt examples sentiment dismiss 7")
+    await talk.ask(LINE, is_moderator=False)
+
+
+async def test_of_two_who_take_a_proposal_at_once_one_gets_it(talk: Talk) -> None:
+    await talk.ask(LINE, is_moderator=False)
+    take = "!prompt examples sentiment take 1"
+    cards = await asyncio.gather(*(talk.card(take, who=who) for who in ("Ann", "Bob", "Ann", "Bob")))
+    refusals = sorted(card.error or "" for card in cards)
+    see = "See the numbers with !prompt examples sentiment proposed."
+    assert refusals == ["", *[f"There is no proposal '1'. {see}"] * 3]
+    drafts = await talk.store.list_drafts(HERE)
+    assert [draft.source_text.count("What a day!") for draft in drafts if draft.source_text] == [1]

@@ -9,15 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.cards import Table, Text, Verbatim
+from bot.core.cards import Card, Table, Text, Verbatim
 from bot.core.messages import Author
 from bot.core.templates.parsing import parse_template
-from tests.bots import HERE, PROMPTS, Talk, open_tiny_bot
+from tests.bots import HERE, MOOD, PROMPTS, Talk, open_tiny_bot
 from tests.commands.templates.drafts import GREETING, action_names, drafted, fill, form_of, seem_measured, values_of
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 MOD = {"is_moderator": True}
 ELSEWHERE = replace(HERE, server="work")
+
+
+def words_of(card: Card) -> str:
+    return "\n".join(block.text for block in card.blocks if isinstance(block, Text))
 
 
 async def source_of(talk: Talk, name: str) -> str:
@@ -55,7 +59,7 @@ async def test_the_whole_way_of_a_template(open_tiny: OpenTiny) -> None:
         done = await talk.click(card, "publish", **MOD)
         assert done.data["text"] == "Published greeting as version 1."
         assert done.answers == "public"
-        assert done.buttons == ()
+        assert action_names(done) == ["try"]
         used = await talk.ask("!prompt greeting --max_new_tokens 3 cow", who="Bob", is_moderator=False)
         assert used["template"] == "greeting"
         assert (await talk.why())["template"] == "greeting"
@@ -219,20 +223,27 @@ async def test_a_shipped_template_comes_back_when_its_copy_is_deleted(talk: Talk
     assert (await talk.ask("!prompt diff sentiment"))["diff"] == "Instruction\n- Feelings.\n+ How people feel."
     assert (await talk.ask("!prompt sentiment I love it"))["label"]
     card = await talk.card("!prompt delete sentiment")
-    assert "prompt delete --sure yes sentiment" in str(card.blocks[1])
-    assert (await talk.ask("!prompt delete --sure yes sentiment"))["text"].endswith("the built-in version is back.")
+    assert card.blocks[1] == Text("Type yes to delete it, or no to keep it.", is_quiet=True)
+    assert (await talk.ask("Yes."))["text"].endswith("the built-in version is back.")
     assert await source_of(talk, "sentiment") == PROMPTS["sentiment"]
     assert "Version 2 of sentiment has no text" in await talk.refusal("!prompt diff sentiment 2 1")
 
 
 async def test_wrong_versions_get_one_sentence(talk: Talk) -> None:
     await drafted(talk, "!prompt edit story", {"description": "A tale."})
-    assert "+ A tale." in (await talk.card("!prompt diff story shipped draft")).data["diff"]
+    for word in ("built-in", "Built-In", "shipped"):  # the word of earlier versions is understood, and not shown
+        card = await talk.card(f"!prompt diff story {word} draft")
+        assert "+ A tale." in card.data["diff"]
+        assert card.data["text"] == card.data["diff"]
+        assert card.blocks[0] == Text("story: from the built-in version to draft")
+    listed = (await talk.card("!prompt list")).blocks[0]
+    assert "built-in" in str(listed)
+    assert "shipped" not in f"{listed} {await talk.card('!help prompt')}"
     await talk.ask("!prompt publish story")
     for line, sentence in {
         "rollback story 9": "There is no version 9 of story. List them with !prompt history story.",
         "rollback story 1": "That version of story is already published.",
-        "rollback story one": "A version is a number from !prompt history story, shipped, or draft.",
+        "rollback story one": "A version is a number from !prompt history story, built-in, or draft.",
         "rollback story draft": "To publish your draft, use !prompt publish story.",
         "diff story draft": "You have no draft of story. Start one with !prompt edit story.",
         "export stori": "There is no template 'stori'; did you mean story?",
@@ -341,3 +352,52 @@ async def test_a_chat_template_is_chosen_for_a_channel_until_it_is_deleted(talk:
     await talk.ask("Hello again")
     assert (await talk.why())["template"] == "chat", "what is gone is replaced by the default"
     assert "There is no template" in await talk.refusal("!prompt show sailor")
+
+
+async def test_publishing_says_when_the_draft_was_not_measured_since_it_changed(open_tiny: OpenTiny) -> None:
+    async with open_tiny(prompts={**PROMPTS, "mood": MOOD}) as talk:
+        note = "It was not measured on its tests since its last change. Measure it with !prompt test mood."
+        await talk.ask("!prompt examples mood add it rains => bad")
+        await talk.ask("!prompt test mood")
+        await talk.ask("!prompt examples mood add it shines => good")
+        card = await talk.card("!prompt publish mood")
+        assert not card.data["is_measured"]
+        assert note in words_of(card)
+        await talk.ask("!prompt examples mood remove 5")
+        await talk.ask("!prompt test mood")
+        card = await talk.card("!prompt publish mood anyway")
+        assert card.data["is_measured"]
+        assert note not in words_of(card)
+        assert "Try it with !prompt mood TEXT." in words_of(card)
+        await talk.ask("!prompt examples story add a => b")
+        assert "not measured" not in words_of(await talk.card("!prompt publish story")), "it has no tests"
+
+
+async def test_a_published_template_can_be_tried_at_once(talk: Talk) -> None:
+    draft = await drafted(talk, "!prompt edit sentiment", {"description": "How is it?"})
+    card = await talk.click(draft, "publish", is_moderator=True)
+    assert [(button.label, button.style) for button in card.buttons] == [("Try it", "primary")]
+    opened = await talk.click(card, "try")
+    assert opened.form is not None
+    answer = await fill(talk, opened.form, {"text": "--n 3 is a nice day"})
+    assert answer.error is None, answer.error
+    assert (answer.data["command"], answer.data["template"]) == ("prompt run", "sentiment")
+    assert (await talk.ask("!why"))["prompt"].endswith("--n 3 is a nice day ->")
+    assert "belongs to someone else" in await talk.click_refusal(card, "try", who="Bob")
+    await talk.ask("!prompt examples story add a => b")
+    story = await talk.card("!prompt publish story", has_buttons=True)
+    assert action_names(story) == ["try"]
+    opened = await talk.click(story, "try")
+    assert opened.form is not None
+    empty = await fill(talk, opened.form, {"text": "  "})
+    assert empty.error == (
+        "The text is missing. Write /prompt run name:story text:TEXT, or attach a text file; /prompt show name:story"
+        " shows the template."
+    )
+
+
+async def test_a_chat_template_is_tried_by_talking(talk: Talk) -> None:
+    await drafted(talk, "!prompt edit pirate", {"description": "At sea."})
+    card = await talk.card("!prompt publish pirate", has_buttons=True)
+    assert not card.buttons
+    assert "To talk with it here, use !settings chat_template pirate." in words_of(card)

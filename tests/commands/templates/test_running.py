@@ -88,7 +88,9 @@ async def test_classify_shows_bars_and_says_when_it_is_unsure(talk: Talk) -> Non
         assert [value for _, value in bars.items] == sorted(card.data["probabilities"].values(), reverse=True)
         assert bars.items[0][0] == card.data["label"]
         is_sure = card.data["is_sure"]
-        assert shown == Text(card.data["label"] + ("" if is_sure else " (unsure)"))
+        assert isinstance(shown, Text)
+        assert shown.text.startswith(card.data["label"] + (", " if is_sure else " (unsure): "))
+        assert shown.text.endswith("% sure") is is_sure
         seen.add(is_sure)
     assert seen
 
@@ -171,6 +173,9 @@ async def test_what_is_said_in_chat_can_not_add_structure(any_talk: Talk, text: 
 
 
 async def test_wrong_templates_and_texts_get_one_sentence(talk: Talk) -> None:
+    missing = (
+        "The text is missing. Write !prompt story TEXT, or attach a text file; !prompt show story shows the template."
+    )
     chat = "The template chat is for chat and takes no input. Talk to the bot instead."
     for line, sentence in (
         ("!prompt chat hello", chat),
@@ -179,14 +184,17 @@ async def test_wrong_templates_and_texts_get_one_sentence(talk: Talk) -> None:
         ("!prompt show sentimnt", "There is no template 'sentimnt'; did you mean sentiment?"),
         ("!prompt Sentiment hello", "There is no template 'Sentiment'; did you mean sentiment?"),
         ("!prompt", SAY_WHICH),
-        ("!prompt story", "The text is missing. Write !prompt run NAME TEXT."),
-        ("!prompt story  \n ", "The text is missing. Write !prompt run NAME TEXT."),
+        ("!prompt story", missing),
+        ("!prompt story \n ", missing),
+        ("!prompt stroy", "There is no template 'stroy'; did you mean story?"),
+        ("!prompt lst", "There is no template 'lst'; did you mean !prompt list?"),
+        ("!prompt tset x", "There is no template 'tset'; did you mean !prompt test?"),
     ):
         assert await talk.refusal(line) == sentence
     assert (await talk.refusal("!prompt zzz hello")).endswith(
         "choose from chat, exact, pirate, sentiment, story, translate-en-fr."
     )
-    assert await talk.num_stored() == 6, "what could not be parsed was not kept"
+    assert await talk.num_stored() == 1, "what could not be parsed, or named no template, was not kept"
 
 
 async def test_a_text_that_does_not_fit_is_refused_with_counts(any_talk: Talk) -> None:
@@ -239,3 +247,31 @@ async def test_a_template_with_many_tests_is_shown_without_them(open_tiny: OpenT
     assert "I love this" in shown
     assert "row 7" in card.data["source"]
     assert any(isinstance(block, Text) and "prompt export sentiment" in block.text for block in card.blocks)
+
+
+async def test_the_rows_of_a_file_are_inputs(talk: Talk) -> None:
+    text = 'id,review\n1,"I love it,\nreally"\n2,I hate it\n'
+    answer = await talk.ask("!prompt sentiment", attachment=text, attachment_format="csv")
+    assert [row["input"] for row in answer["rows"]] == ["I love it,\nreally", "I hate it"]
+    answer = await talk.ask("!prompt sentiment --field id", attachment=text, attachment_format="csv")
+    assert [row["input"] for row in answer["rows"]] == ["1", "2"]
+    assert await talk.refusal("!prompt sentiment --field reviews", attachment=text, attachment_format="csv") == (
+        "There is no column 'reviews'; did you mean review?"
+    )
+    assert await talk.refusal("!prompt sentiment --field id I love it") == (
+        "--field is for an attached .csv, .tsv or .jsonl file."
+    )
+
+
+async def test_rows_of_a_file_become_examples_and_tests(talk: Talk) -> None:
+    text = "text,label\nlovely,Positive\nawful,Negative\n"
+    card = await talk.card(
+        "!prompt examples sentiment add", attachment=text, attachment_format="csv", is_moderator=True
+    )
+    assert card.error is None
+    listed = await talk.ask("!prompt examples sentiment", is_moderator=True)
+    assert [row["input"] for row in listed["examples"]][-2:] == ["lovely", "awful"]
+    jsonl = '{"input": "two\\nlines", "output": "Neutral"}\n'
+    await talk.card("!prompt tests sentiment add", attachment=jsonl, attachment_format="jsonl", is_moderator=True)
+    listed = await talk.ask("!prompt tests sentiment", is_moderator=True)
+    assert listed["tests"] == [{"input": "two\nlines", "output": "Neutral"}]

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from bot.core.messages import Author, Scope
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import Example, PromptTemplate
+from bot.services.measuring import _prior_key
 from bot.store.drafts import Draft
 from tests.bots import HERE, MOOD, PROMPTS, Talk
 
@@ -61,7 +63,10 @@ async def test_what_is_published_is_measured_on_its_tests(open_tiny: OpenTiny) -
         cards = [card async for card in talk.snapshots("!prompt test mood")]
         shown = [block for card in cards[:-1] for block in card.blocks]
         assert shown
-        assert all(isinstance(block, Progress) and block.num_total == 6 and block.what == "row" for block in shown)
+        assert all(
+            isinstance(block, Progress) and block.num_total == 6 and block.what == "test rows answered"
+            for block in shown
+        )
         data = cards[-1].data
         figures = await talk.services.measuring.cached(mood(), mood().tests)
         assert figures is not None
@@ -205,12 +210,13 @@ async def test_a_score_is_kept_with_the_version_and_marked_when_the_model_change
         assert isinstance(table, Table)
         assert table.columns == ("name", "kind", "version", "by", "score", "what it does")
         (row,) = [row for row in table.rows if row[0] == "mood"]
-        assert row[2] == "version 1"
+        assert row[2] == "1"
         assert row[3].startswith("Ann, 20")
         assert row[4] == f"accuracy {data['score']['accuracy']:.0%} on 6 rows"
-        # Another server knows nothing of it.
+        # On another server it is the built-in one, which has the same text here.
         (there,) = [one for one in (await talk.ask("!prompt list", scope=WORK))["templates"] if one["name"] == "mood"]
-        assert (there["number"], there["score"], there["author"]) == (0, None, None)
+        assert (there["number"], there["author"]) == (0, None)
+        assert there["score"] == {**data["score"], "fit": None}
     async with open_tiny("llama", prompts=WITH_MOOD) as talk:
         (listed,) = [one for one in (await talk.ask("!prompt list"))["templates"] if one["name"] == "mood"]
         assert listed["is_stale"]
@@ -288,7 +294,7 @@ async def test_a_published_version_of_another_kind_is_not_compared(open_tiny: Op
 
 async def test_tune_proposes_a_draft_and_publishes_nothing(open_tiny: OpenTiny) -> None:
     async with open_tiny(prompts=WITH_MOOD) as talk:
-        cards = [card async for card in talk.snapshots("!prompt tune mood")]
+        cards = [card async for card in talk.snapshots("!prompt tune --take yes mood")]
         assert all(isinstance(block, Progress) for card in cards[:-1] for block in card.blocks)
         card, data = cards[-1], cards[-1].data
         assert data["is_proposed"], "this model has something to gain"
@@ -313,6 +319,48 @@ async def test_tune_proposes_a_draft_and_publishes_nothing(open_tiny: OpenTiny) 
         assert tested["is_draft"]
 
 
+async def test_what_may_be_chance_is_offered_and_not_adopted(open_tiny: OpenTiny) -> None:
+    async with open_tiny(prompts=WITH_MOOD) as talk:
+        typed = await talk.card("!prompt tune mood")
+        assert (typed.data["is_proposed"], typed.data["is_offered"]) == (False, True)
+        assert typed.data["gain_interval"][0] <= 0 < typed.data["gain"]
+        assert f"does better with its examples {typed.data['change']}, but that may be chance" in texts_of(typed)
+        assert "To make it your draft anyway, use !prompt tune --take yes mood." in texts_of(typed)
+        assert await talk.store.get_draft(HERE, "mood", "ann") is None
+        card = await talk.card("!prompt tune mood", has_buttons=True)
+        assert [button.label for button in card.buttons] == ["Make it my draft"]
+        taken = await talk.click(card, "take", is_moderator=True)
+        assert taken.answers == "private"
+        assert taken.data["diff"] == card.data["diff"]
+        draft = await talk.store.get_draft(HERE, "mood", "ann")
+        assert draft is not None
+        assert draft.source_text == taken.data["source"]
+        assert await talk.click_refusal(card, "take", is_moderator=True) == (
+            "Your draft of mood changed since the search began, so the result was not stored. Give the command again."
+        )
+
+
+async def test_what_the_interval_shows_is_adopted(open_tiny: OpenTiny) -> None:
+    async with open_tiny(prompts=WITH_MOOD) as talk:
+        measuring, template = talk.services.measuring, mood()
+        # As if the fourth example misled the model: all others are answered surely without it.
+        for left, has_fourth in product(range(4), (True, False)):
+            examples = [one for i, one in enumerate(template.examples) if i != left and (has_fourth or i != 3)]
+            asked = replace(template, examples=tuple(examples), tests=())
+            row, sure = template.examples[left], 3.0 if template.examples[3] not in examples else 0.3
+            logprobs = [-1.0 - sure * (label != row.output) for label in template.labels]
+            outcomes = {
+                measuring._row_key(asked, row): {"logprobs": logprobs},
+                _prior_key(asked): {"prior": [0.5, 0.5]},
+            }
+            await talk.store.put_row_outcomes(measuring._prompt_key(asked), measuring.fingerprint, outcomes)
+        data = await talk.ask("!prompt tune mood")
+        assert data["change"] == "without example 4"
+        assert data["gain_interval"][0] > 0
+        assert (data["is_proposed"], data["is_offered"]) == (True, False)
+        assert await talk.store.get_draft(HERE, "mood", "ann") is not None
+
+
 async def test_tune_goes_on_from_a_draft_and_keeps_what_it_is_based_on(open_tiny: OpenTiny) -> None:
     async with open_tiny() as talk:
         await publish(talk, mood())
@@ -331,13 +379,13 @@ async def test_tune_goes_on_from_a_draft_and_keeps_what_it_is_based_on(open_tiny
 async def test_a_draft_that_changes_during_the_search_is_left_alone(open_tiny: OpenTiny) -> None:
     async with open_tiny(prompts=WITH_MOOD) as talk:
         last, changed = None, mood(instruction="Changed.\n\n")
-        async for card in talk.snapshots("!prompt tune mood"):
+        async for card in talk.snapshots("!prompt tune --take yes mood"):
             if last is None:
                 await save_draft(talk, changed)
             last = card
         assert last is not None
         assert last.error == (
-            "Your draft of mood changed during the search, so the result was not stored. Give the command again."
+            "Your draft of mood changed since the search began, so the result was not stored. Give the command again."
         )
         draft = await talk.store.get_draft(HERE, "mood", "ann")
         assert draft is not None
@@ -436,3 +484,23 @@ async def test_stop_keeps_the_lines_that_are_done_and_a_long_line_is_told(talk: 
     assert card.data["rows"][0]["problem"] is None
     assert "tokens, too long" in card.data["rows"][1]["problem"]
     assert table_of(card, "line").rows[1][2] == f"({card.data['rows'][1]['problem']})"
+
+
+# ---- who sees it
+
+
+@pytest.mark.parametrize("command", ["test", "tune"])
+async def test_a_measurement_of_a_draft_is_seen_by_its_author_alone(open_tiny: OpenTiny, command: str) -> None:
+    async with open_tiny(prompts=WITH_MOOD) as talk:
+        line, in_public = f"!prompt {command} mood", {"has_buttons": True, "reach": "public"}
+        cards = [card async for card in talk.snapshots(line, **in_public)]
+        assert {card.answers for card in cards} == {"public"}, "everybody can read what is published"
+        assert {card.answers async for card in talk.snapshots(line, has_buttons=True, reach="form")} == {"private"}
+        await save_draft(talk, mood(instruction="Secret.\n\n"))
+        offer = await talk.card(line, **in_public)
+        assert [button.label for button in offer.buttons] == ["Open"]
+        opened = [card async for card in talk.clicks(offer, "open", is_moderator=True)]
+        assert {card.answers for card in opened} == {"private"}
+        assert opened[-1].data["template"] == "mood"
+        others = await talk.card(line, who="Bob", **in_public)
+        assert others.answers == "public", "Bob has no draft"
