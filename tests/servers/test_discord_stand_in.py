@@ -9,6 +9,7 @@ from tests.servers.discord import Discord, pointed_at, serve_discord, visible_te
 from tests.servers.discord.members import Choice
 from tests.servers.discord.options import NotOffered
 from tests.servers.discord.permissions import EVERYONE, Permission
+from tests.servers.discord.rate_limits import RateLimits
 from tests.servers.discord.world import Message
 from tests.servers.plain_bot import Home, PlainBot, at_home, running
 
@@ -250,7 +251,7 @@ async def test_joining_and_leaving_a_guild_is_told(home: Home):
 
 def test_the_client_is_pointed_back_afterwards():
     before = (discord.http.Route.BASE, discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY)
-    stand_in = Discord(token="", seed=0, max_requests_per_s=None)
+    stand_in = Discord(token="", seed=0, limits=RateLimits(max_per_s=None, limits_routes=False))
     stand_in.api_base = "http://127.0.0.1:1/api/v10"
     with pointed_at(stand_in):
         assert stand_in.api_base == discord.http.Route.BASE

@@ -152,5 +152,36 @@ async def test_too_many_requests_in_a_second_are_limited_for_all_routes():
             assert isinstance(channel, discord.TextChannel)
             for number in range(8):
                 await channel.send(str(number), suppress_embeds=True)
-        assert stand_in.faults.num_injected["global"]
+        assert stand_in.limits.num_refused["global"]
         assert len(guild.channel("general").messages) == 8
+
+
+async def test_the_limit_of_each_route_is_told_in_headers_and_kept_for_each_channel():
+    async with serve_discord(limits_routes=True) as stand_in:
+        stand_in.world.add_guild("Home", ["one", "two"])
+        async with running(stand_in, PlainBot()) as bot, aiohttp.ClientSession() as session:
+            headers = {"Authorization": f"Bot {stand_in.token}"}
+
+            async def types(name: str) -> aiohttp.ClientResponse:
+                channel = bot.guilds[0].text_channels[("one", "two").index(name)]
+                async with session.post(f"{stand_in.api_base}/channels/{channel.id}/typing", headers=headers) as got:
+                    return got
+
+            got = [await types("one") for _ in range(6)]
+            assert [one.status for one in got] == [204] * 5 + [429]
+            assert [one.headers["X-RateLimit-Remaining"] for one in got] == ["4", "3", "2", "1", "0", "0"]
+            assert got[-1].headers["X-RateLimit-Scope"] == "user"
+            assert (await types("two")).status == 204
+        assert stand_in.limits.num_refused == {"user": 1}
+
+
+async def test_discord_py_waits_for_the_limit_of_a_route_by_itself():
+    async with serve_discord(limits_routes=True) as stand_in:
+        guild = stand_in.world.add_guild("Home")
+        async with running(stand_in, PlainBot()) as bot:
+            channel = bot.get_channel(guild.channel("general").id)
+            assert isinstance(channel, discord.TextChannel)
+            message = await channel.send("0", suppress_embeds=True)
+            await asyncio.gather(*(message.add_reaction(emoji) for emoji in "🐢🐇🦊"))
+        assert not stand_in.limits.num_refused
+        assert len(guild.channel("general").messages[0].reactions) == 3

@@ -10,15 +10,18 @@ import discord
 from discord.ext import commands
 from yarl import URL
 
+from bot.background import cancel, keep_running
 from bot.commands.bot import COMMANDS, Bot
 from bot.errors import Unavailable
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
+from bot.platforms.discord.incoming.payloads import UNREADABLE, guard_parsers
 from bot.platforms.discord.incoming.servers import Servers
 from bot.platforms.discord.interactions.command_tree import CommandTree, add_commands, sync_if_changed
 from bot.platforms.discord.interactions.interactions import Interactions
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
-from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.permissions import TO_SEND, listed, missing_in, refused_in
+from bot.platforms.discord.outgoing.request_limit import RequestLimit
 from bot.platforms.discord.outgoing.retries import DEADLINE_S
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.discord.outgoing.welcome import find_place
@@ -26,7 +29,6 @@ from bot.platforms.discord.platform import DiscordPlatform
 from bot.platforms.discord.starting import NO_CONTENT_NOTICE, Application, limit_backoff, use_gateway_of_api
 from bot.platforms.shared.answering import Answering
 from bot.platforms.shared.unfinished import PAUSE_S, Unfinished
-from bot.services.background import run_in_background
 from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
@@ -48,9 +50,9 @@ def _intents(application: Application) -> discord.Intents:
 class FewshotClient(commands.AutoShardedBot):
     """The bot's connection to Discord. It caches almost nothing, so it needs little memory on large servers.
 
-    `tell` prints a sentence for the operator. `forces_sync` sends the slash commands even if they are unchanged.
-    `deadline_s` limits the retries of one request to Discord; `retry_pause_s` is the pause before an answer that could
-    not be shown is tried again.
+    `requests` limits the requests of this process; `tell` prints a sentence for the operator. `forces_sync` sends the
+    slash commands even if they are unchanged. `deadline_s` limits the retries of one request to Discord;
+    `retry_pause_s` is the pause before an answer that could not be shown is tried again.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class FewshotClient(commands.AutoShardedBot):
         delivery: Delivery,
         application: Application,
         *,
+        requests: RequestLimit | None = None,
         owner_ids: frozenset[str] = frozenset(),
         api_base: str = "",
         forces_sync: bool = False,
@@ -67,7 +70,7 @@ class FewshotClient(commands.AutoShardedBot):
         deadline_s: float = DEADLINE_S,
         retry_pause_s: float = PAUSE_S,
     ) -> None:
-        invalid_requests = InvalidRequests()
+        requests = requests or RequestLimit()
         super().__init__(
             command_prefix=commands.when_mentioned,  # required but unused: on_message is our own
             tree_cls=CommandTree,
@@ -78,11 +81,9 @@ class FewshotClient(commands.AutoShardedBot):
             member_cache_flags=discord.MemberCacheFlags.none(),
             chunk_guilds_at_startup=False,
             activity=discord.CustomActivity(bot.model_line),
-            http_trace=invalid_requests.trace(),
+            http_trace=requests.trace(),
         )
-        # In discord.py an event that it can't parse ends the connection, and with it the program.
-        for name, parse in self._connection.parsers.items():
-            self._connection.parsers[name] = _guarded(name, parse)
+        guard_parsers(self._connection)
         self._bot = bot
         self._delivery = delivery
         self._api_base = api_base
@@ -94,15 +95,18 @@ class FewshotClient(commands.AutoShardedBot):
         # A test server hosts its own files.
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
         self._is_started = False
-        self.sender = Sender(
-            on_missing_permission=self._missing_permission, invalid_requests=invalid_requests, deadline_s=deadline_s
+        self.sender = Sender(on_missing_permission=self._missing_permission, requests=requests, deadline_s=deadline_s)
+        bot.show_figure(
+            "num_refused_requests", "requests refused by Discord in 10 minutes", lambda: requests.invalid.num_recent
         )
-        platform = DiscordPlatform(self, self.sender)
+        platform = DiscordPlatform(self, self.sender, command_prefix=bot.command_prefix)
         self.answering = Answering(bot, delivery, platform)
+        bot.name_places_by(platform.name_of)
         self._session: aiohttp.ClientSession | None = None
         self._unfinished = Unfinished(delivery, self.answering, platform, pause_s=retry_pause_s)
         self._servers = Servers(bot, delivery, self.answering, self.sender, application)
         self._resuming: asyncio.Task[None] | None = None
+        self._reading: dict[int, asyncio.Task[None]] = {}
         self._intake: Intake | None = None
         self._interactions: Interactions | None = None
 
@@ -138,6 +142,7 @@ class FewshotClient(commands.AutoShardedBot):
             self._delivery,
             self.answering,
             self.sender,
+            self._intake.arrivals,
             me=me,
             session=session,
             owner_ids=self._bot_owner_ids,
@@ -168,7 +173,7 @@ class FewshotClient(commands.AutoShardedBot):
         try:
             if await sync_if_changed(self.tree, read_hash, write_hash, force=self._forces_sync):
                 logger.info("the slash commands were sent to Discord")
-        except (discord.HTTPException, OSError, TimeoutError, Unavailable) as e:
+        except (discord.HTTPException, OSError, TimeoutError, Unavailable, *UNREADABLE) as e:
             self._tell(
                 f"The slash commands could not be sent to Discord ({type(e).__name__}). The next start tries again."
             )
@@ -202,13 +207,25 @@ class FewshotClient(commands.AutoShardedBot):
             self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}.")
             for guild in self.guilds:
                 if not guild.unavailable and find_place(guild) is None:
-                    self._tell(f"The bot may not write in the server {guild.name!r}. Give its role Send Messages.")
+                    # Without any channel to look at, it is the likeliest.
+                    missing = next(filter(None, (missing_in(one, TO_SEND) for one in guild.text_channels)), None)
+                    names = " and ".join(missing or ("Send Messages",))
+                    self._tell(f"The bot may not write in the server {guild.name!r}. Give its role {names}.")
             await self._unfinished.answer_all()
-            self._resuming = run_in_background(self._unfinished.answer_undelivered(), "resuming undelivered answers")
+            self._resuming = keep_running(self._unfinished.answer_undelivered, "resuming undelivered answers")
         guilds = [guild for guild in self.guilds if guild.shard_id == shard_id]
-        ids = await self._delivery.direct_channels() if shard_id == 0 else ()
-        direct = [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
-        await self.intake.read_back(shard_id, guilds, direct)
+        find_direct = self._direct_channels if shard_id == 0 else None
+        if (earlier := self._reading.get(shard_id)) is not None:
+            await cancel(earlier)
+        # Until it is done, the watermark stands still.
+        self._reading[shard_id] = keep_running(
+            lambda: self.intake.read_back(shard_id, guilds, find_direct), "reading back what was missed"
+        )
+
+    async def _direct_channels(self) -> list[discord.PartialMessageable]:
+        """Return the channels of direct messages that were used last. Raises Unavailable."""
+        ids = await self._delivery.direct_channels()
+        return [self.get_partial_messageable(int(one), type=discord.ChannelType.private) for one in ids]
 
     async def on_ready(self) -> None:
         """Erase the servers that removed the bot while it was away; all shards are ready."""
@@ -226,8 +243,9 @@ class FewshotClient(commands.AutoShardedBot):
         if self._intake is not None and not self.is_closed():
             await self.drain(0)
             await self._intake.close()
-        if self._resuming is not None:
-            self._resuming.cancel()
+        for task in (self._resuming, *self._reading.values()):
+            if task is not None:
+                task.cancel()
         if self._session is not None:
             await self._session.close()
         await super().close()
@@ -274,25 +292,14 @@ class FewshotClient(commands.AutoShardedBot):
         """Handle a submitted modal; discord.py itself dispatches commands and buttons."""
         await self.interactions.take(interaction)
 
-    async def _missing_permission(self, channel_id: int) -> None:
+    async def _missing_permission(self, channel_id: int, needs: tuple[str, ...]) -> None:
         channel = self.get_channel(channel_id)
         # The operator can do nothing about a direct message or a channel that is gone.
         if isinstance(channel, discord.abc.GuildChannel | discord.Thread):
             name = f"#{channel.name} of {channel.guild.name!r}"
-            self._tell(f"The bot may not answer in {name} ({channel_id}). Give its role Send Messages there.")
+            missing = listed(refused_in(channel, needs))
+            self._tell(f"The bot is missing the {missing} in {name} ({channel_id}). Allow it there for the bot's role.")
 
 
 def _counted(num: int, noun: str) -> str:
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
-
-
-def _guarded(name: str, parse: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a parser that logs and skips an event that `parse` can't read."""
-
-    def guarded(data: Any) -> None:
-        try:
-            parse(data)
-        except Exception as e:
-            logger.error("could not read an event %s: %s", name, type(e).__name__)
-
-    return guarded

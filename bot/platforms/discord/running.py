@@ -1,12 +1,8 @@
-"""The life of the bot on Discord: connecting, signals, draining, and the reason for its end."""
+"""The life of the bot on Discord: connecting, draining, and the reason for its end."""
 
 import asyncio
 import logging
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -20,56 +16,29 @@ logger = logging.getLogger(__name__)
 # A service manager kills the process after 20 to 90 seconds; unfinished requests are answered after the restart.
 DRAIN_S: Final = 13.0
 _CLOSE_S: Final = 3.0
-# After this time the process ends in any case: a DNS look-up can't be cancelled, and a normal exit would wait for it.
-_END_S: Final = 19.0
 
 ClientOf = Callable[[Application], FewshotClient]
 
 
-async def run_discord(client_of: ClientOf, application: Application, token: str, tell: Callable[[str], None]) -> int:
-    """Connect and answer until a signal ends it; return the exit status.
+async def run_discord(
+    client_of: ClientOf, application: Application, token: str, tell: Callable[[str], None], *, is_over: asyncio.Event
+) -> None:
+    """Connect and answer until `is_over`; then running answers are finished, and no new ones are started.
 
-    SIGTERM and SIGINT end the process in under 20 seconds: running answers are finished, no new ones are started. A
-    second signal ends it at once. Raises SetupError, one sentence, if the connection fails or is closed for good.
+    Raises SetupError, one sentence, if the connection fails or is closed for good.
     """
-    is_over = asyncio.Event()
-    with _ended_by_signals(is_over):
-        while True:
-            try:
-                await _run(client_of(application), token, is_over, tell)
-            except discord.PrivilegedIntentsRequired as e:
-                if not application.has_message_content:
-                    raise explain_failure(e) from e
-                # Discord had reported the intent as granted. Start without it: most features work.
-                application = replace(application, has_message_content=False)
-            except CONNECTION_ERRORS as e:
+    while True:
+        try:
+            await _run(client_of(application), token, is_over, tell)
+        except discord.PrivilegedIntentsRequired as e:
+            if not application.has_message_content:
                 raise explain_failure(e) from e
-            else:
-                return 0
-
-
-@contextmanager
-def _ended_by_signals(is_over: asyncio.Event) -> Iterator[None]:
-    """Let the first SIGTERM or SIGINT set `is_over`, and the second one end the process at once."""
-    overdue = threading.Timer(_END_S, os._exit, (0,))
-    overdue.daemon = True
-
-    def end(number: int) -> None:
-        if is_over.is_set():
-            # As safe as a power cut: accepted requests are stored, and the next start answers them.
-            os._exit(128 + number)
-        is_over.set()
-        overdue.start()
-
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, end, number)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+            # Discord had reported the intent as granted. Start without it: most features work.
+            application = replace(application, has_message_content=False)
+        except CONNECTION_ERRORS as e:
+            raise explain_failure(e) from e
+        else:
+            return
 
 
 async def _run(client: FewshotClient, token: str, is_over: asyncio.Event, tell: Callable[[str], None]) -> None:
@@ -89,10 +58,11 @@ async def _run(client: FewshotClient, token: str, is_over: asyncio.Event, tell: 
         if not connecting.done():
             connecting.cancel()
         await asyncio.wait({connecting}, timeout=_CLOSE_S)
-    if is_over.is_set() or not connecting.done() or connecting.cancelled():
+    if not connecting.done() or connecting.cancelled() or not (error := connecting.exception()):
         return
-    if error := connecting.exception():
+    if not is_over.is_set():
         raise error
+    logger.error("the connection to Discord ended with an error", exc_info=error)
 
 
 async def _close(client: FewshotClient) -> None:

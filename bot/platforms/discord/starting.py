@@ -11,6 +11,8 @@ from discord.http import Route
 from yarl import URL
 
 from bot.errors import SetupError
+from bot.platforms.discord.outgoing.pauses import StillLimited
+from bot.platforms.discord.outgoing.request_limit import RequestLimit
 
 # discord.py waits from 0 up to 2 to the power of this, in seconds.
 _MAX_BACKOFF_EXPONENT: Final = 5
@@ -29,8 +31,8 @@ NEEDED_PERMISSIONS: Final = discord.Permissions(
 
 NO_CONTENT_NOTICE: Final = (
     "The Message Content Intent is off, so the bot reads only direct messages and messages that mention it or reply to"
-    " it. Slash commands work. For typed commands, and for channels in which the bot answers every message, turn the"
-    f" intent on at {PORTAL}, page Bot."
+    " it. Slash commands work. For typed commands, stories, and channels in which the bot answers every message, turn"
+    f" the intent on at {PORTAL}, page Bot."
 )
 
 
@@ -87,7 +89,7 @@ def explain_failure(error: Exception) -> SetupError:
             sentence = "Discord no longer accepts DISCORD_TOKEN: it was reset. Put the new token into .env."
         case discord.ConnectionClosed():
             sentence = f"Discord closed the connection for good (code {error.code}). Start the bot again later."
-        case discord.HTTPException(status=429):
+        case discord.HTTPException(status=429) | StillLimited():
             sentence = "Discord refuses this machine after too many requests. Start the bot again in an hour."
         case discord.HTTPException():
             sentence = f"Discord answered with error {error.status}. Start the bot again later."
@@ -102,12 +104,16 @@ def explain_failure(error: Exception) -> SetupError:
 CONNECTION_ERRORS: Final = (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError)
 
 
-async def look_up_application(token: str) -> Application:
-    """Ask Discord for the application of `token`. Raises SetupError, one sentence, if that fails."""
+async def look_up_application(token: str, requests: RequestLimit | None = None) -> Application:
+    """Ask Discord for the application of `token`. Raises SetupError, one sentence, if that fails.
+
+    `requests` limits the requests of this process.
+    """
     check_token(token)
     # The bot does not use voice, so the warnings about missing voice libraries are noise.
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-    async with discord.Client(intents=discord.Intents(guilds=True)) as client:
+    trace = (requests or RequestLimit()).trace(logs=False)
+    async with discord.Client(intents=discord.Intents(guilds=True), http_trace=trace) as client:
         try:
             await client.login(token)
         except CONNECTION_ERRORS as e:

@@ -1,7 +1,7 @@
 """Delivery of answers on any platform, from an accepted request to its finished answer.
 
 A new platform supplies:
-- its PlatformTraits, with which __main__ builds the Bot and the Delivery;
+- its PlatformTraits, with which bot.program builds the Bot and the Delivery;
 - code that turns its events into Message, Click and FormSubmitted: call `Delivery.accept`, then acknowledge the event
   (within 3 s on Discord and Slack), then call `Answering.begin`; `accept` refuses an event that is delivered twice;
 - an Outlet for each way to answer (a reply, an interaction, the token of an interaction before a restart): it renders

@@ -11,10 +11,14 @@ from bot.services.ledger import Accepted
 
 @dataclass(frozen=True, slots=True)
 class Reopened:
-    """The place of an answer from before a restart, and whether it already shows the whole stored answer."""
+    """The place of an answer from before a restart, and whether it already shows the whole stored answer.
+
+    `message` is what is answered, as it is now if it was edited meanwhile; None if it is unchanged or unknown.
+    """
 
     outlet: Outlet
     is_whole: bool = False
+    message: Message | None = None
 
 
 class Platform(ABC):
@@ -22,7 +26,10 @@ class Platform(ABC):
 
     @abstractmethod
     async def reopen(self, request: Accepted) -> Reopened:
-        """Return the place where the answer to `request` is continued, with the messages that are visible there."""
+        """Return the place where the answer to `request` is continued, with the messages that are visible there.
+
+        Raises MessageGone if what is answered was deleted meanwhile.
+        """
 
     @abstractmethod
     async def post_notice(self, channel_id: str, notice: Card, cause: Message, notice_id: str) -> None:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bot.background import run_in_background
 from bot.core.cards import Card, Form, Text, error_card
 from bot.core.platform_traits import PlatformTraits
 from bot.errors import DeliveryFailed, MessageGone, MissingPermission, RequestError, SendRefused
-from bot.services.background import run_in_background
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ class Outlet(ABC):
     shows_waiting: bool = False
 
     @property
+    def has_snapshot_left(self) -> bool:
+        """Say whether a snapshot that is being shown may have reached the platform; if not, the end replaces it."""
+        return True
+
+    @property
     def sent_ids(self) -> tuple[str, ...]:
         """Return the ids of the messages that everyone can see, in order."""
         return ()
@@ -43,6 +48,10 @@ class Outlet(ABC):
     @abstractmethod
     async def show_whole(self, card: Card) -> None:
         """Replace what is shown by the finished answer."""
+
+    async def keep_shown(self) -> bool:
+        """Take the Stop button from what an earlier run showed; return False if nothing of it is visible any more."""
+        return False
 
     @abstractmethod
     async def remove(self) -> None:
@@ -154,7 +163,10 @@ class _Stream:
         self._has_news.set()
 
     async def pause(self) -> None:
-        """Show no more snapshots; return when none is being sent."""
+        """Show no more snapshots; return when none is being sent. One that has not left is dropped."""
+        if not self._outlet.has_snapshot_left:
+            for task in self._tasks:
+                task.cancel()
         async with self._showing:
             for task in self._tasks:
                 task.cancel()
@@ -171,7 +183,8 @@ class _Stream:
                 return False
         try:
             try:
-                await self._show(self._outlet.show_whole(card))
+                if not card.keeps_shown or not await self._outlet.keep_shown():
+                    await self._show(self._outlet.show_whole(card))
             except SendRefused as e:
                 logger.error("an answer could not be shown: %s", e)
                 refused = error_card(f"{self._outlet.traits.name} refused the answer. Ask again in other words.")
@@ -189,7 +202,8 @@ class _Stream:
 
     async def _edit(self) -> None:
         await asyncio.sleep(self._timings.visible_after_s)
-        if self._newest is None and self._outlet.shows_waiting:
+        # What is visible from before a restart says more.
+        if self._newest is None and self._outlet.shows_waiting and not self._outlet.sent_ids:
             self.offer(WAITING)
         while True:
             await self._has_news.wait()

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from bot.core.cards import error_card
@@ -16,6 +16,9 @@ logger = logging.getLogger(__name__)
 _EXPIRED: Final = "I was away when you asked this, and it is now too old to answer. Please ask again."
 # The pause before undelivered answers are tried again.
 PAUSE_S: Final = 15.0
+# So many are resumed at a time; while that many run, the next one is looked at so often.
+MAX_AT_ONCE: Final = 32
+_LOOK_S: Final = 0.1
 
 
 class Unfinished:
@@ -29,13 +32,22 @@ class Unfinished:
         self._platform = platform
         self._pause_s = pause_s
         self._accepted: Sequence[Accepted] = ()
+        self._is_loaded = False
 
     async def load(self) -> None:
-        """Load the unfinished requests. Call it before connecting: later requests are answered by `Answering`."""
+        """Load the unfinished requests. Call it before connecting: later requests are answered by `Answering`.
+
+        If the database does not allow it now, `answer_undelivered` does it as soon as that is possible.
+        """
         try:
-            self._accepted = await self._delivery.unfinished()
+            accepted = await self._delivery.unfinished()
         except Unavailable as e:
             logger.warning("could not load unfinished requests: %s", e)
+            return
+        self._is_loaded = True
+        self._accepted = [one for one in accepted if not self._answering.is_running(one.message.id)]
+        for request in self._accepted:
+            self._answering.expect(request.message)
 
     async def answer_all(self) -> None:
         """Resume every request that was loaded, the oldest first."""
@@ -48,22 +60,40 @@ class Unfinished:
         """Resume, every `pause_s` seconds, the requests whose answers could not be shown; runs until cancelled."""
         while True:
             await asyncio.sleep(self._pause_s)
+            if not self._is_loaded:
+                await self.load()
+                await self.answer_all()
             undelivered = self._answering.take_undelivered()
             if not undelivered:
                 continue
             try:
                 accepted = await self._delivery.unfinished()
+                await self._answer([request for request in accepted if request.message.id in undelivered])
             except Unavailable as e:
                 logger.warning("could not load unfinished requests: %s", e)
-                for message_id in undelivered:
-                    self._answering.leave(message_id)
-                continue
-            await self._answer([request for request in accepted if request.message.id in undelivered])
+                self._leave(undelivered)
+            except Exception:
+                self._leave(undelivered)
+                raise
+
+    def _leave(self, message_ids: Collection[str]) -> None:
+        """Leave requests for the next try."""
+        for message_id in message_ids:
+            self._answering.leave(message_id)
 
     async def _answer(self, accepted: Sequence[Accepted]) -> None:
         for request in accepted:
+            self._answering.expect(request.message)
+        started: set[str] = set()
+        for request in accepted:
+            # All at once would be refused: the queues have room for what comes one by one.
+            while len(started) >= MAX_AT_ONCE:
+                started = {message_id for message_id in started if self._answering.is_running(message_id)}
+                await asyncio.sleep(_LOOK_S if len(started) >= MAX_AT_ONCE else 0)
             if self._answering.is_running(request.message.id):  # after an edit
+                self._answering.expect_no_more(request.message.id)
                 continue
+            started.add(request.message.id)
             channel = request.message.scope.channel
             try:
                 await self._resume_or_finish(request)
@@ -73,6 +103,8 @@ class Unfinished:
             except Exception:
                 # A bug must not cost the other requests their answers; the next start tries this one again.
                 logger.exception("resuming a request in channel %s failed", channel)
+            finally:
+                self._answering.expect_no_more(request.message.id)
 
     async def _resume_or_finish(self, request: Accepted) -> None:
         """Resume a request, or finish it if no answer can ever be shown."""
@@ -90,7 +122,7 @@ class Unfinished:
 
     async def _resume(self, request: Accepted) -> None:
         message = request.message
-        if request.is_erased:
+        if request.is_erased or self._answering.is_withdrawn(message.id):
             await self._delivery.finish(message.id, "cancelled")
             return
         if request.token and request.is_expired:  # the token has expired too, so nothing can be shown
@@ -107,4 +139,6 @@ class Unfinished:
             self._answering.begin(message, outlet, answer=answer_with(error_card(_EXPIRED)), outcome="expired")
             return
         await self._delivery.discard_reply(message.id)
-        self._answering.begin(message, outlet)
+        if reopened.message is not None:
+            await self._answering.store_edit(reopened.message)
+        self._answering.begin(reopened.message or message, outlet)

@@ -20,9 +20,16 @@ async def fill_in(form: Form, editor: str) -> dict[str, str]:
 
 async def _edit(field: FormField, editor: str) -> str:
     header = "".join(f"# {line}\n" for line in field.help.splitlines())
-    with tempfile.TemporaryDirectory(prefix="fewshot-") as folder:
-        path = Path(folder) / field.label
-        path.write_text(header + field.value, encoding="utf-8")
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="fewshot-")
+    except OSError as e:
+        raise _not_written(tempfile.gettempdir(), e) from e
+    with folder:
+        path = Path(folder.name) / field.label
+        try:
+            path.write_text(header + field.value, encoding="utf-8")
+        except OSError as e:
+            raise _not_written(path, e) from e
         try:
             process = await asyncio.create_subprocess_exec(*shlex.split(editor), str(path))
             status = await process.wait()
@@ -40,8 +47,17 @@ async def _edit(field: FormField, editor: str) -> str:
     return text
 
 
+def _not_written(path: Path | str, error: OSError) -> RequestError:
+    return RequestError(
+        f"The text for the editor can't be written to {path}: {(error.strerror or str(error)).lower()}."
+    )
+
+
 def keep_text(text: str) -> Path:
-    """Write `text` to a file that only this person can read, and return its path; nothing deletes the file."""
+    """Write `text` to a file that only this person can read, and return its path; nothing deletes the file.
+
+    Raises OSError.
+    """
     with tempfile.NamedTemporaryFile("w", prefix="fewshot-", suffix=".prompt", encoding="utf-8", delete=False) as file:
         file.write(text)
     return Path(file.name)

@@ -1,119 +1,67 @@
 """The terminal for people: line editing, history, answers shown while they are written, Ctrl-C to stop one."""
 
 import asyncio
-import math
-import shutil
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Final
 
-from prompt_toolkit import PromptSession, print_formatted_text
-from prompt_toolkit.application import get_app_session
+from prompt_toolkit import PromptSession
 from prompt_toolkit.buffer import Buffer
-from prompt_toolkit.formatted_text import FormattedText, StyleAndTextTuples
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import History
 from prompt_toolkit.styles import Style
-from prompt_toolkit.utils import get_cwidth
 
+from bot.commands.privacy import ERASED
 from bot.core.cards import Card, Text, error_card
+from bot.core.messages import now_utc
 from bot.core.stopping import Stopper
-from bot.errors import RequestError
+from bot.errors import FewshotError, RequestError
+from bot.platforms.terminal.answer_view import AnswerView, show_lines
+from bot.platforms.terminal.completion import LineCompleter, LineSuggest
 from bot.platforms.terminal.conversation import Conversation, new_id
 from bot.platforms.terminal.editor import fill_in, keep_text
-from bot.platforms.terminal.rendering import QUIET_STYLE, plain_text, render_card
 from bot.platforms.terminal.suggestions import Suggestions
 from bot.trace import note_step
 
+_LEAVING: Final = ("exit", "quit")
 _STYLE: Final = Style.from_dict({"bottom-toolbar": "noreverse"})
 
 
-def _history(path: Path) -> History:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-    except OSError:
-        return InMemoryHistory()
-    return FileHistory(str(path))
+class _TypedLines(History):
+    """The lines that the arrow keys bring back: of this run all, of earlier ones those that the bot still stores.
+
+    So no line outlives what the person erased, nor is one saved of somebody who asked not to be read.
+    """
+
+    def __init__(self, conversation: Conversation) -> None:
+        super().__init__()
+        self._conversation = conversation
+        self._started_at_utc = now_utc()
+        self._typed: list[str] = []  # newest first
+        self._loaded = True
+
+    async def refresh(self) -> None:
+        """Look up the stored lines; without the database there are only those of this run."""
+        stored: tuple[str, ...] = ()
+        with suppress(FewshotError):
+            stored = await self._conversation.typed_lines(before_utc=self._started_at_utc)
+        self._loaded_strings = [*self._typed, *stored]
+
+    def forget(self) -> None:
+        """Forget the lines of this run."""
+        self._typed.clear()
+
+    def load_history_strings(self) -> list[str]:
+        """Return the lines, newest first."""
+        return self._loaded_strings
+
+    def store_string(self, string: str) -> None:
+        """Keep a line until the end of this run."""
+        self._typed.insert(0, string)
 
 
-class AnswerView:
-    """Shows the snapshots of one answer: model text grows in place, any other card is redrawn."""
-
-    def __init__(self) -> None:
-        self._shown = ""
-        self._num_rows = 0
-
-    def wait(self) -> None:
-        """Show that an answer is being written."""
-        self._draw([(QUIET_STYLE, "…\n")])
-
-    def show(self, card: Card) -> None:
-        """Show what is new in this snapshot."""
-        fragments = render_card(card, is_colored=True)
-        text = plain_text(fragments)
-        is_growing = bool(card.blocks) and isinstance(card.blocks[0], Text) and card.blocks[0].is_model_text
-        if is_growing and text.startswith(self._shown):
-            # While the text grows, it has no final line break.
-            fragments = fragments if card.is_final else _clip(fragments, len(text) - 1)
-            self._erase()
-            _print(_skip(fragments, len(self._shown)))
-            self._shown = plain_text(fragments)
-        elif self._shown:
-            # The final text differs from what is on the screen, so the whole answer follows below it.
-            _print([("", "\n"), *fragments])
-            self._shown = text
-        elif card.is_final or _count_rows(text) < shutil.get_terminal_size().lines - 1:
-            self._draw(fragments)
-
-    def _draw(self, fragments: StyleAndTextTuples) -> None:
-        self._erase()
-        _print(fragments)
-        self._num_rows = _count_rows(plain_text(fragments))
-
-    def _erase(self) -> None:
-        if self._num_rows:
-            output = get_app_session().output
-            output.cursor_up(self._num_rows)
-            output.erase_down()
-            output.flush()
-        self._num_rows = 0
-
-
-def _count_rows(text: str) -> int:
-    """Return how many rows of the terminal a text takes; the text ends in a line break."""
-    columns = shutil.get_terminal_size().columns
-    return sum(max(1, math.ceil(get_cwidth(line) / columns)) for line in text.splitlines())
-
-
-def _clip(fragments: StyleAndTextTuples, num_characters: int) -> StyleAndTextTuples:
-    """Return the first `num_characters` of styled text."""
-    kept: StyleAndTextTuples = []
-    for fragment in fragments:
-        text = fragment[1][:num_characters]
-        num_characters -= len(text)
-        if text:
-            kept.append((fragment[0], text))
-    return kept
-
-
-def _skip(fragments: StyleAndTextTuples, num_characters: int) -> StyleAndTextTuples:
-    """Return styled text without its first `num_characters`."""
-    kept: StyleAndTextTuples = []
-    for fragment in fragments:
-        text = fragment[1][num_characters:]
-        num_characters = max(0, num_characters - len(fragment[1]))
-        if text:
-            kept.append((fragment[0], text))
-    return kept
-
-
-def _print(fragments: StyleAndTextTuples) -> None:
-    print_formatted_text(FormattedText(fragments), end="", flush=True)
-
-
-async def _answer(conversation: Conversation, text: str, editor: str) -> None:
-    """Show the answer to one line; Ctrl-C stops the answer, not the program."""
+async def _answer(conversation: Conversation, text: str, editor: str) -> Card | None:
+    """Show the answer to one line and return it; Ctrl-C stops the answer, not the program."""
     stopper = Stopper()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGINT, stopper.stop)
@@ -122,24 +70,33 @@ async def _answer(conversation: Conversation, text: str, editor: str) -> None:
         card = await _show(conversation.say(text, stopper, message_id=message_id))
         note_step(message_id, "finished")
         if card is None or card.form is None:
-            return
+            return card
         if not editor:
             AnswerView().show(conversation.no_editor(card))
-            return
+            return card
         try:
             values = await fill_in(card.form, editor)
         except RequestError as e:
             AnswerView().show(error_card(str(e)))
-            return
+            return card
         submission_id = new_id()
         done = await _show(conversation.submit(card.form, values, submission_id=submission_id))
         note_step(submission_id, "finished")
         if done is None or done.error is not None:
             # If the store failed, this is the only copy.
-            path = keep_text("\n".join(values.values()))
-            _print([("", f"Your text is saved in {path}\n")])
+            _save(values)
+        return done
     finally:
         loop.remove_signal_handler(signal.SIGINT)
+
+
+def _save(values: Mapping[str, str]) -> None:
+    """Keep the texts of a form that could not be stored, and say where."""
+    text = "\n".join(values.values())
+    try:
+        show_lines([("", f"Your text is saved in {keep_text(text)}\n")])  # one line, to be copied
+    except OSError:
+        show_lines([("", f"Your text can't be saved in a file either. Copy it from here:\n{text}\n")])
 
 
 async def _show(cards: AsyncIterator[Card]) -> Card | None:
@@ -152,15 +109,20 @@ async def _show(cards: AsyncIterator[Card]) -> Card | None:
     return last
 
 
-async def run_interactive(conversation: Conversation, history_file: Path, *, editor: str = "") -> int:
-    """Answer typed lines until the end of input (Ctrl-D or the line `exit`); return the exit status.
+async def run_interactive(conversation: Conversation, *, editor: str = "") -> int:
+    """Answer typed lines until the end of input (Ctrl-D, or the line `exit` or `quit`); return the exit status.
 
     `editor` is the command line of the editor that opens forms.
     """
     bot = conversation.bot
-    suggestions = Suggestions(bot)
+    completer = LineCompleter(conversation)
+    suggestions = Suggestions(bot, completer)
+    history = _TypedLines(conversation)
     session: PromptSession[str] = PromptSession(
-        history=_history(history_file),
+        history=history,
+        completer=completer,
+        complete_while_typing=False,
+        auto_suggest=LineSuggest(completer),
         key_bindings=suggestions.key_bindings(),
         bottom_toolbar=suggestions.toolbar,
         style=_STYLE,
@@ -171,9 +133,11 @@ async def run_interactive(conversation: Conversation, history_file: Path, *, edi
 
     session.default_buffer.on_text_changed += watch
     prefix = bot.command_prefix
-    help_line = f"Type a message. {prefix}help lists the commands, TAB continues your text, Ctrl-D quits."
-    _print([(QUIET_STYLE, f"{bot.model_line}\n{help_line}\n")])
+    help_line = f"Type a message, or {prefix}help. TAB completes commands and continues your text, Ctrl-D quits."
+    AnswerView().show(Card(blocks=(Text(bot.model_line, is_quiet=True), Text(help_line, is_quiet=True))))
     while True:
+        await completer.refresh()
+        await history.refresh()
         try:
             text = await session.prompt_async(f"{conversation.author.name}> ")
         except KeyboardInterrupt:
@@ -182,7 +146,9 @@ async def run_interactive(conversation: Conversation, history_file: Path, *, edi
             return 0
         finally:
             suggestions.clear()
-        if text.strip() == "exit":
+        if text.strip().removeprefix(bot.command_prefix).removeprefix("/") in _LEAVING:
             return 0
         if text.strip():
-            await _answer(conversation, text, editor)
+            card = await _answer(conversation, text, editor)
+            if card is not None and ERASED in card.data:
+                history.forget()

@@ -1,8 +1,9 @@
-"""The terminal for scripts: each line of standard input is a message; the answers go to standard output in order."""
+"""The terminal for scripts: each line of standard input, or one text, is a message; answers go to standard output."""
 
 import asyncio
 import contextlib
 import json
+import shutil
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -60,8 +61,11 @@ async def _answer_line(conversation: Conversation, line: bytes, stopper: Stopper
         return error_card(
             f"This line is not UTF-8 text (byte {e.start + 1}), so it was skipped. Send UTF-8.", command="chat"
         )
-    if not text.strip():
-        return None
+    return await _final_card(conversation, text, stopper, message_id) if text.strip() else None
+
+
+async def _final_card(conversation: Conversation, text: str, stopper: Stopper, message_id: str) -> Card | None:
+    """Return the final card that answers `text` as the message `message_id`."""
     final = None
     async for card in conversation.say(text, stopper, message_id=message_id):
         final = card
@@ -73,6 +77,19 @@ def _to_json(card: Card) -> str:
     return json.dumps({"command": "chat", "text": text, **card.data}, ensure_ascii=False, allow_nan=False)
 
 
+def _width() -> int | None:
+    """Return how wide the answers may be: a pipe and a file have no width."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _write(card: Card, message_id: str, *, is_json: bool) -> None:
+    text = _to_json(card) + "\n" if is_json else plain_text(render_card(card, is_colored=False, width=_width()))
+    note_step(message_id, "rendered")
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    sys.stdout.buffer.flush()
+    note_step(message_id, "finished")
+
+
 async def run_piped(conversation: Conversation, stopper: Stopper, *, is_json: bool) -> int:
     """Answer all lines of standard input; return the exit status.
 
@@ -82,11 +99,20 @@ async def run_piped(conversation: Conversation, stopper: Stopper, *, is_json: bo
         message_id = new_id()
         card = await _answer_line(conversation, line, stopper, message_id)
         if card is not None:
-            text = _to_json(card) + "\n" if is_json else plain_text(render_card(card, is_colored=False))
-            note_step(message_id, "rendered")
-            sys.stdout.buffer.write(text.encode("utf-8", "replace"))
-            sys.stdout.buffer.flush()
-            note_step(message_id, "finished")
+            _write(card, message_id, is_json=is_json)
         if stopper.is_stopped:
             return 130
     return 0
+
+
+async def run_once(conversation: Conversation, text: str, stopper: Stopper, *, is_json: bool) -> int:
+    """Answer `text`, which may have several lines; return the exit status: 1 if the answer is an error."""
+    message_id = new_id()
+    card = await _final_card(conversation, text, stopper, message_id)
+    if card is None:
+        return 1
+    if card.error and not is_json:
+        sys.stderr.write(f"{card.error}\n")
+    else:
+        _write(card, message_id, is_json=is_json)
+    return 130 if stopper.is_stopped else 1 if card.error else 0

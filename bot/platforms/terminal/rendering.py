@@ -1,14 +1,16 @@
 """Cards as text for a terminal: styled fragments with colours, plain lines without."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.formatted_text.utils import fragment_list_to_text
 from prompt_toolkit.utils import get_cwidth
 
-from bot.core.cards import Bars, Block, Card, Choices, Facts, Progress, Table, Text, TintedText, Verbatim
+from bot.core.bar_signs import bar_of
+from bot.core.cards import Bars, Block, Card, Choices, Contrast, Facts, Progress, Table, Text, TintedText, Verbatim
 from bot.core.safe_text import clean_model_text
+from bot.platforms.terminal.tables import QUIET_STYLE, pad, render_table
+from bot.platforms.terminal.wrapping import clip, wrap
 
 # One hue, from pale to strong, each with a text colour that is readable on it.
 _TINTS: Final = (
@@ -19,8 +21,6 @@ _TINTS: Final = (
     (float("inf"), "bg:#c75a00 fg:#ffffff"),
 )
 _BAR_WIDTH: Final = 30
-_MAX_CELL: Final = 60
-QUIET_STYLE: Final = "fg:#888888"
 MODEL_STYLE: Final = "bold"
 
 
@@ -30,88 +30,101 @@ def _tint(bits: float | None) -> str:
     return next(style for limit, style in _TINTS if bits < limit)
 
 
-def _clip(text: str, width: int) -> str:
-    text = " ".join(text.split())
-    return text if get_cwidth(text) <= width else text[: max(1, width - 1)] + "…"
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * max(0, width - get_cwidth(text))
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(_pad(cell, width) for cell, width in zip(cells, widths, strict=True)).rstrip() + "\n"
-
-
-def _table(table: Table) -> StyleAndTextTuples:
-    cells = [[_clip(cell, _MAX_CELL) for cell in row] for row in table.rows]
-    widths = [max([get_cwidth(name), *(get_cwidth(row[i]) for row in cells)]) for i, name in enumerate(table.columns)]
-    lines: StyleAndTextTuples = []
-    if any(table.columns):
-        lines.append((QUIET_STYLE, _row(table.columns, widths)))
-    lines += [("", _row(row, widths)) for row in cells]
-    return lines
-
-
-def _bars(bars: Bars) -> StyleAndTextTuples:
+def _bars(bars: Bars, width: int | None) -> StyleAndTextTuples:
     items = [*bars.items, *([(bars.rest_name, bars.rest)] if bars.rest_name else [])]
-    width = max(get_cwidth(name) for name, _ in items)
-    largest = max((fraction for _, fraction in items), default=0) or 1
+    name_width = max((get_cwidth(name) for name, _ in items), default=0)
+    bar_width = _BAR_WIDTH
+    if width is not None:
+        name_width = min(name_width, max(4, min(width // 2, width - 14)))
+        bar_width = max(4, min(_BAR_WIDTH, width - name_width - len("    100.0%")))
+    # A rest may be nearly everything, so it has no bar, and the others are relative to the longest one.
+    largest = max((fraction for _, fraction in bars.items), default=0) or 1
     lines: StyleAndTextTuples = []
     for i, (name, fraction) in enumerate(items):
-        bar = "█" * round(_BAR_WIDTH * fraction / largest) or "▏"
-        style = QUIET_STYLE if i == len(bars.items) else "fg:#c75a00"
-        lines += [("", f"{_pad(name, width)}  "), (style, _pad(bar, _BAR_WIDTH)), ("", f"  {fraction:6.1%}\n")]
+        is_rest = i == len(bars.items)
+        bar = "" if is_rest else bar_of(fraction / largest, bar_width)
+        style = QUIET_STYLE if is_rest else ""
+        shown = name if width is None else clip(name, name_width)
+        lines += [(style, f"{pad(shown, name_width)}  "), ("fg:#c75a00", pad(bar, bar_width))]
+        lines.append((style, f"  {fraction:6.1%}\n"))
     return lines
 
 
-def _choices(choices: Choices) -> StyleAndTextTuples:
+def _choices(choices: Choices, width: int | None) -> StyleAndTextTuples:
     lines: StyleAndTextTuples = []
     tail = choices.prompt if len(choices.prompt) <= 200 else "…" + choices.prompt[-200:]
     if not choices.options:
-        return [("", tail + "\n")]
+        return _wrapped([("", tail + "\n")], width)
     for i, option in enumerate(choices.options):
-        lines += [("", f"{choices.first_number + i}  {tail}"), (MODEL_STYLE, clean_model_text(option)), ("", "\n")]
+        number = f"{choices.first_number + i}  "
+        line: StyleAndTextTuples = [("", number + tail), (MODEL_STYLE, clean_model_text(option)), ("", "\n")]
+        lines += _wrapped(line, width, hang=len(number))
     return lines
 
 
-def render_block(block: Block, *, is_colored: bool) -> StyleAndTextTuples:
-    """Return one block as styled lines, each ending in a line break."""
+def _facts(facts: Facts, width: int | None) -> StyleAndTextTuples:
+    lines: list[str] = []
+    for name, value in facts.items:
+        fact = f"{name} {value}"
+        longer = f"{lines[-1]} · {fact}" if lines else fact
+        if lines and (width is None or get_cwidth(longer) <= width):
+            lines[-1] = longer
+        else:
+            lines.append(fact)
+    return _wrapped([("", "".join(f"{line}\n" for line in lines) or "\n")], width)
+
+
+def _wrapped(fragments: StyleAndTextTuples, width: int | None, *, hang: int = 0) -> StyleAndTextTuples:
+    """Return lines of styled text, which end in a line break, in rows of at most `width` cells."""
+    if width is None:
+        return fragments
+    return [fragment for row in wrap(fragments, width, hang=hang) for fragment in [*row, ("", "\n")]]
+
+
+def render_block(block: Block, *, is_colored: bool, width: int | None = None) -> StyleAndTextTuples:
+    """Return one block as styled lines, each ending in a line break, and none wider than `width`.
+
+    Verbatim text keeps its lines, so that it can be copied.
+    """
     match block:
         case Text():
             style = MODEL_STYLE if block.is_model_text and is_colored else QUIET_STYLE if block.is_quiet else ""
-            return [(style, (clean_model_text(block.text) if block.is_model_text else block.text) + "\n")]
+            text = clean_model_text(block.text) if block.is_model_text else block.text
+            return _wrapped([(style, text + "\n")], width)
         case Facts():
-            return [("", " · ".join(f"{name} {value}" for name, value in block.items) + "\n")]
+            return _facts(block, width)
         case Table():
-            return _table(block)
+            return render_table(block, width)
         case Bars():
-            return _bars(block)
+            return _bars(block, width)
         case TintedText():
             if not is_colored:
                 return []
-            return [*((_tint(bits), piece) for piece, bits in block.pieces), ("", "\n")]
+            return _wrapped([*((_tint(bits), piece) for piece, bits in block.pieces), ("", "\n")], width)
+        case Contrast():
+            return [line for table in block.tables for line in render_table(table, width)]
         case Choices():
-            return _choices(block)
+            return _choices(block, width)
         case Verbatim():
             return [("", block.text + "\n")]
         case Progress():
             total = "" if block.num_total is None else f" {block.num_done:,} of {block.num_total:,}"
-            return [(QUIET_STYLE, f"{block.what}{total}\n")]
+            return _wrapped([(QUIET_STYLE, f"{block.what}{total}\n")], width)
 
 
-def render_card(card: Card, *, is_colored: bool) -> StyleAndTextTuples:
-    """Return the card as styled lines; an error is one line."""
+def render_card(card: Card, *, is_colored: bool, width: int | None = None) -> StyleAndTextTuples:
+    """Return the card as styled lines of at most `width` cells; without a width an error is one line."""
     if card.error is not None:
-        return [("fg:#c75a00" if is_colored else "", card.error + "\n")]
+        return _wrapped([("fg:#c75a00" if is_colored else "", card.error + "\n")], width)
     fragments: StyleAndTextTuples = []
     for block in card.blocks:
-        fragments += render_block(block, is_colored=is_colored)
+        fragments += render_block(block, is_colored=is_colored, width=width)
     if card.file is not None:
         fragments.append(("", card.file.text.rstrip("\n") + "\n"))
-    # The buttons of a completion can be typed as words; the buttons of other cards have commands.
-    if card.buttons and is_colored and card.data.get("command") == "complete":
-        fragments.append((QUIET_STYLE, "type " + " · ".join(button.action for button in card.buttons) + "\n"))
+    # The buttons of continuations can be typed as words; the buttons of other cards have commands.
+    if card.buttons and is_colored and card.data.get("command") in ("complete", "story"):
+        words = "type " + " · ".join(button.action for button in card.buttons) + "\n"
+        fragments += _wrapped([(QUIET_STYLE, words)], width)
     return fragments
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import discord
 
-from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.invalid_requests import InvalidRequests
+from bot.platforms.discord.outgoing.request_limit import MAX_PER_S, RequestLimit
 from bot.platforms.discord.outgoing.sender import Sender
 from tests.servers.discord import Discord, pointed_at, serve_discord
 from tests.servers.discord.members import Member
@@ -44,24 +45,26 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place(*, deadline_s: float = 30.0, max_invalid: int = 10_000) -> AsyncIterator[Place]:
+async def open_place(
+    *, deadline_s: float = 30.0, max_invalid: int = 10_000, max_per_s: int = MAX_PER_S
+) -> AsyncIterator[Place]:
     """Open a stand-in and a client that is logged in to it."""
     async with serve_discord() as stand_in:
         guild = stand_in.world.add_guild("Home", ["general"])
         ada = stand_in.add_member(guild, "ada")
         told: list[int] = []
 
-        async def tell(channel_id: int) -> None:
+        async def tell(channel_id: int, needs: tuple[str, ...]) -> None:
             told.append(channel_id)
 
-        invalid = InvalidRequests(max_requests=max_invalid)
+        requests = RequestLimit(max_per_s=max_per_s, invalid=InvalidRequests(max_requests=max_invalid))
         client = discord.Client(
             intents=discord.Intents.none(),
             allowed_mentions=discord.AllowedMentions.none(),
-            http_trace=invalid.trace(),
+            http_trace=requests.trace(),
         )
         with pointed_at(stand_in):
             async with client:
                 await client.login(stand_in.token)
-                sender = Sender(on_missing_permission=tell, invalid_requests=invalid, deadline_s=deadline_s)
+                sender = Sender(on_missing_permission=tell, requests=requests, deadline_s=deadline_s)
                 yield Place(stand_in, client, sender, guild, guild.channel("general"), ada, told)

@@ -105,6 +105,8 @@ async def _kill(seen: Evening) -> None:
         seen.num_syncs.append(discord.num_command_syncs)
         seen.ask("half written", "Ada", "long")
         await seen.is_begun("half written")
+        # Refused at once, the answer is deferred, and then it can't be shown.
+        faults.once("callback", Fault("error", status=400))
         faults.once("webhook", "error", _MANY)
         seen.deferred = await seen.command("Eve", "away", "complete", text="Once upon a time", max_new_tokens=5)
         # The answer arrives, and the program does not hear of it.

@@ -230,9 +230,9 @@ async def test_every_message_is_answered_where_a_moderator_says_so(evening: Even
 async def test_a_flood_of_wrong_messages_gets_reactions_not_sentences(evening: Evening):
     wrong = [evening.bob.says(evening.general, f"!complete --temperature 9 {number}") for number in range(6)]
     await evening.discord.world.wait_until(
-        lambda: sum(bool(message.reactions) for message in wrong) == 5, 10, "five signs"
+        lambda: sum(bool(message.reactions) for message in wrong) == 3, 10, "three signs"
     )
-    assert len(evening.bot_messages()) == 1
+    await evening.discord.world.wait_until(lambda: len(evening.bot_messages()) == 3, 10, "three sentences")
     # Who speaks for the first time is told in words.
     other = evening.ada.says(evening.general, "!complete --temperature 9 It was")
     assert "temperature" in visible_text(await evening.discord.reply(other))
@@ -244,11 +244,11 @@ async def test_a_flood_of_questions_is_refused_beyond_a_bound(tmp_path: Path, mo
         people = [evening.discord.add_member(evening.guild, f"Person {number}") for number in range(12)]
         asked = [person.says(evening.general, "Tell me", mention_bot=True) for person in people]
         await evening.discord.world.wait_until(
-            lambda: sum("Too many people" in visible_text(m) for m in evening.bot_messages()) == 3, 10, "refusals"
+            lambda: sum("Too many people" in visible_text(m) for m in evening.bot_messages()) == 6, 10, "refusals"
         )
         for message in asked:
             evening.mod.deletes(message)
-        await evening.discord.world.wait_until(lambda: len(evening.bot_messages()) <= 3, 20, "the end of all answers")
+        await evening.discord.world.wait_until(lambda: len(evening.bot_messages()) <= 6, 20, "the end of all answers")
 
 
 async def reported(evening: Evening, channel_id: int) -> tuple[Message, Message]:
@@ -285,7 +285,11 @@ async def test_a_report_by_slash_command_is_of_the_last_answer(evening: Evening)
 
 async def test_a_report_that_reaches_nobody_says_so(evening: Evening):
     elsewhere = evening.discord.world.add_guild("Elsewhere").channel("general")
-    _, told = await reported(evening, elsewhere.id)
+    _, told = await reported(evening, evening.guild.channel("reports").id)
+    # A channel of another server can't be chosen; an older version of the bot let it.
+    await evening.running.store.set_setting(evening.here, "server", "report_channel", str(elsewhere.id))
+    answer = await evening.discord.reply(evening.ada.says(evening.general, "Hello again", mention_bot=True))
+    told = await evening.discord.reply(evening.bob.says(evening.general, "!report rude", reply_to=answer))
     await evening.discord.world.wait_until(lambda: "they were not told" in visible_text(told), 10, "the truth")
     assert "with !settings report" in visible_text(told)
     by_slash = (await (await evening.ada.slash(evening.general, "report", reason="rude too")).finished()).message

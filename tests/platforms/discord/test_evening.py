@@ -12,7 +12,8 @@ from tests.bots import MOOD, PROMPTS, Talk
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
 from tests.servers.discord.interactions import InteractionResult
-from tests.servers.discord.texts import labels
+from tests.servers.discord.options import find_component
+from tests.servers.discord.texts import SELECTS, labels
 from tests.servers.discord.world import Message
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -36,7 +37,7 @@ TRIES = {
     "complete": Try("The cat", {"text": "The cat", "n": 2, "seed": 5}, "--n 2 --seed 5 The cat"),
     "perplexity": Try("bits per byte", {"text": "The cat sat"}, "The cat sat"),
     "compare": Try("likelier", {"a": "The cat sat on it", "b": "Zq zq xq"}, "The cat sat on it | Zq zq xq"),
-    "next": Try("rest of the vocabulary", {"text": "The cat"}, "The cat"),
+    "next": Try("the model ", {"text": "The cat"}, "The cat"),
     "prompt run": Try("Positive", {"name": "sentiment", "text": "I love it"}, "sentiment I love it"),
     "prompt list": Try("translate-en-fr"),
     "prompt show": Try("Feelings.", {"name": "sentiment"}, "sentiment"),
@@ -66,14 +67,19 @@ TRIES = {
     "prompt draft": Try("Draft of sentiment", {"name": "sentiment"}, "sentiment", is_private=True),
     "prompt publish": Try("Published", {"name": "sentiment", "reason": "clearer"}, "story", is_private=True),
     "prompt history": Try("clearer", {"name": "sentiment"}, "sentiment"),
-    "prompt diff": Try("So so", {"name": "sentiment"}, "sentiment shipped 1"),
-    "prompt rollback": Try("with the text of", {"name": "sentiment", "number": "shipped"}, "sentiment 1 it was better"),
+    "prompt diff": Try("So so", {"name": "sentiment"}, "sentiment built-in 1"),
+    "prompt rollback": Try(
+        "with the text of", {"name": "sentiment", "number": "built-in"}, "sentiment 1 it was better"
+    ),
     "prompt export": Try("The file of", {"name": "sentiment"}, "sentiment", is_private=True),
     "prompt delete": Try("Its history is kept", {"name": "sentiment"}, "story", is_private=True),
     "prompt discard": Try("is discarded", {"name": "tale"}, "translate-en-fr", is_private=True),
 }
-# These are tried in tests of their own below.
-TRIED_ELSEWHERE = {"forget", "prompt edit", "prompt example", "prompt new", "purge", "report"}
+# A long list is for the asker alone where that can be, and so is a measurement, which may be of a draft.
+PRIVATE_IF_SLASH = {"help", "prompt test", "prompt tune"}
+# These are tried in tests of their own: below, and the story in test_story_on_discord.py.
+OF_A_STORY = {"story on", "story off", "story export"}
+TRIED_ELSEWHERE = {"forget", "prompt edit", "prompt example", "prompt new", "purge", "report", *OF_A_STORY}
 
 
 @pytest.fixture
@@ -114,8 +120,7 @@ async def test_every_command_answers_in_both_forms(evening: Evening):
             result = await slash(evening, evening.mod, name, **trying.options)
             assert result.acknowledged_after_s is not None
             assert trying.shows in shown_of(result), (name, shown_of(result))
-            # A long list is for the asker alone where that can be.
-            assert result.is_ephemeral == (trying.is_private or name == "help"), name
+            assert result.is_ephemeral == (trying.is_private or name in PRIVATE_IF_SLASH), name
             asked = evening.mod.says(evening.general, f"!{name} {trying.line}".strip())
             answer = await evening.discord.reply(asked)
             if trying.is_private:
@@ -142,7 +147,7 @@ async def test_buttons_of_a_completion_work_before_and_after_a_restart(evening: 
         result = await slash(evening, evening.ada, "complete", text="The cat", n=2, seed=5)
         message = result.message
         assert message is not None
-        assert labels(message) == ["1", "2", "More", "Longer", "Again"]
+        assert labels(message) == ["1", "2", "More", "Longer", "Again", "Words"]
         await (await evening.ada.clicks(message, "1")).finished()
         assert "Undo" in labels(message)
     async with evening.run():
@@ -154,6 +159,49 @@ async def test_buttons_of_a_completion_work_before_and_after_a_restart(evening: 
         refused = await (await evening.bob.clicks(message, "1")).finished()
         assert "card" in shown_of(refused)
         assert visible_text(message) != ""
+
+
+def in_select(message: Message, placeholder: str) -> list[str]:
+    """Return the values that a select offers."""
+    return [option["value"] for option in find_component(message.components, placeholder, SELECTS)["options"]]
+
+
+async def test_the_tree_of_a_completion_is_walked_with_selects_and_named_in_a_form_also_after_a_restart(
+    evening: Evening,
+):
+    async with evening.run():
+        result = await slash(evening, evening.ada, "complete", text="The cat", n=5, seed=5, max_new_tokens=40)
+        message = result.message
+        assert message is not None
+        await (await evening.ada.clicks(message, "Words")).finished()
+        words = in_select(message, "Choose a word")
+        assert len(words) == 25
+        # The tiny model may expect nothing else in a place.
+        for value in words[:-1]:
+            await (await evening.ada.selects(message, "Choose a word", value)).finished()
+            if "Also expected there" in visible_text(message):
+                break
+            await (await evening.ada.clicks(message, "Back")).finished()
+    async with evening.run():
+        moved = await (await evening.ada.selects(message, "Go on with another word", "#1")).finished()
+        assert not moved.followups, shown_of(moved)
+        assert labels(message)[-4:] == ["Undo", "Again", "Words", "Branches"]
+        await (await evening.ada.clicks(message, "Branches")).finished()
+        assert "→" in visible_text(message)
+        await (await evening.ada.selects(message, "Choose a branch", "2")).finished()
+        form = await evening.ada.clicks(message, "Name")
+        told = await (await evening.ada.submits(form.modal, {"Name": "second"})).finished()
+        assert "That branch is called “second” now." in shown_of(told)
+        assert told.is_ephemeral
+        refused = await (await evening.bob.clicks(message, "Prune")).finished()
+        assert "card" in shown_of(refused)
+        await (await evening.ada.clicks(message, "Back")).finished()
+        assert "[second]" in visible_text(message)
+        exported = await (await evening.ada.clicks(message, "Export .txt")).finished()
+        assert exported.is_ephemeral
+        await (await evening.ada.selects(message, "Choose a branch", "2")).finished()
+        await (await evening.ada.clicks(message, "Go on here")).finished()
+        assert "Words" in labels(message)
 
 
 async def test_buttons_of_an_answer_work_before_and_after_a_restart(evening: Evening):
@@ -190,6 +238,16 @@ async def test_a_messages_menu_has_all_entries(evening: Evening):
         assert not [message for message in history if "Forget this" in message.text]
         refused = await (await evening.bob.uses_menu("Forget", answer)).finished()
         assert "moderators" in shown_of(refused)
+
+
+async def test_the_menu_explains_what_a_slash_measurement_read(evening: Evening):
+    async with evening.run():
+        measured = (await slash(evening, evening.ada, "next", text="The cat")).message
+        assert measured is not None
+        await answered(evening)
+        why = shown_of(await (await evening.bob.uses_menu("Why", measured)).finished())
+        assert "It only measures" in why
+        assert "The cat" in why
 
 
 async def test_an_example_is_proposed_in_a_form_and_seen_by_moderators(evening: Evening):
@@ -237,10 +295,29 @@ async def test_a_moderator_edits_a_template_in_a_form_and_publishes_it(evening: 
         await evening.discord.world.wait_until(lambda: "Publish" in labels(sent.message), 20, "the test")
         await (await evening.mod.clicks(sent.message, "Publish")).finished()
         assert "version 1" in visible_text(sent.message)
-        assert labels(sent.message) == []
+        assert labels(sent.message) == ["Try it"]
+        form = await evening.mod.clicks(sent.message, "Try it")
+        tried = await (await evening.mod.submits(form.modal, {"Text": "cow"})).finished(20)
+        # A form that a card's button opened changes that card, and adds no message.
+        assert tried.message is sent.message is draft
+        assert tried.kind in ("update", "deferred_update")
+        assert tried.followups == []
+        assert labels(draft) == ["Try another text", "Why"]
+        why = await (await evening.mod.clicks(draft, "Why")).finished(20)
+        assert "cow" in visible_text(why.message or why.followups[0])
         used = await slash(evening, evening.ada, "prompt run", name="greeting", text="cow", max_new_tokens=3)
         assert used.message is not None
         assert not used.is_ephemeral
+
+
+async def test_a_text_is_continued_while_it_is_typed(evening: Evening):
+    async with evening.run():
+        choices = await evening.ada.types(evening.general, "complete", "text", "The cat")
+        assert 1 <= len(choices) <= 25
+        assert all(str(choice.value).startswith("The cat") and len(str(choice.value)) <= 100 for choice in choices)
+        assert await evening.ada.types(evening.general, "complete", "text", "word " * 400) == []
+        chosen = await slash(evening, evening.ada, "complete", text=choices[0].value, n=1)
+        assert "The cat" in shown_of(chosen)
 
 
 async def test_suggestions_come_from_memory(evening: Evening):
@@ -253,7 +330,11 @@ async def test_suggestions_come_from_memory(evening: Evening):
 async def test_moderators_remove_answers_and_members_report_them(evening: Evening):
     reports = evening.guild.channel("reports")
     async with evening.run():
-        await slash(evening, evening.mod, "settings", name="report_channel", value=str(reports.id))
+        unknown = await slash(evening, evening.mod, "settings", name="report_channel", value="reports")
+        assert "This server has no channel 'reports'." in shown_of(unknown)
+        chosen = await slash(evening, evening.mod, "settings", name="report_channel", value=str(reports.id))
+        assert "— → \\#reports" in shown_of(chosen)
+        assert str(reports.id) not in shown_of(chosen)
         answer = await answered(evening)
         asked = evening.bob.says(evening.general, "!report too odd", reply_to=answer)
         assert "moderators" in visible_text(await evening.discord.reply(asked))

@@ -14,11 +14,14 @@ from tests.platforms.discord.evenings import Evening, an_evening
 from tests.platforms.discord.operating import PROMPTS, Operator
 from tests.platforms.discord.slow_model import make_slow_llama
 from tests.servers.discord import serve_discord, visible_text
+from tests.servers.discord.interactions import InteractionResult
+from tests.servers.discord.members import Member
 from tests.servers.discord.permissions import Permission
 from tests.servers.discord.texts import labels
-from tests.servers.discord.world import Message
+from tests.servers.discord.world import Channel, Message
 
 NUM_ROWS = 250
+MEASURED = re.compile(r"moods on 250 held-out tests|\b250 tests\b|accuracy|of 250 right", re.IGNORECASE)
 MOODS = (
     '+++\ndescription = "Good or bad?"\nkind = "classify"\nlabels = ["good", "bad"]\n'
     + "".join(
@@ -31,7 +34,8 @@ MOODS = (
 
 @pytest.fixture(scope="module")
 def slow_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_slow_llama(tmp_path_factory.mktemp("slow"))
+    # So slow that all rows take several times as long as it takes to show progress and to press a button.
+    return make_slow_llama(tmp_path_factory.mktemp("slow"), takes_s=2.0)
 
 
 @pytest.fixture
@@ -92,6 +96,50 @@ async def test_a_test_goes_on_after_a_kill_and_is_answered_once(slow_llama: Path
         assert [f"moods on {NUM_ROWS} held-out tests" in text for text in shown] == [True]
         assert len(kept_rows(operator)) == NUM_ROWS + 1, "all rows and the prior"
         assert kept <= kept_rows(operator), "no row that was kept before the kill was measured again"
+
+
+@pytest.mark.parametrize("way", ["slash", "open", "draft"])
+async def test_a_private_measurement_goes_on_after_a_kill_and_stays_private(
+    slow_llama: Path, tmp_path: Path, way: str
+) -> None:
+    operator = Operator(tmp_path / "home", slow_llama)
+    folder = str(write_prompts(tmp_path / "with-moods", {**PROMPTS, "moods": MOODS}))
+    async with serve_discord(token=TOKEN) as discord:
+        guild = discord.world.add_guild("Home", channels=["general"])
+        general = guild.channel("general")
+        mod = discord.add_member(guild, "Mod", permissions=int(Permission.MANAGE_GUILD))
+        async with operator.online(discord, PROMPTS_DIR=folder) as run:
+            result = await begin_test(mod, general, way)
+            await discord.world.wait_until(lambda: len(kept_rows(operator)) >= 20, 30, "rows that are kept")
+            await run.end(signal.SIGKILL)
+        assert len(kept_rows(operator)) < NUM_ROWS, "the test was too quick to be killed in it"
+        async with operator.online(discord, PROMPTS_DIR=folder) as run:
+
+            def shown() -> list[str]:
+                private = [message for message in [result.message, *result.followups] if message is not None]
+                assert all(message.ephemeral_for is mod.user for message in private)
+                return [text for text in map(visible_text, private) if MEASURED.search(text)]
+
+            await discord.world.wait_until(shown, 60, "the measurement")
+            assert len(shown()) == 1
+            await run.end()
+        assert len(kept_rows(operator)) >= NUM_ROWS
+        for message in general.messages:
+            assert not any(MEASURED.search(text) or "row" in text for _, text in message.versions)
+            assert "of 250" not in visible_text(message)
+        assert discord.unfinished() == [] or way != "slash"
+
+
+async def begin_test(mod: Member, general: Channel, way: str) -> InteractionResult:
+    """Begin to measure a draft in private, in one of three ways; return the interaction."""
+    opened = await mod.slash(general, "prompt-edit edit", name="moods")
+    draft = await (await mod.submits(opened.modal, {"Description": "Good or bad mood?"})).finished()
+    if way == "slash":
+        return await mod.slash(general, "prompt-edit test", name="moods")
+    if way == "draft":
+        return await mod.clicks(draft.message, "Test")
+    card = await mod.discord.reply(mod.says(general, "!prompt test moods"))
+    return await mod.clicks(card, "Open")
 
 
 def kept_rows(operator: Operator) -> set[tuple[str, int]]:

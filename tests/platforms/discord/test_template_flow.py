@@ -10,7 +10,7 @@ from tests.platforms.discord.evenings import Evening, an_evening
 from tests.platforms.discord.test_evening import shown_of, slash
 from tests.servers.discord.options import NotOffered
 from tests.servers.discord.permissions import Permission
-from tests.servers.discord.texts import labels
+from tests.servers.discord.texts import labels, visible_text
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 
@@ -141,3 +141,71 @@ async def test_members_are_not_offered_and_not_given_what_moderators_do(evening:
         asked = evening.ada.says(evening.general, "!prompt publish sentiment")
         answer = await evening.discord.wait_for_reply(asked)
         assert "moderators" in str(answer.content)
+
+
+async def test_a_form_opened_from_a_message_that_all_see_is_answered_in_private(evening: Evening):
+    async with evening.run():
+        offered = await evening.discord.reply(evening.mod.says(evening.general, "!prompt edit sentiment"))
+        before = visible_text(offered)
+        opened = await evening.mod.clicks(offered, "Open")
+        sent = await (await evening.mod.submits(opened.modal, {"Instruction": "A secret draft."})).finished()
+        assert sent.is_ephemeral
+        assert "A secret draft." in shown_of(sent)
+        assert visible_text(offered) == before
+
+
+async def test_a_form_that_is_refused_leaves_its_card_as_it_is(evening: Evening):
+    mod = evening.mod
+    async with evening.run():
+        opened = await slash(evening, mod, "prompt edit", name="sentiment")
+        sent = await (await mod.submits(opened.modal, {"Instruction": "How is it?"})).finished()
+        card = sent.message
+        assert card is not None
+        before = visible_text(card)
+        form = await mod.clicks(card, "Edit again")
+        role_ids = evening.guild.members[mod.id].role_ids
+        role_ids.clear()
+        refused = await (await mod.submits(form.modal, {"Instruction": "And now?"})).finished()
+        assert "moderators" in shown_of(refused)
+        assert visible_text(card) == before
+
+
+async def test_the_list_is_a_browser_with_a_select_and_buttons_also_after_a_restart(evening: Evening):
+    mod, ada = evening.mod, evening.ada
+    choose = "Choose a template"
+    async with evening.run():
+        listed = await slash(evening, ada, "prompt list")
+        card = listed.message
+        assert card is not None
+        assert labels(card) == []
+        await (await ada.selects(card, choose, "sentiment")).finished()
+        assert "sentiment: Friendly or not?" in visible_text(card)
+        assert labels(card) == ["Show", "Try", "History", "All templates"]
+    async with evening.run():
+        await (await ada.clicks(card, "Show")).finished()
+        assert "I love this" in visible_text(card)
+        form = await ada.clicks(card, "Try")
+        assert form.modal is not None
+        tried = await (await ada.submits(form.modal, {"Text": "I love it"})).finished()
+        assert tried.is_ephemeral
+        assert "Positive" in shown_of(tried)
+        # The list and its buttons stay.
+        assert "Show" in labels(card)
+        refused = await (await mod.clicks(card, "Show")).finished()
+        assert refused.is_ephemeral
+
+        mine = (await slash(evening, mod, "prompt list")).message
+        assert mine is not None
+        assert labels(mine) == ["Settings"]
+        await (await mod.selects(mine, choose, "sentiment")).finished()
+        opened = await mod.clicks(mine, "Edit")
+        assert opened.modal is not None
+        sent = await (await mod.submits(opened.modal, {"Instruction": "How does it feel?"})).finished()
+        assert sent.is_ephemeral
+        await (await mod.clicks(mine, "All templates")).finished()
+        assert "Your drafts: sentiment" in visible_text(mine)
+        await (await mod.selects(mine, choose, "sentiment")).finished()
+        assert labels(mine) == ["Show", "Try", "Edit", "Test", "History", "Draft", "Publish", "All templates"]
+        published = await (await mod.clicks(mine, "Publish")).finished()
+        assert published.is_ephemeral
+        assert "version 1" in shown_of(published)

@@ -1,18 +1,28 @@
 """The piped terminal as a separate program: answers in order, JSON for scripts, errors."""
 
+import re
+import shutil
 import signal
 import sqlite3
 from pathlib import Path
 
 import pytest
 
+from bot.core.results import StartFigures
+from bot.engine.references.record import write_references
+from bot.engine.start_token.record import write_start_figures
 from tests import tiny_models
 from tests.platforms.programs import Program
+
+START_TOKENS = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", None]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.make_tiny_llama(tmp_path_factory.mktemp("model"), context_length=1024)
+    folder = tiny_models.make_tiny_llama(tmp_path_factory.mktemp("model"), context_length=1024)
+    write_start_figures(folder, None, [StartFigures(token, 9.0) for token in START_TOKENS])  # as after a first start
+    write_references(folder, None, ())
+    return folder
 
 
 @pytest.fixture
@@ -67,10 +77,13 @@ def test_json_gives_one_object_for_each_line_that_is_not_empty(program: Program)
     assert all(isinstance(o["text"], str) for o in objects)
     assert [bool(o.get("error")) for o in objects] == [False] * 7 + [True] * 3 + [False]
     assert all("\n" not in o["error"] for o in objects if "error" in o)
-    _, perplexity, following, complete, taken, classified, *_ = objects
+    _, perplexity, following, complete, taken, classified, compared, *_ = objects
     assert {"perplexity", "bits_per_byte", "num_tokens"} <= perplexity.keys()
     assert len(perplexity["tokens"]) == perplexity["num_tokens"]
-    assert all(set(token) == {"text", "logprob"} for token in perplexity["tokens"])
+    assert all(set(token) == {"text", "start", "end", "logprob", "rank", "expected"} for token in perplexity["tokens"])
+    assert all(set(word) == {"text", "surprisal_bits"} for word in perplexity["words"])
+    assert compared["text"].startswith(compared["verdict"])
+    assert "bits per byte" in compared["text"], "the whole answer, not only its verdict"
     assert sum(word["probability"] for word in following["words"]) <= 1 + 1e-6
     assert len(complete["choices"]) == 3
     assert {"text", "logprob", "finish_reason"} <= complete["choices"][0].keys()
@@ -78,6 +91,35 @@ def test_json_gives_one_object_for_each_line_that_is_not_empty(program: Program)
     assert taken["prompt"] == "Can it" + complete["choices"][1]["text"]
     assert sum(classified["probabilities"].values()) == pytest.approx(1)
     assert classified["label"] in classified["probabilities"]
+
+
+def test_one_question_is_answered_and_the_program_ends(program: Program) -> None:
+    text = program.run("terminal", "-p", "!prompt list", typed=b"!stats\n")
+    assert text.status == 0
+    assert "sentiment" in text.out
+    assert "tokens/s" not in text.out, "standard input is not read"
+    told = program.run("terminal", "--json", "-p", "!next")
+    assert (told.status, told.objects[0]["error"]) == (1, "The text is missing. Write !next TEXT.")
+    (answer,) = program.run("terminal", "-p", "Hello", "--json").objects
+    assert answer["command"] == "chat"
+    wrong = program.run("terminal", "-p", "!nonsense")
+    assert (wrong.status, wrong.out) == (1, "")
+    assert wrong.err.splitlines()[-1] == "There is no command 'nonsense'; !help lists all commands."
+    empty = program.run("terminal", "-p", "")
+    assert (empty.status, empty.err.splitlines()[-1]) == (1, "There was no text. Type a message, or try !help.")
+
+
+def test_the_version_is_told_without_a_model(program: Program) -> None:
+    finished = Program(program.home, Path("/nowhere")).run("--version")
+    assert finished.status == 0
+    assert re.fullmatch(r"Fewshot \d+\.\d+\.\d+\S*\n", finished.out)
+
+
+def test_yes_on_the_next_line_answers_a_question(program: Program) -> None:
+    *_, done = program.ask(
+        "!prompt tests sentiment add Fine => Positive", "!prompt publish sentiment", "!prompt delete sentiment", "yes"
+    )
+    assert done["text"] == "sentiment is deleted; the built-in version is back."
 
 
 def test_a_line_of_a_megabyte_is_one_sentence_and_the_next_line_works(program: Program) -> None:
@@ -210,8 +252,21 @@ def test_model_info_tells_scripts_what_runs(program: Program) -> None:
     assert info["folder"] == str(program.model)
     assert info["device"] == "cpu"
     assert info["precision"] == "float32"
+    assert info["start_token"] == "<|im_start|>"
+    assert [one["token"] for one in info["start_tokens"]] == START_TOKENS
     assert info["context_length"] == 1024
     assert info["num_parameters"] > 0
+
+
+def test_the_first_start_says_that_it_measures_what_plain_text_is_read_after(program: Program, tmp_path: Path) -> None:
+    fresh = Path(shutil.copytree(program.model, tmp_path / "fresh"))
+    (fresh / "start_token.json").unlink()
+    finished = Program(program.home, fresh).run("model", "info")
+    assert f"Measuring the start token of {fresh} …" in finished.err
+    assert f"{fresh} reads plain text after <|im_start|>: " in finished.err
+    (line,) = [line for line in finished.out.splitlines() if line.startswith("start_token ")]
+    assert line.split(maxsplit=1)[1].startswith("<|im_start|> (bits per token of a test text: <|im_start|> ")
+    assert "Measuring" not in Program(program.home, fresh).run("model", "info").err
 
 
 def test_model_list_names_every_known_model(program: Program) -> None:
@@ -237,5 +292,36 @@ def test_a_template_is_exported_and_imported_as_a_file(program: Program, tmp_pat
     assert shown["problem"] == ""
     assert done["number"] == 1
     assert described["source"] == text
-    assert others[0]["error"] == "The file nothing.prompt can't be read: No such file or directory."
+    assert others[0]["error"] == f"The file {tmp_path}/nothing.prompt can't be read: No such file or directory."
     assert others[1]["num_tokens"] > 10
+
+
+def test_a_file_may_stand_anywhere_before_the_text_and_a_bad_one_names_its_command(
+    program: Program, tmp_path: Path
+) -> None:
+    table = tmp_path / "reviews.csv"
+    table.write_text("id,review\n1,I like it\n2,I hate it\n", encoding="utf-8-sig")
+    answers = program.ask(
+        f"!prompt sentiment --file {table} --field review",
+        f"!prompt run sentiment --file={table}",
+        f"/perplexity --file '{table}'",
+        f"!complete --n 1 --file {tmp_path}/nothing",
+        f"!perplexity --file {table} and text",
+        f"!help --file {table}",
+        f"!complet --file {table}",
+        f"!prompt --file {table}",
+        f"!perplexity The flag --file {table}",
+        "!prompt import tale nonsense",
+    )
+    assert [row["input"] for row in answers[0]["rows"]] == ["I like it", "I hate it"]
+    assert len(answers[1]["rows"]) == 2
+    assert answers[2]["input"].startswith("id,review")
+    assert [(answer["command"], answer.get("error")) for answer in answers[3:]] == [
+        ("complete", f"The file {tmp_path}/nothing can't be read: No such file or directory."),
+        ("perplexity", "!perplexity takes a text or a file, not both."),
+        ("help", "!help reads no file."),
+        ("complet", "There is no command 'complet'; did you mean !complete?"),
+        ("prompt", answers[7]["error"]),
+        ("perplexity", None),
+        ("prompt import", "Line 1 of the file: The first line must be exactly +++."),
+    ]

@@ -29,6 +29,7 @@ GUILDS, GUILD_MEMBERS, PRESENCES, GUILD_MESSAGES, GUILD_REACTIONS, GUILD_TYPING 
 )
 DM_MESSAGES, DM_REACTIONS, DM_TYPING, MESSAGE_CONTENT = 1 << 12, 1 << 13, 1 << 14, 1 << 15
 MAX_SENDS_PER_MINUTE = 120
+_ACK_S = 0.02
 # The intent that an event needs in a guild, and in a direct channel.
 INTENTS = {
     "MESSAGE": (GUILD_MESSAGES, DM_MESSAGES),
@@ -229,6 +230,10 @@ class Gateway:
             return payloads.gateway_message_payload(event.message, self.world, has_intent=has_intent) | event.data
         if event.name == "GUILD_CREATE" and event.guild:
             return payloads.guild_payload(event.guild, self.world) | event.data
+        if event.name == "GUILD_ROLE_CREATE" and event.guild:
+            role = event.guild.roles[event.data["role_id"]]
+            position = list(event.guild.roles).index(role.id)
+            return {"guild_id": str(event.guild.id), "role": payloads.role_payload(role, position)}
         if event.name.startswith(("CHANNEL_", "THREAD_")) and event.channel:
             return payloads.channel_payload(event.channel, self.world) | event.data
         return event.data
@@ -270,6 +275,8 @@ class Gateway:
         op: int = message["op"]
         data: Any = message.get("d")
         if op == HEARTBEAT:
+            # A client notes when it sent a heartbeat only after that; an answer before it would look very late.
+            await asyncio.sleep(_ACK_S)
             await connection.send(HEARTBEAT_ACK)
         elif op == IDENTIFY:
             await self._identified(connection, data)

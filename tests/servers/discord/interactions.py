@@ -68,7 +68,7 @@ class InteractionResult:
             return False
         if self.kind == "deferred_update":
             return self._has_come_of_update()
-        return self.message is None or is_settled(self.message)
+        return self.message is None or self._is_settled(self.message)
 
     def _has_come_of_update(self) -> bool:
         if self.source is None or self.source.is_deleted:
@@ -77,7 +77,10 @@ class InteractionResult:
         is_answered = bool(self.followups) or any(
             message.author.is_bot and message.versions[0][0] > self.sent_at for message in self.channel.messages
         )
-        return (is_answered or is_changed) and is_settled(self.source) and all(map(is_settled, self.followups))
+        return (is_answered or is_changed) and all(map(self._is_settled, [self.source, *self.followups]))
+
+    def _is_settled(self, message: Message) -> bool:
+        return is_settled(message, 0.0 if self.world.is_bot_at_rest() else QUIET_S)
 
     async def finished(self, timeout: float = 10.0) -> "InteractionResult":
         """Wait until the answer is final, and return self."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.discord import options, payloads
+from tests.servers.discord import options, payloads, places
 from tests.servers.discord.interactions import (
     AUTOCOMPLETE,
     COMMAND,
@@ -65,8 +65,16 @@ class Member:
         if not allowed & needed or len(text) > MOST_MEMBER_CHARACTERS:
             raise NotOffered(f"{self.user.name} can't write this in {channel.name}")
         content = f"<@{world.bot.id}> {text}" if mention_bot else text
+        if places.slow_mode_wait_s(world, channel, self.user) > 0:
+            raise NotOffered(f"{self.user.name} has to wait in {channel.name}: slow mode")
+        if channel.is_locked and not allowed & Permission.MANAGE_THREADS:
+            raise NotOffered(f"{channel.name} is locked")
+        places.note_written(world, channel, self.user)
         message = Message(world.next_id(), channel, self.user, content)
         message.mention_ids = self._mentioned(content)
+        if channel.is_thread and world.bot.id in message.mention_ids:
+            # A mention adds to a thread, also to a private one.
+            places.add_member(world, channel, world.bot)
         message.attachments = [world.add_file(channel, name, data) for name, data in files]
         if reply_to is not None:
             message.type, message.replies_to, message.replies_to_id = 19, reply_to, reply_to.id
@@ -103,6 +111,19 @@ class Member:
             member = payloads.member_payload(channel.guild.members[self.id])
             data |= {"guild_id": str(channel.guild.id), "member": member}
         self.discord.world.tell(Event("TYPING_START", data, channel, channel.guild))
+
+    def opens_post(self, forum: Channel, title: str, text: str, *, mention_bot: bool = False) -> Message:
+        """Open a post in a forum, and return its first message."""
+        world = self.discord.world
+        if not world.permissions(self.user, forum) & Permission.SEND_MESSAGES:
+            raise NotOffered(f"{self.user.name} can't open a post in {forum.name}")
+        first = Message(world.next_id(), forum, self.user, f"<@{world.bot.id}> {text}" if mention_bot else text)
+        first.mention_ids = self._mentioned(first.content)
+        places.open_post(world, forum, title, first)
+        return first
+
+    def opens_private_thread(self, channel: Channel, name: str) -> Channel:
+        return self.discord.world.add_thread(channel, name, self.user, is_private=True)
 
     def opens_thread(self, message: Message, name: str) -> Channel:
         return self.discord.world.add_thread(message.channel, name, self.user, message)

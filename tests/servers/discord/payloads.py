@@ -6,13 +6,18 @@ from typing import Any
 from tests.servers.discord.permissions import permissions_of
 from tests.servers.discord.world import (
     DM,
+    FORUM,
     GROUP_DM,
-    GUILD_TEXT,
+    GUILD_VOICE,
+    MEDIA,
+    PRIVATE_THREAD,
+    STAGE,
     Attachment,
     Channel,
     Guild,
     Membership,
     Message,
+    Role,
     User,
     World,
 )
@@ -61,8 +66,12 @@ def member_payload(membership: Membership, *, with_user: bool = True) -> dict[st
     return payload | ({"user": user_payload(membership.user)} if with_user else {})
 
 
-def channel_payload(channel: Channel, world: World) -> dict[str, Any]:
+def channel_payload(channel: Channel, world: World) -> Any:
     """Return a channel, thread, direct channel or group."""
+    return _spoiled(channel.id, _channel_payload(channel, world), world)
+
+
+def _channel_payload(channel: Channel, world: World) -> dict[str, Any]:
     last_id = str(channel.messages[-1].id) if channel.messages else None
     payload: dict[str, Any] = {"id": str(channel.id), "type": channel.kind, "last_message_id": last_id, "flags": 0}
     if channel.kind == DM:
@@ -72,8 +81,8 @@ def channel_payload(channel: Channel, world: World) -> dict[str, Any]:
         return payload | {"recipients": users, "name": channel.name, "owner_id": users[0]["id"], "icon": None}
     if channel.guild is None:
         raise ValueError("a channel of this kind is in a guild")
-    payload |= {"guild_id": str(channel.guild.id), "name": channel.name, "rate_limit_per_user": 0}
-    if channel.kind == GUILD_TEXT:
+    payload |= {"guild_id": str(channel.guild.id), "name": channel.name, "rate_limit_per_user": channel.slow_s}
+    if not channel.is_thread:
         overwrites = [
             {
                 "id": str(target),
@@ -84,46 +93,70 @@ def channel_payload(channel: Channel, world: World) -> dict[str, Any]:
             for target, (allow, deny) in channel.overwrites.items()
         ]
         position = channel.guild.channels.index(channel) if channel in channel.guild.channels else 0
-        return payload | {
-            "position": position,
-            "permission_overwrites": overwrites,
-            "parent_id": None,
-            "topic": None,
-            "nsfw": False,
+        return (
+            payload
+            | {
+                "position": position,
+                "permission_overwrites": overwrites,
+                "parent_id": None,
+                "topic": None,
+                "nsfw": False,
+            }
+            | _of_kind(channel)
+        )
+    if channel.kind == PRIVATE_THREAD:
+        payload["invitable"] = True
+    if world.bot.id in channel.member_ids:
+        payload["member"] = {
+            "id": str(channel.id),
+            "user_id": str(world.bot.id),
+            "join_timestamp": JOINED_AT,
+            "flags": 0,
         }
     return payload | {
         "parent_id": str(channel.parent.id) if channel.parent else None,
         "owner_id": str(channel.owner_id),
         "message_count": len(channel.messages),
         "total_message_sent": len(channel.messages),
-        "member_count": 1,
+        "member_count": len(channel.member_ids),
         "thread_metadata": {
-            "archived": False,
+            "archived": channel.is_archived,
             "auto_archive_duration": 1440,
             "archive_timestamp": timestamp((channel.id >> 22) / 1000 + 1_420_070_400),
-            "locked": False,
+            "locked": channel.is_locked,
             "create_timestamp": timestamp((channel.id >> 22) / 1000 + 1_420_070_400),
         },
     }
 
 
+def _of_kind(channel: Channel) -> dict[str, Any]:
+    """Return what only some kinds of channels have."""
+    if channel.kind in (GUILD_VOICE, STAGE):
+        return {"bitrate": 64_000, "user_limit": 0, "rtc_region": None}
+    if channel.kind in (FORUM, MEDIA):
+        return {"available_tags": [], "default_reaction_emoji": None, "default_sort_order": None}
+    return {}
+
+
+def role_payload(role: Role, position: int) -> dict[str, Any]:
+    """Return a role of a guild."""
+    return {
+        "id": str(role.id),
+        "name": role.name,
+        "permissions": str(int(role.permissions)),
+        "position": position,
+        "color": 0,
+        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+        "hoist": False,
+        "managed": False,
+        "mentionable": False,
+        "flags": 0,
+    }
+
+
 def guild_payload(guild: Guild, world: World) -> dict[str, Any]:
     """Return a guild as GUILD_CREATE has it, with channels, threads and the bot's own membership."""
-    roles = [
-        {
-            "id": str(role.id),
-            "name": role.name,
-            "permissions": str(int(role.permissions)),
-            "position": position,
-            "color": 0,
-            "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
-            "hoist": False,
-            "managed": False,
-            "mentionable": False,
-            "flags": 0,
-        }
-        for position, role in enumerate(guild.roles.values())
-    ]
+    roles = [role_payload(role, position) for position, role in enumerate(guild.roles.values())]
     own = guild.members.get(world.bot.id)
     return {
         "id": str(guild.id),
@@ -154,8 +187,17 @@ def guild_payload(guild: Guild, world: World) -> dict[str, Any]:
         "soundboard_sounds": [],
         "members": [member_payload(own)] if own else [],
         "channels": [channel_payload(channel, world) for channel in guild.channels if not channel.is_thread],
-        "threads": [channel_payload(channel, world) for channel in guild.channels if channel.is_thread],
+        "threads": [channel_payload(channel, world) for channel in _active_threads(guild, world)],
     }
+
+
+def _active_threads(guild: Guild, world: World) -> list[Channel]:
+    """Return the threads that are not archived and that the bot may see."""
+    return [
+        channel
+        for channel in guild.channels
+        if channel.is_thread and not channel.is_archived and world.permissions(world.bot, channel)
+    ]
 
 
 def attachment_payload(attachment: Attachment) -> dict[str, Any]:
@@ -225,7 +267,12 @@ def message_payload(
             )
         elif with_reference:
             payload["referenced_message"] = None
-    return payload
+    return _spoiled(message.id, payload, world)
+
+
+def _spoiled(object_id: int, payload: dict[str, Any], world: World) -> Any:
+    spoil = world.spoiled.get(object_id)
+    return payload if spoil is None else spoil(payload)
 
 
 def is_text_readable(message: Message, world: World, *, has_intent: bool | None = None) -> bool:

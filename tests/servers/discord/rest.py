@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, web
@@ -13,6 +14,7 @@ from tests.servers.discord import rest_applications, rest_channels, rest_interac
 from tests.servers.discord.checking import check_body
 from tests.servers.discord.errors import ApiError
 from tests.servers.discord.faults import Fault
+from tests.servers.discord.rate_limits import Verdict
 
 if TYPE_CHECKING:
     from tests.servers.discord.server import Discord
@@ -36,6 +38,7 @@ class Call:
     body: Any
     files: dict[int, tuple[str, bytes]]
     is_answer_lost: bool = False
+    verdict: Verdict | None = None
 
     def id(self, name: str) -> int:
         """Return a snowflake of the path. Raises ApiError if it is not one."""
@@ -78,8 +81,9 @@ def _unknown_route(call: Call) -> None:
 def _handler(discord: "Discord", template: str, route: Route) -> Callable[[web.Request], Any]:
     async def handle(request: web.Request) -> web.StreamResponse:
         at = time.monotonic()
+        verdict = discord.limits.enter(request.method, template, request.match_info)
         body, files = await _read_body(request)
-        fault = discord.faults.fault_of(request.method, template)
+        fault = None if verdict.scope else discord.faults.fault_of(request.method, template)
         call = Call(
             discord,
             request.method,
@@ -89,8 +93,12 @@ def _handler(discord: "Discord", template: str, route: Route) -> Callable[[web.R
             body,
             files,
             is_answer_lost=fault is not None and fault.kind.startswith("accepted_then"),
+            verdict=verdict,
         )
-        early = await _before(fault)
+        early = _refused(verdict) if verdict.scope else await _before(fault)
+        if request.transport is None:
+            # The client has given up meanwhile, so it will not know what became of the request.
+            call = replace(call, is_answer_lost=True)
         accepted = _accept(call, request.headers.get("Authorization"), route) if early is None else early
         response = await _after(fault, accepted)
         names = tuple(name for name, _ in files.values())
@@ -126,18 +134,13 @@ def _accept(call: Call, authorization: str | None, route: Route) -> web.Response
     """Answer a request without a fault."""
     discord = call.discord
     try:
-        if not call.template.startswith(TOKEN_IN_PATH):
-            if authorization != f"Bot {discord.token}":
-                raise ApiError(401, 0, "401: Unauthorized")
-            wait_s = discord.global_wait_s()
-            if wait_s:
-                discord.faults.num_injected["global"] += 1
-                return _rate_limited(Fault("rate_limited", retry_after_s=round(wait_s + 0.01, 3)), is_global=True)
+        if not call.template.startswith(TOKEN_IN_PATH) and authorization != f"Bot {discord.token}":
+            raise ApiError(401, 0, "401: Unauthorized")
         _check(call)
         return _answer(call, 200, route(call))
     except ApiError as error:
         details = {"errors": {"_errors": [{"code": "INVALID", "message": error.details}]}} if error.details else {}
-        return _answer(call, error.status, {"message": error.message, "code": error.code} | details)
+        return _answer(call, error.status, {"message": error.message, "code": error.code} | details | error.more)
     except Exception as error:
         # discord.py only retries, so the error must be visible among the violations.
         discord.violations.append(f"{call.method} {call.template}: the stand-in failed with {error!r}")
@@ -164,14 +167,7 @@ def _check(call: Call) -> None:
 
 
 def _answer(call: Call, status: int, payload: Any) -> web.Response:
-    reset_after = 1.0
-    headers = VIA | {
-        "X-RateLimit-Limit": "1000",
-        "X-RateLimit-Remaining": "999",
-        "X-RateLimit-Reset": f"{time.time() + reset_after:.3f}",
-        "X-RateLimit-Reset-After": f"{reset_after:.3f}",
-        "X-RateLimit-Bucket": f"{abs(hash((call.method, call.template))):016x}",
-    }
+    headers = VIA | (call.verdict.headers if call.verdict else {})
     if payload is None:
         return web.Response(status=204, headers=headers)
     # discord.py wants the content type to be exactly this, without a charset.
@@ -179,8 +175,20 @@ def _answer(call: Call, status: int, payload: Any) -> web.Response:
     return web.Response(status=status, body=json.dumps(payload).encode(), headers=headers)
 
 
-def _rate_limited(fault: Fault, *, is_global: bool = False) -> web.Response:
-    body = {"message": "You are being rate limited.", "retry_after": fault.retry_after_s, "global": is_global}
+def _refused(verdict: Verdict) -> web.Response:
+    """Answer a request that came too early with 429."""
+    is_global = verdict.scope == "global"
+    wait_s = round(verdict.reset_after_s + 0.01, 3)
+    body = {"message": "You are being rate limited.", "retry_after": wait_s, "global": is_global}
+    headers = VIA | ({"X-RateLimit-Global": "true"} if is_global else verdict.headers)
+    headers |= {"Content-Type": "application/json", "Retry-After": str(math.ceil(wait_s))}
+    return web.Response(
+        status=429, body=json.dumps(body).encode(), headers=headers | {"X-RateLimit-Scope": verdict.scope}
+    )
+
+
+def _rate_limited(fault: Fault) -> web.Response:
+    body = {"message": "You are being rate limited.", "retry_after": fault.retry_after_s, "global": False}
     headers = {"Content-Type": "application/json", "Retry-After": "1"} | VIA
     if fault.kind == "banned":
         del headers["Via"]

@@ -4,7 +4,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tests.servers.discord import payloads, writing
+from tests.servers.discord import payloads, places, writing
 from tests.servers.discord.errors import ApiError
 from tests.servers.discord.permissions import Permission
 from tests.servers.discord.world import Channel, Event, Message
@@ -68,6 +68,7 @@ def create_message(call: "Call") -> Any:
             return _shown(call, known[1])
     if any(user.has_closed_dms for user in channel.recipients):
         raise ApiError(403, 50007, "Cannot send messages to this user")
+    places.check_may_write(discord.world, channel)
     message = Message(discord.world.next_id(), channel, discord.world.bot)
     _refer(call, message, body.get("message_reference"))
     writing.fill_new(message, call, body)
@@ -100,6 +101,7 @@ def edit_message(call: "Call") -> Any:
     message = _message(call)
     if message.author is not call.discord.world.bot:
         raise ApiError(403, 50005, "Cannot edit a message authored by another user")
+    places.check_is_open(message.channel)
     note_edit(call, f"channel {message.channel.id}")
     writing.change(message, call, call.body)
     call.discord.world.edited(message)
@@ -183,6 +185,7 @@ def _reacted(call: "Call", message: Message, name: str) -> None:
 
 def add_reaction(call: "Call") -> None:
     message = _message(call, Permission.READ_MESSAGE_HISTORY)
+    places.check_is_open(message.channel)
     emoji = call.params["emoji_name"]
     if emoji not in message.reactions:
         _channel(call, Permission.ADD_REACTIONS)
@@ -223,7 +226,15 @@ def open_thread(call: "Call") -> Any:
     return payloads.channel_payload(thread, call.discord.world)
 
 
+def join_thread(call: "Call") -> None:
+    """Let the bot join a thread that it may see."""
+    thread = _channel(call)
+    places.check_is_open(thread)
+    places.add_member(call.discord.world, thread, call.discord.world.bot)
+
+
 ROUTES = {
+    ("PUT", "/channels/{channel_id}/thread-members/@me"): join_thread,
     ("GET", "/channels/{channel_id}"): get_channel,
     ("POST", MESSAGES): create_message,
     ("GET", MESSAGES): list_messages,

@@ -44,7 +44,7 @@ def answer(call: "Call") -> Any:
         raise ApiError(404, 10062, "Unknown interaction")
     after_s = time.monotonic() - result.sent_at
     if result.kind is not None:
-        if not result.was_answer_lost:
+        if not result.was_answer_lost and not call.is_answer_lost:
             _violated(call, f"a second answer to {result}")
         raise ApiError(400, 40060, "Interaction has already been acknowledged.")
     if after_s > ANSWER_WITHIN_S:

@@ -1,7 +1,6 @@
 """Starting and stopping the stand-in, and questions about what happened in it."""
 
 import os
-import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,9 +13,10 @@ from discord.gateway import DiscordWebSocket
 
 from tests.servers.discord.faults import FaultPlan
 from tests.servers.discord.gateway import Gateway
-from tests.servers.discord.interactions import Interactions, is_settled
+from tests.servers.discord.interactions import QUIET_S, Interactions, is_settled
 from tests.servers.discord.members import Member
 from tests.servers.discord.permissions import Permission
+from tests.servers.discord.rate_limits import MOST_PER_S, RateLimits
 from tests.servers.discord.rest import PREFIX, Request, add_routes
 from tests.servers.discord.schema import Validate, load_validator
 from tests.servers.discord.texts import visible_text
@@ -32,7 +32,7 @@ class Discord:
     `requests` has every REST request; `schema_errors` what Discord's OpenAPI document refuses, if there is one.
     """
 
-    def __init__(self, *, token: str, seed: int, max_requests_per_s: int | None) -> None:
+    def __init__(self, *, token: str, seed: int, limits: RateLimits) -> None:
         self.token = token
         self.violations: list[str] = []
         self.schema_errors: list[str] = []
@@ -40,7 +40,7 @@ class Discord:
         self.num_invalid_requests = 0
         self.num_deduplicated = 0
         self.num_command_syncs = 0
-        self.max_requests_per_s = max_requests_per_s
+        self.limits = limits
         self.world = World()
         self.interactions = Interactions(self.world, self.violations)
         self.gateway = Gateway(self.world, token, self.violations, seed=seed)
@@ -49,7 +49,6 @@ class Discord:
         self.edit_times: dict[str, deque[float]] = {}
         self.validate: Validate | None = None
         self.api_base = ""
-        self._recent: deque[float] = deque()
         self.world.tell = self.gateway.dispatch
 
     @property
@@ -108,10 +107,12 @@ class Discord:
         )
         return found[0]
 
-    async def settled(self, message: Message, timeout: float = 20.0, quiet_s: float = 0.3) -> Message:
-        """Wait until `message` is finished: unchanged for `quiet_s`, not loading, without a Stop button."""
+    async def settled(self, message: Message, timeout: float = 20.0, quiet_s: float = QUIET_S) -> Message:
+        """Wait until `message` is finished: not loading, without a Stop button, and the bot at rest or it `quiet_s`."""
         await self.world.wait_until(
-            lambda: is_settled(message, quiet_s), timeout, lambda: f"the end of {visible_text(message)!r}"
+            lambda: is_settled(message, 0.0 if self.world.is_bot_at_rest() else quiet_s),
+            timeout,
+            lambda: f"the end of {visible_text(message)!r}",
         )
         return message
 
@@ -158,30 +159,23 @@ class Discord:
         self.num_invalid_requests += request.status in INVALID_STATUSES
         self.world.touch()
 
-    def global_wait_s(self) -> float:
-        """Return how long this request has to wait for the global rate limit, if that is on."""
-        if self.max_requests_per_s is None:
-            return 0.0
-        now = time.monotonic()
-        while self._recent and self._recent[0] < now - 1:
-            self._recent.popleft()
-        if len(self._recent) >= self.max_requests_per_s:
-            return self._recent[0] + 1 - now
-        self._recent.append(now)
-        return 0.0
-
 
 @asynccontextmanager
 async def serve_discord(
     *,
     token: str = TOKEN,
     seed: int = 0,
-    max_requests_per_s: int | None = None,
+    max_requests_per_s: int | None = MOST_PER_S,
+    limits_routes: bool = False,
     num_shards: int = 1,
     grants_message_content: bool = True,
 ) -> AsyncIterator[Discord]:
-    """Run a stand-in while the block runs; bodies are validated against the document in `DISCORD_OPENAPI`, if any."""
-    discord = Discord(token=token, seed=seed, max_requests_per_s=max_requests_per_s)
+    """Run a stand-in while the block runs; bodies are validated against the document in `DISCORD_OPENAPI`, if any.
+
+    With `limits_routes` it enforces the limits of each route too, which slow down who sends much in one channel.
+    """
+    limits = RateLimits(max_per_s=max_requests_per_s, limits_routes=limits_routes)
+    discord = Discord(token=token, seed=seed, limits=limits)
     discord.world.is_message_content_granted = grants_message_content
     document = os.environ.get("DISCORD_OPENAPI")
     if document:

@@ -10,7 +10,8 @@ from typing import Any
 from tests.servers.discord.permissions import ALL, EVERYONE, Permission, permissions_of
 
 EPOCH_MS = 1_420_070_400_000
-GUILD_TEXT, DM, GROUP_DM, PUBLIC_THREAD = 0, 1, 3, 11
+GUILD_TEXT, DM, GUILD_VOICE, GROUP_DM, ANNOUNCEMENT, STAGE, FORUM, MEDIA = 0, 1, 2, 3, 5, 13, 15, 16
+ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD = 10, 11, 12
 SUPPRESS_EMBEDS, EPHEMERAL, LOADING, IS_COMPONENTS_V2 = 1 << 2, 1 << 6, 1 << 7, 1 << 15
 
 
@@ -57,7 +58,10 @@ class Attachment:
 
 @dataclass(eq=False)
 class Channel:
-    """A text channel, thread, direct channel or group. `overwrites` maps a role's or user's id to (allow, deny)."""
+    """A channel of any kind, thread, direct channel or group. `overwrites` maps a role's or user's id to (allow, deny).
+
+    `slow_s` is its slow mode. A thread has members; a locked one is for those who manage threads.
+    """
 
     id: int
     kind: int
@@ -68,10 +72,15 @@ class Channel:
     overwrites: dict[int, tuple[int, int]] = field(default_factory=dict)
     messages: list["Message"] = field(default_factory=list)
     owner_id: int = 0
+    slow_s: int = 0
+    is_archived: bool = False
+    is_locked: bool = False
+    member_ids: set[int] = field(default_factory=set)
+    said_at: dict[int, float] = field(default_factory=dict)
 
     @property
     def is_thread(self) -> bool:
-        return self.kind == PUBLIC_THREAD
+        return self.kind in (ANNOUNCEMENT_THREAD, PUBLIC_THREAD, PRIVATE_THREAD)
 
 
 @dataclass(eq=False)
@@ -139,6 +148,8 @@ class World:
         self._last_id = 0
         self._waiters: list[asyncio.Future[None]] = []
         self.tell: Callable[[Event], None] = lambda event: None
+        # Whether a bot in this process has read every event and has no work left; who can't know that waits a moment.
+        self.is_bot_at_rest: Callable[[], bool] = lambda: False
         self.file_base = file_base
         self.users: dict[int, User] = {}
         self.guilds: dict[int, Guild] = {}
@@ -146,10 +157,14 @@ class World:
         self.messages: dict[int, Message] = {}
         self.files: dict[str, bytes] = {}
         self.commands: dict[int | None, list[dict[str, Any]]] = {None: []}
+        # How the payload of an object is spoiled before it is sent, by its id.
+        self.spoiled: dict[int, Callable[[dict[str, Any]], Any]] = {}
         self.typings: list[tuple[Channel, float]] = []
         self.bot = self.add_user(bot_name, is_bot=True)
         self.application_owner = self.add_user("application_owner")
         self.is_message_content_granted = True
+        # Discord documents that slow mode is not for bots; some have met it all the same.
+        self.slows_bots = False
 
     def next_id(self) -> int:
         """Return a snowflake for the present time, larger than all earlier ones."""
@@ -221,10 +236,13 @@ class World:
     def add_role(self, guild: Guild, name: str, permissions: int = 0) -> Role:
         role = Role(self.next_id(), name, permissions)
         guild.roles[role.id] = role
+        self.tell(Event("GUILD_ROLE_CREATE", {"role_id": role.id}, guild=guild))
         return role
 
-    def add_channel(self, guild: Guild, name: str, overwrites: dict[int, tuple[int, int]] | None = None) -> Channel:
-        channel = self._add(Channel(self.next_id(), GUILD_TEXT, name, guild, overwrites=overwrites or {}))
+    def add_channel(
+        self, guild: Guild, name: str, overwrites: dict[int, tuple[int, int]] | None = None, *, kind: int = GUILD_TEXT
+    ) -> Channel:
+        channel = self._add(Channel(self.next_id(), kind, name, guild, overwrites=overwrites or {}))
         self.tell(Event("CHANNEL_CREATE", {}, channel=channel, guild=guild))
         return channel
 
@@ -239,10 +257,15 @@ class World:
         name = "THREAD_DELETE" if channel.is_thread else "CHANNEL_DELETE"
         self.tell(Event(name, {}, channel=channel, guild=channel.guild))
 
-    def add_thread(self, parent: Channel, name: str, owner: User, message: Message | None = None) -> Channel:
-        """Open a public thread; one on a message has the message's id."""
-        thread = Channel(message.id if message else self.next_id(), PUBLIC_THREAD, name, parent.guild, parent)
+    def add_thread(
+        self, parent: Channel, name: str, owner: User, message: Message | None = None, *, is_private: bool = False
+    ) -> Channel:
+        """Open a thread; one on a message has the message's id."""
+        public = ANNOUNCEMENT_THREAD if parent.kind == ANNOUNCEMENT else PUBLIC_THREAD
+        kind = PRIVATE_THREAD if is_private else public
+        thread = Channel(message.id if message else self.next_id(), kind, name, parent.guild, parent)
         thread.owner_id = owner.id
+        thread.member_ids.add(owner.id)
         self._add(thread)
         self.tell(Event("THREAD_CREATE", {"newly_created": True}, channel=thread, guild=thread.guild))
         return thread
@@ -267,7 +290,9 @@ class World:
     def permissions(self, user: User, channel: Channel) -> int:
         """Return what `user` may do in `channel`: everything in a direct channel of theirs."""
         if channel.guild:
-            return permissions_of(user, channel.guild, channel)
+            bits = permissions_of(user, channel.guild, channel)
+            is_hidden = channel.kind == PRIVATE_THREAD and user.id not in channel.member_ids
+            return 0 if is_hidden and not bits & Permission.MANAGE_THREADS else bits
         is_inside = user in channel.recipients or (channel.kind == DM and user is self.bot)
         return ALL & ~int(Permission.MANAGE_MESSAGES) if is_inside else 0
 

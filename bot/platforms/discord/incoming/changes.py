@@ -10,6 +10,8 @@ import aiohttp
 import discord
 
 from bot.core.messages import Scope
+from bot.platforms.discord.incoming.histories import read_page
+from bot.platforms.discord.incoming.payloads import UNREADABLE, describe_error
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +35,13 @@ async def find_changes(channel: discord.abc.Messageable, stored_ids: Collection[
     The bot needs the permission to read the channel's history: without it Discord returns an empty history.
     """
     ids = {int(stored_id) for stored_id in stored_ids}
-    newest = [message async for message in channel.history(limit=NUM_MESSAGES)]
-    there = {message.id for message in newest}
-    oldest = min(there) if len(newest) == NUM_MESSAGES else 0
+    page = await read_page(channel, limit=NUM_MESSAGES)
+    oldest = min(page.ids, default=0) if page.num == NUM_MESSAGES else 0
+    # A message whose id can't be read may be any of them.
+    gone = sorted(one for one in ids if one >= oldest and one not in page.ids) if page.knows_all else ()
     return Changes(
-        tuple(sorted(one for one in ids if one >= oldest and one not in there)),
-        tuple(one for one in newest if one.id in ids and one.edited_at is not None and one.edited_at >= since),
+        tuple(gone),
+        tuple(one for one in page.messages if one.id in ids and one.edited_at is not None and one.edited_at >= since),
     )
 
 
@@ -55,6 +58,8 @@ async def find_all_changes(
             found.append(await find_changes(channel, ids, since))
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
             logger.info("could not read the changes in channel %s: %s", scope.channel, type(e).__name__)
+        except UNREADABLE as e:
+            logger.error("what Discord sent of channel %s can't be read: %s", scope.channel, describe_error(e))
     return found
 
 

@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import aiohttp
 import discord
 
 from bot.core.messages import now_utc
 from bot.errors import Unavailable
+from bot.platforms.discord.incoming.histories import read_history
+from bot.platforms.discord.incoming.payloads import UNREADABLE, describe_error
 from bot.platforms.discord.traits import ANSWERABLE_S
 
 logger = logging.getLogger(__name__)
@@ -24,30 +26,14 @@ _NUM_AT_ONCE: Final = 4
 _ID_BITS_BELOW_MS: Final = 22
 
 
-class History(Protocol):
-    """A channel or thread, or a direct-message channel of which only the id is known."""
-
-    id: int
-
-    def history(
-        self,
-        *,
-        limit: int | None,
-        before: discord.abc.Snowflake | None = None,
-        after: discord.abc.Snowflake,
-        oldest_first: bool,
-    ) -> AsyncIterator[discord.Message]:
-        """Return the messages after `after` and before `before`."""
-
-
 def start_of_gap(watermark: str) -> int:
     """Return the id after which messages are read again; `watermark` is the highest id that was handled."""
     return max(0, int(watermark) - (_SLACK_MS << _ID_BITS_BELOW_MS))
 
 
-def channels_with_news(guilds: Iterable[discord.Guild], after: int) -> list[History]:
+def channels_with_news(guilds: Iterable[discord.Guild], after: int) -> list[discord.abc.Messageable]:
     """Return the readable channels and threads of `guilds` with messages after `after`."""
-    found: list[History] = []
+    found: list[discord.abc.Messageable] = []
     for guild in guilds:
         places: list[discord.TextChannel | discord.VoiceChannel | discord.StageChannel | discord.Thread] = [
             *guild.text_channels,
@@ -65,7 +51,7 @@ def channels_with_news(guilds: Iterable[discord.Guild], after: int) -> list[Hist
 
 
 async def take_missed(
-    channels: Sequence[History], after: int, take: Callable[[discord.Message], Awaitable[None]]
+    channels: Sequence[discord.abc.Messageable], after: int, take: Callable[[discord.Message], Awaitable[None]]
 ) -> bool:
     """Pass every message after `after` in `channels` to `take`, oldest first in each; return whether all were read.
 
@@ -73,23 +59,42 @@ async def take_missed(
     """
     places = asyncio.Semaphore(_NUM_AT_ONCE)
     answerable = discord.utils.time_snowflake(now_utc() - timedelta(seconds=ANSWERABLE_S))
-    recent, start = discord.Object(max(after, answerable)), discord.Object(after)
+    recent = max(after, answerable)
 
-    async def read(channel: History) -> bool:
+    async def read(channel: discord.abc.Messageable) -> bool:
         async with places:
             try:
-                async for message in channel.history(limit=None, after=recent, oldest_first=True):
-                    await take(message)
-                if start.id < recent.id:
-                    end = discord.Object(recent.id + 1)
-                    old = channel.history(limit=_MAX_OLD_MESSAGES, before=end, after=start, oldest_first=True)
+                async for message in read_history(channel, after=recent):
+                    await _take_safely(take, message)
+                if after < recent:
+                    old = read_history(channel, after=after, before=recent + 1, limit=_MAX_OLD_MESSAGES)
                     async for message in old:
-                        await take(message)
+                        await _take_safely(take, message)
             except (discord.Forbidden, discord.NotFound):
                 return True
             except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError, Unavailable) as e:
-                logger.warning("could not read the missed messages in channel %s: %s", channel.id, type(e).__name__)
+                logger.warning(
+                    "could not read the missed messages in channel %s: %s", getattr(channel, "id", 0), type(e).__name__
+                )
                 return False
+            except UNREADABLE as e:
+                # It would be no better the next time.
+                logger.error(
+                    "what Discord sent of channel %s can't be read: %s", getattr(channel, "id", 0), describe_error(e)
+                )
             return True
 
     return all(await asyncio.gather(*(read(channel) for channel in channels)))
+
+
+async def _take_safely(take: Callable[[discord.Message], Awaitable[None]], message: discord.Message) -> None:
+    """Pass a message to `take`; skip it if it can't be read."""
+    try:
+        await take(message)
+    except UNREADABLE as e:
+        logger.error(
+            "skipped message %s in channel %s, which can't be read: %s",
+            message.id,
+            message.channel.id,
+            describe_error(e),
+        )

@@ -7,9 +7,11 @@ from typing import Any, Final
 
 import discord
 
-from bot.core.messages import DIRECT_MESSAGES, Author, Message, Scope
+from bot.core.messages import DIRECT_MESSAGES, Author, Message, PlaceKind, Scope, ShownCard
 from bot.core.safe_text import clean_name
 from bot.errors import RequestError
+from bot.platforms.discord.incoming.attachments import is_text_file
+from bot.platforms.discord.interactions.items import shown_card
 from bot.platforms.discord.traits import DISCORD
 
 _SAID: Final = (discord.MessageType.default, discord.MessageType.reply)
@@ -25,8 +27,8 @@ def read_message(
 ) -> Message | None:
     """Return a person's message; None for bots, webhooks, the bot itself and Discord's system messages.
 
-    A message read over REST contains no roles: only the server's owner and `owner_ids` are its moderators. Attached
-    files are not read here: see attachments.py.
+    A message read over REST contains no roles: only the server's owner and `owner_ids` are its moderators. Forwarded
+    words are its attachment; attached files are not read here: see attachments.py.
     """
     if _is_automatic(message) or message.type not in _SAID:
         return None
@@ -46,17 +48,17 @@ def read_replied(message: discord.Message, me: discord.abc.User, *, command_pref
 
 def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[str], command_prefix: str) -> Message:
     server_id = _server_id(message)
+    forwarded = _forwarded(message)
     return Message(
         id=str(message.id),
-        scope=_scope(server_id, message.channel),
-        author=_author(
-            message.author,
-            server_id is None or _manages_server(message),
-            owner_ids,
-            is_bot=_is_automatic(message),
-        ),
+        # Bots get no messages from group conversations.
+        scope=_scope(server_id, message.channel, "direct" if server_id is None else "server"),
+        author=_author(message.author, _manages_server(message), owner_ids, is_bot=_is_automatic(message)),
         text=_text(message, me, command_prefix),
+        attachment=None if forwarded is None else _plain(message, forwarded),
+        has_file=any(map(is_text_file, message.attachments)),
         reply_to=_reply_to(message),
+        replied_card=_replied_card(message, me),
         is_addressed=server_id is None or _is_addressed(message, me),
         created_at_utc=message.created_at,
         reach="private" if server_id is None else "public",
@@ -71,8 +73,7 @@ def read_target(message: discord.Message, me: discord.abc.User, scope: Scope) ->
     if message.author.id == me.id:
         return None
     read = _read(message, me, (), "")
-    text = message.content or "\n".join(snapshot.content for snapshot in message.message_snapshots)
-    return replace(read, scope=scope, text=text, is_addressed=False)
+    return replace(read, scope=scope, text=message.content, attachment=_forwarded(message), is_addressed=False)
 
 
 def read_edit(
@@ -92,17 +93,24 @@ def read_interaction(interaction: discord.Interaction[Any], *, owner_ids: Collec
     """Return the place and the author of a slash command, click or modal.
 
     For an app that a person has installed for themselves, the bot does not know the server and its roles; only the
-    permissions in the payload count. In a direct message with the bot everyone is a moderator, in other private
-    channels no one. Raises RequestError for a kind of channel that discord.py does not know.
+    permissions in the payload count. Raises RequestError for a kind of channel that discord.py does not know.
     """
     channel = interaction.channel
     if channel is None:
         raise RequestError("I can't answer in this kind of channel. Try a text channel or a thread.")
-    if interaction.guild_id is None:
-        is_moderator = interaction.context.dm_channel
-    else:
+    is_moderator = False
+    if interaction.guild_id is not None:
         is_moderator = interaction.permissions.manage_guild or interaction.permissions.administrator
-    return _scope(interaction.guild_id, channel), _author(interaction.user, is_moderator, owner_ids)
+    scope = _scope(interaction.guild_id, channel, _kind(interaction))
+    return scope, _author(interaction.user, is_moderator, owner_ids)
+
+
+def _kind(interaction: discord.Interaction[Any]) -> PlaceKind:
+    if interaction.guild_id is None:
+        # A private conversation without the bot may also have only two people.
+        return "direct" if interaction.context.dm_channel else "group"
+    is_member = interaction.is_guild_integration() or interaction.client.get_guild(interaction.guild_id) is not None
+    return "server" if is_member else "foreign"
 
 
 def _server_id(message: discord.Message) -> int | None:
@@ -113,12 +121,12 @@ def _server_id(message: discord.Message) -> int | None:
     return message.channel.guild_id if isinstance(message.channel, discord.PartialMessageable) else None
 
 
-def _scope(server_id: int | None, channel: Any) -> Scope:
+def _scope(server_id: int | None, channel: Any, kind: PlaceKind) -> Scope:
     if server_id is None:
-        return Scope(DISCORD.key, DIRECT_MESSAGES, str(channel.id))
+        return Scope(DISCORD.key, DIRECT_MESSAGES, str(channel.id), kind=kind)
     if isinstance(channel, discord.Thread):
-        return Scope(DISCORD.key, str(server_id), str(channel.parent_id), str(channel.id))
-    return Scope(DISCORD.key, str(server_id), str(channel.id))
+        return Scope(DISCORD.key, str(server_id), str(channel.parent_id), str(channel.id), kind=kind)
+    return Scope(DISCORD.key, str(server_id), str(channel.id), kind=kind)
 
 
 def _is_automatic(message: discord.Message) -> bool:
@@ -156,6 +164,15 @@ def _is_addressed(message: discord.Message, me: discord.abc.User) -> bool:
     return isinstance(replied, discord.Message) and replied.author.id == me.id
 
 
+def _replied_card(message: discord.Message, me: discord.abc.User) -> ShownCard | None:
+    """Return the card in the bot's own message that `message` replies to, None if there is none."""
+    replied = message.reference.resolved if message.reference and _reply_to(message) else None
+    if not isinstance(replied, discord.Message) or replied.author.id != me.id:
+        return None
+    # discord.py has no attribute for what a payload lacks.
+    return shown_card(getattr(replied, "components", ()))
+
+
 def _reply_to(message: discord.Message) -> str | None:
     # A forwarded message has a reference too.
     reference = message.reference
@@ -171,6 +188,11 @@ def _text(message: discord.Message, me: discord.abc.User, command_prefix: str) -
     if text.startswith(command_prefix) and text[len(command_prefix) :][:1].isalpha():
         return text
     return _plain(message, re.sub(rf"(?:\s*{mention})+\s*\Z", "", text))
+
+
+def _forwarded(message: discord.Message) -> str | None:
+    """Return the text forwarded with `message`, None if there is none."""
+    return "\n".join(filter(None, (snapshot.content for snapshot in message.message_snapshots))) or None
 
 
 def _plain(message: discord.Message, text: str) -> str:

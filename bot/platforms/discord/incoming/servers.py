@@ -14,6 +14,7 @@ from bot.platforms.discord.outgoing.welcome import post_welcome
 from bot.platforms.discord.starting import Application
 from bot.platforms.discord.traits import DISCORD
 from bot.platforms.shared.answering import Answering
+from bot.platforms.shared.trying import until_available
 from bot.services.ledger import Delivery
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,13 @@ class Servers:
     async def left(self, guild: discord.Guild) -> None:
         """Erase a server that removed the bot, and cancel the answers being written there."""
         await self._answering.end_in(str(guild.id))
-        await self._bot.left(DISCORD.key, str(guild.id))
+        await until_available(lambda: self._bot.left(DISCORD.key, str(guild.id)), "that the bot left a server")
 
     async def channel_gone(self, server_id: int, channel_id: int, thread_id: int | None = None) -> None:
         """Erase a channel with its threads, or a thread: Discord does not report the deletion of their messages."""
         scope = Scope(DISCORD.key, str(server_id), str(channel_id), str(thread_id or ""))
         await self._answering.end_in(scope.server, scope.channel, scope.thread)
-        await self._bot.channel_gone(scope)
+        await until_available(lambda: self._bot.channel_gone(scope), "that a channel is gone")
 
     async def forget_left(self, present_ids: Collection[int]) -> None:
         """Erase the servers that the bot was on in the last run and has left since."""

@@ -23,22 +23,16 @@ from bot.platforms.discord.interactions.slash_options import (
     description_of,
     slash_options,
 )
-from bot.platforms.discord.traits import MAX_OPTIONS
+from bot.platforms.discord.traits import MAX_OPTION_CHARACTERS, MAX_OPTIONS
 
 logger = logging.getLogger(__name__)
 
-MAX_CHOICE: Final = 100
 # Discord waits 3 s for suggestions, including the round trip.
 SUGGESTING_S: Final = 2.0
 # discord.py 2.7.1 refuses a sixth entry in a message's menu.
 _MAX_MENUS: Final = 5
 
 _STALE: Final = "This command has changed since Discord showed it to you. Reload Discord and try again."
-
-# First words of commands that read the stored conversation. A person who uses the bot where it is not a member (a user
-# install) has none there. Moderators' commands also need a server with the bot.
-_OF_A_CONVERSATION: Final = frozenset({"context", "fresh", "purge", "report", "story", "why"})
-
 
 InvokedOn = Callable[[discord.Interaction[Any], str, discord.Message], Awaitable[None]]
 
@@ -252,7 +246,7 @@ class _SuggestedValue(_Value):
             logger.warning("could not suggest values: %s", type(e).__name__)
             values = ()
         # A value that is too long for Discord is left out: cut, it would be another value.
-        fitting = [value for value in values if 1 <= len(value) <= MAX_CHOICE]
+        fitting = [value for value in values if 1 <= len(value) <= MAX_OPTION_CHARACTERS]
         return [app_commands.Choice(name=value, value=value) for value in fitting[:MAX_OPTIONS]]
 
 
@@ -271,7 +265,7 @@ def _installs(command: Command) -> app_commands.AppInstallationType:
 
 def _is_for_anywhere(command: Command) -> bool:
     """Say whether a person who installed the app may use the command where the bot is not a member."""
-    return command.who == "all" and command.name.split()[0] not in _OF_A_CONVERSATION
+    return command.who == "all" and not command.needs_conversation
 
 
 def _permissions(command: Command) -> discord.Permissions | None:

@@ -12,7 +12,7 @@ from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import Click, FormSubmitted, Message
 from bot.core.stopping import Stopper
-from bot.errors import RequestError, Unavailable
+from bot.errors import OptedOut, RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_text_attachment
 from bot.platforms.discord.incoming.reading import read_interaction, read_target
 from bot.platforms.discord.interactions.forms import Submission, read_submission
@@ -20,6 +20,8 @@ from bot.platforms.discord.outgoing.interaction_outlet import InteractionOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.shared.answering import Answering, Cards, Responder, answer_with
+from bot.platforms.shared.arrivals import Arrivals
+from bot.platforms.shared.kept_clicks import as_request
 from bot.services.ledger import Delivery
 from bot.trace import note_step
 
@@ -37,6 +39,7 @@ class Interactions:
         delivery: Delivery,
         answering: Answering,
         sender: Sender,
+        arrivals: Arrivals,
         *,
         me: discord.abc.User,
         session: aiohttp.ClientSession,
@@ -47,6 +50,7 @@ class Interactions:
         self._delivery = delivery
         self._answering = answering
         self._sender = sender
+        self._arrivals = arrivals
         self._session = session
         self._me = me
         self._owner_ids = owner_ids
@@ -89,8 +93,19 @@ class Interactions:
             value=value,
             message_id=str(interaction.message.id) if interaction.message else None,
         )
-        outlet = InteractionOutlet(self._sender, interaction, updates=True)
-        self._answering.begin(message, outlet, is_kept=False, answer=lambda _, stopper: self._bot.click(click, stopper))
+        may_open_form = self._bot.may_open_form(action)
+        outlet = InteractionOutlet(self._sender, interaction, updates=True, may_open_form=may_open_form)
+        is_kept = self._bot.may_take_long(action) and await self._keep(click, interaction.token)
+        self._answering.begin(
+            message, outlet, is_kept=is_kept, answer=lambda _, stopper: self._bot.click(click, stopper)
+        )
+
+    async def _keep(self, click: Click, token: str) -> bool:
+        """Keep a click until it is done, so that a restart does not lose it; return whether that was possible."""
+        try:
+            return await self._delivery.accept(as_request(click), token=token)
+        except (OptedOut, Unavailable):
+            return False
 
     async def stop_clicked(self, interaction: "discord.Interaction[Any]", message_id: str) -> None:
         """Stop an answer that is being written."""
@@ -98,7 +113,11 @@ class Interactions:
         if isinstance(message, str):
             await self._refuse(interaction, message)
             return
-        author = await self._bot.with_rights(message.scope, message.author)
+        try:
+            author = await self._bot.with_rights(message.scope, message.author)
+        except Unavailable:
+            # Roles for moderators can't be read; the asker and the platform's moderators can stop it all the same.
+            author = message.author
         sentence = self._answering.stop(message_id, author)
         if sentence is not None:
             await self._refuse(interaction, sentence)
@@ -111,8 +130,8 @@ class Interactions:
         self, interaction: "discord.Interaction[Any]", command_name: str, option_name: str, typed: str
     ) -> tuple[str, ...]:
         """Return values for an option that start with `typed` or are similar to it."""
-        scope, _ = read_interaction(interaction, owner_ids=self._owner_ids)
-        return await self._bot.suggest_values(scope, command_name, option_name, typed)
+        scope, author = read_interaction(interaction, owner_ids=self._owner_ids)
+        return await self._bot.suggest_values(scope, command_name, option_name, typed, who=author)
 
     async def take(self, interaction: "discord.Interaction[Any]") -> None:
         """Handle a submitted modal; for all other interactions discord.py calls the methods above."""
@@ -125,20 +144,25 @@ class Interactions:
         if isinstance(message, str):
             await self._refuse(interaction, message)
             return
-        outlet = InteractionOutlet(self._sender, interaction, is_private=True)
+        card = interaction.message
+        # Others see what a public card turns into, so the answer to its form is a private message beside it.
+        is_on_card = card is not None and card.flags.ephemeral
+        outlet = InteractionOutlet(self._sender, interaction, is_private=not is_on_card, updates=is_on_card)
 
         async def answer(_: Message, __: Stopper) -> Cards:
             try:
                 values = dict(submission.values)
                 for name, file in submission.files.items():
-                    text = await read_text_attachment(
+                    read = await read_text_attachment(
                         [file], self._session, allowed_origins=self._file_origins, is_required=True
                     )
-                    values[name] = text or ""
+                    values[name] = read.text if read else ""
             except RequestError as e:
                 yield error_card(str(e))
                 return
-            submitted = FormSubmitted(message.id, message.scope, message.author, submission.form_id, values)
+            submitted = FormSubmitted(
+                message.id, message.scope, message.author, submission.form_id, values, is_on_card=is_on_card
+            )
             async for card in self._bot.submit(submitted):
                 yield card
 
@@ -157,25 +181,35 @@ class Interactions:
             await self._refuse(interaction, message)
             return
         answers = self._bot.answers_of(line)
-        outlet = InteractionOutlet(self._sender, interaction, is_private=answers != "public")
+        outlet = InteractionOutlet(
+            self._sender, interaction, is_private=answers != "public", may_open_form=answers == "form"
+        )
         answer: Responder | None = None
+        may_keep = False
         try:
             if target is not None:
                 read = read_target(target, self._me, message.scope)
                 if read is not None:
-                    await self._bot.keep(read, kind="command")
+                    with self._arrivals.storing([target.id]):
+                        await self._bot.keep(read, kind="command")
                 message = replace(message, reply_to=str(target.id))
             # A file given to the command itself must be a text; a file of the message whose menu was used need not be.
-            attachment = await read_text_attachment(
+            file = await read_text_attachment(
                 files, self._session, allowed_origins=self._file_origins, is_required=target is None
             )
-            message = replace(message, attachment=attachment if target is None else None)
+            if file is not None and target is None:
+                message = replace(message, attachment=file.text, attachment_format=file.format)
             is_kept = answers != "form"
             if is_kept and not await self._delivery.accept(message, token=interaction.token):
                 return
-        except (RequestError, Unavailable) as e:
+        except RequestError as e:
             answer, is_kept = answer_with(error_card(str(e))), False
+        except Unavailable:
+            # Commands that store nothing work on a full disk as well; the others say why they can't.
+            is_kept, may_keep = False, answers != "form"
         self._answering.begin(message, outlet, is_kept=is_kept, answer=answer)
+        if may_keep:
+            self._answering.keep_later(message, token=interaction.token)
 
     def _read(self, interaction: "discord.Interaction[Any]", line: str) -> Message | str:
         """Return the interaction as a message, or the sentence that refuses it."""

@@ -1,11 +1,13 @@
 """Buttons and selects that work after a restart: their custom_id names the card, and the card is in the store."""
 
 import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar, cast
 
 import discord
 
 from bot.core.cards import Button, Select
+from bot.core.messages import ShownCard
 from bot.platforms.discord.traits import MAX_OPTIONS
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ MAX_OPTION_TEXT: Final = 100
 MAX_PLACEHOLDER: Final = 150
 STOP_ID_PREFIX: Final = "fewshot-stop:"
 _CARD_ID: Final = r"fewshot:(?P<card_id>[^:]+):(?P<revision>\d{1,9}):(?P<action>.+)"
+_OF_A_CARD: Final = re.compile("fewshot(?:-select)?:" + _CARD_ID.removeprefix("fewshot:"))
 _STYLES: Final = {
     "plain": discord.ButtonStyle.secondary,
     "primary": discord.ButtonStyle.primary,
@@ -42,6 +45,25 @@ class HasInteractions(Protocol):
     @property
     def interactions(self) -> Clickable:
         """Return the handler of clicks."""
+
+
+def shown_card(components: Iterable[discord.Component]) -> ShownCard | None:
+    """Return the card whose buttons or selects are among `components` of a message, None if there are none."""
+    for custom_id in _custom_ids([component.to_dict() for component in components]):
+        if found := _OF_A_CARD.match(custom_id):
+            return ShownCard(found["card_id"], int(found["revision"]))
+    return None
+
+
+def _custom_ids(part: object) -> Iterator[str]:
+    """Yield each custom_id in the payload `part`: texts of people in it don't count."""
+    if isinstance(part, dict):
+        if isinstance(custom_id := part.get("custom_id"), str):
+            yield custom_id
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from _custom_ids(one)
 
 
 def clip_label(text: str, limit: int) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from discord import AppCommandOptionType
 
 from bot.commands.framework.command import Command, Option
-from bot.commands.framework.parsing import TEXT_PART_SEPARATOR, format_command_line
+from bot.commands.framework.parsing import format_command_line, join_text_parts
 from bot.commands.framework.spelling import Spelling
 from bot.core.sampling_params import MAX_STOPS
 from bot.errors import RequestError
@@ -72,11 +72,10 @@ def command_line_of(command: Command, given: Mapping[str, Any], command_prefix: 
             values = [value.replace("\\n", "\n") for value in values] if option.is_repeatable else values
             options[option.name] = tuple(values) if option.is_repeatable else values[0]
     texts = [given[option.name] for option in _texts(command) if given.get(option.name) and option.kind is _TEXT]
-    if command.text_parts and any("|" in text for text in texts):
-        raise RequestError("A text can't contain | here, because | separates the texts. Leave it out.")
     if texts and len(arguments) < len(command.arguments):
         raise _missing(command, command.arguments[len(arguments)], before=command.text_name)
-    return format_command_line(command, arguments, options, TEXT_PART_SEPARATOR.join(texts), command_prefix)
+    text = join_text_parts(texts) if command.text_parts else "".join(texts)
+    return format_command_line(command, arguments, options, text, command_prefix)
 
 
 def _missing(command: Command, name: str, *, before: str) -> RequestError:
@@ -120,7 +119,7 @@ def _texts(command: Command) -> Iterator[SlashOption]:
             is_suggested=True,
         )
         return
-    yield SlashOption("text", command.text_name, "the text", highest=MAX_TEXT)
+    yield SlashOption("text", command.text_name, "the text", highest=MAX_TEXT, is_suggested=command.continues_text)
     yield SlashOption(FILE_OPTION, FILE_OPTION, "a text file instead of the text", AppCommandOptionType.attachment)
 
 

@@ -1,12 +1,12 @@
 """The blocks of a card as Discord's markdown, readable on a phone, each within a given number of UTF-16 units."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from bot.core.cards import Bars, Block, Choices, Facts, Progress, Table, Text, TintedText, Verbatim
+from bot.core.cards import Bars, Block, Choices, Contrast, Facts, Progress, Table, Text, TintedText, Verbatim
 from bot.core.safe_text import clean_model_text, cut_text
 from bot.core.splitting import split_text
 from bot.platforms.discord.outgoing.safe_markdown import (
@@ -18,17 +18,16 @@ from bot.platforms.discord.outgoing.safe_markdown import (
     show_model_text,
     utf16_length,
 )
+from bot.platforms.shared.plain_text import FIGURE, MAX_CELL, bar, clip, count_of, narrow_table, tail_of
 
 GAP: Final = "\x1d"
-MAX_CODE_WIDTH: Final = 36
-MAX_CELL: Final = 300
+_MAX_CLEANED: Final = 8 * MAX_CELL
 MAX_TAIL: Final = 60
 MAX_WHOLE_PROMPT: Final = 90
 _SHORT_CELL: Final = 16
+_NOTHING: Final = "—"
 _SHORT_SECOND_CELL: Final = 40
-_BAR_WIDTH: Final = 10
 _SURPRISING_BITS: Final = 10.0
-_FIGURE: Final = re.compile(r"[-+−]?[\d.,]+(?:\s?(?:%|ms|s|bits|tokens|MiB))?|—")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +51,14 @@ def show_block(block: Block, room: int, *, is_title: bool = False) -> Shown:
             return _fit_lines(_bar_lines(block), room)
         case TintedText():
             return _show_tinted(block, room)
+        case Contrast():
+            return _show_tables(block.tables, room)
         case Choices():
             return _show_choices(block, room)
         case Verbatim():
             return _show_verbatim(block.text, room)
         case Progress():
             return _fit_lines([_progress(block)], room)
-
-
-def plain_block(block: Block) -> str:
-    """Return the whole `block` as plain text, for a file."""
-    match block:
-        case Text() | Verbatim():
-            return block.text
-        case Facts():
-            return "\n".join(f"{name}: {value}" for name, value in block.items)
-        case Table():
-            return _plain_table([block.columns, *block.rows])
-        case Bars():
-            items = [*block.items, *([(block.rest_name, block.rest)] if block.rest_name else [])]
-            return _plain_table([(f"{fraction:.1%}", name) for name, fraction in items])
-        case TintedText():
-            return "".join(piece for piece, _ in block.pieces)
-        case Choices():
-            numbered = enumerate(block.options, block.first_number)
-            return "\n\n".join([block.prompt, *(f"{number}: {block.prompt}{option}" for number, option in numbered)])
-        case Progress():
-            return _count(block)
 
 
 def _fit_lines(lines: Sequence[str], room: int, *, what: str = "lines") -> Shown:
@@ -147,98 +127,76 @@ def _show_text(text: Text, room: int, *, is_title: bool) -> Shown:
 def _facts(facts: Facts, *, is_title: bool) -> str:
     items = list(facts.items)
     lines = []
-    if is_title and items and len(items) > 1 and _FIGURE.fullmatch(items[0][1]):
+    if is_title and items and len(items) > 1 and FIGURE.fullmatch(items[0][1]):
         name, value = items.pop(0)
         lines.append(f"## {escape_line(value)} {escape_line(name)}")
-    pairs = [f"{escape_line(name)}\u00a0{bold(_clip(value, 120))}" for name, value in items]
+    pairs = [f"{escape_line(name)}\u00a0{bold(clip(value, 120))}" for name, value in items]
     lines.append(" · ".join(pairs))
     return "\n".join(lines)
 
 
-def _clip(text: str, limit: int = MAX_CELL) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else cut_text(text, limit - 1).rstrip() + "…"
-
-
-def _width(text: str) -> int | None:
-    """Return how many columns of a fixed-width font `text` takes; None if that depends on the font."""
-    for c in text:
-        if c not in "—…·→⏎␣⇥█░" and (ord(c) > 0x24F or unicodedata.combining(c) or not c.isprintable()):
-            return None
-    return len(text)
-
-
 def _show_table(table: Table, room: int) -> Shown:
-    rows = [tuple(_clip(clean_model_text(cell)) for cell in row) for row in table.rows]
+    # Cut before it is cleaned: a cell may hold a text of a quarter of a million characters.
+    rows = [tuple(clip(clean_model_text(cell[:_MAX_CLEANED])) for cell in row) for row in table.rows]
     is_clipped = any(len(cell) > MAX_CELL for row in table.rows for cell in row)
     if not rows:
         return Shown("-# nothing here yet")
-    if (text := _narrow_table(table.columns, rows)) and utf16_length(text) <= room:
+    if (narrow := narrow_table(table.columns, rows)) and utf16_length(text := code_block(narrow)) <= room:
         return Shown(text)
     lines = _table_list(table.columns, rows)
     shown = _fit_lines(lines, room, what="rows")
     return Shown(shown.text, shown.is_whole and not is_clipped)
 
 
-def _narrow_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str | None:
-    """Return a table in a fixed-width font, None if it is too wide for a phone."""
-    header = [columns] if any(columns) else []
-    lines = [*header, *rows]
-    widths = []
-    for i in range(len(columns)):
-        column = [_width(line[i]) for line in lines]
-        if None in column:
-            return None
-        widths.append(max(width or 0 for width in column))
-    used = [i for i, width in enumerate(widths) if width]
-    if sum(widths) + 2 * (len(used) - 1) > MAX_CODE_WIDTH:
-        return None
-    is_right = {i for i in used if i and all(_FIGURE.fullmatch(row[i]) for row in rows)}
-    text = "\n".join(
-        "  ".join(line[i].rjust(widths[i]) if i in is_right else line[i].ljust(widths[i]) for i in used).rstrip()
-        for line in lines
-    )
-    return code_block(text)
+def _show_tables(tables: Sequence[Table], room: int) -> Shown:
+    shown = [_show_table(table, max(40, room // len(tables) - 1)) for table in tables]
+    return Shown("\n".join(one.text for one in shown), all(one.is_whole for one in shown))
 
 
 def _table_list(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return a table as a list: the first cell of a row in bold, short cells beside it, long ones small and below."""
+    """Return a table as a list: the first cell of a row in bold, short cells beside it, the others small and below.
+
+    The cells of a row stay in the order of the columns; figures, which have names, are last.
+    """
     kinds = [_column_kind(columns, rows, i) for i in range(len(columns))]
     is_pair = len(columns) == 2
     captions = [name for name, kind in zip(columns, kinds, strict=True) if name and (is_pair or kind != "figure")]
-    lines = [f"-# {escape_line(' · '.join(captions))}"] if len(captions) > 1 else []
+    is_headed = len(captions) > 1 or (columns[0] != "" and not is_pair)
+    lines = [f"-# {escape_line(' · '.join(captions))}"] if is_headed else []
     if is_pair:
         dash = " " if columns[0] == "" else " — "
         return lines + [f"{bold(first)}{dash if second else ''}{escape_line(second)}" for first, second in rows]
     for row in rows:
-        beside, below, figures = [bold(row[0])], [], []
-        for i, cell in enumerate(row[1:], 1):
-            if not cell:
-                continue
-            if kinds[i] == "figure":
-                figures.append(f"{escape_line(columns[i])} {escape_line(cell)}".strip())
-            elif kinds[i] == "short" or (i == 1 and columns[0] == ""):
-                beside.append(escape_line(cell))
+        beside = [bold(row[0])]
+        below: list[list[str]] = [[]]
+        cells = [(i, cell) for i, cell in enumerate(row) if i and kinds[i] != "figure"]
+        while cells and not cells[-1][1]:
+            cells.pop()
+        for i, cell in cells:
+            is_short = len(cell) <= (_SHORT_SECOND_CELL if i == 1 else _SHORT_CELL)
+            fits_beside = kinds[i] == "short" or (is_short and i < len(columns) - 1) or (i == 1 and columns[0] == "")
+            # A cell that is left out would give its place to the next one.
+            shown = escape_line(cell) or _NOTHING
+            if fits_beside and not below[-1]:
+                beside.append(shown)
+            elif is_short:
+                below[-1].append(shown)
             else:
-                below.append(escape_line(cell))
-        if figures:
-            below.append(" · ".join(figures))
-        first = (" " if columns[0] == "" else " · ").join(beside)
-        lines.append("\n".join([first, *(f"-# {line}" for line in below)]))
+                below.append([shown])
+        if columns[0] == "":  # a number or letter that counts the rows
+            beside[:2] = [" ".join(beside[:2])]
+        named = [(columns[i], cell) for i, cell in enumerate(row) if cell and kinds[i] == "figure"]
+        below.append([f"{escape_line(name)} {escape_line(cell)}".strip() for name, cell in named])
+        lines.append("\n".join([" · ".join(beside), *(f"-# {' · '.join(line)}" for line in below if line)]))
     return lines
 
 
 def _column_kind(columns: Sequence[str], rows: Sequence[Sequence[str]], i: int) -> str:
     cells = [row[i] for row in rows]
-    if columns[i] and all(re.fullmatch(r"[-+−]?[\d.,]+%?|—", cell) for cell in cells):
+    if i and columns[i] and all(re.fullmatch(r"[-+−]?[\d.,]+%?|—", cell) for cell in cells):
         return "figure"
     limit = _SHORT_SECOND_CELL if i == 1 else _SHORT_CELL
     return "short" if all(len(cell) <= limit for cell in cells) else "long"
-
-
-def _bar(fraction: float) -> str:
-    num = min(_BAR_WIDTH, max(0, round(_BAR_WIDTH * fraction)))
-    return "█" * num + "░" * (_BAR_WIDTH - num)
 
 
 def _bar_lines(bars: Bars) -> list[str]:
@@ -247,19 +205,23 @@ def _bar_lines(bars: Bars) -> list[str]:
     scale = (max((fraction for _, fraction in bars.items), default=0.0) or 1.0) if bars.rest_name else 1.0
     lines = []
     for name, fraction in bars.items:
-        shown = _clip(clean_model_text(name), 60)
-        lines.append(f"`{_bar(fraction / scale)} {fraction:>6.1%}` {bold(shown)}")
+        shown = clip(clean_model_text(name), 60)
+        lines.append(f"`{bar(fraction / scale)} {fraction:>6.1%}` {bold(shown)}")
     if bars.rest_name:
         lines.append(f"-# {bars.rest:.1%} {escape_line(bars.rest_name)}")
     return lines
 
 
 def _show_tinted(tinted: TintedText, room: int) -> Shown:
-    """Return the text with its most surprising words in bold, for a card without its picture."""
+    """Return the text with its most surprising words in bold, for a card without its picture.
+
+    The first word is not: its bits are those of the text's start.
+    """
     words = []
     left = room - 2
-    for piece, bits in tinted.pieces:
-        is_bold = bits is not None and bits >= _SURPRISING_BITS
+    first = next((at for at, (piece, _) in enumerate(tinted.pieces) if piece.strip()), None)
+    for at, (piece, bits) in enumerate(tinted.pieces):
+        is_bold = bits is not None and bits >= _SURPRISING_BITS and at != first
         words.append(bold(piece) if is_bold else escape_text(piece))
         left -= utf16_length(words[-1])
         if left < 0:
@@ -267,25 +229,19 @@ def _show_tinted(tinted: TintedText, room: int) -> Shown:
     return Shown("".join(words))
 
 
-def _tail(text: str, limit: int) -> str:
-    if len(text) <= limit:
-        return text
-    tail = text[-limit:]
-    space = next((i for i, c in enumerate(tail[: limit // 2]) if c.isspace()), -1)
-    return "…" + tail[space + 1 :]
-
-
 def _show_choices(choices: Choices, room: int) -> Shown:
     """Return the numbered continuations, each with the asker's last words plain and the new words bold."""
+    # A prompt that has grown holds the model's words too.
+    escape = partial(escape_text, keeps_links=False)
     if not choices.options:
-        return _fit(choices.prompt, room, escape_text)
+        return _fit(choices.prompt, room, escape)
     prompt = choices.prompt
-    tail = prompt if len(prompt) <= MAX_WHOLE_PROMPT else _tail(prompt, MAX_TAIL)
+    tail = prompt if len(prompt) <= MAX_WHOLE_PROMPT else tail_of(prompt, MAX_TAIL)
     share = room // len(choices.options) - 1
     shown = []
     is_whole = True
     for i, option in enumerate(choices.options):
-        head = f"{code_span(str(choices.first_number + i))} {escape_text(tail.replace(GAP, ' '))}"
+        head = f"{code_span(str(choices.first_number + i))} {escape(tail.replace(GAP, ' '))}"
         fitted = _fit(clean_model_text(option), max(40, share - utf16_length(head)), bold)
         if not option.strip():
             fitted = Shown("…")
@@ -303,19 +259,9 @@ def _show_verbatim(text: str, room: int) -> Shown:
     return Shown(shown.text, shown.is_whole and "``" not in text)
 
 
-def _count(progress: Progress) -> str:
-    if progress.num_total is None:
-        return f"{progress.what} {progress.num_done:,}".strip() if progress.num_done else progress.what
-    return f"{progress.what} {progress.num_done:,} of {progress.num_total:,}".strip()
-
-
 def _progress(progress: Progress) -> str:
     if not progress.num_total:
-        return f"{escape_line(_count(progress))} …"
+        return f"{escape_line(count_of(progress))} …"
     fraction = min(1.0, progress.num_done / progress.num_total)
     count = f"{progress.num_done:,} of {progress.num_total:,}"
-    return f"{escape_line(progress.what)}\n`{_bar(fraction)} {fraction:>4.0%}` {count}"
-
-
-def _plain_table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("\t".join(" ".join(cell.split()) for cell in row) for row in rows)
+    return f"{escape_line(progress.what)}\n`{bar(fraction)} {fraction:>4.0%}` {count}"

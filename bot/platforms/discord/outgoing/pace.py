@@ -30,17 +30,27 @@ class ChannelPace:
         self._edits: dict[int, deque[float]] = {}
 
     async def wait_turn(self, channel_id: int) -> None:
-        """Wait until a snapshot may be shown in the channel, and count it."""
+        """Wait until a snapshot may be shown in the channel."""
         await self._wait(channel_id, self._every_s)
+
+    def take_turn(self, channel_id: int) -> bool:
+        """Count a snapshot if it may be shown now; return whether it may."""
+        if self._wait_s(channel_id, self._every_s) > 0:
+            return False
+        self._count(channel_id)
+        return True
 
     async def wait_room(self, channel_id: int) -> None:
         """Wait until Discord allows another edit in the channel, mostly not at all, and count it."""
         await self._wait(channel_id, 0.0)
+        self._count(channel_id)
 
     async def _wait(self, channel_id: int, every_s: float) -> None:
         # Turns are not reserved, so a waiting snapshot never delays a finished answer.
         while (wait := self._wait_s(channel_id, every_s)) > 0:
             await self._sleep(wait)
+
+    def _count(self, channel_id: int) -> None:
         edits = self._edits.setdefault(channel_id, deque(maxlen=MAX_EDITS))
         edits.append(self._clock())
         if len(self._edits) > _MAX_KEPT:

@@ -1,8 +1,6 @@
 """Cards as Discord messages: plain text for cards of text, components V2 for others, files for what does not fit."""
 
-import asyncio
 import io
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,13 +8,14 @@ from typing import Any, Final
 
 import discord
 
-from bot.core.cards import Block, Card, Choices, Text, TextFile, TintedText
+from bot.core.cards import Block, Card, Choices, Text, TextFile
 from bot.core.splitting import split_text
+from bot.pictures.picture import Picture
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
-from bot.platforms.discord.outgoing.blocks import GAP, plain_block, show_block, show_text_whole
+from bot.platforms.discord.outgoing.blocks import GAP, show_block, show_text_whole
 from bot.platforms.discord.outgoing.safe_markdown import escape_line, escape_text, utf16_length
-
-logger = logging.getLogger(__name__)
+from bot.platforms.shared.drawing import draw_pictures, is_drawn
+from bot.platforms.shared.plain_text import plain_block
 
 MAX_CONTENT: Final = 2000
 MAX_LAYOUT_TEXT: Final = 4000
@@ -99,25 +98,15 @@ class _Layout:
             self.items.append(discord.ui.TextDisplay(_NO_FILES))
 
 
-async def prepare(card: Card) -> tuple[bytes, ...]:
-    """Return the pictures of a finished card, drawn in a thread; none if drawing fails."""
-    tinted = [block for block in card.blocks if isinstance(block, TintedText)]
-    if not tinted or not card.is_final:
-        return ()
-    from bot.pictures.heat_map import draw_heat_map  # Pillow is loaded with the first picture
-
-    try:
-        return tuple([await asyncio.to_thread(draw_heat_map, block.pieces) for block in tinted])
-    except Exception:
-        # The card can be shown without its picture.
-        logger.exception("could not draw a picture")
-        return ()
+async def prepare(card: Card) -> tuple[Picture, ...]:
+    """Return the pictures of a finished card; none if drawing fails."""
+    return await draw_pictures(card, max_alt_characters=MAX_ALT_TEXT)
 
 
 def render(
     card: Card,
     *,
-    pictures: Sequence[bytes] = (),
+    pictures: Sequence[Picture] = (),
     stop_id: str | None = None,
     as_layout: bool = False,
     is_one_message: bool = False,
@@ -242,7 +231,7 @@ def _tail_of(card: Card) -> str:
 
 
 def _layout(
-    card: Card, pictures: Sequence[bytes], rows: Sequence[Sequence[discord.ui.Item[Any]]], *, allows_files: bool
+    card: Card, pictures: Sequence[Picture], rows: Sequence[Sequence[discord.ui.Item[Any]]], *, allows_files: bool
 ) -> tuple["discord.ui.LayoutView", tuple[Attached, ...]]:
     made = _Layout(allows_files)
     if card.error is not None:
@@ -269,10 +258,10 @@ def _is_words(card: Card) -> bool:
     return card.error is not None or all(isinstance(block, Text) for block in card.blocks)
 
 
-def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
+def _add_blocks(made: _Layout, card: Card, pictures: Sequence[Picture]) -> None:
     blocks = [block for block in card.blocks if not (isinstance(block, Text) and not block.text.strip())]
     drawn = iter(pictures)
-    picture_of = {i: next(drawn, None) for i, block in enumerate(blocks) if isinstance(block, TintedText)}
+    picture_of = {i: next(drawn, None) for i, block in enumerate(blocks) if is_drawn(block)}
     texts, is_whole = _fit_blocks([None if picture_of.get(i) else block for i, block in enumerate(blocks)])
     paragraphs: list[str] = []
 
@@ -286,7 +275,7 @@ def _add_blocks(made: _Layout, card: Card, pictures: Sequence[bytes]) -> None:
     for i, block in enumerate(blocks):
         if picture := picture_of.get(i):
             flush()
-            made.items.append(_picture(made, block, picture, i))
+            made.items.append(_picture(made, picture, i))
             continue
         # Paragraphs are joined; tables, bars and choices get a text display of their own.
         if not (is_dense or (was_text and isinstance(block, Text))):
@@ -343,13 +332,10 @@ def _fit_blocks(blocks: Sequence[Block | None]) -> tuple[list[str], bool]:
     return kept, is_whole
 
 
-def _picture(made: _Layout, block: Block, picture: bytes, number: int) -> discord.ui.Item[Any]:
-    from bot.pictures.heat_map import heat_map_alt_text
-
-    alt = heat_map_alt_text(block.pieces, max_characters=MAX_ALT_TEXT) if isinstance(block, TintedText) else ""
-    name = f"heat-map-{number}.png"
-    made.files.append(Attached(name, picture, alt or None))
-    return discord.ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{name}", description=alt or None))
+def _picture(made: _Layout, picture: Picture, number: int) -> discord.ui.Item[Any]:
+    name = f"{picture.name}-{number}.png"
+    made.files.append(Attached(name, picture.png, picture.alt))
+    return discord.ui.MediaGallery(discord.MediaGalleryItem(f"attachment://{name}", description=picture.alt))
 
 
 # ---- files

@@ -11,7 +11,9 @@ import aiohttp
 import discord
 
 from bot.errors import DeliveryFailed, FewshotError, MessageGone, MissingPermission, SendRefused
-from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.pauses import StillLimited
+from bot.platforms.discord.outgoing.permissions import TO_VIEW
+from bot.platforms.discord.outgoing.request_limit import RequestLeftOut, RequestLimit
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +28,20 @@ _MIN_WAIT_S: Final = 0.05
 _GATE_S: Final = 1.0
 _MAX_TOLD: Final = 1000
 # Unknown channel, message, webhook or interaction, and an expired token.
+_MISSING_ACCESS: Final = 50001
 _GONE_CODES: Final = frozenset({10003, 10008, 10015, 10062, 50027})
+# An archived thread, and a locked one.
+_CLOSED_CODES: Final = frozenset({50083, 160005})
+# What a request ends with that has certainly not arrived.
+_NOT_SENT: Final = (aiohttp.ClientConnectorError, discord.RateLimited, StillLimited)
 
-MissingPermissionCallback = Callable[[int], Awaitable[None]]
+# A channel's id, and what the refused request needs there: names of discord.Permissions.
+MissingPermissionCallback = Callable[[int, tuple[str, ...]], Awaitable[None]]
 
 
 @dataclass(slots=True)
 class SenderFigures:
-    """Counts since the start; `num_skipped` counts optional requests left out near the invalid request limit."""
+    """Counts since the start; `num_skipped` counts the optional requests that were left out."""
 
     num_sent: int = 0
     num_edited: int = 0
@@ -45,23 +53,23 @@ class SenderFigures:
 class Retries:
     """Runs requests within a deadline, and counts them.
 
-    `on_missing_permission` is called once per channel, with its id, at the first 403. `invalid_requests` is the counter
-    of the client's `http_trace`; with None, refusals are counted here.
+    `on_missing_permission` is called at the first 403 of each kind of request in a channel. `requests` is the limit
+    behind the client's `http_trace`; with None, refusals are counted here.
     """
 
     def __init__(
         self,
         *,
         on_missing_permission: MissingPermissionCallback | None = None,
-        invalid_requests: InvalidRequests | None = None,
+        requests: RequestLimit | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
         self.figures = SenderFigures()
-        self.invalid_requests = invalid_requests or InvalidRequests()
-        self._counts_itself = invalid_requests is None
+        self.requests = requests or RequestLimit()
+        self._counts_itself = requests is None
         self._on_missing_permission = on_missing_permission
         self._deadline_s = deadline_s
-        self._told: dict[int, None] = {}
+        self._told: dict[tuple[int, tuple[str, ...]], None] = {}
         self._left: set[asyncio.Task[Any]] = set()
 
     async def run(
@@ -70,13 +78,14 @@ class Retries:
         *,
         channel_id: int,
         place: object = None,
+        needs: tuple[str, ...] = TO_VIEW,
         is_repeatable: bool = True,
         deadline_s: float | None = None,
     ) -> T:
         """Return the result of the request; `make` builds it for every try.
 
-        `place` is the channel or message that sends it. Raises DeliveryFailed, MissingPermission, MessageGone or
-        SendRefused.
+        `place` is the channel or message that sends it, `needs` are the permissions for it. Raises DeliveryFailed,
+        MissingPermission, MessageGone or SendRefused.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._deadline_s if deadline_s is None else deadline_s)
@@ -88,13 +97,16 @@ class Retries:
             except discord.HTTPException as e:
                 self.count_refusal(e)
                 if not _is_temporary(e) or (not is_repeatable and e.status != 429):
-                    raise await self._translated(e, channel_id) from e
+                    raise await self._translated(e, channel_id, needs) from e
                 failure: Exception = e
             except (aiohttp.ClientError, OSError, TimeoutError, discord.RateLimited) as e:
-                if not is_repeatable and not isinstance(e, aiohttp.ClientConnectorError | discord.RateLimited):
+                if not is_repeatable and not isinstance(e, _NOT_SENT):
                     self.figures.num_failed += 1
                     raise DeliveryFailed("Discord did not answer in time.") from e
                 failure = e
+            except RequestLeftOut as e:
+                self.figures.num_skipped += 1
+                raise DeliveryFailed("More important requests to Discord come first.") from e
             except RuntimeError as e:
                 if "closed" not in str(e):
                     raise
@@ -130,7 +142,12 @@ class Retries:
         def end(task: "asyncio.Task[Any]") -> None:
             self._left.discard(task)
             if not task.cancelled() and (error := task.exception()):
-                logger.info("a cancelled request ended with %s", type(error).__name__)
+                is_expected = isinstance(
+                    error, discord.DiscordException | aiohttp.ClientError | OSError | RuntimeError | RequestLeftOut
+                )
+                level = logging.INFO if is_expected else logging.ERROR
+                kept = None if is_expected else error
+                logger.log(level, "a cancelled request ended with %s", type(error).__name__, exc_info=kept)
             _open_global_limit(place)
 
         task.cancel()
@@ -140,25 +157,28 @@ class Retries:
     def count_refusal(self, error: Exception) -> None:
         """Count a refusal, unless the client's `http_trace` counts it."""
         if self._counts_itself and isinstance(error, discord.HTTPException):
-            self.invalid_requests.note(error.status)
+            self.requests.invalid.note(error.status)
 
-    async def _translated(self, error: discord.HTTPException, channel_id: int) -> FewshotError:
+    async def _translated(self, error: discord.HTTPException, channel_id: int, needs: tuple[str, ...]) -> FewshotError:
         self.figures.num_failed += 1
         if error.status == 403:
-            await self._tell_missing(channel_id)
+            await self.tell_missing(channel_id, TO_VIEW if error.code == _MISSING_ACCESS else needs)
             return MissingPermission("The bot lacks a permission in this channel.")
         if error.status == 404 or error.code in _GONE_CODES:
             return MessageGone("The message, channel or interaction no longer exists.")
+        if error.code in _CLOSED_CODES:
+            return MissingPermission("The thread is closed.")
         return SendRefused(f"Discord refused the message ({error.status}, {error.code}).")
 
-    async def _tell_missing(self, channel_id: int) -> None:
-        if self._on_missing_permission is None or channel_id in self._told:
+    async def tell_missing(self, channel_id: int, needs: tuple[str, ...]) -> None:
+        """Report once that a channel does not allow what requests with `needs` do."""
+        if self._on_missing_permission is None or (channel_id, needs) in self._told:
             return
-        self._told[channel_id] = None
+        self._told[channel_id, needs] = None
         while len(self._told) > _MAX_TOLD:
             del self._told[next(iter(self._told))]
         try:
-            await self._on_missing_permission(channel_id)
+            await self._on_missing_permission(channel_id, needs)
         except Exception:
             logger.exception("could not report a missing permission in channel %s", channel_id)
 
@@ -180,12 +200,12 @@ def _is_temporary(error: discord.HTTPException) -> bool:
 
 def _wait_s(failure: Exception, num_tries: int) -> float:
     """Return how long to wait: as Discord says, else an exponential backoff with jitter."""
-    if isinstance(failure, discord.RateLimited):
+    if isinstance(failure, discord.RateLimited | StillLimited):
         return failure.retry_after
     backoff = min(_MAX_BACKOFF_S, _BACKOFF_S * 2.0**num_tries) * random.uniform(0.5, 1.0)
     if isinstance(failure, discord.HTTPException):
         try:
-            return max(float(failure.response.headers.get("Retry-After", "")), _MIN_WAIT_S)
+            return max(_MIN_WAIT_S, float(failure.response.headers.get("Retry-After", "")))
         except ValueError:
             return backoff
     return backoff

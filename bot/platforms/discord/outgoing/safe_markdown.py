@@ -1,17 +1,20 @@
 """Escaping of texts for Discord messages: foreign text can ping nobody, hide no link and break no markup.
 
+Links in a person's text stay links. A model invents addresses, so in its text they are words that can't be clicked.
+
 Losing one escape at a cut is harmless: in a link or a mention two characters are escaped.
 """
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from bot.core.safe_text import clean_model_text
 
 # A code block that is kept: whole lines, a language, no fence inside.
 _BLOCK: Final = re.compile(r"```(?:([A-Za-z0-9_+.#-]{1,20})(?=\n))?(.*?)(?:```|\Z)", re.DOTALL)
-# A link ends before any of ~ ( ) [ ] * |; the rest is plain text.
+# Angle brackets around a link suppress its preview. A link ends before any of ~ ( ) [ ] * |; the rest is plain text.
 _LINK: Final = r"https?://[A-Za-z0-9._/?=&%#+,:;@!$-]*[A-Za-z0-9_/=&%#+$-]"
 _INVITE: Final = re.compile(
     r"discord(?:app)?\.(?:gg|io|me|li|com/(?:invite|gift))|discord\.gift|dsc\.gg", re.IGNORECASE
@@ -23,7 +26,7 @@ _CODE: Final = r"(?<!`)`[^`\n]+`(?!`)"
 _CODE_OR_LINK: Final = re.compile(f"{_CODE}|{_LINK}")
 _TOKEN: Final = re.compile(
     f"(?P<code>{_CODE})|(?P<link>\\b{_LINK})|"
-    r"(?P<escaped>^[^\S\n]*(?:(?:[-+]|\d+\.)[^\S\n]+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|discord(?:app)?(?=\.))",
+    r"(?P<escaped>^[^\S\n]*(?:(?:[-+]|\d+\.)[^\S\n]+)*>|[\\`*_~|<\[#@:]|(?<=\])\(|(?:discord(?:app)?|\bwww)(?=\.))",
     re.IGNORECASE | re.MULTILINE,
 )
 # Bold, italics, underline and strike-through within one line, not nested.
@@ -40,9 +43,12 @@ def utf16_length(text: str) -> int:
     return len(text) + sum(c > "\uffff" for c in text)
 
 
-def escape_text(text: str) -> str:
-    """Return `text` escaped so that Discord shows every character literally; links stay links, without a preview."""
-    shown = _escape(text, keeps_code=False)
+def escape_text(text: str, *, keeps_links: bool = True) -> str:
+    """Return `text` escaped so that Discord shows every character literally.
+
+    Links stay links, without a preview; without `keeps_links` they can't be clicked.
+    """
+    shown = _escape(text, keeps_code=False, keeps_links=keeps_links)
     return _LIST_SIGN.sub(lambda found: found[1] + (f"\\{found[2]}" if found[2] in "-+" else f"{found[2]}\\"), shown)
 
 
@@ -54,8 +60,8 @@ def escape_line(text: str) -> str:
 def show_model_text(text: str) -> str:
     """Return model text with only the markdown that it may use: code, bold, italics, strike-through, lists.
 
-    Headings, quotes, spoilers, masked links, invites, mentions and custom emoji are shown literally. An open code block
-    is closed. A link has no preview.
+    Headings, quotes, spoilers, links, invites, mentions and custom emoji are shown literally. An open code block is
+    closed.
     """
     text = clean_model_text(text)
     shown = []
@@ -87,7 +93,7 @@ def code_span(text: str) -> str:
 
 
 def bold(text: str) -> str:
-    """Return `text` escaped and bold, line by line, without the white space around each line."""
+    """Return `text` escaped and bold, line by line, without the white space around each line and without links."""
     lines = []
     for line in text.split("\n"):
         words = line.strip()
@@ -95,21 +101,20 @@ def bold(text: str) -> str:
             lines.append(line)
             continue
         start = line.index(words)
-        lines.append(f"{line[:start]}**{escape_text(words)}**{line[start + len(words) :]}")
+        lines.append(f"{line[:start]}**{escape_text(words, keeps_links=False)}**{line[start + len(words) :]}")
     return "\n".join(lines)
 
 
 def _show_prose(text: str) -> str:
     """Return model text outside code blocks; emphasis is kept if it starts and ends on one line."""
     text = _BULLET.sub(r"\1-", text)
-    kept = deque(found.span() for found in _CODE_OR_LINK.finditer(text))
+    kept = deque(_CODE_OR_LINK.finditer(text))
     shown = []
     end = 0
     for found in _EMPHASIS.finditer(text):
-        while kept and kept[0][1] <= found.start():
+        while kept and kept[0].end() <= found.start():
             kept.popleft()
-        # For Discord, emphasis that starts or ends inside code or a link is plain text.
-        if kept and kept[0][0] < found.end():
+        if not _can_emphasise(found, kept):
             continue
         sign = found["sign"]
         shown += [_escape(text[end : found.start()]), sign, _escape(found["inside"], keeps_code=False), sign]
@@ -118,16 +123,27 @@ def _show_prose(text: str) -> str:
     return "".join(shown)
 
 
-def _escape(text: str, *, keeps_code: bool = True) -> str:
+def _can_emphasise(emphasis: re.Match[str], kept: Iterable[re.Match[str]]) -> bool:
+    """Say whether no code and no end of a link is in `emphasis`; `kept` are those that do not end before it."""
+    # For Discord, emphasis that starts or ends inside code is plain text. The signs of a link are part of its address.
+    for span in kept:
+        if span.start() >= emphasis.end():
+            return True
+        if span[0].startswith("`") or span.start() < emphasis.start() or span.end() > emphasis.end():
+            return False
+    return True
+
+
+def _escape(text: str, *, keeps_code: bool = True, keeps_links: bool = False) -> str:
     def replace(found: re.Match[str]) -> str:
         if code := found["code"]:
             if keeps_code and not _RISKY_CODE.search(code):
                 return code
-            return "\\`" + _escape(code[1:-1], keeps_code=False) + "\\`"
+            return "\\`" + _escape(code[1:-1], keeps_code=False, keeps_links=keeps_links) + "\\`"
         if link := found["link"]:
-            return _show_link(link)
+            return f"<{link}>" if keeps_links and not _INVITE.search(link) else _break_link(link)
         sign = found["escaped"]
-        if sign.lower().startswith("discord"):
+        if sign[0].isalpha():
             return sign + "\\"
         if sign == ":" and not _needs_escape(text, found.start()):
             return sign
@@ -136,11 +152,9 @@ def _escape(text: str, *, keeps_code: bool = True) -> str:
     return _TOKEN.sub(replace, text)
 
 
-def _show_link(link: str) -> str:
-    """Return the link in angle brackets, which suppress its preview; an invite becomes plain text."""
-    if _INVITE.search(link):
-        return re.sub(r"[:._/@#]", lambda found: f"\\{found[0]}", link)
-    return f"<{link}>"
+def _break_link(link: str) -> str:
+    """Return the link as plain text."""
+    return re.sub(r"[:._/@#]", lambda found: f"\\{found[0]}", link)
 
 
 def _needs_escape(text: str, index: int) -> bool:

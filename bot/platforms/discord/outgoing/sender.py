@@ -14,8 +14,9 @@ from discord.webhook.async_ import async_context
 
 from bot.errors import FewshotError, MessageGone
 from bot.platforms.discord.outgoing.pace import ChannelPace
+from bot.platforms.discord.outgoing.permissions import TO_ATTACH, TO_REACT, TO_REPLY, TO_SEND, TO_VIEW
 from bot.platforms.discord.outgoing.rendering import Rendering
-from bot.platforms.discord.outgoing.request_limit import InvalidRequests
+from bot.platforms.discord.outgoing.request_limit import RequestLeftOut, RequestLimit, Snapshot
 from bot.platforms.discord.outgoing.retries import DEADLINE_S, MissingPermissionCallback, Retries
 
 logger = logging.getLogger(__name__)
@@ -42,23 +43,21 @@ def nonce_of(request_id: str, chunk: int) -> str:
 class Sender:
     """Sends, edits, deletes and reacts, with retries where they are safe.
 
-    `pace` spaces the edits of all answers. `on_missing_permission` is called once per channel, with its id, at the
-    first 403. Give `invalid_requests.trace()` to the client as `http_trace`, so that the refusals of all requests are
-    counted. Every method raises DeliveryFailed, MissingPermission, MessageGone or SendRefused.
+    `pace` spaces the edits of all answers. `on_missing_permission` is called at the first 403 of each kind of request
+    in a channel. Give `requests.trace()` to the client as `http_trace`, so that all requests keep to the limit, and
+    their refusals are counted. Every method raises DeliveryFailed, MissingPermission, MessageGone or SendRefused.
     """
 
     def __init__(
         self,
         *,
         on_missing_permission: MissingPermissionCallback | None = None,
-        invalid_requests: InvalidRequests | None = None,
+        requests: RequestLimit | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        self._retries = Retries(
-            on_missing_permission=on_missing_permission, invalid_requests=invalid_requests, deadline_s=deadline_s
-        )
+        self._retries = Retries(on_missing_permission=on_missing_permission, requests=requests, deadline_s=deadline_s)
         self.figures = self._retries.figures
-        self.invalid_requests = self._retries.invalid_requests
+        self.requests = self._retries.requests
         self.pace = ChannelPace()
         self._no_replies: dict[int, float] = {}
 
@@ -84,7 +83,11 @@ class Sender:
                 self._create, channel, rendering, chunk, nonce_of(request_id, chunk), None if chunk else reply_to
             )
             message = await self._retries.run(
-                create, place=channel, channel_id=_channel_id(channel), deadline_s=deadline_s
+                create,
+                place=channel,
+                channel_id=_channel_id(channel),
+                needs=_needs(rendering, chunk, TO_SEND),
+                deadline_s=deadline_s,
             )
             self.figures.num_sent += 1
             messages.append(message)
@@ -111,6 +114,7 @@ class Sender:
                     raise
                 self._retries.count_refusal(e)
                 self._no_replies[_channel_id(channel)] = asyncio.get_running_loop().time()
+                await self._retries.tell_missing(_channel_id(channel), TO_REPLY)
         return await channel.send(**create_body(rendering, chunk), nonce=nonce, mention_author=False)
 
     async def edit(
@@ -129,10 +133,52 @@ class Sender:
             lambda: target.edit(**edit_body(rendering, chunk)),
             place=target,
             channel_id=channel_id,
+            needs=_needs(rendering, chunk, TO_VIEW),
             deadline_s=deadline_s,
         )
         self.figures.num_edited += 1
         return edited
+
+    async def drop_buttons(self, message: discord.Message) -> None:
+        """Take the buttons and selects from the bot's own `message`, and change nothing else."""
+        view = None
+        if message.flags.components_v2:
+            view = discord.ui.LayoutView.from_message(message)
+            for item in list(view.children):
+                if isinstance(item, discord.ui.ActionRow):
+                    view.remove_item(item)
+        target = discord.PartialMessage(channel=cast(Any, message.channel), id=message.id)
+        await self._retries.run(
+            lambda: target.edit(view=view, allowed_mentions=_NO_PINGS), place=target, channel_id=message.channel.id
+        )
+        self.figures.num_edited += 1
+
+    async def answer_at_once(
+        self, interaction: "discord.Interaction[Any]", rendering: Rendering, *, updates: bool, limit_s: float
+    ) -> int | None:
+        """Show `rendering`, which must be one message, as the first response; return the id of the message.
+
+        With `updates` it replaces the message whose button or form was used. It is tried once, for `limit_s`: raises
+        discord.HTTPException if it is refused, and aiohttp.ClientError, OSError or TimeoutError if the result is
+        unknown.
+        """
+        for view in (rendering.view, rendering.layout):
+            if view is not None:
+                # Buttons are found by their custom_id; discord.py would keep an unfinished view for 15 minutes.
+                view.stop()
+
+        async def respond() -> int | None:
+            response = interaction.response
+            if updates:
+                edited = await response.edit_message(**edit_body(rendering, 0))
+                return edited.message_id if edited else None
+            body = create_body(rendering, 0)
+            return (await response.send_message(**body, ephemeral=rendering.is_private)).message_id
+
+        message_id = await self._retries.run_once(respond(), limit_s, interaction)
+        self.figures.num_sent += not updates
+        self.figures.num_edited += updates
+        return message_id
 
     async def respond(
         self, interaction: "discord.Interaction[Any]", rendering: Rendering, *, deadline_s: float | None = None
@@ -145,6 +191,7 @@ class Sender:
         message = await self._retries.run(
             lambda: interaction.edit_original_response(**edit_body(rendering, 0)),
             channel_id=interaction.channel_id or 0,
+            needs=_needs(rendering, 0, TO_VIEW),
             deadline_s=deadline_s,
         )
         self.figures.num_edited += 1
@@ -191,6 +238,41 @@ class Sender:
         self.figures.num_sent += 1
         return message
 
+    async def change_follow_up(
+        self, message: discord.WebhookMessage, rendering: Rendering, *, deadline_s: float | None = None
+    ) -> None:
+        """Show `rendering` in a message that `follow_up` sent; unlike others it may be visible to one person only."""
+
+        async def edit() -> None:
+            await message.edit(**edit_body(rendering, 0))
+
+        await self._retries.run(edit, channel_id=0, deadline_s=deadline_s)
+        self.figures.num_edited += 1
+
+    async def drop_response_by_token(self, webhook: discord.Webhook) -> None:
+        """Delete the answer to an interaction, given its token; do nothing if it is already gone."""
+
+        async def drop() -> None:
+            await async_context.get().delete_original_interaction_response(
+                webhook.id, webhook.token or "", session=webhook.session
+            )
+
+        try:
+            await self._retries.run(drop, channel_id=0)
+        except MessageGone:
+            logger.debug("an answer to delete is already gone")
+
+    async def is_response_private(self, webhook: discord.Webhook) -> bool:
+        """Say whether the answer to an interaction is visible to one person only, given its token."""
+
+        async def read() -> bool:
+            found = await async_context.get().get_original_interaction_response(
+                webhook.id, webhook.token or "", session=webhook.session
+            )
+            return bool(found.get("flags", 0) & discord.MessageFlags.ephemeral.flag)
+
+        return await self._retries.run(read, channel_id=0)
+
     async def delete(self, message: Editable) -> None:
         """Delete the bot's own message; do nothing if it is already gone."""
         try:
@@ -203,7 +285,9 @@ class Sender:
         if self._skips():
             return False
         try:
-            await self._retries.run(lambda: message.add_reaction(emoji), place=message, channel_id=message.channel.id)
+            await self._retries.run(
+                lambda: message.add_reaction(emoji), place=message, channel_id=message.channel.id, needs=TO_REACT
+            )
         except FewshotError as e:
             logger.info("could not add a reaction: %s", type(e).__name__)
             return False
@@ -215,9 +299,25 @@ class Sender:
             return
         try:
             await self._retries.run_once(channel.typing().wrapped_typer(), _TYPING_S, channel)
+        except RequestLeftOut:
+            self.figures.num_skipped += 1
         except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
             self._retries.count_refusal(e)
             logger.info("could not show the typing indicator: %s", type(e).__name__)
+
+    async def wait_for_snapshot(self, channel_id: int) -> Snapshot:
+        """Wait until a snapshot may be shown in the channel, by its own limit and by that of all requests together."""
+        while True:
+            await self.pace.wait_turn(channel_id)
+            snapshot = await self.requests.wait_for_snapshot()
+            if self.pace.take_turn(channel_id):
+                return snapshot
+            # Another answer in the channel was edited meanwhile.
+            self.requests.give_back(snapshot)
+
+    async def tell_missing(self, channel_id: int, needs: tuple[str, ...]) -> None:
+        """Report once that a channel does not allow what requests with `needs` do."""
+        await self._retries.tell_missing(channel_id, needs)
 
     def skips_edits(self) -> bool:
         """Say whether to leave out an edit that only shows progress."""
@@ -230,9 +330,13 @@ class Sender:
         return _channel_id(channel) not in self._no_replies
 
     def _skips(self) -> bool:
-        is_near = self.invalid_requests.is_near_limit
+        is_near = self.requests.invalid.is_near_limit
         self.figures.num_skipped += is_near
         return is_near
+
+
+def _needs(rendering: Rendering, chunk: int, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    return TO_ATTACH if rendering.files and rendering.is_last(chunk) else otherwise
 
 
 def _reference_to(target: ReplyTo) -> discord.MessageReference:

@@ -1,34 +1,17 @@
 """The card that the bot posts when it joins a server: what it can do, which permissions are missing, what it stores."""
 
 import logging
-from typing import Final
 
 import discord
 
 from bot.commands.bot import Bot
 from bot.core.cards import Card, Text
 from bot.errors import FewshotError
+from bot.platforms.discord.outgoing.permissions import listed, missing_permissions
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
-from bot.platforms.discord.starting import NEEDED_PERMISSIONS
 
 logger = logging.getLogger(__name__)
-
-_NAMES: Final = {
-    "view_channel": "View Channel",
-    "send_messages": "Send Messages",
-    "send_messages_in_threads": "Send Messages in Threads",
-    "read_message_history": "Read Message History",
-    "attach_files": "Attach Files",
-    "add_reactions": "Add Reactions",
-}
-
-
-def missing_permissions(allowed: discord.Permissions) -> tuple[str, ...]:
-    """Return the missing permissions by the names that Discord shows."""
-    return tuple(
-        _NAMES.get(name, name) for name, is_needed in NEEDED_PERMISSIONS if is_needed and not getattr(allowed, name)
-    )
 
 
 def find_place(guild: discord.Guild) -> discord.TextChannel | None:
@@ -60,8 +43,7 @@ def welcome_card(
         ),
     ]
     if missing:
-        noun = "permission" if len(missing) == 1 else "permissions"
-        texts.append(Text(f"I'm missing the {noun} {_listed(missing)}, so I can't show some answers."))
+        texts.append(Text(f"I'm missing the {listed(missing)}, so I can't show some answers."))
     if not has_content:
         texts.append(
             Text(
@@ -90,7 +72,3 @@ async def post_welcome(guild: discord.Guild, bot: Bot, sender: Sender, *, has_co
         await sender.send(place, render(card), request_id=f"hello-{guild.id}")
     except FewshotError as e:
         logger.warning("could not post the welcome card in server %s: %s", guild.id, e)
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -9,8 +9,7 @@ import pytest
 from aiohttp import web
 
 from bot.errors import RequestError
-from bot.platforms.discord.incoming import attachments
-from bot.platforms.discord.incoming.attachments import MAX_BYTES, is_text_file, read_text_attachment
+from bot.platforms.discord.incoming.attachments import MAX_BYTES, TextAttachment, is_text_file, read_text_attachment
 from tests.platforms.discord.samples import Connection, attachment
 
 
@@ -35,7 +34,8 @@ async def serving(answer: Any) -> AsyncIterator[str]:
 async def read_served(answer: Any, *, filename: str = "notes.txt", **more: Any) -> str | None:
     async with serving(answer) as origin, aiohttp.ClientSession() as session:
         found = file(filename, **{"url": f"{origin}/{filename}?ex=1", **more})
-        return await read_text_attachment([found], session, allowed_origins=[origin])
+        read = await read_text_attachment([found], session, allowed_origins=[origin])
+        return None if read is None else read.text
 
 
 def giving(content: bytes, **headers: str) -> Any:
@@ -91,7 +91,18 @@ async def test_the_first_text_among_several_files_is_read() -> None:
             file("b.txt", url=f"{origin}/b"),
             file("c.txt", url="http://c/"),
         ]
-        assert await read_text_attachment(files, session, allowed_origins=[origin]) == "hello"
+        assert await read_text_attachment(files, session, allowed_origins=[origin]) == TextAttachment("hello", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [("a.csv", "csv"), ("A.CSV", "csv"), ("a.tsv", "tsv"), ("a.jsonl", "jsonl"), ("a.ndjson", "jsonl"), ("a.json", "")],
+)
+async def test_a_file_with_rows_is_known_by_its_ending(name: str, format: str) -> None:
+    async with serving(giving(b"x")) as origin, aiohttp.ClientSession() as session:
+        read = await read_text_attachment([file(name, url=f"{origin}/a")], session, allowed_origins=[origin])
+    assert read is not None
+    assert read.format == format
 
 
 async def test_other_files_are_ignored_and_an_error_only_if_a_text_is_required() -> None:
@@ -192,7 +203,7 @@ async def test_a_missing_file_and_a_broken_connection_are_one_sentence() -> None
 
 
 async def test_a_slow_file_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attachments, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr("bot.platforms.shared.text_files.TIMEOUT_S", 0.1)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -9,6 +9,7 @@ from bot.platforms.discord.client import FewshotClient
 from bot.platforms.discord.starting import Application
 from bot.platforms.discord.traits import DISCORD
 from bot.services.ledger import Delivery
+from bot.store.database import Transaction
 from tests.bots import ScriptedEngine, open_scripted_bot
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
@@ -143,3 +144,27 @@ async def test_a_client_that_never_logged_in_is_drained_and_closed(evening: Even
         async with client:
             await client.drain(1)
         assert client.is_closed()
+
+
+async def test_an_answer_that_many_messages_have_followed_is_found_after_a_restart(evening: Evening) -> None:
+    async with evening.run():
+        asked = evening.ada.says(evening.general, "Hello", mention_bot=True)
+        await evening.discord.reply(asked)
+        others = [evening.bob.says(evening.general, f"Nothing for the bot, {number}") for number in range(60)]
+        (answer,) = evening.bot_messages()
+        # Its answer came late: after all of them.
+        answer.id = others[-1].id + 1
+        evening.general.messages.sort(key=lambda one: one.id)
+        evening.discord.world.messages[answer.id] = answer
+
+    async def forget_the_end(transaction: Transaction) -> None:
+        await transaction.execute("UPDATE inbox SET finished_at_utc = NULL, state = 'responding', text = 'Hello'")
+        await transaction.execute("UPDATE sent_messages SET sent_id = ?", str(answer.id))
+
+    async with evening.open_talk() as talk:
+        await talk.store._database.write(forget_the_end)
+    evening.discord.nonces.clear()
+    async with evening.run():
+        await evening.discord.reply(evening.ada.says(evening.guild.channel("other"), "And now?", mention_bot=True))
+        assert await Delivery(evening.running.store, DISCORD).unfinished() == ()
+    assert len(evening.bot_messages()) == 1

@@ -162,3 +162,47 @@ async def test_a_deleted_thread_is_forgotten_and_its_channel_is_not(place: Place
     await asyncio.sleep(0.5)
     assert await place.talk.num_stored() == 2
     assert await place.words(asked) == "Hello"
+
+
+async def test_a_question_edited_while_the_bot_was_away_is_answered_as_it_is_now(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["Hello there."], pause_s=0.5)
+    async with serve_discord(token=TOKEN) as discord:
+        guild = discord.world.add_guild("Home", channels=["general"])
+        ada, general = discord.add_member(guild, "Ada"), guild.channel("general")
+        async with open_scripted_bot(engine, tmp_path) as talk, on_discord(talk, discord):
+            asked = ada.says(general, "Hello KANARIE", mention_bot=True)
+            await discord.world.wait_until(lambda: bool(engine.read), 10, "the model to read")
+        ada.edits(asked, f"<@{discord.world.bot.id}> Hello cat")
+        engine.pause_s = 0.0
+        del engine.read[:]
+        async with open_scripted_bot(engine, tmp_path) as talk, on_discord(talk, discord):
+            await discord.reply(asked)
+        assert ["KANARIE" in prompt.text for prompt in engine.read] == [False] * len(engine.read)
+        assert "Hello cat" in engine.read[-1].text
+        assert not discord.answered_twice()
+
+
+async def test_changes_are_handled_when_the_database_is_free_again(place: Place):
+    gone, _ = await place.says("a secret")
+    edited, _ = await place.says("hocus pocus")
+    database = place.talk.store._database
+    async with place.discord.gateway.gap(resumes=False):
+        place.ada.deletes(gone)
+        place.ada.edits(edited, "abracadabra")
+        database._is_closed = True
+    await asyncio.sleep(0.5)
+    database._is_closed = False
+    await becomes(None, lambda: place.words(gone))
+    await becomes("abracadabra", lambda: place.words(edited))
+
+
+async def test_a_message_that_was_only_asked_about_is_forgotten_too(place: Place):
+    # Somebody looked at what Ada said, with the menu on it; she did not talk to the bot.
+    said = place.ada.says(place.general, "a secret of Ada")
+    await place.ada.uses_menu("Perplexity", said)
+    await becomes("a secret of Ada", lambda: place.words(said))
+    command = await place.ada.slash(place.general, "help")
+    assert command is not None
+    async with place.discord.gateway.gap(resumes=False):
+        place.ada.deletes(said)
+    await becomes(None, lambda: place.words(said))

@@ -11,9 +11,10 @@ import pytest
 from bot.platforms.discord.client import FewshotClient
 from tests.bots import ScriptedEngine, open_scripted_bot
 from tests.platforms.discord.connecting import TOKEN, on_discord
-from tests.servers.discord import Discord, serve_discord
+from tests.servers.discord import Discord, serve_discord, visible_text
 from tests.servers.discord.faults import Kind
 from tests.servers.discord.members import Member
+from tests.servers.discord.permissions import Permission
 from tests.servers.discord.world import Channel, Guild, Message
 
 
@@ -57,6 +58,43 @@ async def test_a_question_behind_more_messages_than_one_request_gives_is_found(p
             place.ada.says(place.general, f"talk {number}")
         asked = place.ada.says(place.general, "And now?", mention_bot=True)
     await place.discord.reply(asked)
+
+
+def members_asked_for(place: Place) -> list[str]:
+    asked = [
+        request for request in place.discord.requests if request.template == "/guilds/{guild_id}/members/{user_id}"
+    ]
+    return [request.path.rsplit("/", 1)[1] for request in asked]
+
+
+async def test_each_author_of_missed_messages_to_the_bot_is_asked_for_once(place: Place):
+    bob = place.discord.add_member(place.guild, "Bob")
+    place.discord.add_member(place.guild, "Eve")
+    async with place.discord.gateway.gap(resumes=False):
+        for number in range(20):
+            bob.says(place.general, f"talk {number}")
+        asked = [place.ada.says(place.general, f"question {number}", mention_bot=True) for number in range(5)]
+    for message in asked:
+        await place.discord.reply(message)
+    assert members_asked_for(place) == [str(place.ada.id)]
+
+
+async def test_an_author_who_can_t_be_looked_up_is_asked_for_once_and_answered(place: Place):
+    async with place.discord.gateway.gap(resumes=False):
+        asked = [place.ada.says(place.general, f"question {number}", mention_bot=True) for number in range(3)]
+        del place.guild.members[place.ada.id]
+    for message in asked:
+        await place.discord.reply(message)
+    assert members_asked_for(place) == [str(place.ada.id)]
+
+
+async def test_roles_count_for_a_missed_command(place: Place):
+    moe = place.discord.add_member(place.guild, "Moe", permissions=int(Permission.MANAGE_GUILD))
+    async with place.discord.gateway.gap(resumes=False):
+        asked = [who.says(place.general, "!settings history_length 5", mention_bot=True) for who in (place.ada, moe)]
+    refused, done = [visible_text(await place.discord.reply(message)) for message in asked]
+    assert "⚠️" in refused
+    assert "⚠️" not in done
 
 
 @pytest.mark.parametrize("kind", ["error", "reset", "banned"])

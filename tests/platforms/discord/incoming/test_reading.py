@@ -176,12 +176,12 @@ async def test_operators_are_moderators_everywhere() -> None:
     assert found.author.is_moderator
 
 
-async def test_in_a_direct_message_the_bot_is_always_addressed_and_everyone_is_a_moderator() -> None:
+async def test_in_a_direct_message_the_bot_is_always_addressed() -> None:
     found = read(message("hello", channel=DIRECT, in_server=False))
     assert found is not None
     assert found.scope == Scope("discord", "@me", str(DIRECT))
+    assert found.scope.kind == "direct"
     assert found.is_addressed
-    assert found.author.is_moderator
     assert found.reach == "private"
 
 
@@ -226,7 +226,7 @@ async def test_no_replied_message_is_read_if_it_is_the_bot_s_own_or_forwarded_or
     [
         ({}, "hello <@900>", False),
         ({"author": user(ROBOT, "hook"), "webhook_id": str(ROBOT)}, "hello <@900>", True),
-        ({"content": "", "message_snapshots": [{"message": message("that was said")}]}, "that was said", False),
+        ({"content": "", "message_snapshots": [{"message": message("<@1> said")}]}, "<@1> said", False),
     ],
     ids=["a member's", "a webhook's", "forwarded"],
 )
@@ -235,7 +235,7 @@ async def test_the_message_of_a_menu_is_read_word_for_word(more: dict[str, Any],
     scope = Scope("discord", "1", "2", "3")
     found = read_target(connection.message(message(**{"content": "hello <@900>", **more})), connection.me, scope)
     assert found is not None
-    assert (found.id, found.scope, found.text) == (str(MESSAGE), scope, text)
+    assert (found.id, found.scope, found.attachment or found.text) == (str(MESSAGE), scope, text)
     assert found.author.is_bot is is_bot
 
 
@@ -245,10 +245,12 @@ async def test_the_bot_s_own_message_is_no_target() -> None:
     assert read_target(own, connection.me, Scope("discord", "1", "2")) is None
 
 
-async def test_a_forwarded_command_is_not_run() -> None:
-    found = read(message("", message_snapshots=[{"message": message("!fresh")}], **reply_to(BO, kind=1)))
+async def test_forwarded_words_are_read_but_never_as_a_command() -> None:
+    snapshots = [{"message": message("!fresh <:wave:12>")}, {"message": message("")}, {"message": message("and more")}]
+    found = read(message("", message_snapshots=snapshots, **reply_to(BO, kind=1)))
     assert found is not None
     assert found.text == ""
+    assert found.attachment == "!fresh :wave:\nand more"
 
 
 async def test_an_edit_is_the_message_as_it_is_now_and_a_preview_is_no_edit() -> None:
@@ -273,6 +275,7 @@ async def test_an_interaction_in_a_server_says_what_its_member_may(permissions: 
     who = {**member(READERS, nick="Ana B."), "user": user(), "permissions": permissions}
     scope, author = read_click(member=who)
     assert scope == IN_SERVER
+    assert scope.kind == "server"
     assert (author.id, author.name, author.roles) == (str(ANA), "Ana B.", (str(READERS),))
     assert author.is_moderator is is_moderator
 
@@ -291,20 +294,29 @@ async def test_an_interaction_in_a_thread_of_a_server_that_the_bot_is_not_in_is_
         member={**member(MANAGERS), "user": user(), "permissions": str(MANAGE_GUILD)},
     )
     assert scope == Scope("discord", "8", "9", "10")
+    assert scope.kind == "foreign"
     assert author.is_moderator
 
 
+async def test_a_server_of_the_bot_is_no_foreign_one_for_somebody_who_brought_the_app_along() -> None:
+    scope, _ = read_click(
+        authorizing_integration_owners={"1": str(ANA)}, member={**member(), "user": user(), "permissions": "0"}
+    )
+    assert scope.kind == "server"
+
+
 @pytest.mark.parametrize(
-    ("place", "is_moderator"),
-    [(direct(), True), (direct(context=2), False), (direct(kind=3, context=2), False)],
+    ("place", "kind"),
+    [(direct(), "direct"), (direct(context=2), "group"), (direct(kind=3, context=2), "group")],
     ids=["with the bot", "with another person", "in a group"],
 )
-async def test_outside_servers_people_are_moderators_only_in_direct_messages_with_the_bot(
-    place: dict[str, Any], is_moderator: bool
+async def test_outside_servers_discord_says_whether_it_is_a_direct_message_with_the_bot(
+    place: dict[str, Any], kind: str
 ) -> None:
     scope, author = read_click(**place)
     assert scope == Scope("discord", "@me", str(DIRECT))
-    assert author.is_moderator is is_moderator
+    assert scope.kind == kind
+    assert not author.is_moderator
 
 
 async def test_a_channel_of_an_unknown_kind_is_refused_with_a_sentence() -> None:

@@ -69,3 +69,36 @@ async def test_a_message_that_is_deleted_before_the_database_is_back_is_not_answ
     await asyncio.sleep(1.5)
     assert evening.engine.read == []
     assert watermark(evening) >= asked.id
+
+
+async def test_an_edit_and_a_deletion_are_stored_when_the_database_is_back(evening: Evening):
+    first = evening.ada.says(evening.general, "abracadabra", mention_bot=True)
+    await evening.discord.reply(first)
+    second = evening.ada.says(evening.general, "hocus pocus", mention_bot=True)
+    await evening.discord.reply(second)
+    with unavailable(evening):
+        evening.ada.edits(first, "simsalabim")
+        evening.ada.deletes(second)
+        await asyncio.sleep(0.3)
+    store = evening.running.store
+
+    async def texts() -> list[str]:
+        return [one.text for one in await store.load_messages(evening.here, [str(first.id), str(second.id)])]
+
+    for _ in range(100):
+        if await texts() == ["simsalabim"]:
+            break
+        await asyncio.sleep(0.1)
+    assert await texts() == ["simsalabim"]
+
+
+async def test_a_channel_that_is_deleted_meanwhile_is_erased_when_the_database_is_back(evening: Evening):
+    asked = evening.ada.says(evening.general, "abracadabra", mention_bot=True)
+    await evening.discord.reply(asked)
+    assert evening.client is not None
+    servers = evening.client._servers
+    with unavailable(evening):
+        gone = asyncio.create_task(servers.channel_gone(int(evening.here.server), int(evening.here.channel)))
+        await asyncio.sleep(0.3)
+    await asyncio.wait_for(gone, 10)
+    assert await evening.running.store.load_messages(evening.here, [str(asked.id)]) == []

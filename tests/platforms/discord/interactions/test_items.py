@@ -10,6 +10,7 @@ import pytest
 from bot.core.cards import Button, Card, Facts, Select, SelectOption, Text, TextFile, Verbatim
 from bot.errors import DeliveryFailed
 from bot.platforms.discord.interactions.items import CardButton, CardSelect, StopButton
+from bot.platforms.discord.outgoing.interaction_outlet import InteractionOutlet
 from bot.platforms.discord.outgoing.outlets import TokenOutlet
 from bot.platforms.discord.outgoing.rendering import render
 from bot.platforms.discord.outgoing.sender import Sender
@@ -186,6 +187,49 @@ async def test_an_interaction_of_an_earlier_run_is_answered_by_its_token(scene: 
     assert result.message is not None
     assert visible_text(result.message) == "Here."
     assert [file.filename for file in result.message.attachments] == ["a.txt"]
+
+
+@pytest.mark.parametrize("was_private", [False, True])
+async def test_what_is_private_is_never_shown_in_an_answer_that_was_deferred_for_all(scene: Scene, was_private: bool):
+    scene.bot.respond = lambda interaction: interaction.response.defer(thinking=True, ephemeral=was_private)
+    result = await scene.ada.clicks(await scene.show(CARD), "1")
+    outlet = TokenOutlet(scene.bot.sender, scene.bot, result.token)
+    for text in ("Half", "Whole"):
+        await outlet.show_whole(Card(blocks=(Text(text),), answers="private"))
+    assert result.message is not None
+    assert result.message.is_deleted != was_private
+    assert ("Whole" in visible_text(result.message)) == was_private
+    assert [visible_text(message) for message in result.followups] == ([] if was_private else ["Whole"])
+    assert all(message.ephemeral_for is scene.ada.user for message in result.followups)
+
+
+async def test_the_answer_to_a_click_of_an_earlier_run_leaves_the_card_as_it_is(scene: Scene):
+    scene.bot.respond = lambda interaction: interaction.response.defer()
+    shown = await scene.show(CARD)
+    before = visible_text(shown)
+    result = await scene.ada.clicks(shown, "1")
+    outlet = TokenOutlet(scene.bot.sender, scene.bot, result.token, is_apart=True)
+    await outlet.show_whole(Card(blocks=(Text("Here."),)))
+    assert visible_text(shown) == before
+    assert [visible_text(message) for message in result.followups] == ["Here."]
+
+
+async def test_a_private_answer_to_a_deferred_click_is_kept_up_to_date_beside_the_card(scene: Scene):
+    outlets: list[InteractionOutlet] = []
+
+    async def respond(interaction: discord.Interaction[Any]) -> None:
+        outlets.append(InteractionOutlet(scene.bot.sender, interaction, updates=True))
+
+    scene.bot.respond = respond
+    shown = await scene.show(CARD)
+    before = visible_text(shown)
+    result = await scene.ada.clicks(shown, "1")
+    assert result.kind == "deferred_update"
+    for text in ("Half", "Whole"):
+        await outlets[0].show_whole(Card(blocks=(Text(text),), answers="private"))
+    assert visible_text(shown) == before
+    assert [visible_text(message) for message in result.followups] == ["Whole"]
+    assert result.followups[0].ephemeral_for is scene.ada.user
 
 
 def test_an_action_too_long_for_discord_is_a_programming_error():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bot.commands.bot import COMMANDS
 from bot.commands.framework.command import Cards, Command, Option, Request
-from bot.commands.framework.parsing import parse_command_line
+from bot.commands.framework.parsing import parse_command_line, split_text_parts
 from bot.core.sampling_params import OPTIONS
 from bot.errors import RequestError
 from bot.platforms.discord.interactions.slash_options import SlashOption, command_line_of, description_of, slash_options
@@ -124,11 +124,11 @@ def test_a_whole_number_goes_no_higher_than_discord_s() -> None:
     assert (seed.lowest, seed.highest) == (0, 2**53 - 1)
 
 
-def test_parts_of_a_text_are_joined_and_may_not_contain_the_separator() -> None:
+def test_parts_of_a_text_are_joined_and_may_contain_the_separator() -> None:
     command = COMMANDS["compare"]
     assert command_line_of(command, {"a": "x", "b": "y", "c": None, "d": "z"}, "!") == "!compare x | y | z"
-    with pytest.raises(RequestError, match=r"can't contain \|"):
-        command_line_of(command, {"a": "x | y", "b": "z"}, "!")
+    line = command_line_of(command, {"a": "x | y", "b": "\\| z"}, "!")
+    assert split_text_parts(parse_command_line(line[1:], COMMANDS).text) == ["x | y", "\\| z"]
 
 
 def test_an_option_without_the_one_before_it_is_refused_with_the_usage() -> None:

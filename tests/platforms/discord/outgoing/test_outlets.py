@@ -15,7 +15,7 @@ from bot.platforms.shared.streaming import Delivered, Timings, deliver
 from tests.platforms.discord.channels import Place, open_place
 from tests.servers.discord.faults import Fault
 from tests.servers.discord.permissions import Permission
-from tests.servers.discord.texts import labels
+from tests.servers.discord.texts import labels, visible_text
 
 QUICK = Timings(typing_after_s=0.02, typing_every_s=0.2, visible_after_s=0.1)
 FACTS = Card(blocks=(Facts((("tokens", "14"),)),))
@@ -214,6 +214,8 @@ async def test_with_many_faults_every_answer_is_shown_once_and_whole(stream: Str
     for route in ("send", "edit"):
         for fault in ("banned", "reset", "accepted_then_reset", Fault("accepted_then_error", status=503)):
             faults.sometimes(route, fault, 0.1)
+            if route == "send":
+                faults.once(route, fault, times=2)  # by chance alone there may be few
     asked = [stream.place.ada.says(stream.place.general, f"question {number}") for number in range(20)]
 
     async def answer(number: int) -> Delivered:
@@ -300,3 +302,25 @@ def _rendered(text: str) -> Rendering:
 def _deny(place: Place, permission: Permission) -> None:
     role_id = place.guild.members[place.stand_in.world.bot.id].role_ids[0]
     place.stand_in.world.set_overwrite(place.general, place.guild.roles[role_id], deny=permission)
+
+
+@pytest.mark.parametrize("shown", [words("Half of a"), FACTS], ids=["text", "layout"])
+async def test_stop_before_the_first_word_keeps_what_an_earlier_run_showed(stream: Stream, shown: Card):
+    rendering = render(shown, stop_id="9", as_layout=shown is FACTS)
+    sent = await stream.place.sender.send(stream.place.channel, rendering, request_id="1")
+    (message,) = stream.place.said
+    before = visible_text(message)
+    stopped = Card(blocks=(Text("(stopped)", is_quiet=True),), keeps_shown=True)
+    await stream.run(script(0.2, stopped), stream.outlet(sent=sent))
+    assert labels(message) == []
+    assert visible_text(message) == before
+    assert stream.num_edits == 1, "nothing says that it is waited for"
+
+
+async def test_a_stopped_answer_of_which_this_run_has_shown_something_says_so(stream: Stream):
+    sent = await stream.place.sender.send(stream.place.channel, render(words("Half"), stop_id="9"), request_id="1")
+    stopped = Card(blocks=(Text("(stopped)", is_quiet=True),), keeps_shown=True)
+    await stream.run(script(words("Other"), 0.3, stopped), stream.outlet(sent=sent))
+    assert stream.place.texts == ["-# (stopped)"]
+    await stream.run(script(stopped), stream.outlet("2"))
+    assert stream.place.texts == ["-# (stopped)"] * 2

@@ -128,8 +128,8 @@ async def test_a_heat_map_is_a_picture_with_alt_text(talk: Talk):
     rendering = render(card, pictures=await prepare(card))
     ((body, files),) = bodies(rendering)
     (gallery,) = [part for part in walk(body["components"]) if part["type"] == 12]
-    assert files == ["heat-map-1.png"]
-    assert gallery["items"][0]["media"]["url"] == "attachment://heat-map-1.png"
+    assert files == ["heat-map-2.png"]
+    assert gallery["items"][0]["media"]["url"] == "attachment://heat-map-2.png"
     assert "does" in gallery["items"][0]["description"]
     assert body["attachments"][0]["description"] == gallery["items"][0]["description"]
     assert rendering.files[0].data.startswith(b"\x89PNG")
@@ -310,12 +310,12 @@ def test_a_perplexity_card_begins_with_its_figure():
 
 
 def test_bars_precede_their_names():
-    card = Card(blocks=(Bars((("cat", 0.3), ("Größe", 0.15)), 0.55, "rest of the vocabulary"),))
+    card = Card(blocks=(Bars((("cat", 0.3), ("Größe", 0.15)), 0.55, "all other words"),))
     assert shown(render(card)) == (
-        "`██████████  30.0%` **cat**\n`█████░░░░░  15.0%` **Größe**\n-# 55.0% rest of the vocabulary"
+        "`██████████  30.0%` **cat**\n`█████░░░░░  15.0%` **Größe**\n-# 55.0% all other words"
     )
     labels_only = Card(blocks=(Bars((("yes", 0.75), ("no", 0.25)), rest_name=""),))
-    assert shown(render(labels_only)) == "`████████░░  75.0%` **yes**\n`██░░░░░░░░  25.0%` **no**"
+    assert shown(render(labels_only)) == "`███████▌░░  75.0%` **yes**\n`██▌░░░░░░░  25.0%` **no**"
 
 
 def test_a_narrow_table_is_in_fixed_width_and_a_wide_one_a_list():
@@ -328,10 +328,52 @@ def test_a_narrow_table_is_in_fixed_width_and_a_wide_one_a_list():
     figures = Table(("", "text", "bits"), (("A", "Can it do that for me, or can it not?", "30.1"),))
     assert shown(render(Card(blocks=(figures,)))) == "**A** Can it do that for me, or can it not?\n-# bits 30.1"
     assert shown(render(Card(blocks=(Table(("a", "b"), ()),)))) == "-# nothing here yet"
+    counted = Table(("", "input", "output", "by"), (("1", "What a day!", "Positive", "Moe, a moderator here"),))
+    assert shown(render(Card(blocks=(counted,)))) == (
+        "-# input · output · by\n**1** What a day! · Positive\n-# Moe, a moderator here"
+    )
+    confusion = Table(
+        ("right ↓ answered →", "Positive", "Negative"), (("Positive", "49", "1"), ("Negative", "2", "48"))
+    )
+    assert shown(render(Card(blocks=(confusion,)))) == (
+        "-# right ↓ answered →\n**Positive**\n-# Positive 49 · Negative 1\n**Negative**\n-# Positive 2 · Negative 48"
+    )
+
+
+def test_the_cells_of_a_row_stay_in_the_order_of_the_columns():
+    sampling = "temperature 0.4, top_p 0.9, repetition_penalty 1.05"
+    settings = Table(
+        ("setting", "value", "from", "meaning"),
+        (
+            ("preset", sampling, "template chat", "sampling preset for chat answers"),
+            ("quota", "12", "default", "how many requests a member may make"),
+        ),
+    )
+    assert shown(render(Card(blocks=(settings,)))).replace("\\", "") == (
+        "-# setting · value · from · meaning\n"
+        f"**preset**\n-# {sampling} · template chat\n-# sampling preset for chat answers\n"
+        "**quota** · 12 · default\n-# how many requests a member may make"
+    )
+    history = Table(
+        ("version", "what", "by", "when", "reason", "score"),
+        (
+            ("2", "edit", "Moe", "2026-11-30 00:32 UTC", "", "89%"),
+            ("1", "edit", "Moe", "2026-11-29 00:32 UTC", "x", ""),
+        ),
+    )
+    assert shown(render(Card(blocks=(history,)))) == (
+        "-# version · what · by · when · reason · score\n"
+        "**2** · edit · Moe\n-# 2026-11-30 00:32 UTC · — · 89%\n"
+        "**1** · edit · Moe\n-# 2026-11-29 00:32 UTC · x"
+    )
+    scored = Table(
+        ("name", "version", "score", "what"), (("a", "1", "", "long " * 9), ("b", "2", "5 of 7", "long " * 9))
+    )
+    assert shown(render(Card(blocks=(scored,)))).startswith("-# name · score · what\n**a** · —\n-# long")
 
 
 def test_progress_has_a_bar_if_the_total_is_known():
-    assert shown(render(Card(blocks=(Progress("rows tested", 3, 4),)))) == "rows tested\n`████████░░  75%` 3 of 4"
+    assert shown(render(Card(blocks=(Progress("rows tested", 3, 4),)))) == "rows tested\n`███████▌░░  75%` 3 of 4"
     assert shown(render(Card(blocks=(Progress("waiting"),)))) == "waiting …"
 
 
@@ -382,10 +424,31 @@ def test_no_card_breaks_a_limit(blocks: Sequence[Block], is_final: bool, as_layo
     assert_fits(render(card, stop_id="1", as_layout=as_layout, is_one_message=is_one_message))
 
 
+@pytest.mark.parametrize(
+    ("line", "name", "alt"),
+    [
+        ("!compare Can it do that? | Can it does what?", "comparison-2.png", "Comparison word by word with"),
+        ("!next The capital of France is", "bars-1.png", "Bars of the words that the model expects after"),
+    ],
+)
+async def test_comparisons_and_next_words_are_pictures_with_alt_text_and_words_without_one(
+    talk: Talk, line: str, name: str, alt: str
+):
+    card = await talk.card(line)
+    ((body, files),) = bodies(render(card, pictures=await prepare(card)))
+    (gallery,) = [part for part in walk(body["components"]) if part["type"] == 12]
+    assert files == [name]
+    assert gallery["items"][0]["media"]["url"] == f"attachment://{name}"
+    assert gallery["items"][0]["description"].startswith(alt)
+    with_picture, without = shown(render(card, pictures=await prepare(card))), shown(render(card, allows_files=False))
+    assert len(with_picture) < len(without)
+    assert card.blocks[0].text in with_picture.replace("\\", "")
+
+
 async def test_a_picture_that_cannot_be_drawn_leaves_the_words(monkeypatch: pytest.MonkeyPatch):
-    def fail(_: object) -> bytes:
+    def fail(_: object, **__: object) -> None:
         raise OSError("no fonts")
 
-    monkeypatch.setattr("bot.pictures.heat_map.draw_heat_map", fail)
+    monkeypatch.setattr("bot.pictures.blocks.draw_heat_map", fail)
     card = Card(blocks=(TintedText((("Can", 1.0),)),))
     assert await asyncio.wait_for(prepare(card), 5) == ()

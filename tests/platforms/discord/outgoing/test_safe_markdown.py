@@ -21,8 +21,8 @@ from bot.platforms.discord.outgoing.safe_markdown import (
 ESCAPE = re.compile(r"\\([^0-9A-Za-z\s])")
 BLOCK = re.compile(r"```(?:([a-z0-9_+\-.#]+?)\n)?\n*([^\n].*?)\n*```", re.IGNORECASE | re.DOTALL)
 SPAN = re.compile(r"(`+)(.*?[^`])\1(?!`)", re.DOTALL)
-QUIET_LINK = re.compile(r"<https?://[^\s<>]+>")
-LINK = re.compile(r"https?://[^\s<]+[^<.,:;\"'\]\s]")
+QUIET_LINK = re.compile(r"<https?://[^\s<>]+>", re.IGNORECASE)
+LINK = re.compile(r"https?://[^\s<]+[^<.,:;\"'\]\s]", re.IGNORECASE)
 EMPHASIS = (
     re.compile(r"\*\*((?:\\.|[^\\])+?)\*\*(?!\*)", re.DOTALL),
     re.compile(r"__((?:\\.|[^\\])+?)__(?!_)", re.DOTALL),
@@ -35,13 +35,17 @@ MASKED = re.compile(
 )
 MENTION = re.compile(r"<(?:@[!&]?\d+|#\d+|a?:\w+:\d+|/[^>]+:\d+|t:-?\d+|id:\w+)|@everyone|@here")
 SPOILER = re.compile(r"\|\|(.+?)\|\|", re.DOTALL)
+WWW = re.compile(r"\bwww\.\w", re.IGNORECASE)
 INVITE = re.compile(r"discord(?:app)?\.(?:gg|com/invite|com/gift|gift)/\w", re.IGNORECASE)
-BAD = (MASKED, MENTION, SPOILER, INVITE)
+BAD = (MASKED, MENTION, SPOILER, INVITE, WWW)
 LINE_START = re.compile(r"(?:[-*+]\s+|\d+\.\s+)*(?:#{1,3}\s|-#\s|>\s|>>>\s)")
 
 
-def read(markdown: str, *, is_line_start: bool = True) -> tuple[str, list[str]]:
-    """Return the words that a person sees, and the pings, links and markup that Discord would make of the text."""
+def read(markdown: str, *, is_line_start: bool = True, takes_links: bool = False) -> tuple[str, list[str]]:
+    """Return the words that a person sees, and the pings, links and markup that Discord would make of the text.
+
+    With `takes_links`, a link without a preview is no such thing.
+    """
     seen: list[str] = []
     found: list[str] = []
     i = 0
@@ -57,6 +61,7 @@ def read(markdown: str, *, is_line_start: bool = True) -> tuple[str, list[str]]:
             i = code.end()
         elif link := QUIET_LINK.match(markdown, i):
             seen.append(link[0][1:-1])
+            found += [] if takes_links else [f"a link {link[0]!r}"]
             i = link.end()
         elif link := LINK.match(markdown, i):
             found.append(f"a link with a preview {link[0]!r}")
@@ -65,7 +70,7 @@ def read(markdown: str, *, is_line_start: bool = True) -> tuple[str, list[str]]:
             found.append(bad[0])
             i = bad.end()
         elif inside := next((m for rule in EMPHASIS if (m := rule.match(markdown, i))), None):
-            words, more = read(inside[1], is_line_start=False)
+            words, more = read(inside[1], is_line_start=False, takes_links=takes_links)
             seen.append(words)
             found += more
             i = inside.end()
@@ -81,6 +86,7 @@ FRAGMENTS = st.sampled_from(
         "**", "__", "~~", "||", "```", "```py\n", "\n```\n", "``", "[click](http://evil.example)", "](http://e.example)",
         "<@123>", "<@&5>", "<#9>", "<:smile:12>", "<a:wave:12>", "</help:77>", "<t:1700000000:R>", "<id:browse>",
         "@everyone", "@here", "https://example.com/a_b*c", "http://a.example/(x)", "https://discord.gg/abc",
+        "<https://b.example>", "www.example.com", "HTTPS://WWW.A.EXAMPLE", "steam://run/1",
         "discord.gg/abc", "DISCORD.GG/abc", "discord.com/invite/abc", "discordapp.com/invite/x",
         "# head", "## ", "-# small", "> quote",
         ">>> ", "- item", "1. item", "* item", "word ", " snake_case ", "`code`", "**bold**", "*it*", "_it_",
@@ -97,7 +103,10 @@ TEXTS = st.one_of(st.lists(FRAGMENTS, max_size=30).map("".join), st.text(max_siz
 @example("- # head")
 @example("```\n`\n```[click](http://evil.example)`")
 @example("``` ```[click](http://evil.example)``` ```")
-def test_model_text_pings_nobody_and_hides_no_link(text: str):
+@example("**https://a.example/_b_** _http://c.example_")
+@example("`https://a.example` and <https://b.example>")
+@example("www.example.com")
+def test_model_text_pings_nobody_and_has_no_link(text: str):
     _, found = read(show_model_text(text))
     assert found == []
 
@@ -106,7 +115,10 @@ def test_model_text_pings_nobody_and_hides_no_link(text: str):
 @example("https://discord.gg/abc")
 def test_a_person_s_words_are_shown_literally(text: str):
     text = clean_model_text(text)
-    words, found = read(escape_text(text))
+    words, found = read(escape_text(text), takes_links=True)
+    assert found == []
+    assert words == text
+    words, found = read(escape_text(text, keeps_links=False))
     assert found == []
     assert words == text
 
@@ -149,8 +161,12 @@ def test_no_fence_is_left_open(text: str):
         ("say:\n```\nhalf", "say:\n```\nhalf\n```"),
         ("a ** b", "a \\*\\* b"),
         ("# Head", "\\# Head"),
-        ("see https://example.com/a_b.", "see <https://example.com/a_b>."),
-        ("[here](https://example.com)", "\\[here]\\(<https://example.com>)"),
+        ("see https://example.com/a_b.", "see https\\:\\/\\/example\\.com\\/a\\_b."),
+        ("see <https://a.example>", "see \\<https\\:\\/\\/a\\.example>"),
+        ("see www.example.com", "see www\\.example.com"),
+        ("**http://a.example**", "**http\\:\\/\\/a\\.example**"),
+        ("[here](https://example.com)", "\\[here]\\(https\\:\\/\\/example\\.com)"),
+        ("```\nhttps://a.example\n```", "```\nhttps://a.example\n```"),
         ("<@123> @everyone", "\\<\\@123> \\@everyone"),
         ("join discord.gg/abc", "join discord\\.gg/abc"),
         ("2 < 3 -> yes", "2 \\< 3 -> yes"),

@@ -9,10 +9,10 @@ import pytest
 
 from bot.core.cards import Card, Facts, Text, Verbatim
 from bot.errors import DeliveryFailed, MessageGone, MissingPermission, SendRefused
+from bot.platforms.discord.outgoing.invalid_requests import WINDOW_S as REFUSALS_S
+from bot.platforms.discord.outgoing.invalid_requests import InvalidRequests
 from bot.platforms.discord.outgoing.pace import WINDOW_S, ChannelPace
 from bot.platforms.discord.outgoing.rendering import Rendering, render
-from bot.platforms.discord.outgoing.request_limit import WINDOW_S as REFUSALS_S
-from bot.platforms.discord.outgoing.request_limit import InvalidRequests
 from bot.platforms.discord.outgoing.sender import Sender, nonce_of
 from tests.platforms.discord.channels import Place, open_place
 from tests.servers.discord.faults import Fault
@@ -41,7 +41,7 @@ async def test_a_reply_pings_nobody_and_unfurls_nothing(place: Place):
     (message,) = place.said
     assert sent.id == message.id
     assert message.replies_to is asked
-    assert message.content == "Hello <https://example.com> there"
+    assert message.content == "Hello https\\:\\/\\/example\\.com there"
     assert message.nonce == "123.0"
     request = place.stand_in.requests[-1]
     assert request.body["enforce_nonce"] is True
@@ -63,7 +63,7 @@ async def test_without_the_permission_to_reply_it_sends_an_ordinary_message(plac
     await place.sender.send(place.channel, LAYOUT, request_id="123", reply_to=place.partial(asked))
     await place.sender.send(place.channel, WORDS, request_id="124", reply_to=place.partial(asked))
     assert [message.replies_to for message in place.said] == [None, None]
-    assert place.sender.invalid_requests.num_recent == 1
+    assert place.sender.requests.invalid.num_recent == 1
 
 
 async def test_a_long_answer_is_several_messages_in_order(place: Place):
@@ -171,7 +171,7 @@ async def test_a_missing_permission_is_reported_once_per_channel(place: Place):
         with pytest.raises(MissingPermission):
             await place.sender.send(place.channel, WORDS, request_id=str(number))
     assert place.told == [place.general.id]
-    assert place.sender.invalid_requests.num_recent == 3
+    assert place.sender.requests.invalid.num_recent == 3
 
 
 async def test_a_missing_message_is_reported_as_gone(place: Place):
@@ -209,7 +209,7 @@ async def test_typing_that_fails_disturbs_nothing(place: Place):
 async def test_near_discord_s_limit_on_refusals_only_answers_are_sent():
     async with open_place(max_invalid=5) as place:
         for _ in range(4):
-            place.sender.invalid_requests.note(403)
+            place.sender.requests.invalid.note(403)
         assert place.sender.skips_edits()
         await place.sender.show_typing(place.channel)
         asked = place.ada.says(place.general, "hi")
@@ -252,6 +252,8 @@ async def test_snapshots_wait_for_their_turn_and_finished_answers_only_for_room(
     pace = ChannelPace(every_s=1.0, clock=lambda: now, sleep=sleep)
     for channel_id in (1, 2, 1, 1):
         await pace.wait_turn(channel_id)
+        assert pace.take_turn(channel_id)
+        assert not pace.take_turn(channel_id)
     assert slept == [1.0, 1.0]
     await pace.wait_room(1)
     await pace.wait_room(1)
