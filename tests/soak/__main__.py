@@ -1,4 +1,4 @@
-"""Run: python -m tests.soak discord|parsing [PART …]. Prints progress and a table; exits with 1 at a broken bound."""
+"""Run: python -m tests.soak discord|slack|web|parsing [PART …]. Prints a table; exits with 1 at a broken bound."""
 
 import argparse
 import asyncio
@@ -17,17 +17,25 @@ from bot.settings import Settings
 from tests.bots import PROMPTS, write_prompts
 from tests.platforms.discord.connecting import TOKEN
 from tests.servers.discord import serve_discord
+from tests.servers.slack.server import serve_slack
 from tests.soak.disconnects import run_disconnects
 from tests.soak.figures import Figure, Run, describe_machine, format_table
 from tests.soak.interactions import run_interactions
+from tests.soak.page import run_tab, run_windows
 from tests.soak.parsing import MAX_MEMORY_RATIO, MAX_MS, run_parsing
 from tests.soak.program import running_program
 from tests.soak.restarts import run_restarts
 from tests.soak.sends import run_sends
+from tests.soak.slack import disconnects as slack_disconnects
+from tests.soak.slack import interactions as slack_interactions
+from tests.soak.slack import restarts as slack_restarts
+from tests.soak.slack import sends as slack_sends
 from tests.tiny_models import make_tiny_gpt2
 
 _REAL_MODEL: Final = "smollm2-135m"
 _LONGER_CHAT: Final = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 100")
+
+_NUM_WRITING: Final = 16
 
 Part = Callable[[Path, argparse.Namespace], Awaitable[Run]]
 
@@ -72,8 +80,40 @@ async def _sends(folder: Path, options: argparse.Namespace) -> Run:
 
 
 async def _interactions(folder: Path, options: argparse.Namespace) -> Run:
-    async with serve_discord(token=TOKEN, seed=options.seed) as discord, running_program(discord, _real(folder)):
+    async with (
+        serve_discord(token=TOKEN, seed=options.seed) as discord,
+        running_program("discord", {**_real(folder), **discord.environment}),
+    ):
         return await run_interactions(discord, _say, num=options.scaled(1000), seed=options.seed)
+
+
+async def _slack_disconnects(folder: Path, options: argparse.Namespace) -> Run:
+    return await slack_disconnects.run_disconnects(folder, _say, num=options.scaled(100), seed=options.seed)
+
+
+async def _slack_restarts(folder: Path, options: argparse.Namespace) -> Run:
+    return await slack_restarts.run_restarts(_tiny(folder), _say, num=options.scaled(20), seed=options.seed)
+
+
+async def _slack_sends(folder: Path, options: argparse.Namespace) -> Run:
+    return await slack_sends.run_sends(folder, _say, num=options.scaled(2000), seed=options.seed)
+
+
+async def _slack_interactions(folder: Path, options: argparse.Namespace) -> Run:
+    async with serve_slack(seed=options.seed) as slack:
+        load = slack_interactions.Load(slack, _NUM_WRITING)
+        async with running_program("slack", {**_real(folder), **slack.environment}):
+            return await slack_interactions.run_interactions(
+                slack, load, _say, num=options.scaled(1000), seed=options.seed
+            )
+
+
+async def _web_windows(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_windows(folder, _say, num=options.scaled(1000))
+
+
+async def _web_tab(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_tab(folder, _say, num=options.scaled(60))
 
 
 async def _texts(folder: Path, options: argparse.Namespace) -> Run:
@@ -101,6 +141,13 @@ _PARTS: Final[dict[str, dict[str, Part]]] = {
         "sends": _sends,
         "interactions": _interactions,
     },
+    "slack": {
+        "disconnects": _slack_disconnects,
+        "restarts": _slack_restarts,
+        "sends": _slack_sends,
+        "interactions": _slack_interactions,
+    },
+    "web": {"windows": _web_windows, "tab": _web_tab},
     "parsing": {"texts": _texts},
 }
 
@@ -112,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("subject", choices=tuple(_PARTS))
     of_discord = ", ".join(_PARTS["discord"])
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of discord: {of_discord}; default: all")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of discord and slack: {of_discord}; default: all")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random (default: 1)")
     parser.add_argument("--share", type=float, default=1.0, help="do this share of the full form (default: 1)")
     options = parser.parse_args(argv)
@@ -122,8 +169,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     options.scaled = lambda num: max(1, round(num * options.share))
     logging.basicConfig(level=logging.ERROR)
-    # It tells every broken connection as an error; here they are broken on purpose.
-    logging.getLogger("discord").setLevel(logging.CRITICAL)
+    # They tell every broken connection as an error; here they are broken on purpose.
+    for library in ("discord", "slack_sdk", "slack_bolt"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     if options.subject == "discord" and not os.environ.get("DISCORD_OPENAPI"):
         _say("DISCORD_OPENAPI names no document, so bodies are held against Discord's limits only.")
     runs = []

@@ -1,4 +1,4 @@
-"""The bot as people run it: `python -m bot discord` in a process of its own, on the stand-in."""
+"""The bot as people run it: `python -m bot discord` or `slack` in a process of its own, on a stand-in."""
 
 import asyncio
 import os
@@ -8,26 +8,25 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.servers.discord import Discord
-
 START_S = 180.0
 END_S = 30.0
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Program:
-    """One run of the bot; `said` is what it has told its operator, of which `tell` gets each line."""
+    """One run of the bot on `platform`; `said` is what it has told its operator, of which `tell` gets each line."""
 
-    def __init__(self, process: asyncio.subprocess.Process, tell: Callable[[str], None]) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, platform: str, tell: Callable[[str], None]) -> None:
         self.process = process
         self.said = ""
+        self._sign = f"is on {platform.capitalize()}"
         self._tell = tell
         self._listening = asyncio.create_task(self._listen())
 
     async def is_there(self) -> None:
-        """Wait until it says that it is on Discord. Raises AssertionError where it ended instead."""
+        """Wait until it says that it is on the platform. Raises AssertionError where it ended instead."""
         async with asyncio.timeout(START_S):
-            while "is on Discord" not in self.said:
+            while self._sign not in self.said:
                 if self._listening.done():
                     raise AssertionError(f"the bot ended with {self.process.returncode}: {self.said}")
                 await asyncio.sleep(0.05)
@@ -51,29 +50,29 @@ class Program:
 
 
 async def start_program(
-    discord: Discord, environment: Mapping[str, str], *arguments: str, tell: Callable[[str], None] = lambda _: None
+    platform: str, environment: Mapping[str, str], *arguments: str, tell: Callable[[str], None] = lambda _: None
 ) -> Program:
-    """Start the bot with `environment` on the stand-in; `arguments` follow `python -m bot discord`."""
+    """Start the bot with `environment`, which names the stand-in; `arguments` follow `python -m bot discord`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "bot",
-        "discord",
+        platform,
         *arguments,
-        env=os.environ | discord.environment | environment,
+        env={**os.environ, **environment},
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         cwd=_ROOT,
     )
-    return Program(process, tell)
+    return Program(process, platform, tell)
 
 
 @asynccontextmanager
 async def running_program(
-    discord: Discord, environment: Mapping[str, str], *arguments: str, tell: Callable[[str], None] = lambda _: None
+    platform: str, environment: Mapping[str, str], *arguments: str, tell: Callable[[str], None] = lambda _: None
 ) -> AsyncIterator[Program]:
     """Run the bot while the block runs."""
-    program = await start_program(discord, environment, *arguments, tell=tell)
+    program = await start_program(platform, environment, *arguments, tell=tell)
     try:
         await program.is_there()
         yield program

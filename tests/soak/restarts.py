@@ -28,7 +28,8 @@ async def run_restarts(environment: Mapping[str, str], say: Say, *, num: int = 2
     longest_s, num_bad = 0.0, 0
     async with serve_discord(token=TOKEN, seed=seed) as discord:
         crowd = Crowd(discord, rng, has_numbers=False)
-        program = await start_program(discord, environment)
+        environment = {**environment, **discord.environment}
+        program = await start_program("discord", environment)
         await program.is_there()
         crowd.ask_everywhere()
         await crowd.are_answered()
@@ -46,7 +47,7 @@ async def run_restarts(environment: Mapping[str, str], say: Say, *, num: int = 2
             if number_sent is signal.SIGTERM:
                 num_bad += status != 0
                 longest_s = max(longest_s, time.monotonic() - started)
-            starting = await start_program(discord, environment)
+            starting = await start_program("discord", environment)
             await discord.world.wait_until(lambda: discord.gateway.connections, 180, "the next start")
             for _ in range(rng.randint(0, 2)):
                 crowd.asks()

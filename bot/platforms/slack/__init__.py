@@ -1,0 +1,1 @@
+"""Slack: turns its events into messages, clicks and forms, and cards into Slack messages; nothing else."""

@@ -1,0 +1,1 @@
+"""Slash commands, shortcuts, buttons, selects, modals and the Home tab."""

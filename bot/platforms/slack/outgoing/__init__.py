@@ -1,0 +1,1 @@
+"""From cards to Slack's messages, within its size and rate limits."""

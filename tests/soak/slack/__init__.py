@@ -1,0 +1,1 @@
+"""Long runs of the bot on the stand-in for Slack."""
