@@ -28,8 +28,18 @@ def test_bad_english_is_more_surprising_than_good_english(program: Program) -> N
         "!compare Can it does what? | Can it do that?",
     )
     assert bad["perplexity"] > 2 * good["perplexity"]
+    assert bad["text"].startswith("Surprising to the model")
+    assert good["text"].startswith("Ordinary to the model")
     assert compared["best"] == 1
     assert not compared["is_close"]
+
+
+def test_plain_text_is_read_after_the_token_between_documents(program: Program) -> None:
+    pangram, words = program.ask("!perplexity The quick brown fox jumps over the lazy dog.", "!next Once upon a")
+    assert pangram["start_token"] == "<|endoftext|>"
+    assert pangram["perplexity"] == pytest.approx(9.5, abs=0.3)
+    assert words["words"][0]["text"] == " time"
+    assert words["words"][0]["probability"] == pytest.approx(0.35, abs=0.02)
 
 
 def test_the_lessons_sentiment_prompt_answers_one_of_its_labels(program: Program) -> None:

@@ -1,0 +1,43 @@
+/** A small note at a word or button that is pointed at or focused. */
+import { h } from "./elements.js";
+
+/** @type {HTMLElement | null} */
+let note = null;
+/** @type {Element | null} */
+let noted = null;
+
+/** Show the `data-note` of what is pointed at or focused, all over the page. */
+export function showNotes() {
+  document.addEventListener("pointerover", (event) => show(event.target));
+  document.addEventListener("focusin", (event) => show(event.target));
+  document.addEventListener("focusout", hide);
+  document.addEventListener("pointerdown", hide);
+  document.addEventListener("scroll", hide, { capture: true, passive: true });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") hide();
+  });
+}
+
+/** @param {EventTarget | null} target */
+function show(target) {
+  const element = target instanceof Element ? target.closest("[data-note]") : null;
+  if (element === noted) return;
+  hide();
+  if (!(element instanceof HTMLElement)) return;
+  noted = element;
+  // What it says is in the element's name already.
+  note = h("div", { class: "note", "aria-hidden": "true", popover: "manual" }, h("bdi", {}, element.dataset.note));
+  (element.closest("dialog") ?? document.body).append(note);
+  note.showPopover?.();
+  const at = element.getClientRects()[0] ?? element.getBoundingClientRect();
+  const { width, height } = note.getBoundingClientRect();
+  const left = Math.max(4, Math.min(innerWidth - width - 4, at.left + at.width / 2 - width / 2));
+  note.style.left = `${left}px`;
+  note.style.top = `${at.top - height - 6 >= 0 ? at.top - height - 6 : at.bottom + 6}px`;
+}
+
+function hide() {
+  note?.remove();
+  note = null;
+  noted = null;
+}

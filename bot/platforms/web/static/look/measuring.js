@@ -1,0 +1,87 @@
+/**
+ * What the model measures of a text while it is typed: the newest look counts, older ones are given up.
+ *
+ * @import {Card} from "../wire/types.js"
+ * @import {Session} from "../state/session.js"
+ * @import {Store} from "../state/store.js"
+ *
+ * @typedef {{
+ *   text: string, start: number, end: number, logprob: number | null, rank: number | null,
+ *   expected: [text: string, share: number][],
+ * }} MeasuredToken
+ * @typedef {{card: Card, data: Record<string, any>}} Measured
+ */
+import { sentenceOf } from "../state/session.js";
+
+const AFTER_MS = 250;
+
+export class Measuring {
+  #number = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
+  /** @type {Measured | null} */
+  last = null;
+  line = "";
+
+  /**
+   * @param {Store} store
+   * @param {Session} session
+   * @param {(measured: Measured | null, problem: string) => void} show
+   * @param {(isBusy: boolean) => void} showBusy
+   */
+  constructor(store, session, show, showBusy) {
+    this.store = store;
+    this.session = session;
+    this.show = show;
+    this.showBusy = showBusy;
+  }
+
+  /**
+   * Measure a command line soon, unless another one comes before.
+   *
+   * @param {string} line "" shows nothing.
+   */
+  ask(line) {
+    clearTimeout(this.#timer);
+    if (line === this.line) return;
+    this.line = line;
+    const number = ++this.#number;
+    if (line === "") {
+      this.last = null;
+      this.showBusy(false);
+      this.show(null, "");
+      return;
+    }
+    this.#timer = setTimeout(() => void this.#measure(line, number), AFTER_MS);
+  }
+
+  /**
+   * @param {string} line
+   * @param {number} number
+   */
+  async #measure(line, number) {
+    this.showBusy(true);
+    try {
+      const found = await this.session.connection.request("look", { channel: channelOf(this.store), thread: "", line });
+      if (number !== this.#number || found.card === null) return;
+      this.last = { card: found.card, data: found.data };
+      this.show(this.last, "");
+    } catch (error) {
+      if (number !== this.#number) return;
+      this.line = "";
+      this.last = null;
+      this.show(null, sentenceOf(error));
+    } finally {
+      if (number === this.#number) this.showBusy(false);
+    }
+  }
+}
+
+/**
+ * Return the channel whose words are meant: the open one, else the first.
+ *
+ * @param {Store} store
+ */
+export function channelOf(store) {
+  return store.room.channel || (store.servers[0]?.channels[0]?.id ?? "");
+}

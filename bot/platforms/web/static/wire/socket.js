@@ -1,0 +1,137 @@
+/**
+ * The connection to the bot: requests with numbers, events, and connecting again after a loss.
+ *
+ * @import {BotEvent, Welcome} from "./types.js"
+ */
+
+const FIRST_WAIT_MS = 200;
+const LONGEST_WAIT_MS = 5000;
+const NOT_LOGGED_IN = 4001;
+/** Too many frames, or one that is too large. */
+const TOO_MUCH = [4008, 1009];
+
+/** The bot refused a request; the message is a sentence for the person who acted. */
+export class Refused extends Error {}
+
+/** The connection ended before the answer came, or there is none. */
+export class Disconnected extends Error {
+  constructor() {
+    super("There is no connection to the bot. Try again when it is back.");
+  }
+}
+
+/**
+ * "connecting" and "waiting" end by themselves; "locked" and "refused" don't.
+ *
+ * @typedef {"connecting" | "open" | "waiting" | "locked" | "refused"} ConnectionState
+ */
+
+export class Connection {
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #number = 0;
+  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
+  #asked = new Map();
+  #waitMs = FIRST_WAIT_MS;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
+
+  /**
+   * @param {string} address
+   * @param {{
+   *   welcomed: (welcome: Welcome) => void,
+   *   heard: (event: BotEvent) => void,
+   *   changed: (state: ConnectionState) => void,
+   * }} listener
+   */
+  constructor(address, listener) {
+    this.address = address;
+    this.listener = listener;
+    /** @type {ConnectionState} */
+    this.state = "connecting";
+  }
+
+  /** Connect now, also while waiting for the next try. */
+  connect() {
+    if (this.#socket !== null) return;
+    clearTimeout(this.#timer);
+    this.#change("connecting");
+    const socket = new WebSocket(this.address);
+    this.#socket = socket;
+    socket.addEventListener("open", () => this.#greet());
+    socket.addEventListener("message", (event) => this.#read(event.data));
+    socket.addEventListener("close", (event) => this.#closed(event.code));
+  }
+
+  /**
+   * Send a request; return the fields of its answer.
+   *
+   * @param {string} op
+   * @param {Record<string, unknown>} [fields]
+   * @returns {Promise<any>} Rejects with Refused or Disconnected.
+   */
+  request(op, fields = {}) {
+    return this.state === "open" ? this.#ask(op, fields) : Promise.reject(new Disconnected());
+  }
+
+  /**
+   * @param {string} op
+   * @param {Record<string, unknown>} fields
+   * @returns {Promise<any>}
+   */
+  #ask(op, fields) {
+    const socket = this.#socket;
+    if (socket === null || socket.readyState !== WebSocket.OPEN) return Promise.reject(new Disconnected());
+    const n = ++this.#number;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(n, { resolve, reject });
+      socket.send(JSON.stringify({ op, n, ...fields }));
+    });
+  }
+
+  async #greet() {
+    try {
+      const welcome = await this.#ask("hello", {});
+      this.#waitMs = FIRST_WAIT_MS;
+      this.#change("open");
+      this.listener.welcomed(welcome);
+    } catch {
+      this.#socket?.close();
+    }
+  }
+
+  /** @param {string} data */
+  #read(data) {
+    const frame = JSON.parse(data);
+    if (frame.n === undefined) {
+      this.listener.heard(frame);
+      return;
+    }
+    const asked = this.#asked.get(frame.n);
+    this.#asked.delete(frame.n);
+    if (frame.op === "ok") asked?.resolve(frame);
+    else asked?.reject(new Refused(frame.sentence));
+  }
+
+  /** @param {number} code */
+  #closed(code) {
+    this.#socket = null;
+    const asked = [...this.#asked.values()];
+    this.#asked.clear();
+    if (code === NOT_LOGGED_IN || TOO_MUCH.includes(code)) {
+      this.#change(code === NOT_LOGGED_IN ? "locked" : "refused");
+    } else {
+      this.#change("waiting");
+      // Windows that lost the bot together don't all come back in the same moment.
+      this.#timer = setTimeout(() => this.connect(), this.#waitMs * (0.8 + 0.4 * Math.random()));
+      this.#waitMs = Math.min(LONGEST_WAIT_MS, this.#waitMs * 2);
+    }
+    for (const { reject } of asked) reject(new Disconnected());
+  }
+
+  /** @param {ConnectionState} state */
+  #change(state) {
+    this.state = state;
+    this.listener.changed(state);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What browser and bot say to each other, as types only. The fields are those of the frames.
+ *
+ * @typedef {{id: string, name: string, is_moderator: boolean}} Person
+ * @typedef {{id: string, name: string}} Channel
+ * @typedef {{id: string, name: string, is_direct: boolean, channels: Channel[]}} Server
+ * @typedef {{name: string, help: string}} CommandOption
+ * @typedef {{
+ *   name: string, group: string, summary: string, text_name: string, answers: string,
+ *   is_for_moderators: boolean, options: CommandOption[],
+ * }} Command
+ * @typedef {{
+ *   me: Person, people: Person[], bot_name: string, model: string, servers: Server[],
+ *   commands: Command[], max_text_bytes: number,
+ * }} Welcome
+ *
+ * @typedef {[text: string, bits: number | null]} Piece
+ * @typedef {{type: "text", text: string, is_model_text: boolean, is_quiet: boolean}} TextBlock
+ * @typedef {{type: "facts", items: [string, string][]}} FactsBlock
+ * @typedef {{type: "table", columns: string[], rows: string[][]}} TableBlock
+ * @typedef {{type: "bars", items: [string, number][], rest: number, rest_name: string, what: string}} BarsBlock
+ * @typedef {{type: "tinted", pieces: Piece[]}} TintedBlock
+ * @typedef {{name: string, total_bits: number, pieces: Piece[]}} ContrastedText
+ * @typedef {{type: "contrast", texts: ContrastedText[], tables: Omit<TableBlock, "type">[]}} ContrastBlock
+ * @typedef {{type: "choices", prompt: string, options: string[], first_number: number}} ChoicesBlock
+ * @typedef {{type: "verbatim", text: string}} VerbatimBlock
+ * @typedef {{type: "progress", what: string, num_done: number, num_total: number | null}} ProgressBlock
+ * @typedef {TextBlock | FactsBlock | TableBlock | BarsBlock | TintedBlock | ContrastBlock | ChoicesBlock
+ *   | VerbatimBlock | ProgressBlock} Block
+ *
+ * @typedef {{action: string, label: string, style: "plain" | "primary" | "danger"}} CardButton
+ * @typedef {{value: string, label: string, help: string, is_chosen: boolean}} Option
+ * @typedef {{action: string, label: string, options: Option[]}} CardSelect
+ * @typedef {{name: string, text: string}} TextFile
+ * @typedef {{
+ *   blocks: Block[], error: string | null, answers: "public" | "private", buttons: CardButton[],
+ *   selects: CardSelect[], file: TextFile | null, card_id: string | null, card_revision: number,
+ *   is_final: boolean, stop_id: string | null,
+ * }} Card
+ * @typedef {{
+ *   id: string, channel: string, thread: string, author: {id: string, name: string, is_bot: boolean},
+ *   text: string, reply_to: string | null, at: string, is_edited: boolean, file_name: string,
+ *   asked: string | null, card: Card | null, num_replies: number, revision: number,
+ * }} Message
+ *
+ * @typedef {{
+ *   name: string, label: string, kind: "line" | "paragraph" | "choice" | "file", help: string, value: string,
+ *   is_required: boolean, max_characters: number | null, options: Option[],
+ * }} FormField
+ * @typedef {{id: string, title: string, fields: FormField[]}} Form
+ *
+ * @typedef {{op: "message", message: Message}} MessageEvent
+ * @typedef {{op: "removed", id: string}} RemovedEvent
+ * @typedef {{op: "private", channel: string, thread: string, key: string, card: Card}} PrivateEvent
+ * @typedef {{op: "form", channel: string, thread: string, cause: unknown, form: Form}} FormEvent
+ * @typedef {{op: "typing", channel: string, thread: string, is_typing: boolean}} TypingEvent
+ * @typedef {{op: "places", servers: Server[]}} PlacesEvent
+ * @typedef {{op: "people", people: Person[]}} PeopleEvent
+ * @typedef {MessageEvent | RemovedEvent | PrivateEvent | FormEvent | TypingEvent | PlacesEvent | PeopleEvent} BotEvent
+ *
+ * @typedef {{messages: Message[], has_more: boolean}} MessagePage
+ * @typedef {{value: string, help: string}} Offer
+ */
+
+export {};
