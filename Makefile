@@ -1,4 +1,4 @@
-.PHONY: chat dev test test-avx2 test-gpu lint check oracle bench bench-quick bench-gpu measure-templates soak format clean
+.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu lint check oracle bench bench-quick bench-store bench-gpu measure-templates measure-chat measure-healing soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -6,22 +6,33 @@ READY := .venv/.ready
 chat: $(READY)
 	@$(BIN)/python -m bot terminal
 
+# The page, in a browser of this machine. ARGS="--no-open" only prints its address.
+web: $(READY)
+	@$(BIN)/python -m bot web $(ARGS)
+
 # The bot on a stand-in for Discord, with a text client to talk to it: no account, no network. ARGS="--trace" shows what
 # happens to each request.
 dev: $(READY)
 	@$(BIN)/python -m tests.dev $(ARGS)
 
-# On all processors, a file of tests at a time; the long ones begin first (tests/conftest.py).
-RUN_TESTS = $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	-m "not oracle and not real_model"
+# Several files of tests at a time; the long ones begin first (tests/conftest.py). Python keeps what it has compiled: else
+# every process compiles all tests, and every program that a test starts the whole bot.
+RUN_TESTS = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \
+	-m "not oracle and not real_model and not benchmark"
 
 test: $(READY)
 	@$(RUN_TESTS) $(ARGS)
 
-# The same tests with torch's kernels for AVX2 and the model's step compiled for it, as on a processor without AVX-512.
-# What is skipped is named with its reason; a machine that can't do this fails.
+# With torch's kernels for AVX2 and the model's step compiled for it, as on a processor without AVX-512: the tests whose
+# answers a model computes. The rest never sees its numbers (store, core, pictures, stand-ins), or shows what services
+# and commands have made of them (platforms). What is skipped is named with its reason; a machine that can't do this fails.
+AVX2_TESTS = tests/engine tests/services tests/commands
 test-avx2: $(READY)
-	@ATEN_CPU_CAPABILITY=avx2 COMPILE_FOR=avx2 $(RUN_TESTS) -rs $(ARGS)
+	@ATEN_CPU_CAPABILITY=avx2 COMPILE_FOR=avx2 $(RUN_TESTS) -rs $(AVX2_TESTS) $(ARGS)
+
+# One short round of every benchmark case on a tiny model, and whether its rows are whole.
+test-bench: $(READY)
+	@$(BIN)/python -m pytest -q -m benchmark tests/test_benchmarks.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -30,6 +41,14 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 check: lint test
+
+# The page's types and style, by packages from npm (needs Node.js); its tests in a browser use them too.
+WEB_CHECKS := tests/web/node_modules/.package-lock.json
+check-web: $(WEB_CHECKS)
+	@cd tests/web && npm run --silent check
+
+$(WEB_CHECKS): tests/web/package-lock.json
+	@cd tests/web && npm ci --silent --no-fund --no-audit >&2
 
 # The tests on the real model smollm2-135m (fetched where it is not here yet) and against lm-evaluation-harness.
 oracle: $(READY)
@@ -51,6 +70,10 @@ bench: $(READY)
 bench-quick: $(READY)
 	@$(BIN)/python -m benchmarks --quick $(ARGS)
 
+# Whether the store takes longer with two million messages than with none; needs 1 GB in the temporary folder.
+bench-store: $(READY)
+	@$(BIN)/python -m benchmarks.store $(ARGS)
+
 bench-gpu: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m benchmarks --device cuda $(ARGS)
@@ -60,8 +83,25 @@ measure-templates: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m benchmarks.templates $(ARGS)
 
-# Long runs: make soak PART=discord (under load and faults; ARGS may name parts: disconnects restarts sends interactions),
-# make soak PART=parsing (a million texts through the parsers).
+# How often the bot repeats itself, breaks off or ignores the question in scripted conversations. ARGS="--json FILE" keeps
+# all answers, ARGS=--quick shows that it works.
+measure-chat: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m benchmarks.chat $(ARGS)
+
+# How often a continuation makes a word that does not exist of the last word of a text, by a spell checker's lists.
+# ARGS=--all prints every continuation.
+measure-healing: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m benchmarks.healing $(ARGS)
+
+# The pictures of README.md and docs/web.md, of the real bot with smollm2-135m; needs Chromium, and Node for the page's.
+screenshots: $(READY) $(WEB_CHECKS)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m tests.screenshots $(ARGS)
+
+# Long runs: make soak PART=discord or PART=slack (under load and faults; ARGS may name parts: disconnects restarts sends
+# interactions), make soak PART=web (windows tab), make soak PART=parsing (a million texts through the parsers).
 PART ?= discord
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(PART) $(ARGS)

@@ -78,7 +78,9 @@ async def _run(options: argparse.Namespace, folder: Path) -> int:
     arguments = ("--trace",) if options.trace else ()
     async with serve_discord(token=TOKEN) as discord:
         guild = discord.world.add_guild("Home", channels=["general", "stories"])
-        async with running_program(discord, environment, *arguments, tell=lambda line: _say(f"bot: {line}")):
+        async with running_program(
+            "discord", {**environment, **discord.environment}, *arguments, tell=lambda line: _say(f"bot: {line}")
+        ):
             _say(f"\n{HELP}\n")
             await _talk(TextClient(discord, guild, _say))
         for violation in discord.violations:

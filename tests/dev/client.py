@@ -22,6 +22,7 @@ hello @bot           a message that mentions the bot; without @bot the bot does 
 :edit TEXT, :delete  change or delete your newest message
 :menu Why            an entry of the message menu, on the bot's newest message; a single :menu lists the entries
 :in NAME             go to another channel; :in dm is the direct messages with the bot
+:cancel              close the form that is being filled in
 :as moderator        go on as a moderator; :as member goes back
 :help, :quit"""
 _REPLY_S = 120.0
@@ -91,7 +92,8 @@ class TextClient:
             self._say(f"! {e}")
         if self._result is not None and self._result.modal is not None:
             self._form = _Form(self._result.modal)
-            self._say(f"Form: {self._result.modal.title}. An empty line keeps what is there, \\n is a new line.")
+            title = self._result.modal.title
+            self._say(f"Form: {title}. An empty line keeps what is there, \\n is a new line, :cancel closes the form.")
 
     async def settled(self) -> None:
         """Wait until what the last line led to is finished, and print it."""
@@ -171,11 +173,21 @@ class TextClient:
         assert form is not None
         if line.strip() == ":cancel":
             self._form = None
+            self._say("The form is closed; nothing was sent.")
             return
-        form.take(line)
-        if form.is_full:
-            self._form = None
+        try:
+            form.take(line)
+        except OSError as e:
+            self._say(f"! That file can't be read ({e.strerror}). Give another path; :cancel closes the form.")
+        if not form.is_full:
+            return
+        self._form = None
+        try:
             self._result = await self._me.submits(form.modal, form.values)
+        except NotOffered as e:
+            # Discord's own client leaves such a form open too.
+            self._form = _Form(form.modal)
+            self._say(f"! {e} The form is open again, from its first field; :cancel closes it.")
 
 
 class _Form:

@@ -29,8 +29,9 @@ class SlashLine:
 def parse_slash(line: str, commands: Sequence[Mapping[str, Any]]) -> SlashLine:
     """Read `next Once upon a`, `complete text:Once upon a n:3` or `prompt run sentiment I love it`.
 
-    What stands before the first `option:` goes to the required options in order, a word each and all the rest to the
-    last one; where none is required, to all options that take text. Raises NotOffered.
+    What stands before the first `option:` goes to the options that a typed command takes without a name, in order: a
+    word each and all the rest to the last one. Several texts may be divided by `|`, as in `compare A | B`. Raises
+    NotOffered.
     """
     first, _, rest = line.strip().partition(" ")
     found = next((command for command in commands if command["name"] == first), None)
@@ -52,13 +53,30 @@ def _values(rest: str, options: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = "|".join(map(re.escape, by_name)) or "(?!)"
     words, *pairs = re.split(rf"(?:^|\s)({names}):", rest)
     typed = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    required = [option["name"] for option in options if option.get("required")]
-    texts = [option["name"] for option in options if option["type"] == STRING]
-    free = [name for name in required or texts if name not in typed]
+    free = [name for name in _unnamed(options) if name not in typed]
     if words.strip() and not free:
         raise NotOffered(f"{words.strip()!r} is for no option; give it as option:value, with one of {names}.")
-    typed |= dict(zip(free, words.split(maxsplit=len(free) - 1) if free else (), strict=False))
+    num_required = sum(bool(option.get("required")) for option in options)
+    if num_required > 1 and "|" in words:
+        free = [option["name"] for option in options if option["type"] == STRING and option["name"] not in typed]
+        parts = [part.strip() for part in words.split("|", maxsplit=len(free) - 1)]
+    else:
+        parts = words.split(maxsplit=len(free) - 1) if free else []
+    typed |= dict(zip(free, parts, strict=False))
     return {name: _value(by_name[name], value.strip()) for name, value in typed.items() if value.strip()}
+
+
+def _unnamed(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the options that need no name: those required, then the text and what is suggested while it is typed."""
+    required = [option["name"] for option in options if option.get("required")]
+    others = [
+        option["name"]
+        for option in options
+        if not option.get("required")
+        and option["type"] == STRING
+        and (option["name"] == "text" or option.get("autocomplete"))
+    ]
+    return required + others
 
 
 def _value(option: Mapping[str, Any], text: str) -> Any:

@@ -1,4 +1,4 @@
-"""Make the pictures of README.md: python -m tests.screenshots [terminal] [discord]."""
+"""Make the pictures of README.md and docs/web.md: python -m tests.screenshots [terminal] [discord] [web]."""
 
 import argparse
 import asyncio
@@ -12,6 +12,7 @@ from typing import Final
 from tests.screenshots.chat import read_chat
 from tests.screenshots.pages import chat_page, take_picture, terminal_page
 from tests.screenshots.terminal import read_terminal
+from tests.screenshots.web import take_pages
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "images"
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -27,7 +28,7 @@ _TYPED: Final = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the named pictures, or all; return 2 where there is no browser to draw them."""
     parser = argparse.ArgumentParser(prog="python -m tests.screenshots", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="terminal, discord; default: both")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="terminal, discord, web; default: all")
     parser.add_argument("--model", default="smollm2-135m", help="default: smollm2-135m, fetched by model pull")
     options = parser.parse_args(argv)
     chromium = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
@@ -35,12 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"This needs a browser: none of {', '.join(_BROWSERS)} is installed.\n")
         return 2
     FOLDER.mkdir(exist_ok=True)
-    for name in options.names or ("terminal", "discord"):
+    for name in options.names or ("terminal", "discord", "web"):
         with tempfile.TemporaryDirectory() as home:
             environment = {"MODEL": options.model, "DATABASE": f"{home}/fewshot.db", "XDG_STATE_HOME": home}
             if name == "terminal":
                 page = terminal_page(read_terminal(_TYPED, environment, columns=_COLUMNS), _COLUMNS)
                 take_picture(page, FOLDER / "terminal.png", width=860, chromium=chromium)
+            elif name == "web":
+                (FOLDER / "web").mkdir(exist_ok=True)
+                asyncio.run(take_pages(environment, FOLDER / "web"))
             else:
                 page = chat_page(asyncio.run(read_chat(environment)))
                 take_picture(page, FOLDER / "discord.png", width=680, chromium=chromium)

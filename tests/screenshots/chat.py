@@ -13,7 +13,10 @@ from tests.soak.program import running_program
 
 async def read_chat(environment: Mapping[str, str]) -> list[str]:
     """Return messages of a mention, a heat map and a completion, as HTML."""
-    async with serve_discord(token=TOKEN) as discord, running_program(discord, environment):
+    async with (
+        serve_discord(token=TOKEN) as discord,
+        running_program("discord", {**environment, **discord.environment}),
+    ):
         guild = discord.world.add_guild("Home")
         channel = guild.channels[0]
         ada = discord.add_member(guild, "Ada")

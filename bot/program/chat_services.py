@@ -1,0 +1,191 @@
+"""`python -m bot discord`, `slack`, `web`, or several in one program: they share the engine and the store."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Final
+
+from bot.commands.bot import COMMANDS
+from bot.core.platform_traits import PlatformTraits
+from bot.engine.models.catalog import ModelChoice
+from bot.errors import SetupError
+from bot.platforms.shared.masking import mask_secrets
+from bot.platforms.shared.signals import ended_by_signals
+from bot.program.opening import Core, choose_model, is_loaded, load_quickly, open_core, prepare_model, say
+from bot.services.ledger import Delivery
+from bot.services.templates import TemplateLibrary
+from bot.settings import Settings
+from bot.store.preparation import hold_platform
+
+logger = logging.getLogger(__name__)
+
+# Connects one platform and answers there until the event is set.
+Start = Callable[[Core, asyncio.Event], Coroutine[Any, Any, None]]
+
+_NO_SLACK: Final = (
+    "Slack's packages are not installed. Install them with: python -m pip install -c constraints.txt -e '.[slack]'"
+)
+
+
+def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Run the bot on the platforms that the command line names; return the exit status."""
+    load_quickly()
+    if getattr(arguments, "manifest", False):
+        return _print_manifest(settings)
+    # Until the bot is connected there is nothing to lose. As a container's first process it would ignore the signal.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    names = dict.fromkeys([arguments.command, *arguments.also])
+    if getattr(arguments, "invite", False):
+        return _print_invitation(settings)
+    # Before the model is loaded, so that a wrong token is reported at once.
+    starts = [_PREPARE[name](settings, arguments) for name in names]
+    TemplateLibrary.read(settings.prompts_dir)
+    with ExitStack() as stack:
+        for traits, _ in starts:
+            stack.enter_context(hold_platform(settings.database, traits.name))
+        choice = choose_model(settings)
+        say(choice.line)
+        prepare_model(settings, choice)
+        asyncio.run(_run(settings, choice, [start for _, start in starts]))
+    return 0
+
+
+async def _run(settings: Settings, choice: ModelChoice, starts: Sequence[Start]) -> None:
+    """Answer on all platforms until a signal."""
+    is_over = asyncio.Event()
+    async with open_core(settings, choice) as core:
+        is_loaded()
+        with ended_by_signals(is_over):
+            error = await _wait_for_all([start(core, is_over) for start in starts], is_over)
+    if error is not None:
+        raise error
+
+
+async def _wait_for_all(platforms: Sequence[Coroutine[Any, Any, None]], is_over: asyncio.Event) -> BaseException | None:
+    """Run the platforms to their ends, and return the first error; where one ends, the others end in order."""
+    running = [asyncio.ensure_future(platform) for platform in platforms]
+    await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    is_over.set()
+    await asyncio.wait(running)
+    errors = [error for task in running if (error := task.exception()) is not None]
+    for error in errors[1:]:
+        logger.error("another platform failed as well: %s", error)
+    return errors[0] if errors else None
+
+
+def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple[PlatformTraits, Start]:
+    from bot.platforms.discord.client import FewshotClient
+    from bot.platforms.discord.log_rules import LOG_RULES
+    from bot.platforms.discord.outgoing.request_limit import RequestLimit
+    from bot.platforms.discord.running import run_discord
+    from bot.platforms.discord.starting import Application, look_up_application, use_api
+    from bot.platforms.discord.traits import DISCORD
+
+    mask_secrets(settings.discord_token, LOG_RULES)
+    use_api(settings.discord_api_base)
+    requests = RequestLimit()
+    application = asyncio.run(look_up_application(settings.discord_token, requests))
+
+    async def start(core: Core, is_over: asyncio.Event) -> None:
+        bot = core.bot(DISCORD)
+
+        def client_of(application: Application) -> FewshotClient:
+            return FewshotClient(
+                bot,
+                Delivery(core.store, DISCORD),
+                application,
+                requests=requests,
+                owner_ids=frozenset(settings.owner_ids),
+                api_base=settings.discord_api_base,
+                forces_sync=getattr(arguments, "sync", False),
+                tell=say,
+            )
+
+        await run_discord(client_of, application, settings.discord_token, say, is_over=is_over)
+
+    return DISCORD, start
+
+
+def _prepare_slack(settings: Settings, _: argparse.Namespace) -> tuple[PlatformTraits, Start]:
+    try:
+        from bot.platforms.slack.log_rules import LOG_RULES
+        from bot.platforms.slack.running import check_slack, run_slack
+        from bot.platforms.slack.traits import SLACK
+    except ModuleNotFoundError as e:
+        raise SetupError(_NO_SLACK) from e
+
+    for secret in (*settings.slack_bot_token, settings.slack_app_token):
+        mask_secrets(secret, LOG_RULES)
+    asyncio.run(check_slack(settings.slack_bot_token, settings.slack_app_token, settings.slack_api_url))
+    prefix = settings.slack_command_prefix
+    traits = replace(SLACK, slash_prefix=f"/{prefix}{SLACK.slash_prefix.removeprefix('/')}")
+
+    async def start(core: Core, is_over: asyncio.Event) -> None:
+        await run_slack(
+            core.bot(traits),
+            Delivery(core.store, traits),
+            bot_tokens=settings.slack_bot_token,
+            app_token=settings.slack_app_token,
+            api_url=settings.slack_api_url,
+            name_prefix=prefix,
+            is_over=is_over,
+            tell=say,
+        )
+
+    return traits, start
+
+
+def _prepare_web(settings: Settings, arguments: argparse.Namespace) -> tuple[PlatformTraits, Start]:
+    from bot.platforms.web.running import hold_port, run_web
+    from bot.platforms.web.traits import WEB
+
+    held = hold_port(settings.web_port)
+
+    async def start(core: Core, is_over: asyncio.Event) -> None:
+        await run_web(
+            core.bot(WEB),
+            Delivery(core.store, WEB),
+            held,
+            first_name=getattr(arguments, "name", "") or "You",
+            opens=arguments.command == "web" and not arguments.no_open,
+            is_over=is_over,
+            tell=say,
+        )
+
+    return WEB, start
+
+
+_PREPARE: Final = {"discord": _prepare_discord, "slack": _prepare_slack, "web": _prepare_web}
+
+
+def _print_invitation(settings: Settings) -> int:
+    from bot.platforms.discord.log_rules import LOG_RULES
+    from bot.platforms.discord.outgoing.request_limit import RequestLimit
+    from bot.platforms.discord.starting import look_up_application, use_api
+
+    mask_secrets(settings.discord_token, LOG_RULES)
+    use_api(settings.discord_api_base)
+    application = asyncio.run(look_up_application(settings.discord_token, RequestLimit()))
+    sys.stdout.write(f"{application.invite_url}\n")
+    return 0
+
+
+def _print_manifest(settings: Settings) -> int:
+    from bot.platforms.slack.manifest import manifest_text
+
+    text = manifest_text(
+        COMMANDS,
+        bot_name=settings.bot_name,
+        name_prefix=settings.slack_command_prefix,
+        command_prefix=settings.command_prefix,
+    )
+    sys.stdout.write(text)
+    sys.stdout.flush()
+    say("Paste this at https://api.slack.com/apps: Create New App, From a manifest. docs/slack.md has the next steps.")
+    return 0

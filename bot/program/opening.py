@@ -1,0 +1,209 @@
+"""What every way to run the bot has in common: the model, the store, the engine, and a bot for each platform."""
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bot.background import keep_running
+from bot.commands.bot import Bot
+from bot.commands.context import Services
+from bot.core.channel_settings import declare_settings
+from bot.core.platform_traits import PlatformTraits
+from bot.engine.engine import Engine
+from bot.engine.models.catalog import ModelChoice, ModelNotPulled, resolve_model
+from bot.engine.models.model_folder import check_model_folder
+from bot.engine.precision.choice import is_measured
+from bot.engine.processors import count_processors
+from bot.engine.references.record import read_references
+from bot.engine.start_token.record import read_start_figures
+from bot.errors import FewshotError
+from bot.services.chat import Chat
+from bot.services.measuring import Measuring
+from bot.services.templates import TemplateLibrary, Templates
+from bot.services.worth import measure_when_idle
+from bot.settings import Settings
+from bot.stalls import LoopStalls
+from bot.store.store import Store
+
+logger = logging.getLogger("bot")
+
+_RETENTION_INTERVAL_S: Final = 3600.0
+
+
+def say(sentence: str) -> None:
+    """Print a sentence for the operator on standard error."""
+    with suppress(OSError):  # a log file on a full disk must not end the bot
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+
+
+def limit_threads(settings: Settings) -> Settings:
+    """Return settings with no more threads than processors; say once if there were more."""
+    num_processors = count_processors()
+    if settings.num_threads <= num_processors:
+        return settings
+    say(
+        f"NUM_THREADS={settings.num_threads} is more than this program may use, "
+        f"so it uses {num_processors} (the number of its processors)."
+    )
+    return replace(settings, num_threads=num_processors)
+
+
+async def _forget_expired(store: Store, retention_days: int) -> None:
+    """Erase messages older than their retention, now and every hour."""
+    while True:
+        try:
+            await store.finish_forgetting()
+            await store.delete_expired(default_days=retention_days)
+        except FewshotError as e:
+            logger.warning("expired messages could not be erased: %s", e)
+        await asyncio.sleep(_RETENTION_INTERVAL_S)
+
+
+def choose_model(settings: Settings) -> ModelChoice:
+    """Return the model on this machine; download it first if it is missing."""
+    try:
+        return resolve_model(settings.model, settings.models_dir)
+    except ModelNotPulled:
+        return pull(settings.model, settings)
+
+
+def pull(name: str, settings: Settings) -> ModelChoice:
+    """Download a model. Raises ModelError."""
+    from bot.engine.models.pulling import PullLimits, pull_model
+
+    return pull_model(name, settings.models_dir, PullLimits(timeout_s=settings.pull_timeout_s))
+
+
+def prepare_model(settings: Settings, choice: ModelChoice) -> None:
+    """Measure the model's start token and precisions if that is not done yet, and print the chosen precision.
+
+    Call it before the event loop starts, so that Ctrl-C ends it at once.
+    """
+    num_parameters = check_model_folder(choice.folder).num_parameters
+    has_start = read_start_figures(choice.folder, settings.models_dir) is not None
+    has_references = read_references(choice.folder, settings.models_dir) is not None
+    if has_start and has_references and not is_measured(settings.precision, num_parameters):
+        return
+    from bot.engine.loading import measure_model
+
+    precision = measure_model(
+        choice.folder,
+        name=choice.name,
+        device=settings.device,
+        precision=settings.precision,
+        num_threads=settings.num_threads or None,
+        models_dir=settings.models_dir,
+        tell=lambda _: None,  # loading the model reports it
+    )
+    if precision.is_worth_saying:
+        say(precision.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What all platforms of one program share."""
+
+    settings: Settings
+    store: Store
+    engine: Engine
+    measuring: Measuring
+    shipped: TemplateLibrary
+    stalls: LoopStalls
+
+    def bot(self, traits: PlatformTraits) -> Bot:
+        """Return the bot for a platform with these traits."""
+        settings, chat_templates = self.settings, [one.name for one in self.shipped if one.kind == "chat"]
+        channel_settings = declare_settings(
+            chat_templates,
+            retention_days=settings.retention_days,
+            quota_per_minute=settings.quota_per_minute,
+            mention_pattern=traits.mention_pattern,
+            roles=traits.roles,
+            channels=traits.channels,
+        )
+        templates = Templates(self.shipped, self.store)
+        chat = Chat(
+            self.engine,
+            self.store,
+            templates,
+            channel_settings,
+            bot_name=settings.bot_name,
+            timeout_s=settings.request_timeout_s,
+        )
+        return Bot(
+            Services(
+                engine=self.engine,
+                store=self.store,
+                templates=templates,
+                chat=chat,
+                channel_settings=channel_settings,
+                measuring=self.measuring,
+                traits=traits,
+                command_prefix=settings.command_prefix,
+                request_timeout_s=settings.request_timeout_s,
+                owner_ids=frozenset(settings.owner_ids),
+                stalls=self.stalls,
+            )
+        )
+
+
+@asynccontextmanager
+async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Core]:
+    """Open store and engine, and begin the work in the background; close everything at the end."""
+    shipped = TemplateLibrary.read(settings.prompts_dir)
+    async with (
+        Store.open(settings.database) as store,
+        Engine.open(
+            choice.folder,
+            name=choice.name,
+            device=settings.device,
+            precision=settings.precision,
+            max_waiting=settings.max_waiting,
+            num_threads=settings.num_threads or None,
+            kv_cache_mb=settings.kv_cache_mb,
+            models_dir=settings.models_dir,
+            max_running_per_person=settings.max_running_per_person,
+        ) as engine,
+    ):
+        for notice in store.notices:
+            say(notice)
+        if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
+            for notice in engine.info.notices:
+                say(notice)
+        measuring = Measuring(engine, store, bot_name=settings.bot_name)
+        stalls = LoopStalls()
+        background = [
+            keep_running(stalls.watch, "watching the event loop"),
+            keep_running(lambda: _forget_expired(store, settings.retention_days), "erasing expired messages"),
+            keep_running(lambda: measure_when_idle(measuring, engine, shipped), "measuring the built-in templates"),
+        ]
+        try:
+            yield Core(settings, store, engine, measuring, shipped, stalls)
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.wait(background)
+
+
+@asynccontextmanager
+async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTraits) -> AsyncIterator[Bot]:
+    """Open everything that the bot needs on one platform; close it at the end."""
+    async with open_core(settings, choice) as core:
+        yield core.bot(traits)
+
+
+def load_quickly() -> None:
+    """Collect no garbage while loading: importing torch creates almost none, and a collection takes a second."""
+    gc.disable()
+
+
+def is_loaded() -> None:
+    """Collect garbage from now on, except among the imported objects, which are never freed."""
+    gc.freeze()
+    gc.enable()
