@@ -238,7 +238,8 @@ def _loopback(name: str, value: str) -> str:
     if value.strip("[]").lower() not in ("127.0.0.1", "localhost", "::1"):
         raise SetupError(
             f"{name} takes 127.0.0.1, not {_shown(value)}: the page asks for no password, so only this machine may open"
-            " it. From another machine use an SSH tunnel (ssh -L 8123:127.0.0.1:8123 HOST), or a reverse proxy with a login."
+            " it. From another machine use an SSH tunnel (ssh -L 8123:127.0.0.1:8123 HOST), or a reverse proxy with a"
+            " login."
         )
     return "127.0.0.1"
 

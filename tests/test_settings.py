@@ -157,8 +157,9 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "WEB_HOST": (
         {"127.0.0.1": "127.0.0.1", "localhost": "127.0.0.1", "[::1]": "127.0.0.1"},
         {
-            value: f"takes 127.0.0.1, not '{value}': the page asks for no password, so only this machine may open it. From"
-            " another machine use an SSH tunnel (ssh -L 8123:127.0.0.1:8123 HOST), or a reverse proxy with a login."
+            value: f"takes 127.0.0.1, not '{value}': the page asks for no password, so only this machine may open it."
+            " From another machine use an SSH tunnel (ssh -L 8123:127.0.0.1:8123 HOST), or a reverse proxy with a"
+            " login."
             for value in ("0.0.0.0", "::", "192.168.1.2", "example.org")
         },
     ),

@@ -46,6 +46,14 @@ class SocketTimings:
     max_pause_s: float = 20.0
     max_asked_s: float = 120.0
 
+    def pause_before_look_s(self, num_looks: int) -> float:
+        """Return how long after the last look at a socket without events, or the last event, the next look is.
+
+        A look is at some channels only, so the first ones follow one another quickly; then they are as far apart as
+        the first was from the last event.
+        """
+        return self.look_s / 3 if 0 < num_looks < _NUM_QUICK_LOOKS else self.look_s
+
 
 class Sockets:
     """Keeps `num` sockets open; Slack sends each event to one of them.
@@ -106,7 +114,7 @@ class Sockets:
         """Look from time to time whether a socket without events is deaf. Runs until cancelled."""
         while True:
             await asyncio.sleep(self._timings.look_s / 6)
-            quiet = [slot for slot in self._slots if slot.is_open and slot.is_due(self._timings.look_s)]
+            quiet = [slot for slot in self._slots if slot.is_open and slot.is_due]
             if not quiet:
                 continue
             for slot in quiet:
@@ -161,14 +169,11 @@ class _Slot:
         """Return for how many seconds the socket has heard no event."""
         return self._last_event.age_s
 
-    def is_due(self, look_s: float) -> bool:
-        """Say whether the socket has heard nothing for `look_s`, and it is time to look why.
-
-        A look is at some channels only, so the first ones follow one another quickly; then they are as far apart as
-        the first was from the last event.
-        """
-        is_early = 0 < self._num_looks < _NUM_QUICK_LOOKS
-        return self.quiet_s >= look_s and self._last_look.age_s >= (look_s / 3 if is_early else look_s)
+    @property
+    def is_due(self) -> bool:
+        """Say whether the socket has heard nothing for a while, and it is time to look why."""
+        pause_s = self._timings.pause_before_look_s(self._num_looks)
+        return self.quiet_s >= self._timings.look_s and self._last_look.age_s >= pause_s
 
     def looked(self) -> None:
         """Note that somebody looks now for what the socket may not have delivered."""

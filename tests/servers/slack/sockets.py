@@ -7,11 +7,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from aiohttp import WSMsgType, web
+from aiohttp import ClientConnectionResetError, WSMsgType, web
 
 from tests.servers.slack.clock import Clock
 from tests.servers.slack.objects import App, Event, Installation
@@ -204,7 +204,8 @@ class Sockets:
                 if how == "black_hole":
                     self._start(self._swallow(socket))
             else:
-                await socket.send(_disconnect(how))
+                with suppress(ClientConnectionResetError):  # one that ends at this moment
+                    await socket.send(_disconnect(how))
                 self._start(self._close_later(socket, 10.0 if how == "warning" else 1.0))
         return lost
 

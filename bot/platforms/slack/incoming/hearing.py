@@ -1,5 +1,6 @@
 """What the sockets have delivered lately, held against what was said: a socket that answers pings may still be deaf."""
 
+import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
@@ -72,16 +73,30 @@ class Hearing:
         be read counts as heard; never raises.
         """
         oldest, latest = max(self._began, self._clock() - _LOOKED_BACK_S), self._clock() - on_its_way_s
-        for place in self._places(known):
+        if latest <= oldest:
+            return False
+
+        async def look(place: Address) -> bool:
             workspace = self._workspaces.get(place.team)
-            if workspace is None or latest <= oldest:
-                continue
             try:
-                if await self._is_missed_in(place, workspace, oldest, latest) and self._counts(place):
-                    return True
+                return workspace is not None and await self._is_missed_in(place, workspace, oldest, latest)
             except FewshotError as e:
                 logger.info("could not look at channel %s: %s", place.channel, e)
-        return False
+                return False
+
+        # All at once: one that Slack is slow to answer for must not keep the others waiting.
+        looks = {asyncio.create_task(look(place)): place for place in self._places(known)}
+        waiting = set(looks)
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if any(one.result() and self._counts(looks[one]) for one in done):
+                    return True
+            return False
+        finally:
+            for one in waiting:
+                one.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     def _counts(self, place: Address) -> bool:
         """Say whether a missed message at `place` means that a socket is deaf."""
