@@ -194,7 +194,7 @@ async def test_two_moderators_see_each_other_and_join_what_the_other_published(o
         await ben.save("mood", {**STATE, "labels": ["good", "bad", "none"]})
         assert (await ben.listed("mood") or {})["drafts_of"] == ["Ada"]
         assert (await ben.publish("mood", reason="a third label"))["number"] == 2
-        await ada.window.until(lambda: ada.news(), "the news")
+        await ada.window.until(ada.news, "the news")
         assert ada.news() == ["Ben published version 2 of mood: a third label"]
         opened = await ada.open("mood")
         assert opened["overtaken"].startswith("Ben published version 2")
