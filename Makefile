@@ -106,7 +106,7 @@ screenshots: $(READY) $(WEB_CHECKS)
 	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 # Long runs: make soak PART=discord or PART=slack (under load and faults; ARGS may name parts: disconnects restarts sends
-# interactions), make soak PART=web (windows tab), make soak PART=parsing (a million texts through the parsers).
+# interactions), make soak PART=web (windows tab typing), make soak PART=parsing (a million texts through the parsers).
 PART ?= discord
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(PART) $(ARGS)

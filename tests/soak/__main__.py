@@ -30,6 +30,7 @@ from tests.soak.slack import disconnects as slack_disconnects
 from tests.soak.slack import interactions as slack_interactions
 from tests.soak.slack import restarts as slack_restarts
 from tests.soak.slack import sends as slack_sends
+from tests.soak.typing import run_typing
 from tests.tiny_models import make_tiny_gpt2
 
 _REAL_MODEL: Final = "smollm2-135m"
@@ -116,6 +117,10 @@ async def _web_tab(folder: Path, options: argparse.Namespace) -> Run:
     return await run_tab(folder, _say, num=options.scaled(60))
 
 
+async def _web_typing(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_typing(folder, _say, num=options.scaled(1200))
+
+
 async def _texts(folder: Path, options: argparse.Namespace) -> Run:
     done = await asyncio.to_thread(
         run_parsing, options.scaled(1_000_000), options.seed, Settings.from_env().prompts_dir, _say
@@ -147,7 +152,7 @@ _PARTS: Final[dict[str, dict[str, Part]]] = {
         "sends": _slack_sends,
         "interactions": _slack_interactions,
     },
-    "web": {"windows": _web_windows, "tab": _web_tab},
+    "web": {"windows": _web_windows, "tab": _web_tab, "typing": _web_typing},
     "parsing": {"texts": _texts},
 }
 

@@ -32,7 +32,7 @@ const OPERATIONS = {
   async context({ options }) {
     const id = `context ${++lastId}`;
     contexts.set(id, await browser.newContext(options));
-    contexts.get(id).setDefaultTimeout(10_000);
+    contexts.get(id).setDefaultTimeout(30_000);
     return id;
   },
   async page({ context }) {

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 FOLDER: Final = Path(__file__).resolve().parents[3] / "web"
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_PATIENCE_S: Final = 10.0
+_PATIENCE_S: Final = 30.0
 
 T = TypeVar("T")
 

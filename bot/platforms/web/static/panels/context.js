@@ -80,8 +80,10 @@ export class ContextPanel {
       });
       if (asked === this.#asked) this.#show(card, "");
     } catch (error) {
-      if (asked === this.#asked && !(error instanceof Disconnected))
-        this.#show(null, error instanceof Refused ? error.message : String(error));
+      if (asked !== this.#asked || error instanceof Disconnected) return;
+      // Nobody asked for it, so that there is nothing to read is no mistake.
+      if (error instanceof Refused) this.#draw(h("p", { class: "quiet" }, error.message));
+      else this.#show(null, String(error));
     }
   }
 
@@ -92,11 +94,12 @@ export class ContextPanel {
   #show(card, problem) {
     this.#card = card;
     this.#note.problem = problem;
-    const wanted = h(
-      "div",
-      { class: "panel-body" },
-      card === null ? h("p", { class: "problem" }, problem) : renderCard(card, this.#note),
-    );
+    this.#draw(card === null ? h("p", { class: "problem" }, problem) : renderCard(card, this.#note));
+  }
+
+  /** @param {Node} shown */
+  #draw(shown) {
+    const wanted = h("div", { class: "panel-body" }, shown);
     for (const { name, value } of this.body.attributes) wanted.setAttribute(name, value);
     morph(this.body, wanted);
     markWide(this.body);
