@@ -20,6 +20,7 @@ from bot.commands.framework.spelling import Spelling
 from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
+from bot.commands.workbench.workbench import Workbench
 from bot.commands.writing import Desk
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.mentions import spell_mentions
@@ -43,6 +44,7 @@ class Bot:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._router = Router(services)
+        self.workbench = Workbench(services)
         limit = services.traits.max_option_characters
         self.desk = Desk(services)
         self._continuations = Continuations(services.engine, max_characters=limit or MAX_TEXT_BYTES)

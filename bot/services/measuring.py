@@ -48,6 +48,7 @@ from bot.store.store import Store
 
 ResultT = TypeVar("ResultT")
 OnProgress = Callable[[int, int], None]
+OnOutcome = Callable[[int, RowOutcome], None]
 
 # A full queue does not make a whole measurement fail.
 _PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -151,9 +152,11 @@ class Measuring:
         on_progress: OnProgress | None = None,
         stopper: Stopper | None = None,
         is_swapped: bool = False,
+        on_outcome: OnOutcome | None = None,
     ) -> tuple[RowOutcome, ...] | None:
         """Return the outcome of each row; None when stopped before the last. Raises as `measure` does.
 
+        `on_outcome` gets the index and the outcome of each row, in order, as soon as it is there.
         With `is_swapped` the inputs are of other rows than the outputs, so the model need not write any answer.
         """
         prompt_key, model = self._prompt_key(template), self.fingerprint
@@ -165,13 +168,17 @@ class Measuring:
             for i, row in enumerate(rows):
                 if on_progress:
                     on_progress(num_done, len(rows))
-                if outcomes[i] is not None:
+                if (known := outcomes[i]) is not None:
+                    if on_outcome:
+                        on_outcome(i, known)
                     continue
                 if stopper is not None and stopper.is_stopped:
                     return None
                 outcomes[i] = outcome = await self._ask_row(template, row, i, asker, is_swapped)
                 unsaved[self._row_key(template, row, is_swapped)] = to_numbers(outcome)
                 num_done += 1
+                if on_outcome:
+                    on_outcome(i, outcome)
                 if time.monotonic() - saved_at >= _SAVE_EVERY_S:
                     await self._store.put_row_outcomes(prompt_key, model, unsaved)
                     unsaved, saved_at = {}, time.monotonic()
@@ -181,6 +188,18 @@ class Measuring:
         if on_progress:
             on_progress(len(rows), len(rows))
         return tuple(outcome for outcome in outcomes if outcome is not None)
+
+    async def known_outcomes(self, template: PromptTemplate, rows: Sequence[Example]) -> list[RowOutcome | None]:
+        """Return the stored outcome of each row, None for one that was not measured; never asks the model."""
+        return await self._known(template, self._prompt_key(template), rows, False)
+
+    async def known_prior(self, template: PromptTemplate) -> tuple[float, ...] | None:
+        """Return what `prior` does, None if it is not stored; never asks the model."""
+        return await self._known_prior(template, self._prompt_key(template))
+
+    async def prompt_of(self, template: PromptTemplate, input: str) -> Prompt:
+        """Return what the model reads of `template` before it answers `input`."""
+        return (await self._question(template, Example(input, "a"))).prompt
 
     async def prior(self, template: PromptTemplate, *, asker: Asker) -> tuple[float, ...]:
         """Return the probability of each label of a classify template for content-free inputs, for calibration.

@@ -9,9 +9,10 @@ from typing import Any, Final
 from bot.core.messages import DIRECT_MESSAGES, Scope
 from bot.core.safe_text import clean_model_text, cut_text, one_line
 from bot.core.text_tree import BEGINNING, EMPTY_TREE, Position, TextTree
-from bot.errors import RequestError
+from bot.errors import OptedOut, RequestError
 from bot.services.open_cards import FOR_GOOD, new_card
 from bot.store.cards import OpenCard
+from bot.store.opting_out import NOT_STORED
 from bot.store.store import Store
 
 WRITING_CARD: Final = "writing"
@@ -77,7 +78,9 @@ class Writings:
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def list(self, owner_id: str) -> tuple[WritingEntry, ...]:
-        """Return somebody's texts, the one that was changed last first."""
+        """Return somebody's texts, the one that was changed last first. Raises OptedOut where nothing may be kept."""
+        if await self._store.is_opted_out(self._platform, owner_id):
+            raise OptedOut(NOT_STORED)
         cards = await self._store.parts_of_cards(self._scope(owner_id), owner_id, WRITING_CARD, *_ENTRY)
         return tuple(
             WritingEntry(card_id, name or _named_by(first or ""), num, saved_at)

@@ -67,6 +67,15 @@ class Proposals(Records):
         )
         return [to_open_card(row, Scope(scope.platform, scope.server, row["channel"], row["thread"])) for row in rows]
 
+    async def count_proposals(self, scope: Scope) -> dict[str, int]:
+        """Return how many proposals wait for each template on the server of `scope`, by its name."""
+        rows = await self._database.read(
+            f"SELECT json_extract(o.state, '$.template') AS template, count(*) AS num {_OF_SERVER} GROUP BY template",
+            *owner_values(scope),
+            to_microseconds(now_utc()),
+        )
+        return {row["template"]: row["num"] for row in rows}
+
     async def dismiss_proposals(self, card_ids: Sequence[str]) -> bool:
         """Delete proposals by the ids of their cards; return False, and delete nothing, if one is gone."""
         return await self._database.write(lambda transaction: close_all(transaction, card_ids))

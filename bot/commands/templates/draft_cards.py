@@ -147,7 +147,7 @@ async def _about(services: Services, scope: Scope, view: DraftView) -> tuple[lis
     if draft.problem:
         blocks.append(Text(f"{draft.problem} Your text is saved, but it has no effect until this is fixed."))
     if view.is_overtaken:
-        sentence, diff = _overtaken(view)
+        sentence, diff = overtaken(view)
         blocks.append(Text(sentence))
         if diff:
             blocks.append(Verbatim(diff))
@@ -179,7 +179,7 @@ def _origin(view: DraftView) -> str:
     return "based on the built-in version" if view.draft.based_on_sha256 else "a new template"
 
 
-def _overtaken(view: DraftView) -> tuple[str, str]:
+def overtaken(view: DraftView) -> tuple[str, str]:
     """Return who published what since the draft was started, and the diff."""
     newest = view.newest
     if newest is None:

@@ -157,7 +157,7 @@ async def fill_draft(
             return replace(draft, form_values=typed, problem=type_mentions(str(e), services.command_prefix))
         return replace(draft, source_text=template.source_text, form_values=None, problem="")
 
-    return await _save_made(services, scope, draft, filled)
+    return await save_made(services, scope, draft, filled)
 
 
 async def change_draft(
@@ -185,10 +185,10 @@ async def change_draft(
         await check_template(services, template)
         return replace(draft, source_text=template.source_text)
 
-    return await _save_made(services, scope, draft, changed, closes=closes)
+    return await save_made(services, scope, draft, changed, closes=closes)
 
 
-async def _save_made(
+async def save_made(
     services: Services,
     scope: Scope,
     draft: Draft,

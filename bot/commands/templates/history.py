@@ -1,6 +1,7 @@
 """Commands about the versions of a template: history, diff, rollback, export."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
@@ -43,24 +44,23 @@ async def answer_history(request: Request) -> Cards:
     yield Card(
         blocks=blocks,
         file=file,
-        data={
-            "template": name,
-            "versions": [
-                {
-                    "number": version.number,
-                    "action": version.action,
-                    "author": version.author_name,
-                    "reason": version.reason,
-                    "parent": version.parent_number,
-                    "version": version.version,
-                    "score": dict(version.score) if version.score else None,
-                    "is_stale": version.score is not None and version.score_model != model,
-                    "at": version.created_at_utc.isoformat(),
-                }
-                for version in versions
-            ],
-        },
+        data={"template": name, "versions": [version_data(version, model) for version in versions]},
     )
+
+
+def version_data(version: StoredTemplate, model: str) -> dict[str, Any]:
+    """Return one line of a template's history as data for scripts; a score of another model than `model` is stale."""
+    return {
+        "number": version.number,
+        "action": version.action,
+        "author": version.author_name,
+        "reason": version.reason,
+        "parent": version.parent_number,
+        "version": version.version,
+        "score": dict(version.score) if version.score else None,
+        "is_stale": version.score is not None and version.score_model != model,
+        "at": version.created_at_utc.isoformat(),
+    }
 
 
 def _version_word(typed: str) -> str:
@@ -117,6 +117,22 @@ async def answer_diff(request: Request) -> Cards:
     services, scope, author = request.services, request.message.scope, request.message.author
     name = request.arguments["NAME"]
     words = [_version_word(request.arguments[one]) for one in ("A", "B") if one in request.arguments]
+    diff, title, words = await diff_versions(services, scope, author, name, words)
+    yield Card(
+        blocks=(Text(title), Verbatim(diff) if diff else Text(_SAME)),
+        data={"text": diff or _SAME, "template": name, "a": words[0], "b": words[1], "diff": diff},
+        answers="private" if "draft" in words else "public",
+    )
+
+
+async def diff_versions(
+    services: Services, scope: Scope, author: Author, name: str, words: Sequence[str]
+) -> tuple[str, str, list[str]]:
+    """Return the changes between two versions, a title, and the words for the two; up to two `words` name them.
+
+    Raises RequestError if there is no such version.
+    """
+    words = list(words)
     if not words:
         words = await _latest_two(services, scope, name)
     elif len(words) == 1:
@@ -129,13 +145,7 @@ async def answer_diff(request: Request) -> Cards:
         "the built-in version" if word in (BUILT_IN, "0") else f"version {word}" if word.isdigit() else word
         for word in words
     ]
-    diff = diff_templates(old, new)
-    title = f"{name}: from {labels[0]} to {labels[1]}"
-    yield Card(
-        blocks=(Text(title), Verbatim(diff) if diff else Text(_SAME)),
-        data={"text": diff or _SAME, "template": name, "a": words[0], "b": words[1], "diff": diff},
-        answers="private" if "draft" in labels else "public",
-    )
+    return diff_templates(old, new), f"{name}: from {labels[0]} to {labels[1]}", words
 
 
 async def _latest_two(services: Services, scope: Scope, name: str) -> list[str]:
@@ -154,8 +164,20 @@ async def _latest_two(services: Services, scope: Scope, name: str) -> list[str]:
 async def answer_rollback(request: Request) -> Cards:
     """Publish an earlier version again."""
     services, scope, author = request.services, request.message.scope, request.message.author
+    name, word = request.arguments["NAME"], request.arguments["NUMBER"]
+    added, sentence = await roll_back(services, scope, author, name, word, reason=request.text)
+    yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": added})
+
+
+async def roll_back(
+    services: Services, scope: Scope, author: Author, name: str, word: str, *, reason: str
+) -> tuple[int, str]:
+    """Publish the version that `word` names again; return its new number and a sentence about it.
+
+    Raises RequestError if that is no version, or what is published already.
+    """
     await check_editor(services, scope, author, "prompt rollback")
-    name, word = request.arguments["NAME"], _version_word(request.arguments["NUMBER"])
+    word = _version_word(word)
     if word == "draft":
         raise RequestError(f"To publish your draft, use {mention(f'prompt publish {name}')}.")
     template = await _version(services, scope, author, name, word)
@@ -170,7 +192,7 @@ async def answer_rollback(request: Request) -> Cards:
         author=author,
         source_text=template.source_text,
         version=template.version,
-        reason=checked_reason(request.text),
+        reason=checked_reason(reason),
         parent_number=0 if word == BUILT_IN else int(word[:9]),
         expected_published=number,
     )
@@ -179,8 +201,7 @@ async def answer_rollback(request: Request) -> Cards:
             f"Someone else just published {name}. Look at {mention(f'prompt history {name}')} and try again."
         )
     what = "the built-in version" if word in ("0", BUILT_IN) else f"version {word}"
-    sentence = f"Published {name} as version {added}, with the text of {what}."
-    yield Card(blocks=(Text(sentence),), data={"text": sentence, "template": name, "number": added})
+    return added, f"Published {name} as version {added}, with the text of {what}."
 
 
 async def answer_export(request: Request) -> Cards:

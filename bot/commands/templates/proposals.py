@@ -64,7 +64,7 @@ async def answer_example(request: Request) -> Cards:
         template, (input, source) = template or answered[0], answered[1]
         source_id = source.message_id
     if template and output:
-        yield await _propose(services, message.scope, message.author, (template, input, output), source_id)
+        yield await propose(services, message.scope, message.author, (template, input, output), source_id)
         return
     if not request.services.traits.has_buttons:
         raise RequestError(
@@ -128,7 +128,7 @@ async def submit_example(services: Services, submitted: FormSubmitted, card: Ope
     check_owner(card, submitted.author, "form", "prompt example INPUT")
     values = submitted.values
     example = (values.get("template", ""), values.get("input", ""), values.get("output", ""))
-    yield await _propose(services, submitted.scope, submitted.author, example, card.source_message_id)
+    yield await propose(services, submitted.scope, submitted.author, example, card.source_message_id)
 
 
 async def _checked_template(services: Services, scope: Scope, name: str) -> PromptTemplate:
@@ -138,9 +138,10 @@ async def _checked_template(services: Services, scope: Scope, name: str) -> Prom
     return template
 
 
-async def _propose(
+async def propose(
     services: Services, scope: Scope, author: Author, example: tuple[str, str, str], source_id: str | None
 ) -> Card:
+    """Store (template, input, output) as a proposal. Raises RequestError if it can't be an example."""
     name, input, output = (replace_lone_surrogates(value).strip() for value in example)
     template = await _checked_template(services, scope, name)
     for what, value in (("input", input), ("output", output)):

@@ -44,10 +44,8 @@ def model_name(fingerprint: str) -> str:
 def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
     """Return the blocks of a score: verdict, figures side by side, rows, warnings and stale figures."""
     blocks: list[Block] = []
-    if score.comparison is not None and score.figures is not None:
-        blocks.append(Text(_verdict(score.comparison, score.figures)))
-    elif score.worth is not None:
-        blocks.append(Text(score.worth.verdict))
+    if verdict := verdict_line(score):
+        blocks.append(Text(verdict))
     blocks.append(_figures_table(score))
     if score.figures is None and score.template.tests:
         blocks.append(
@@ -67,6 +65,13 @@ def score_blocks(score: TemplateScore) -> tuple[Block, ...]:
             Text(BITS if isinstance(score.figures, ClassifyFigures) else f"{BITS} {BITS_PER_BYTE}", is_quiet=True)
         )
     return tuple(blocks)
+
+
+def verdict_line(score: TemplateScore) -> str:
+    """Return what the figures mean in one sentence, "" if there are none."""
+    if score.comparison is not None and score.figures is not None:
+        return _verdict(score.comparison, score.figures)
+    return "" if score.worth is None else score.worth.verdict
 
 
 def _verdict(comparison: FiguresComparison, figures: Figures) -> str:

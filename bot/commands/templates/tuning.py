@@ -61,12 +61,12 @@ async def answer_tune(request: Request) -> Cards:
         return
     is_taken = found.is_better and (found.is_sure or bool(request.options.get("take")))
     if is_taken:
-        await _take(services, scope, author, name, found.template.version, found.best.candidate.indexes)
+        await take_examples(services, scope, author, name, found.template.version, found.best.candidate.indexes)
     card = replace(_tuning_card(found, num_scorings, is_taken=is_taken), answers=answers)
     yield card if is_taken or not found.is_better else await _offered(request, found, card)
 
 
-async def _take(
+async def take_examples(
     services: Services, scope: Scope, author: Author, name: str, version: str, indexes: Sequence[int]
 ) -> Draft:
     """Make these of the examples those of the asker's draft.
@@ -104,20 +104,24 @@ async def act_on_tuning(services: Services, click: Click, card: OpenCard, stoppe
     scope, author, state = click.scope, click.author, card.state
     check_owner(card, author, "card", "prompt tune NAME")
     await check_editor(services, scope, author, "prompt tune")
-    draft = await _take(services, scope, author, state["name"], state["version"], state["indexes"])
+    draft = await take_examples(services, scope, author, state["name"], state["version"], state["indexes"])
     yield await draft_card(services, scope, draft, notice="Your draft has these examples now.")
+
+
+def tuning_title(found: Tuning, *, is_taken: bool) -> str:
+    """Return what a search found, in one sentence or two."""
+    name, what = found.template.name, found.best.candidate.what
+    if is_taken:
+        return f"Your draft of {name} now has its examples {what}."
+    if found.is_better:
+        return f"{name} does better with its examples {what}, but that may be chance. Nothing was changed."
+    return f"No better examples or order found for {name}. Nothing was changed."
 
 
 def _tuning_card(found: Tuning, num_scorings: int, *, is_taken: bool) -> Card:
     name, before, best, gain = found.template.name, found.trials[0], found.best, found.gain
     unit = "bits of the right label" if isinstance(before.figures, ClassifyFigures) else "bits per byte of the output"
-    if is_taken:
-        title = f"Your draft of {name} now has its examples {best.candidate.what}."
-    elif found.is_better:
-        what = best.candidate.what
-        title = f"{name} does better with its examples {what}, but that may be chance. Nothing was changed."
-    else:
-        title = f"No better examples or order found for {name}. Nothing was changed."
+    title = tuning_title(found, is_taken=is_taken)
     blocks: list[Block] = [Text(title)]
     if found.is_better:
         chance = "" if found.is_sure else ", so it may be chance"
@@ -138,7 +142,7 @@ def _tuning_card(found: Tuning, num_scorings: int, *, is_taken: bool) -> Card:
             f" the draft on the held-out tests, which the search never read, with {mention(f'prompt test {name}')}."
         )
         blocks.append(Text(warning, is_quiet=True))
-    return Card(blocks=tuple(blocks), data=_tuning_data(found, num_scorings, title, is_taken=is_taken))
+    return Card(blocks=tuple(blocks), data=tuning_data(found, num_scorings, title, is_taken=is_taken))
 
 
 def _more_columns(trial: Trial) -> tuple[str, ...]:
@@ -151,7 +155,8 @@ def _row(trial: Trial) -> tuple[str, ...]:
     return (trial.candidate.what, f"{trial.cost:.3f}", *more)
 
 
-def _tuning_data(found: Tuning, num_scorings: int, title: str, *, is_taken: bool) -> dict[str, Any]:
+def tuning_data(found: Tuning, num_scorings: int, title: str, *, is_taken: bool) -> dict[str, Any]:
+    """Return the result of a search as data for scripts."""
     is_shown = found.is_better
     return {
         "text": title,

@@ -1,5 +1,6 @@
 """Templates as forms: the fields of a template, and the template made from their values."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +15,11 @@ from bot.core.templates.template import Example, PromptTemplate, default_stop
 from bot.core.wording import quote
 from bot.errors import RequestError, TemplateError
 
-ROW_FIELD_NAMES: Final = frozenset(["examples", "tests", "more_examples", "more_tests"])
-FIELD_NAMES: Final = ROW_FIELD_NAMES | {"description", "instruction", "query", "labels", "file"}
+# Rows that no line can hold, as JSON: pairs of input and output, which may be empty. Only a page writes such a field.
+TABLE_SUFFIX: Final = "_table"
+_LINE_FIELDS: Final = frozenset(["examples", "tests", "more_examples", "more_tests"])
+ROW_FIELD_NAMES: Final = _LINE_FIELDS | {f"examples{TABLE_SUFFIX}", f"tests{TABLE_SUFFIX}"}
+FIELD_NAMES: Final = _LINE_FIELDS | {"description", "instruction", "query", "labels", "file"}
 OWN_PRESET: Final = "own"
 # The options that a preset sets: if the template sets one itself, it overrides the preset.
 _DECIDED_BY_PRESETS: Final = ("preset", *WARPERS, "num_beams", "n")
@@ -97,7 +101,7 @@ def row_fields(
         "tests": "One per line: input => output. They measure the template; the model never reads them.",
     }
     for name, rows in (("examples", template.examples), ("tests", template.tests)):
-        if f"more_{name}" not in typed:
+        if f"more_{name}" not in typed and f"{name}{TABLE_SUFFIX}" not in typed:
             try:
                 value = typed.get(name, format_rows(rows))
             except RequestError:
@@ -107,7 +111,8 @@ def row_fields(
                 fields.append(FormField(name, label, "paragraph", help=hints[name], value=value, is_required=False))
                 continue
         value = typed.get(f"more_{name}", "")
-        hint = f"The {len(rows)} existing {name} don't fit a form. Rows that you write here are added to them."
+        num_rows = len(rows_of_table(rows, name, {**typed, f"more_{name}": ""}))
+        hint = f"The {num_rows} existing {name} don't fit a form. Rows that you write here are added to them."
         fields.append(FormField(f"more_{name}", f"More {name}", "paragraph", help=hint, value=value, is_required=False))
     return tuple(fields)
 
@@ -231,9 +236,26 @@ def _rows(template: PromptTemplate, name: str, values: Mapping[str, str]) -> tup
     try:
         if name in values:
             return parse_rows(values[name], labels=labels)
+        if f"{name}{TABLE_SUFFIX}" in values:
+            rows = tuple(row for row in rows_of_table(rows, name, values) if row.input.strip() or row.output.strip())
         return (*rows, *parse_rows(values.get(f"more_{name}", ""), labels=labels))
     except RequestError as e:
         raise RequestError(f"{name.capitalize()}: {e}") from e
+
+
+def rows_of_table(rows: Sequence[Example], name: str, values: Mapping[str, str]) -> tuple[Example, ...]:
+    """Return the rows that a form's `values` have under `name`, as far as they can be read; without any, `rows`."""
+    if name in values:
+        try:
+            return parse_rows(values[name])
+        except RequestError:
+            return tuple(rows)
+    table = values.get(f"{name}{TABLE_SUFFIX}")
+    found = tuple(rows) if table is None else tuple(Example(input, output) for input, output in json.loads(table))
+    try:
+        return (*found, *parse_rows(values.get(f"more_{name}", "")))
+    except RequestError:
+        return found
 
 
 def _instruction(typed: str, before: str) -> str:

@@ -13,10 +13,13 @@ from bot.platforms.web.intake import Intake
 from bot.platforms.web.interactions import Interactions
 from bot.platforms.web.platform import WebPlatform
 from bot.platforms.web.stage import Stage
+from bot.platforms.web.traits import WEB
 from bot.platforms.web.windows import Windows
+from bot.platforms.web.workbench import Workbenches
 from bot.services.hosted_messages import Clock, HostedMessages
 from bot.services.hosted_places import Places
 from bot.services.ledger import Delivery
+from bot.services.writing import Writings
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ class Page:
         self.answering = Answering(bot, delivery, platform, timings=TIMINGS)
         self.intake = Intake(bot, delivery, self.answering, self.stage)
         self.interactions = Interactions(bot, delivery, self.answering, self.stage)
+        self.workbenches = Workbenches(bot, self.stage)
+        self.writings = Writings(bot.store, WEB.key)
         self._unfinished = Unfinished(delivery, self.answering, platform)
         self._again: asyncio.Task[None] | None = None
         bot.name_places_by(self._name_of)
@@ -44,6 +49,7 @@ class Page:
         """Read the places, and go on with the answers that a restart interrupted. Raises Unavailable."""
         await self.places.open()
         self.stage.open()
+        self.workbenches.open()
         await self._unfinished.load()
         await self._unfinished.answer_all()
         self._again = keep_running(self._unfinished.answer_undelivered, "answers that could not be shown")
@@ -58,6 +64,7 @@ class Page:
             self._again.cancel()
             await asyncio.gather(self._again, return_exceptions=True)
         await self.answering.drain(0)
+        await self.workbenches.close()
         await self.stage.close()
 
     def _name_of(self, scope: Scope, place_id: str) -> str | None:

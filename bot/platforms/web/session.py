@@ -15,12 +15,16 @@ from bot.core.messages import Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
 from bot.platforms.shared.drawing import draw_pictures
+from bot.platforms.web.fields import OUT_OF_DATE, text_field
 from bot.platforms.web.intake import Intake, Said
 from bot.platforms.web.interactions import Interactions
 from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json, card_json, person_json
+from bot.platforms.web.workbench import Workbenches, WorkbenchSession
+from bot.platforms.web.writing import WritingSession
 from bot.services.hosted_messages import PAGE
+from bot.services.writing import Writings
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +33,6 @@ _FRAMES_PER_S: Final = 50.0
 _MAX_BURST: Final = 300.0
 _MAX_AT_ONCE: Final = 32
 _MAX_ALT_TEXT: Final = 2_000
-_OUT_OF_DATE: Final = "The page is out of date. Reload it."
 
 
 class TooFast(Exception):
@@ -39,12 +42,23 @@ class TooFast(Exception):
 class Session:
     """Carries out the frames of one window. What changes something is done in the order in which it came."""
 
-    def __init__(self, bot: Bot, stage: Stage, intake: Intake, interactions: Interactions, window: Window) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        stage: Stage,
+        intake: Intake,
+        interactions: Interactions,
+        workbenches: Workbenches,
+        writings: Writings,
+        window: Window,
+    ) -> None:
         self._bot = bot
         self._stage = stage
         self._intake = intake
         self._interactions = interactions
         self._window = window
+        self._workbench = WorkbenchSession(bot, stage, workbenches, window)
+        self._writing = WritingSession(bot, writings, stage.windows, window)
         self._in_order = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._credit = _MAX_BURST
@@ -65,14 +79,17 @@ class Session:
             "add_channel": self._add_channel,
             "rename_channel": self._rename_channel,
             "remove_channel": self._remove_channel,
+            **self._workbench.ordered,
+            **self._writing.ordered,
         }
         self._at_once: Mapping[str, Callable[[Json], Awaitable[Json]]] = {
             "stop": self._stop,
             "expect": self._expect,
             "suggest": self._suggest,
-            "continue": self._continue,
             "context": self._context,
             "look": self._look,
+            **self._workbench.at_once,
+            **self._writing.at_once,
         }
         self._looking: Stopper | None = None
 
@@ -89,6 +106,7 @@ class Session:
 
     async def close(self) -> None:
         """Give up what only this window waits for."""
+        self._workbench.leave()
         for task in self._running:
             task.cancel()
         with suppress(asyncio.CancelledError):
@@ -107,7 +125,7 @@ class Session:
                     raise RequestError("Too much at once. Wait a moment.")
                 result = await self._at_once[op](frame)
             else:
-                raise RequestError(_OUT_OF_DATE)
+                raise RequestError(OUT_OF_DATE)
         except FewshotError as e:
             self._window.put({"op": "error", "n": number, "sentence": str(e)})
         except Exception:
@@ -131,7 +149,7 @@ class Session:
         }
 
     async def _open(self, frame: Json) -> Json:
-        channel, thread = _text(frame, "channel"), _text(frame, "thread")
+        channel, thread = text_field(frame, "channel"), text_field(frame, "thread")
         scope = self._stage.places.scope_of(self._window.person, channel, thread)
         before = frame.get("before")
         if before is None:
@@ -152,24 +170,24 @@ class Session:
     async def _say(self, frame: Json) -> Json:
         file = frame.get("file")
         if file is not None and not isinstance(file, dict):
-            raise RequestError(_OUT_OF_DATE)
+            raise RequestError(OUT_OF_DATE)
         said = Said(
-            channel=_text(frame, "channel"),
-            text=_text(frame, "text"),
-            nonce=_text(frame, "nonce"),
-            thread=_text(frame, "thread"),
-            reply_to=_text(frame, "reply_to") or None,
-            file_name=_text(file, "name")[:200] if file else "",
-            file_text=_text(file, "text") if file else None,
+            channel=text_field(frame, "channel"),
+            text=text_field(frame, "text"),
+            nonce=text_field(frame, "nonce"),
+            thread=text_field(frame, "thread"),
+            reply_to=text_field(frame, "reply_to") or None,
+            file_name=text_field(file, "name")[:200] if file else "",
+            file_text=text_field(file, "text") if file else None,
         )
         return {"id": await self._intake.say(said, self._window)}
 
     async def _edit(self, frame: Json) -> Json:
-        await self._intake.edit(_text(frame, "id"), _text(frame, "text"), self._window)
+        await self._intake.edit(text_field(frame, "id"), text_field(frame, "text"), self._window)
         return {}
 
     async def _remove(self, frame: Json) -> Json:
-        await self._intake.remove(_text(frame, "id"), self._window)
+        await self._intake.remove(text_field(frame, "id"), self._window)
         return {}
 
     async def _click(self, frame: Json) -> Json:
@@ -177,34 +195,38 @@ class Session:
         await self._interactions.click(
             self._scope(frame),
             self._window,
-            message_id=_text(frame, "message"),
-            card_id=_text(frame, "card"),
+            message_id=text_field(frame, "message"),
+            card_id=text_field(frame, "card"),
             revision=revision if isinstance(revision, int) else 0,
-            action=_text(frame, "action"),
-            value=_text(frame, "value"),
+            action=text_field(frame, "action"),
+            value=text_field(frame, "value"),
         )
         return {}
 
     async def _submit(self, frame: Json) -> Json:
         values = frame.get("values")
         if not isinstance(values, dict) or not all(isinstance(one, str) for one in values.values()):
-            raise RequestError(_OUT_OF_DATE)
+            raise RequestError(OUT_OF_DATE)
         problem = await self._interactions.submit(
-            self._scope(frame), self._window, form_id=_text(frame, "form"), values=values, cause=_text(frame, "cause")
+            self._scope(frame),
+            self._window,
+            form_id=text_field(frame, "form"),
+            values=values,
+            cause=text_field(frame, "cause"),
         )
         if problem:
             raise RequestError(problem)
         return {}
 
     async def _stop(self, frame: Json) -> Json:
-        await self._interactions.stop(_text(frame, "id"), self._scope(frame), self._window)
+        await self._interactions.stop(text_field(frame, "id"), self._scope(frame), self._window)
         return {}
 
     # ---- what is being typed
 
     async def _expect(self, frame: Json) -> Json:
         known = await self._bot.known_names(self._scope(frame))
-        expected = self._bot.expected_in(_text(frame, "line"), known)
+        expected = self._bot.expected_in(text_field(frame, "line"), known)
         offers = [{"value": one.value, "help": one.help} for one in expected.offers]
         command = expected.command.name if expected.command else ""
         return {
@@ -219,21 +241,12 @@ class Session:
     async def _suggest(self, frame: Json) -> Json:
         values = await self._bot.suggest_values(
             self._scope(frame),
-            _text(frame, "command"),
-            _text(frame, "option"),
-            _text(frame, "typed"),
+            text_field(frame, "command"),
+            text_field(frame, "option"),
+            text_field(frame, "typed"),
             who=self._stage.places.author(self._window.person),
         )
         return {"values": list(values)}
-
-    async def _continue(self, frame: Json) -> Json:
-        texts = await self._bot.suggest(
-            _text(frame, "text"),
-            num=_number(frame, "num", 1, 5),
-            max_new_tokens=_number(frame, "max_new_tokens", 1, 200),
-            seed=_number(frame, "seed", 0, 2**53),
-        )
-        return {"texts": list(texts)}
 
     async def _context(self, frame: Json) -> Json:
         return {"card": card_json(await self._bot.context_card(self._scope(frame)))}
@@ -246,7 +259,7 @@ class Session:
         if self._looking is not None:
             self._looking.stop()
         stopper = self._looking = Stopper()
-        line = f"{self._bot.command_prefix}{_text(frame, 'line')}"
+        line = f"{self._bot.command_prefix}{text_field(frame, 'line')}"
         author = self._stage.places.author(self._window.person)
         message = Message(str(self._stage.clock.next()), self._scope(frame), author, line, reach="form")
         last: Card | None = None
@@ -269,7 +282,9 @@ class Session:
     # ---- places and people
 
     async def _become(self, frame: Json) -> Json:
-        self._window.person = self._stage.places.person(_text(frame, "id"))
+        person = self._stage.places.person(text_field(frame, "id"))
+        self._workbench.leave()
+        self._window.person = person
         self._window.scopes = frozenset()
         self._window.put({"op": "places", "servers": self._stage.servers_for(self._window.person)})
         return {"me": person_json(self._window.person)}
@@ -277,43 +292,43 @@ class Session:
     async def _add_person(self, frame: Json) -> Json:
         self._check_moderator()
         person_id = await self._stage.places.add_person(
-            _text(frame, "name"), is_moderator=frame.get("is_moderator") is True
+            text_field(frame, "name"), is_moderator=frame.get("is_moderator") is True
         )
         self._stage.tell_people()
         return {"id": person_id}
 
     async def _add_server(self, frame: Json) -> Json:
         self._check_moderator()
-        server_id = await self._stage.places.add_server(_text(frame, "name"))
+        server_id = await self._stage.places.add_server(text_field(frame, "name"))
         self._stage.tell_places()
         return {"id": server_id}
 
     async def _rename_server(self, frame: Json) -> Json:
         self._check_moderator()
-        await self._stage.places.rename_server(_text(frame, "id"), _text(frame, "name"))
+        await self._stage.places.rename_server(text_field(frame, "id"), text_field(frame, "name"))
         self._stage.tell_places()
         return {}
 
     async def _remove_server(self, frame: Json) -> Json:
         self._check_moderator()
-        await self._intake.remove_server(_text(frame, "id"))
+        await self._intake.remove_server(text_field(frame, "id"))
         return {}
 
     async def _add_channel(self, frame: Json) -> Json:
         self._check_moderator()
-        channel_id = await self._stage.places.add_channel(_text(frame, "server"), _text(frame, "name"))
+        channel_id = await self._stage.places.add_channel(text_field(frame, "server"), text_field(frame, "name"))
         self._stage.tell_places()
         return {"id": channel_id}
 
     async def _rename_channel(self, frame: Json) -> Json:
         self._check_moderator()
-        await self._stage.places.rename_channel(_text(frame, "id"), _text(frame, "name"))
+        await self._stage.places.rename_channel(text_field(frame, "id"), text_field(frame, "name"))
         self._stage.tell_places()
         return {}
 
     async def _remove_channel(self, frame: Json) -> Json:
         self._check_moderator()
-        await self._intake.remove_channel(_text(frame, "id"))
+        await self._intake.remove_channel(text_field(frame, "id"))
         return {}
 
     def _check_moderator(self) -> None:
@@ -321,7 +336,9 @@ class Session:
             raise RequestError("Only a moderator can change servers, channels and people.")
 
     def _scope(self, frame: Json) -> Scope:
-        return self._stage.places.scope_of(self._window.person, _text(frame, "channel"), _text(frame, "thread"))
+        return self._stage.places.scope_of(
+            self._window.person, text_field(frame, "channel"), text_field(frame, "thread")
+        )
 
 
 def _commands_json() -> list[Json]:
@@ -338,21 +355,3 @@ def _commands_json() -> list[Json]:
         }
         for command in COMMANDS.values()
     ]
-
-
-def _text(frame: Json, name: str) -> str:
-    """Return a field that is a text, "" if it is not there. Raises RequestError for anything else."""
-    value = frame.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise RequestError(_OUT_OF_DATE)
-    return value
-
-
-def _number(frame: Json, name: str, least: int, most: int) -> int:
-    """Return a field that is a whole number, brought into its range. Raises RequestError for anything else."""
-    value = frame.get(name, least)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise RequestError(_OUT_OF_DATE)
-    return max(least, min(most, value))

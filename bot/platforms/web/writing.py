@@ -5,10 +5,12 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bot.commands.bot import Bot
 from bot.core import tree_editing
+from bot.core.safe_text import replace_lone_surrogates
+from bot.core.sampling_params import MAX_SEED, OPTIONS
 from bot.core.text_tree import Branch, TextTree
 from bot.errors import RequestError
 from bot.platforms.web.fields import number_field, text_field
@@ -20,11 +22,11 @@ from bot.services.writing import Writing, Writings
 logger = logging.getLogger(__name__)
 
 _MAX_SHOWN: Final = 200  # characters of a branch in the tree
-_MAX_OPTIONS: Final = 20
+_OPTIONS: Final = frozenset({*OPTIONS, "preset"})
 _ASIDE: Final = "This text was changed in another window. What you typed here is a branch of its own."
 
 
-class WritingDesk:
+class WritingSession:
     """The texts of the person who speaks in one window. RequestError and OptedOut are for that person."""
 
     def __init__(self, bot: Bot, writings: Writings, windows: Windows, window: Window) -> None:
@@ -33,6 +35,7 @@ class WritingDesk:
         self._windows = windows
         self._window = window
         self._continuing: dict[int, asyncio.Task[Any]] = {}
+        self._stopped: set[int] = set()
         self.ordered: Mapping[str, Callable[[Json], Awaitable[Json]]] = {
             "writings": self._list,
             "writing": self._get,
@@ -74,14 +77,14 @@ class WritingDesk:
         return {"writing": writing_json(await self._writings.get(self._owner, text_field(frame, "id")))}
 
     async def _add(self, frame: Json) -> Json:
-        text = text_field(frame, "text")
+        text = _words(frame, "text")
         tree = TextTree()
         writing = await self._writings.add(self._owner, tree_editing.typed(tree, tree.here.at, text) if text else tree)
         self._tell_list()
         return {"writing": writing_json(writing)}
 
     async def _rename(self, frame: Json) -> Json:
-        answer = await self._change(frame, lambda one: texts.renamed(one, text_field(frame, "name")))
+        answer = await self._change(frame, lambda one: texts.renamed(one, _words(frame, "name")))
         self._tell_list()
         return answer
 
@@ -94,7 +97,7 @@ class WritingDesk:
         return await self._change(frame, lambda one: one, saves=True)
 
     async def _take(self, frame: Json) -> Json:
-        added = text_field(frame, "added")
+        added = _words(frame, "added")
         seed = number_field(frame, "seed", 0, 2**53)
 
         def take(tree: TextTree) -> TextTree:
@@ -103,7 +106,7 @@ class WritingDesk:
         return await self._change(frame, lambda one: _with(one, take(one.tree)), saves=True)
 
     async def _put_word(self, frame: Json) -> Json:
-        whole = text_field(frame, "whole")
+        whole = _words(frame, "whole")
         probability = frame.get("probability")
         if not isinstance(probability, int | float) or not 0 < probability <= 1 or not whole.strip():
             raise RequestError("Choose a word first.")
@@ -121,7 +124,7 @@ class WritingDesk:
         return await self._change(frame, lambda one: texts.moved_to(one, branch_id, tree_editing.gone))
 
     async def _name(self, frame: Json) -> Json:
-        branch_id, name = number_field(frame, "branch", 0, 2**53), text_field(frame, "name")
+        branch_id, name = number_field(frame, "branch", 0, 2**53), _words(frame, "name")
         return await self._change(frame, lambda one: texts.branch_named(one, branch_id, name))
 
     async def _prune(self, frame: Json) -> Json:
@@ -133,7 +136,7 @@ class WritingDesk:
 
     async def _export(self, frame: Json) -> Json:
         writing = await self._writings.get(self._owner, text_field(frame, "id"))
-        form = "json" if text_field(frame, "format") == "json" else "txt"
+        form: Literal["txt", "json"] = "json" if text_field(frame, "format") == "json" else "txt"
         file = await asyncio.to_thread(self._bot.desk.exported, writing.tree, form)
         return {"name": file.name, "text": file.text}
 
@@ -165,34 +168,41 @@ class WritingDesk:
     # ---- the model
 
     async def _continue(self, frame: Json) -> Json:
-        task = asyncio.current_task()
-        number = frame["n"]
-        if task is not None:
-            self._continuing[number] = task
         options = frame.get("options") or {}
-        if not isinstance(options, dict) or len(options) > _MAX_OPTIONS:
+        if not isinstance(options, dict) or not options.keys() <= _OPTIONS:
             raise RequestError("Those are no sampling options.")
-        found = None
+        number, task = frame["n"], asyncio.current_task()
+        assert task is not None
+        self._continuing[number] = task
+        answer: Json = {"texts": [], "seed": number_field(frame, "seed", 0, MAX_SEED)}
         try:
             snapshots = self._bot.desk.continue_text(
-                text_field(frame, "text"),
+                _words(frame, "text"),
                 options,
                 num=number_field(frame, "num", 1, 5),
                 max_new_tokens=number_field(frame, "max_new_tokens", 1, 200),
-                seed=number_field(frame, "seed", 0, 2**53),
+                seed=answer["seed"],
                 person=self._owner,
             )
             async with aclosing(snapshots):
                 async for found in snapshots:
+                    answer["texts"] = list(found.texts)
                     if not found.is_whole:
-                        self._window.put({"op": "continuing", "asked": number, "texts": list(found.texts)})
+                        self._window.put({"op": "continuing", "asked": number, "texts": answer["texts"]})
+        except asyncio.CancelledError:
+            if number not in self._stopped:
+                raise
+            task.uncancel()  # what is written by now is the answer
         finally:
-            self._continuing.pop(number, None)
-        return {"texts": list(found.texts) if found else [], "seed": found.seed if found else 0}
+            del self._continuing[number]
+            self._stopped.discard(number)
+        return answer
 
     async def _stop_continuing(self, frame: Json) -> Json:
-        task = self._continuing.get(number_field(frame, "asked", 0, 2**53))
+        asked = number_field(frame, "asked", 0, 2**53)
+        task = self._continuing.get(asked)
         if task is not None:
+            self._stopped.add(asked)
             task.cancel()
         return {}
 
@@ -240,7 +250,7 @@ def _branch_json(tree: TextTree, branch: Branch, depth: int) -> Json:
 
 def _typed(writing: Writing, frame: Json) -> tuple[Writing, str]:
     """Return a text with what was typed in a window, and what to say about it."""
-    tree, text = writing.tree, text_field(frame, "text")
+    tree, text = writing.tree, _words(frame, "text")
     at = number_field(frame, "at", 0, 2**53)
     is_aside = number_field(frame, "revision", 0, 2**53) != writing.revision
     if not tree.is_shown(at):
@@ -249,6 +259,11 @@ def _typed(writing: Writing, frame: Json) -> tuple[Writing, str]:
     if is_aside and tree.text_of(at) == text:
         return _with(writing, tree_editing.gone(tree, at)), ""
     return _with(writing, tree_editing.typed(tree, at, text, is_aside=is_aside)), _ASIDE if is_aside else ""
+
+
+def _words(frame: Json, name: str) -> str:
+    """Return a field with people's words as they can be stored."""
+    return replace_lone_surrogates(text_field(frame, name))
 
 
 def _with(writing: Writing, tree: TextTree) -> Writing:

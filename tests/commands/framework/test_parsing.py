@@ -226,7 +226,7 @@ def test_whatever_is_typed_is_a_command_or_one_sentence(line: str) -> None:
     try:
         text = parse_command_line(line, COMMANDS).text
     except RequestError as e:
-        sentence = str(e)
+        sentence = type_mentions(str(e), "!")
     assert "\n" not in sentence
     assert len(sentence) < 300
     assert line.endswith(text)
