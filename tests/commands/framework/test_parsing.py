@@ -83,8 +83,9 @@ LINES = [
 ]
 
 SAY_WHICH = (
-    "A word is missing. Write !prompt run NAME TEXT, or one of these after !prompt: list, show, test, tune, example,"
-    " new, edit, draft, discard, import, examples, tests, publish, delete, history, diff, rollback, export."
+    "A word is missing. Write !prompt run NAME TEXT, or one of these after !prompt: list, show, test, tune,"
+    " neighbours, example, new, edit, draft, discard, import, examples, tests, publish, delete, history, diff,"
+    " rollback, export."
 )
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean !complete?"),
