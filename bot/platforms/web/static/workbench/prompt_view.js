@@ -105,6 +105,17 @@ export class PromptView {
     );
   }
 
+  /**
+   * Ask the model about this text.
+   *
+   * @param {string} text
+   */
+  try(text) {
+    this.input.value = text;
+    this.update();
+    return this.#try();
+  }
+
   async #try() {
     const { state } = this.desk;
     if (state === null) return;
