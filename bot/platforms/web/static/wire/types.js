@@ -22,7 +22,7 @@
  * @typedef {{type: "tinted", pieces: Piece[]}} TintedBlock
  * @typedef {{name: string, total_bits: number, pieces: Piece[]}} ContrastedText
  * @typedef {{type: "contrast", texts: ContrastedText[], tables: Omit<TableBlock, "type">[]}} ContrastBlock
- * @typedef {{type: "choices", prompt: string, options: string[], first_number: number}} ChoicesBlock
+ * @typedef {{type: "choices", prompt: string, options: string[], first_number: number, labels?: string[]}} ChoicesBlock
  * @typedef {{type: "verbatim", text: string}} VerbatimBlock
  * @typedef {{type: "progress", what: string, num_done: number, num_total: number | null}} ProgressBlock
  * @typedef {TextBlock | FactsBlock | TableBlock | BarsBlock | TintedBlock | ContrastBlock | ChoicesBlock
