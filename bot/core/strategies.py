@@ -24,12 +24,12 @@ STRATEGIES: Final = (
     Strategy("greedy", "Always takes the likeliest token."),
     Strategy(
         "beam",
-        f"Follows the {_BEAM['num_beams']} likeliest beginnings at once and keeps the likeliest whole text; no"
-        f" {_BEAM['no_repeat_ngram_size']} tokens follow one another twice.",
+        f"Keeps the {_BEAM['num_beams']} likeliest beginnings at each step and ends with the likeliest; no run of"
+        f" {_BEAM['no_repeat_ngram_size']} tokens comes twice.",
     ),
-    Strategy("careful", "Draws from the few likeliest tokens and prefers the likelier ones more than the model does."),
-    Strategy("normal", "Draws from the likely tokens and leaves out the improbable rest."),
-    Strategy("wild", "Draws from nearly all tokens and gives improbable ones a better chance."),
+    Strategy("careful", "Draws from the few likeliest tokens, mostly the very likeliest."),
+    Strategy("normal", "Draws from the likely tokens, never from the improbable rest."),
+    Strategy("wild", "Draws from nearly all tokens, improbable ones more often than the model would."),
 )
 
 

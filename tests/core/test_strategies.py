@@ -33,4 +33,4 @@ def test_only_options_with_an_effect_are_named() -> None:
 def test_the_sentence_about_beams_has_the_figures_of_the_preset() -> None:
     (beam,) = (one for one in STRATEGIES if one.name == "beam")
     assert f"the {PRESETS['beam']['num_beams']} likeliest beginnings" in beam.sentence
-    assert f"no {PRESETS['beam']['no_repeat_ngram_size']} tokens" in beam.sentence
+    assert f"no run of {PRESETS['beam']['no_repeat_ngram_size']} tokens" in beam.sentence
