@@ -1,4 +1,4 @@
-.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu lint check oracle bench bench-quick bench-store bench-gpu measure-templates measure-chat measure-healing soak format clean
+.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu lint check oracle bench bench-quick bench-store bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -82,6 +82,11 @@ bench-gpu: $(READY)
 measure-templates: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m benchmarks.templates $(ARGS)
+
+# What the nearest examples outside the prompt add on three harder sets; ARGS=--quick shows that it works.
+measure-neighbours: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@$(BIN)/python -m benchmarks.neighbours $(ARGS)
 
 # How often the bot repeats itself, breaks off or ignores the question in scripted conversations. ARGS="--json FILE" keeps
 # all answers, ARGS=--quick shows that it works.

@@ -73,6 +73,23 @@ MOOD = (
 )
 
 
+# One that uses more examples than its prompt holds.
+MANY = (
+    '+++\ndescription = "Good or bad?"\nkind = "classify"\nlabels = ["good", "bad"]\n'
+    "[neighbours]\nin_prompt = 2\nnearest = 2\nweight = 0.5\n"
+    + "".join(
+        f'[[{table}]]\ninput = "{text}"\noutput = "{label}"\n'
+        for table, texts in {
+            "examples": {"good": "fine yes joy fun gain hope", "bad": "loss no sad mud pain fear"},
+            "tests": {"good": "love win ok", "bad": "hate die ill"},
+        }.items()
+        for label, words in texts.items()
+        for text in words.split()
+    )
+    + "+++\nMood.\n\n$examples\n$input ->\n"
+)
+
+
 def write_prompts(folder: Path, prompts: Mapping[str, str] = PROMPTS) -> Path:
     """Write prompt files into `folder`; return it."""
     folder.mkdir(exist_ok=True)

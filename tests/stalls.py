@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from bot.core.chat_prompt import PromptTools
 from bot.core.prompt_parts import Prompt
-from bot.core.results import EngineStats, Expected, TokenScore, WordProbability
+from bot.core.results import EngineStats, Expected, SketchedScores, TokenScore, WordProbability
 from bot.engine.requests.work import Asker
 from bot.services.measuring import OnProgress
 from tests.bots import Script, ScriptedEngine, ScriptedTools
@@ -90,6 +90,11 @@ class QuickEngine(ScriptedEngine):
     ) -> tuple[float, ...]:
         await asyncio.sleep(0.001)
         return tuple(-1.0 - i for i in range(len(continuations)))
+
+    async def score_and_sketch(self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker) -> SketchedScores:
+        await asyncio.sleep(0.001)
+        sketch = tuple((len(prompt.text) * (i + 1) % 17) / 17 for i in range(128))
+        return SketchedScores(tuple(-1.0 - i for i in range(len(continuations))), sketch)
 
     async def next_words(self, prompt: Prompt, *, num: int, asker: Asker) -> tuple[WordProbability, ...]:
         return tuple(WordProbability(f" w{i}", 0.05) for i in range(num))

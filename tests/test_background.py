@@ -87,10 +87,12 @@ async def test_an_error_on_the_way_out_of_cancelled_work_is_logged(caplog: pytes
 # Whoever starts these tasks waits for them, and raises or logs their errors.
 AWAITED_BY_THEIR_STARTER = {
     "commands/framework/progress.py",
+    "commands/workbench/measuring.py",
     "platforms/discord/incoming/missed_authors.py",
     "platforms/discord/outgoing/retries.py",
     "platforms/discord/running.py",
     "platforms/shared/submitting.py",
+    "platforms/slack/incoming/hearing.py",
     "platforms/slack/running.py",
     "platforms/slack/web_socket.py",
     "platforms/web/intake.py",

@@ -13,7 +13,16 @@ from bot.commands.context import Services
 from bot.commands.explaining import ACTIONS, WHY_CARD, act_on_why, explain
 from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
 from bot.commands.framework.request import UNREADABLE, check_message, check_owner, load_asked, message_of, read_request
-from bot.commands.templates import browser, draft_cards, editing, proposals, publishing, running, tuning
+from bot.commands.templates import (
+    browser,
+    draft_cards,
+    editing,
+    neighbours,
+    proposals,
+    publishing,
+    running,
+    tuning,
+)
 from bot.core.cards import Button
 from bot.core.history import HistoryMessage
 from bot.core.mentions import mention
@@ -43,6 +52,7 @@ _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
     publishing.DELETE_CARD: ("prompt delete", publishing.act_on_delete),
     publishing.TRY_CARD: ("prompt run", publishing.act_on_published),
     tuning.TUNING_CARD: ("prompt tune", tuning.act_on_tuning),
+    neighbours.NEIGHBOURS_CARD: ("prompt neighbours", neighbours.act_on_neighbours),
 }
 _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
     EXAMPLE_FORM: ("prompt example", proposals.submit_example),

@@ -9,7 +9,8 @@ from typing import Any, Final
 from bot.commands.context import Services
 from bot.commands.drawn_words import show_words
 from bot.commands.framework.command import Cards, Command, Request
-from bot.commands.framework.rebuilding import changed, changes_since, rebuild
+from bot.commands.framework.near_examples import near_blocks, near_data, near_sentence
+from bot.commands.framework.rebuilding import Rebuilt, changed, changes_since, rebuild
 from bot.commands.framework.request import asked_line, own_text
 from bot.commands.rerunning import write_again
 from bot.core.cards import Block, Button, Card, Facts, Text, Verbatim
@@ -22,7 +23,8 @@ from bot.core.sampling_params import OPTIONS, WARPERS, SamplingParams
 from bot.core.stopping import Stopper
 from bot.core.wording import quote
 from bot.engine.requests.work import Asker
-from bot.errors import RequestError
+from bot.errors import RequestError, Unavailable
+from bot.services.neighbours import NearExample, known_nearest
 from bot.store.replies import StoredReply
 
 # Among so many messages of a conversation the asker's newest answer is looked for.
@@ -205,7 +207,8 @@ def _measured(num_texts: int, *, is_edited: bool) -> str:
 
 async def explain(services: Services, commands: Mapping[str, Command], reply: StoredReply) -> Card:
     """Return the card that explains a stored answer."""
-    prompt = (await rebuild(services, commands, reply)).prompt
+    rebuilt = await rebuild(services, commands, reply)
+    prompt = rebuilt.prompt
     changes = changes_since(reply, prompt)
     if prompt is None:
         changes.append("The prompt can't be shown: the messages it was built from were deleted.")
@@ -237,13 +240,28 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
         start = info.start_token if prompt.is_document and info.name == provenance.model_name else None
         what = "The prompt:" if start is None else f"The prompt, after the model's start token {start}:"
         blocks += [Text(what, is_quiet=True), Verbatim(prompt.text)]
-    card = Card(blocks=tuple(blocks), data=_data(reply, prompt, changes), answers="private")
+    data = _data(reply, prompt, changes)
+    if sentence := near_sentence(rebuilt.template) if rebuilt.template and prompt else "":
+        nearest = await _nearest(services, reply, rebuilt)
+        blocks += [Text(sentence), *near_blocks(nearest)]
+        data["nearest"] = near_data(nearest)
+    card = Card(blocks=tuple(blocks), data=data, answers="private")
     if not provenance.sampling:
         return card
     if not services.traits.has_buttons:
         how = f"{mention('why rerun')} writes it again, {mention('why words')} shows how probable its words were."
         return replace(card, blocks=(*blocks, Text(how, is_quiet=True)))
     return replace(card, buttons=_BUTTONS, open_card_id=f"{WHY_CARD}{reply.message.id}")
+
+
+async def _nearest(services: Services, reply: StoredReply, rebuilt: Rebuilt) -> tuple[NearExample, ...]:
+    """Return the examples outside the prompt that the answer took most from; () where they can't be found again."""
+    if rebuilt.template is None or reply.provenance.model_name != services.engine.info.name:
+        return ()
+    try:
+        return await known_nearest(services.measuring, rebuilt.template, rebuilt.input, asker=Asker())
+    except (RequestError, Unavailable):
+        return ()
 
 
 COMMANDS: Final = (

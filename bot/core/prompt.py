@@ -50,7 +50,8 @@ def build_content_free_prompts(template: PromptTemplate) -> tuple[Prompt, ...]:
 
 
 def _ask(template: PromptTemplate, input: str) -> Prompt:
-    cases = [_put(template, example.input) + continuation_of(template, example.output) for example in template.examples]
+    shown = template.prompt_examples
+    cases = [_put(template, example.input) + continuation_of(template, example.output) for example in shown]
     cases.append(_put(template, replace_lone_surrogates(input)))
     return Prompt.plain(fill_slots(template.instruction, {}) + template.example_separator.join(cases))
 

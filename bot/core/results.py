@@ -67,6 +67,18 @@ class TokenScore:
 
 
 @dataclass(frozen=True, slots=True)
+class SketchedScores:
+    """The total log-probabilities (nats) of continuations of a prompt, and a sketch of what may follow the prompt.
+
+    The sketch is a fixed number of values per model: prompts after which the model expects alike are close in it. It
+    is empty without continuations.
+    """
+
+    logprobs: tuple[float, ...]
+    sketch: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DrawnScore:
     """One token of an answer, with its characters in that (several tokens may share a character).
 

@@ -31,9 +31,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class ClassifyOutcome:
-    """The result of one test row of a classify template: each label's log-probability (nats), in order."""
+    """The result of one row of a classify template: each label's log-probability (nats), in order.
+
+    `sketch` is that of what the model expects after the row's prompt, () if it was not asked for.
+    """
 
     logprobs: tuple[float, ...]
+    sketch: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

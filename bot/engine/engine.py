@@ -20,6 +20,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    SketchedScores,
     TokenScore,
     WordProbability,
 )
@@ -242,6 +243,16 @@ class Engine:
         """
         texts = tuple(continuations)
         return await self._ask(lambda model: model.score_continuations(prompt, texts), asker)
+
+    async def score_and_sketch(
+        self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
+    ) -> SketchedScores:
+        """Return what `score_continuations` does, and a sketch of what the model expects after `prompt`.
+
+        Raises as `score_continuations` does.
+        """
+        texts = tuple(continuations)
+        return await self._ask(lambda model: model.score_and_sketch(prompt, texts), asker)
 
     async def score_drawn(
         self,

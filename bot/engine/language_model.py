@@ -8,7 +8,16 @@ import torch
 
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
-from bot.core.results import Delta, DrawnText, DrawnTokens, ModelInfo, NextTokens, TokenScore, WordProbability
+from bot.core.results import (
+    Delta,
+    DrawnText,
+    DrawnTokens,
+    ModelInfo,
+    NextTokens,
+    SketchedScores,
+    TokenScore,
+    WordProbability,
+)
 from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
@@ -16,7 +25,7 @@ from bot.engine.requests.batch import plan_batch
 from bot.engine.requests.drawn import plan_score_drawn
 from bot.engine.requests.generation import EndAt, GenerationResult, plan_generation, plan_job
 from bot.engine.requests.next_words import plan_expect_drawn, plan_expect_tokens, plan_expect_words
-from bot.engine.requests.scoring import plan_score_continuations, plan_score_text
+from bot.engine.requests.scoring import plan_score_and_sketch, plan_score_continuations, plan_score_text
 from bot.engine.requests.work import Job
 from bot.engine.tokens.chat_markup import render_turns
 from bot.errors import RequestError
@@ -71,6 +80,10 @@ class LanguageModel:
     def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> Job[tuple[float, ...]]:
         """Score whole continuations. Raises RequestError, PromptTooLong."""
         return plan_score_continuations(self._loaded, prompt, continuations)
+
+    def score_and_sketch(self, prompt: Prompt, continuations: Sequence[str]) -> Job[SketchedScores]:
+        """Return the job that also sketches what is expected after `prompt` (bot.engine.requests.scoring)."""
+        return plan_score_and_sketch(self._loaded, prompt, continuations)
 
     def score_drawn(
         self,

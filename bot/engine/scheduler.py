@@ -112,7 +112,8 @@ class Scheduler(Generic[ModelT]):
     @property
     def num_waiting(self) -> int:
         """Return how many requests wait, without quick work."""
-        return len(self._waiting)
+        with self._condition:  # the model thread takes requests from it meanwhile
+            return len(self._waiting)
 
     @property
     def num_running(self) -> int:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bot.core.classification import content_free_prior
+from bot.core.figures import measure_template
 from bot.core.history import Turn
+from bot.core.mentions import mention
 from bot.core.prompt import (
     EXAMPLE_SPEAKER,
     build_chat_turns,
@@ -33,8 +35,6 @@ from bot.core.statistics import (
     CompleteOutcome,
     Figures,
     RowOutcome,
-    measure_classify,
-    measure_complete,
 )
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import format_template
@@ -116,14 +116,16 @@ class Measuring:
     ) -> Figures | None:
         """Return the figures of `template` on `rows`, for classify with calibrated probabilities; None when stopped.
 
-        `on_progress` gets the number of finished rows and of all rows, at the start and after each. Raises RequestError
-        without rows and for a row that does not fit the model's context, Unavailable if the queue stays full.
+        The template's kept examples are rows too. `on_progress` gets the number of finished rows and of all rows, at
+        the start and after each. Raises RequestError without rows and for a row that does not fit the model's context,
+        Unavailable if the queue stays full.
         """
         if not rows:
             raise RequestError(f"{template.name} has no rows to measure.")
         prior = await self.prior(template, asker=asker) if template.kind == "classify" else None
-        outcomes = await self.outcomes(template, rows, asker=asker, on_progress=on_progress, stopper=stopper)
-        return None if outcomes is None else _figures(template, rows, outcomes, prior)
+        asked = [*template.kept_examples, *rows]
+        outcomes = await self.outcomes(template, asked, asker=asker, on_progress=on_progress, stopper=stopper)
+        return None if outcomes is None else await asyncio.to_thread(measure_template, template, rows, outcomes, prior)
 
     async def cached(
         self, template: PromptTemplate, rows: Sequence[Example], *, is_swapped: bool = False
@@ -138,10 +140,11 @@ class Measuring:
         prior = None
         if template.kind == "classify" and (prior := await self._known_prior(template, prompt_key)) is None:
             return None
-        known = await self._known(template, prompt_key, rows, is_swapped)
+        known = await self._known(template, prompt_key, [*template.kept_examples, *rows], is_swapped)
         if any(outcome is None for outcome in known):
             return None
-        return _figures(template, rows, [outcome for outcome in known if outcome is not None], prior)
+        outcomes = [outcome for outcome in known if outcome is not None]
+        return await asyncio.to_thread(measure_template, template, rows, outcomes, prior)
 
     async def outcomes(
         self,
@@ -222,6 +225,17 @@ class Measuring:
             if not lock.locked():
                 self._asking.pop(key, None)
 
+    async def read(self, template: PromptTemplate, input: str, *, asker: Asker) -> ClassifyOutcome:
+        """Return what the model says of one input of a classify template, with a sketch if it has `neighbours`.
+
+        Nothing is stored. Raises PromptTooLong, Unavailable.
+        """
+        prompt, labels = build_prompt(template, input), label_continuations(template)
+        if template.neighbours is None:
+            return ClassifyOutcome(await self._score(prompt, labels, asker))
+        scores = await _patiently(lambda: self._engine.score_and_sketch(prompt, labels, asker=asker))
+        return ClassifyOutcome(scores.logprobs, scores.sketch)
+
     async def count_tokens(self, template: PromptTemplate) -> TokenCost:
         """Return the token cost of `template`. Raises RequestError if it leaves no room for a message."""
         prompt = (await self._question(template, Example("a", "a"))).prompt
@@ -238,12 +252,14 @@ class Measuring:
             raise RequestError(
                 f"{template.name} takes {num_tokens:,} tokens and {num_reserved:,} for the answer, but the model's"
                 f" context has {context_length:,}, so no message fits. Shorten it or remove examples."
+                f"{_or_keep(template)}"
             )
         return cost
 
     def _prompt_key(self, template: PromptTemplate) -> str:
         """Return the digest of everything that the model reads before a row's answer."""
-        bare = replace(template, description="-", tests=(), sampling={})
+        examples = template.prompt_examples
+        bare = replace(template, description="-", tests=(), sampling={}, examples=examples, neighbours=None)
         who = ""
         if template.kind == "chat":
             who = f"{self._is_markup(template)} {self._bot_name}"
@@ -261,8 +277,11 @@ class Measuring:
         self, template: PromptTemplate, prompt_key: str, rows: Sequence[Example], is_swapped: bool
     ) -> list[RowOutcome | None]:
         keys = [self._row_key(template, row, is_swapped) for row in rows]
-        known = await self._store.get_row_outcomes(prompt_key, self.fingerprint, list(dict.fromkeys(keys)))
-        return [from_numbers(known[key]) if key in known else None for key in keys]
+        stored = await self._store.get_row_outcomes(prompt_key, self.fingerprint, list(dict.fromkeys(keys)))
+        known = {key: from_numbers(numbers) for key, numbers in stored.items()}
+        if template.neighbours is not None:
+            known = {key: one for key, one in known.items() if isinstance(one, ClassifyOutcome) and one.sketch}
+        return [known.get(key) for key in keys]
 
     async def _known_prior(self, template: PromptTemplate, prompt_key: str) -> tuple[float, ...] | None:
         key = (prompt_key, self.fingerprint)
@@ -300,15 +319,16 @@ class Measuring:
     ) -> RowOutcome:
         try:
             if template.kind == "classify":
-                prompt = build_prompt(template, row.input)
-                return ClassifyOutcome(await self._score(prompt, label_continuations(template), asker))
+                return await self.read(template, row.input, asker=asker)
             question = await self._question(template, row)
             (logprob,) = await self._score(question.prompt, (question.continuation,), asker)
             is_exact = None
             if not is_swapped and "\n" not in row.output:
                 is_exact = await self._is_exact(template, question, row.output, asker)
         except PromptTooLong as e:
-            raise RequestError(f"Row {index + 1} is too long to measure: {e}") from e
+            is_kept = row in template.kept_examples
+            name = f"Example {template.examples.index(row) + 1}" if is_kept else f"Row {index + 1}"
+            raise RequestError(f"{name} is too long to measure: {e}") from e
         return CompleteOutcome(-logprob, len(row.output.encode()), is_exact)
 
     async def _question(self, template: PromptTemplate, row: Example) -> _Question:
@@ -369,16 +389,12 @@ async def _patiently(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
     return await ask()
 
 
-def _figures(
-    template: PromptTemplate,
-    rows: Sequence[Example],
-    outcomes: Sequence[RowOutcome],
-    prior: Sequence[float] | None,
-) -> Figures:
-    if template.kind == "classify":
-        labelled = [outcome for outcome in outcomes if isinstance(outcome, ClassifyOutcome)]
-        return measure_classify(labelled, rows, template.labels, prior)
-    return measure_complete([outcome for outcome in outcomes if isinstance(outcome, CompleteOutcome)])
+def _or_keep(template: PromptTemplate) -> str:
+    """Return the way to have more examples than fit, "" if there is none."""
+    if template.kind != "classify" or template.neighbours is not None:
+        return ""
+    on = mention(f"prompt neighbours --take yes on {template.name}")
+    return f" To use more examples than fit the prompt, give {on} before you add them."
 
 
 def _prior_key(template: PromptTemplate) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bot.core.mentions import mention
 from bot.core.statistics import (
     ClassifyFigures,
     ClassifyOutcome,
@@ -97,8 +98,11 @@ def candidates_of(template: PromptTemplate) -> tuple[Candidate, ...]:
     """Return the candidates: the unchanged examples, without each one, and in other orders; deterministic.
 
     The only example of a label is never left out. MAX_SCORINGS limits the number of candidates. Raises RequestError
-    for fewer than MIN_EXAMPLES examples.
+    for fewer than MIN_EXAMPLES examples, and for examples outside the prompt.
     """
+    if template.neighbours is not None:
+        off = mention(f"prompt neighbours off {template.name}")
+        raise RequestError(f"{template.name} uses examples outside its prompt. Tune it after {off}.")
     num = len(template.examples)
     if num < MIN_EXAMPLES:
         raise RequestError(f"{template.name} has {num} examples, but tuning needs at least {MIN_EXAMPLES}. Add some.")

@@ -24,7 +24,8 @@ _NUM_LOOKS: Final = 10  # at the engine's queue, in each idle time
 
 def num_asked(template: PromptTemplate) -> int:
     """Return for how many rows the model is asked to measure the worth of `template`."""
-    return len(template.tests) + (len(swap_inputs(template.tests)) if template.kind != "classify" else 0)
+    swapped = swap_inputs(template.tests) if template.kind != "classify" else ()
+    return len(template.kept_examples) + len(template.tests) + len(swapped)
 
 
 async def known_worth(measuring: Measuring, template: PromptTemplate) -> Worth | None:

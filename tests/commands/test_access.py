@@ -34,8 +34,8 @@ from bot.core.templates.parsing import parse_template
 from bot.platforms.shared.answering import Answering
 from bot.services.ledger import Delivery
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD
-from tests.bots import MOOD, PROMPTS, Talk, shown_card_of
-from tests.commands.templates.drafts import seem_measured
+from tests.bots import MANY, MOOD, PROMPTS, Talk, shown_card_of
+from tests.commands.templates.drafts import seem_measured, seem_read
 from tests.platforms.shared.board import TRAITS, Board, BoardOutlet, BoardPlatform
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
@@ -69,7 +69,15 @@ KEEPERS = {place: ACTORS["operator" if place == "group" else "permission"] for p
 # What is on the card of a completion in the list of branches, and on one of them.
 OF_THE_TREE = ("pick", "back", "txt", "json")
 OF_A_BRANCH = ("go", "name", "prune")
-OF_A_MODERATOR = ("browser", "settings", "template_draft", "template_delete", "template_try", "template_tuning")
+OF_A_MODERATOR = (
+    "browser",
+    "settings",
+    "template_draft",
+    "template_delete",
+    "template_try",
+    "template_tuning",
+    "template_neighbours",
+)
 FORMS_OF_A_MODERATOR = ("template_form", "reason_form", "template_try")
 
 with (Path(__file__).parent / "rights.csv").open(encoding="utf-8", newline="") as _file:
@@ -91,6 +99,7 @@ LINES = {
     "prompt tests": "prompt tests story",
     "prompt test": "prompt test story",
     "prompt tune": "prompt tune story",
+    "prompt neighbours": "prompt neighbours on many",
     "prompt publish": "prompt publish story",
     "prompt rollback": "prompt rollback story built-in",
     "prompt delete": "prompt delete story",
@@ -113,6 +122,7 @@ BEFORE = {
     "prompt delete": _PUBLISHED,
     "prompt test": ("prompt tests story add a => b",),
     "prompt tune": ("prompt examples story add a => b\nc => d\ne => f",),
+    "prompt neighbours": (f"prompt import many {MANY}",),
 }
 # The same, by a moderator whoever does it then.
 BEFORE_BY_KEEPER = {
@@ -122,6 +132,12 @@ BEFORE_BY_KEEPER = {
 }
 TALE = PROMPTS["story"].replace("+++\nA story", '[[tests]]\ninput = "a"\noutput = "b"\n+++\nA story')
 TALE = PROMPTS["story"].replace("+++\nA story", '[[tests]]\ninput = "a"\noutput = "b"\n+++\nA story')
+# The cards of what is done with an imported template: its text, and the command.
+SEARCHED = {
+    "template_try": (TALE, "publish"),
+    "template_tuning": (MOOD, "tune"),
+    "template_neighbours": (MANY, "neighbours on"),
+}
 NEEDS_AN_ANSWER = ("why", "report", "context", "fresh", "purge", "forget", "menu")
 _numbers = count()
 
@@ -245,10 +261,12 @@ async def card_with(talk: Talk, place: str, kind: str, action: str) -> Card:
         for line in _PUBLISHED:
             await said(talk, keeper, scope, f"!{line}")
         return await said(talk, keeper, scope, "!prompt delete story")
-    if kind in ("template_try", "template_tuning"):
+    if kind in SEARCHED:
+        text, command = SEARCHED[kind]
         name = f"tale{next(_numbers)}"
-        await said(talk, keeper, scope, f"!prompt import {name} {TALE if kind == 'template_try' else MOOD}")
-        return await said(talk, keeper, scope, f"!prompt {'publish' if kind == 'template_try' else 'tune'} {name}")
+        await seem_read(talk, parse_template(MANY, name=name, source=name))
+        await said(talk, keeper, scope, f"!prompt import {name} {text}")
+        return await said(talk, keeper, scope, f"!prompt {command} {name}")
     if kind == "command":
         return await said(talk, ASKER, scope, "!privacy", reach="public")
     await talk.store.opt_out("discord", ASKER.id, action == "read-on")

@@ -15,7 +15,7 @@ from bot.core.cards import Card, Table, Text
 from bot.core.messages import Author, Message, Scope, now_utc
 from bot.core.sampling_params import PRESETS
 from bot.core.stopping import Stopper
-from tests.bots import HERE, PROMPTS, Talk
+from tests.bots import HERE, MANY, PROMPTS, Talk
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 ELSEWHERE = replace(HERE, channel="random")
@@ -427,6 +427,7 @@ _VERSIONS = tuple(
 BEFORE = {
     **dict.fromkeys(("prompt test", "prompt tune", "prompt draft", "prompt discard", "prompt publish"), _DRAFT),
     "prompt examples": ("prompt example --template sentiment --output Neutral So so",),
+    "prompt neighbours": (f"prompt import sentiment {MANY}",),
     "prompt diff": _VERSIONS,
     "prompt rollback": _VERSIONS,
     "story off": ("story on",),

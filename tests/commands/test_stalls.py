@@ -13,7 +13,7 @@ from bot.core.cards import Card
 from bot.core.messages import AttachmentFormat, Author, Message
 from bot.core.stopping import Stopper
 from bot.platforms.discord.outgoing.rendering import prepare, render
-from tests.bots import HERE, MOOD, PROMPTS, Talk, open_scripted_bot
+from tests.bots import HERE, MANY, MOOD, PROMPTS, Talk, open_scripted_bot
 from tests.stalls import QuickEngine, Stall, StallLoop
 
 MAX_STALL_S: Final = 0.1
@@ -66,6 +66,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "prompt tests": ("prompt tests tale", "prompt tests tale add", "prompt tests tale remove"),
     "prompt test": ("prompt test tale", "prompt test"),
     "prompt tune": ("prompt tune mood",),
+    "prompt neighbours": ("prompt neighbours on many", "prompt neighbours off many"),
     "prompt publish": ("prompt publish tale",),
     "prompt rollback": ("prompt rollback tale 1", "prompt rollback"),
     "prompt delete": ("prompt delete tale",),
@@ -138,7 +139,7 @@ def loop() -> Iterator[StallLoop]:
 
 @pytest.fixture
 def talk(loop: StallLoop, tmp_path: Path) -> Iterator[Talk]:
-    opening = open_scripted_bot(QuickEngine(), tmp_path, prompts={**PROMPTS, "mood": MOOD})
+    opening = open_scripted_bot(QuickEngine(), tmp_path, prompts={**PROMPTS, "mood": MOOD, "many": MANY})
     opened, _ = loop.run(opening.__aenter__())
     yield opened
     loop.run(opening.__aexit__(None, None, None))

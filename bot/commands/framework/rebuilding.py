@@ -19,11 +19,15 @@ from bot.store.replies import StoredReply
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """A rebuilt prompt, its template, and the turns of a conversation; `prompt` is None if its words are gone."""
+    """A rebuilt prompt, its template, and the turns of a conversation or the `input` of a template.
+
+    `prompt` is None if its words are gone.
+    """
 
     prompt: Prompt | None
     template: PromptTemplate | None = None
     turns: tuple[Turn, ...] = ()
+    input: str = ""
 
 
 _GONE = Rebuilt(None)
@@ -64,7 +68,7 @@ async def rebuild(services: Services, commands: Mapping[str, Command], reply: St
         return _GONE
     text, _ = asked
     prompt = build_prompt(template, text) if template else Prompt.document(text + inputs["suffix"])
-    return Rebuilt(prompt, template)
+    return Rebuilt(prompt, template, input=text)
 
 
 async def _rebuild_story(services: Services, commands: Mapping[str, Command], reply: StoredReply) -> Prompt | None:

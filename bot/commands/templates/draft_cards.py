@@ -159,7 +159,7 @@ async def _about(services: Services, scope: Scope, view: DraftView) -> tuple[lis
         blocks.append(Text("Publishing your draft would change:"))
     blocks.append(Verbatim(diff) if diff else Text("There are no changes yet.", is_quiet=True))
     data |= {"diff": diff, "kind": template.kind, "source": template.source_text}
-    blocks.append(Facts((("kind", template.kind), ("examples", str(len(template.examples))))))
+    blocks.append(Facts((("kind", template.kind), ("examples", template.examples_in_words))))
     try:
         score = await load_score(services, scope, draft.name, template)
     except RequestError as e:  # this model has a shorter context than the one before

@@ -11,7 +11,7 @@ from bot.core.mentions import mention, type_mentions
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.safe_text import clean_name, replace_lone_surrogates
 from bot.core.templates.forms import apply_values, blank_template
-from bot.core.templates.parsing import parse_template
+from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import PromptTemplate, check_template_name
 from bot.core.wording import quote
 from bot.errors import FewshotError, RequestError, TemplateError
@@ -206,6 +206,31 @@ async def save_made(
         draft = stored or rebased(
             Draft(draft.name, draft.author_id), *await published_template(services, scope, draft.name)
         )
+
+
+async def take_found(
+    services: Services,
+    scope: Scope,
+    author: Author,
+    name: str,
+    version: str,
+    change: Callable[[PromptTemplate], PromptTemplate],
+) -> Draft:
+    """Make what a search found the asker's draft: its template after `change`.
+
+    Raises RequestError if the draft, or without one the published template, is not the one with `version` any more.
+    """
+    draft = await begin_draft(services, scope, author, name)
+    current = parsed(draft.source_text, name) or await services.templates.get(scope, name)
+    if current.version == version:
+        taken = replace(draft, source_text=format_template(change(current)), updated_at_utc=now_utc())
+        if await services.store.save_draft(scope, taken, before=draft):
+            return taken
+    elif draft.source_text is None:
+        raise RequestError(f"Someone published {name} since the search began. Give the command again.")
+    raise RequestError(
+        f"Your draft of {name} changed since the search began, so the result was not stored. Give the command again."
+    )
 
 
 def not_finished(draft: Draft) -> str:

@@ -128,7 +128,7 @@ async def answer_show(request: Request) -> Cards:
     facts = [
         ("kind", template.kind),
         ("version", f"{own.number if own else BUILT_IN} ({template.version})"),
-        ("examples", str(len(template.examples))),
+        ("examples", template.examples_in_words),
         ("tests", str(len(template.tests))),
     ]
     num_tokens = None
@@ -136,6 +136,9 @@ async def answer_show(request: Request) -> Cards:
         # A text of one letter stands for the unknown input.
         (num_tokens,) = await services.engine.count_tokens([build_prompt(template, "a")])
         facts.append(("tokens", f"{num_tokens:,} of {services.engine.info.context_length:,}"))
+    if template.neighbours is not None:
+        found = template.neighbours
+        facts.append(("nearest examples", f"the {found.num_nearest} nearest count {found.weight:.0%}"))
     worth = None if own else await known_worth(services.measuring, template)
     if own and own.score:
         facts.append(("score", kept_score_line(own.score, own.score_model, services.measuring.fingerprint)))

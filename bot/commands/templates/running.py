@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.near_examples import kept_examples, near_data, near_sentence
 from bot.commands.templates.running_lines import FIELD, LINES, answer_lines, check_takes_options, lines_of
 from bot.core.cards import Bars, Block, Button, Card, Table, Text
-from bot.core.classification import classify
 from bot.core.mentions import mention
-from bot.core.prompt import build_prompt, label_continuations
+from bot.core.prompt import build_prompt
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.template import PromptTemplate
@@ -19,6 +19,7 @@ from bot.core.verdicts import judge_label
 from bot.errors import RequestError
 from bot.services.answer_cards import REPLY_CARD
 from bot.services.chat import ALWAYS_THE_SAME
+from bot.services.neighbours import LabelAnswer, answer_label
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
 from bot.store.replies import StoredReply
@@ -52,7 +53,8 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
         if replaces:
             raise RequestError(ALWAYS_THE_SAME)
         check_takes_options(template, options)
-        yield await _classify(request, template, prompt)
+        async for card in _classify(request, template, prompt):
+            yield card
         return
     params = apply_options(apply_options(SamplingParams(), template.sampling), options).with_seed()
     params = replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
@@ -65,15 +67,32 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
         yield card
 
 
-async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) -> Card:
+async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) -> Cards:
+    """Answer with a label; kept examples that the model has not read yet are read first, with progress."""
     services, asker = request.services, request.asker
-    logprobs = await services.engine.score_continuations(prompt, label_continuations(template), asker=asker)
-    result = classify(template.labels, logprobs, await services.measuring.prior(template, asker=asker))
-    uncalibrated = classify(template.labels, logprobs)
+    kept = None
+    if template.kept_examples:
+        async with aclosing(kept_examples(request, template)) as steps:
+            async for step in steps:
+                if isinstance(step, Card):
+                    yield step
+                else:
+                    kept = step.value
+        if kept is None:
+            yield Card(blocks=(Text("(stopped)", is_quiet=True),), data={"text": "", "template": template.name})
+            return
+    answer = await answer_label(services.measuring, template, request.text, kept, asker=asker)
+    yield await _label_card(request, template, prompt, answer)
+
+
+async def _label_card(request: Request, template: PromptTemplate, prompt: Prompt, answer: LabelAnswer) -> Card:
+    result = answer.result
     probabilities = dict(zip(result.labels, result.probabilities, strict=True))
     ranked = sorted(probabilities.items(), key=lambda item: -item[1])
     kept = await _keep(request, GeneratedReply("prompt run", result.label, prompt, _origin(request, template)), None)
-    blocks = (Text(judge_label(result)), Bars(tuple(ranked), rest_name=""))
+    blocks: tuple[Block, ...] = (Text(judge_label(result)), Bars(tuple(ranked), rest_name=""))
+    if answer.nearest:
+        blocks = (*blocks, Text(near_sentence(template), is_quiet=True))
     return _answer_card(
         blocks,
         kept,
@@ -82,12 +101,13 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
             "text": result.label,
             "label": result.label,
             "probabilities": probabilities,
-            "uncalibrated_probabilities": dict(zip(result.labels, uncalibrated.probabilities, strict=True)),
+            "uncalibrated_probabilities": dict(zip(result.labels, answer.uncalibrated.probabilities, strict=True)),
             "margin": result.margin,
             "is_sure": result.is_sure,
+            **({"nearest": near_data(answer.nearest)} if answer.nearest else {}),
             "template": template.name,
             "version": template.version,
-            "model": services.engine.info.name,
+            "model": request.services.engine.info.name,
         },
     )
 

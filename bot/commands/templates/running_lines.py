@@ -3,19 +3,22 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bot.commands.framework.command import Cards, Option, Request
+from bot.commands.framework.near_examples import kept_examples
 from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
-from bot.core.classification import classify
 from bot.core.mentions import mention_option
-from bot.core.prompt import build_prompt, label_continuations
+from bot.core.neighbours import KeptRows
+from bot.core.prompt import build_prompt
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.table_files import read_inputs
 from bot.core.templates.template import PromptTemplate
 from bot.core.wording import MAX_CELL, shorten
 from bot.errors import PromptTooLong, RequestError
+from bot.services.neighbours import answer_label
 
 MAX_LINES: Final = 200
 # The card shows this many lines; above that a file has all of them.
@@ -85,6 +88,14 @@ async def answer_lines(
     build_prompt(template, lines[0])  # raises for a template without input
     params = _params_of(template, options)
     answers: list[_Answer] = []
+    kept = None
+    if template.kept_examples:
+        async with aclosing(kept_examples(request, template)) as steps:
+            async for step in steps:
+                if isinstance(step, Card):
+                    yield step
+                else:
+                    kept = step.value
     is_whole = not request.services.traits.has_files
     for line in lines:
         if request.stopper.is_stopped:
@@ -93,7 +104,8 @@ async def answer_lines(
             blocks=(*_table(lines, answers, is_whole=is_whole), Progress("lines", len(answers), len(lines))),
             is_final=False,
         )
-        answer = await _answer_line(request, template, line, replace(params, seed=(params.seed or 0) + len(answers)))
+        seeded = replace(params, seed=(params.seed or 0) + len(answers))
+        answer = await _answer_line(request, template, line, seeded, kept)
         if answer is None:
             break
         answers.append(answer)
@@ -107,16 +119,15 @@ def _params_of(template: PromptTemplate, options: Mapping[str, Any]) -> Sampling
     return replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
 
 
-async def _answer_line(request: Request, template: PromptTemplate, line: str, params: SamplingParams) -> _Answer | None:
+async def _answer_line(
+    request: Request, template: PromptTemplate, line: str, params: SamplingParams, kept: KeptRows | None
+) -> _Answer | None:
     """Return the answer to one line, None if stopped before its end."""
     services, asker = request.services, request.asker
     prompt = build_prompt(template, line)
     try:
         if template.kind == "classify":
-            labels = label_continuations(template)
-            logprobs = await services.engine.score_continuations(prompt, labels, asker=asker)
-            prior = await services.measuring.prior(template, asker=asker)
-            result = classify(template.labels, logprobs, prior)
+            result = (await answer_label(services.measuring, template, line, kept, asker=asker)).result
             return _Answer(result.label, result.probabilities, result.is_sure)
         generation = services.engine.generate(
             prompt, params, timeout_s=services.request_timeout_s, asker=asker, priority="scoring"

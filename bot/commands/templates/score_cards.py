@@ -10,7 +10,7 @@ from bot.core.mentions import mention
 from bot.core.safe_text import one_line
 from bot.core.statistics import ClassifyFigures, CompleteFigures, Figures, FiguresComparison
 from bot.core.templates.checks import find_warnings
-from bot.core.templates.template import Example
+from bot.core.templates.template import Example, PromptTemplate
 from bot.core.templates.worth import Worth
 from bot.core.verdicts import BITS, BITS_PER_BYTE
 from bot.core.wording import MAX_CELL, shorten
@@ -103,10 +103,21 @@ def _figures_table(score: TemplateScore) -> Table:
     elif any(isinstance(one, CompleteFigures) for one in figures):
         rows.append(("bits per byte of the output", *(_bits(one) for one in figures)))
         rows.append(("exact outputs", *(_exact(one) for one in figures)))
+    templates = [score.template, score.published][: len(columns)]
+    if any(one is not None and one.neighbours is not None for one in templates):
+        rows.append(("examples in the prompt", *(str(len(one.prompt_examples)) for one in templates if one)))
+        rows.append(("examples compared", *(_compared(one) for one in templates if one)))
     rows.append(("tests", str(len(score.template.tests)), *[""] * (len(columns) - 1)))
     rows.append(("tokens", *(f"{cost.num_prompt_tokens:,} of {cost.context_length:,}" for cost in costs)))
     rows.append(("left for a message", *(f"{cost.num_left_for_input:,}" for cost in costs)))
     return Table((score.template.name, *columns), tuple(rows))
+
+
+def _compared(template: PromptTemplate) -> str:
+    found, num_kept = template.neighbours, len(template.kept_examples)
+    if found is None:
+        return "0"
+    return f"{num_kept}; the {found.num_nearest} nearest count {found.weight:.0%}"
 
 
 def _accuracy(figures: Figures | None) -> str:

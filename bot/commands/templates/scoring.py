@@ -101,7 +101,8 @@ async def measure_score(
         raise RequestError(f"{name} has no tests. Add some that are not among the examples, with {add}.")
     published: Figures | None = None
     compared = score.published if score.is_draft and score.is_comparable else None
-    num_before, num_all = 0, num_asked(score.template) + (len(rows) if compared else 0)
+    num_published = len(compared.kept_examples) + len(rows) if compared else 0
+    num_before, num_all = 0, num_asked(score.template) + num_published
 
     def on_row(num_done: int, _: int) -> None:
         on_progress(num_before + num_done, num_all)
@@ -111,7 +112,7 @@ async def measure_score(
         published = await measuring.measure(compared, rows, asker=asker, on_progress=on_row, stopper=stopper)
         if published is None:
             return None
-        num_before = len(rows)
+        num_before = num_published
     worth = await measure_worth(measuring, score.template, asker=asker, on_progress=on_row, stopper=stopper)
     if worth is None:
         return None

@@ -11,17 +11,15 @@ from bot.commands.framework.command import Cards, Command, Option, Request
 from bot.commands.framework.progress import Finished, watched
 from bot.commands.framework.request import check_owner
 from bot.commands.templates.draft_cards import draft_card
-from bot.commands.templates.drafts import begin_draft, check_editor, parsed
+from bot.commands.templates.drafts import check_editor, take_found
 from bot.commands.templates.scoring import score_to_keep
 from bot.commands.templates.testing import is_about_draft, stopped_card, valid_state, who_sees
 from bot.core.cards import Block, Button, Card, Facts, Table, Text, Verbatim
 from bot.core.mentions import mention
-from bot.core.messages import Author, Click, Scope, now_utc
+from bot.core.messages import Author, Click, Scope
 from bot.core.statistics import ClassifyFigures
 from bot.core.stopping import Stopper
 from bot.core.templates.diff import diff_templates
-from bot.core.templates.parsing import format_template
-from bot.errors import RequestError
 from bot.services.measuring import OnProgress
 from bot.services.open_cards import open_card
 from bot.services.tuning import MAX_SCORINGS, Trial, Tuning, count_scorings, tune, with_examples
@@ -69,22 +67,8 @@ async def answer_tune(request: Request) -> Cards:
 async def take_examples(
     services: Services, scope: Scope, author: Author, name: str, version: str, indexes: Sequence[int]
 ) -> Draft:
-    """Make these of the examples those of the asker's draft.
-
-    Raises RequestError if the draft, or without one the published template, is not the one with `version` any more.
-    """
-    draft = await begin_draft(services, scope, author, name)
-    current = parsed(draft.source_text, name) or await services.templates.get(scope, name)
-    if current.version == version:
-        text = format_template(with_examples(current, indexes))
-        tuned = replace(draft, source_text=text, updated_at_utc=now_utc())
-        if await services.store.save_draft(scope, tuned, before=draft):
-            return tuned
-    elif draft.source_text is None:
-        raise RequestError(f"Someone published {name} since the search began. Give the command again.")
-    raise RequestError(
-        f"Your draft of {name} changed since the search began, so the result was not stored. Give the command again."
-    )
+    """Make these of the examples those of the asker's draft. Raises as `take_found` does."""
+    return await take_found(services, scope, author, name, version, lambda current: with_examples(current, indexes))
 
 
 async def _offered(request: Request, found: Tuning, card: Card) -> Card:

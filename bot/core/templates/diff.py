@@ -31,6 +31,7 @@ def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
         "Query": _changes(_lines(old.query), _lines(new.query)),
         "Examples": _list_changes(_rows(old.examples), _rows(new.examples)),
         "Tests": _list_changes(_rows(old.tests), _rows(new.tests)),
+        "Nearest examples": _changes(_neighbours(old), _neighbours(new)),
         "Sampling": _changes(_sampling(old), _sampling(new)),
         "Stop texts": _list_changes(_quoted(old.stop), _quoted(new.stop)),
         "Separator": _changes(_quoted([old.separator]), _quoted([new.separator])),
@@ -101,6 +102,16 @@ def _rows(rows: Sequence[Example]) -> list[str]:
 
 def _sampling(template: PromptTemplate) -> list[str]:
     return [f"{name} {value}" for name, value in template.sampling.items()]
+
+
+def _neighbours(template: PromptTemplate) -> list[str]:
+    found = template.neighbours
+    if found is None:
+        return []
+    return [
+        f"{found.num_in_prompt} examples in the prompt",
+        f"the {found.num_nearest} nearest others count {found.weight:.0%}",
+    ]
 
 
 def _quoted(texts: Sequence[str]) -> list[str]:

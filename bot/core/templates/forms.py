@@ -220,6 +220,7 @@ def _as_kind(template: PromptTemplate, kind: Kind) -> PromptTemplate:
         is_multiline=kind == "complete",
         markup="auto",
         sampling={} if kind == "classify" else template.sampling,
+        neighbours=None,
     )
 
 

@@ -14,6 +14,7 @@ from bot.core.templates.template import (
     MARKUPS,
     Example,
     Markup,
+    Neighbours,
     PromptTemplate,
     check_template_name,
     default_stop,
@@ -39,10 +40,17 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "markup": ("chat",),
     "stop": ("complete", "chat"),
     "sampling": ("complete", "chat"),
+    "neighbours": ("classify",),
     "examples": KINDS,
     "tests": KINDS,
 }
 _SAMPLING_KEYS: Final = ("preset", *OPTIONS)
+# The keys of [neighbours], with the field, the lowest and the highest value of each.
+_NEIGHBOUR_KEYS: Final[Mapping[str, tuple[str, int, int]]] = {
+    "in_prompt": ("num_in_prompt", 0, 1000),
+    "nearest": ("num_nearest", 1, 1000),
+    "weight": ("weight", 0, 1),
+}
 
 
 def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
@@ -85,6 +93,7 @@ def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
         markup=cast(Markup, reader.choice("markup", MARKUPS, default="auto")),
         stop=stop,
         sampling=reader.sampling(),
+        neighbours=reader.neighbours(),
         source=source,
         source_text=text,
         version=hashlib.sha256(text.encode()).hexdigest()[:12],
@@ -110,6 +119,9 @@ def format_template(template: PromptTemplate) -> str:
         lines.append("[sampling]")
         for name, value in template.sampling.items():
             lines.append(f"{name} = {toml_string(value) if isinstance(value, str) else repr(value)}")
+    if template.neighbours is not None:
+        lines.append("[neighbours]")
+        lines += [f"{key} = {getattr(template.neighbours, names[0])!r}" for key, names in _NEIGHBOUR_KEYS.items()]
     for table, rows in (("examples", template.examples), ("tests", template.tests)):
         for row in rows:
             lines += [f"[[{table}]]", f"input = {toml_string(row.input)}", f"output = {toml_string(row.output)}"]
@@ -236,6 +248,35 @@ class _Reader:
             problem = f"The output {quote(output)} is not a label; {_hint(output, labels)}"
             raise self.error(problem, table, i, "output")
         return Example(row["input"], output)
+
+    def neighbours(self) -> Neighbours | None:
+        """Return what `[neighbours]` says, None without it."""
+        if "neighbours" not in self._values:
+            return None
+        table = self._values["neighbours"]
+        if not isinstance(table, dict):
+            raise self.error("Write in_prompt, nearest and weight on their own lines below [neighbours].", "neighbours")
+        for key in table:
+            if key in _KEYS:
+                raise self.error(f"Move {key} above the first line in brackets.", "neighbours", key)
+            if key not in _NEIGHBOUR_KEYS:
+                problem = f"There is no key {quote(key)} in [neighbours]; {_hint(key, tuple(_NEIGHBOUR_KEYS))}"
+                raise self.error(problem, "neighbours", key)
+        return Neighbours(
+            num_in_prompt=int(self._neighbour_number(table, "in_prompt")),
+            num_nearest=int(self._neighbour_number(table, "nearest")),
+            weight=float(self._neighbour_number(table, "weight")),
+        )
+
+    def _neighbour_number(self, table: Mapping[str, Any], key: str) -> int | float:
+        _, lowest, highest = _NEIGHBOUR_KEYS[key]
+        if key not in table:
+            raise self.error(f"[neighbours] has no {key}.", "neighbours")
+        value, kinds = table[key], (int, float) if key == "weight" else (int,)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not lowest <= value <= highest:
+            what = "a number" if key == "weight" else "a whole number"
+            raise self.error(f"{key} takes {what} from {lowest} to {highest}.", "neighbours", key)
+        return value
 
     def sampling(self) -> dict[str, Any]:
         """Return the options in `[sampling]`, each in its range and none in conflict with another."""

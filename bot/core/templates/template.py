@@ -1,6 +1,7 @@
 """The data of a prompt template, and the check of its name."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -29,6 +30,7 @@ RESERVED_NAMES: Final = frozenset(
         "tests",
         "test",
         "tune",
+        "neighbours",
         "publish",
         "discard",
         "rollback",
@@ -48,6 +50,23 @@ class Example:
 
     input: str
     output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """How a classify template uses more examples than its prompt holds.
+
+    `num_in_prompt` examples are in the prompt. Of all others, the `num_nearest` that are most like the input count with
+    `weight` (0-1), and the model's own calibrated probabilities with the rest.
+    """
+
+    num_in_prompt: int
+    num_nearest: int
+    weight: float
+
+    def __post_init__(self) -> None:
+        if self.num_in_prompt < 0 or self.num_nearest < 1 or not 0 <= self.weight <= 1:
+            raise ValueError("neighbours need at least 1 nearest example and a weight of 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +94,43 @@ class PromptTemplate:
     markup: Markup = "auto"
     stop: tuple[str, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    neighbours: Neighbours | None = None
     source: str = field(default="", compare=False)
     source_text: str = field(default="", compare=False)
     version: str = field(default="", compare=False)
+
+    @property
+    def prompt_examples(self) -> tuple[Example, ...]:
+        """Return the examples that are in the prompt: all of them without `neighbours`."""
+        if self.neighbours is None:
+            return self.examples
+        return tuple(self.examples[i] for i in _first_of_each(self.examples, self.neighbours.num_in_prompt))
+
+    @property
+    def kept_examples(self) -> tuple[Example, ...]:
+        """Return the examples that are not in the prompt and are compared with the input."""
+        if self.neighbours is None:
+            return ()
+        chosen = set(_first_of_each(self.examples, self.neighbours.num_in_prompt))
+        return tuple(example for i, example in enumerate(self.examples) if i not in chosen)
+
+    @property
+    def examples_in_words(self) -> str:
+        """Return the number of examples, and where they are used if not all are in the prompt."""
+        num, num_kept = len(self.examples), len(self.kept_examples)
+        if self.neighbours is None:
+            return str(num)
+        return f"{num}: {num - num_kept} in the prompt, {num_kept} compared with the message"
+
+
+def _first_of_each(examples: Sequence[Example], num: int) -> tuple[int, ...]:
+    """Return the indexes of `num` examples in their order: the first of each output, then the second, and so on."""
+    times: Counter[str] = Counter()
+    turns = []
+    for i, example in enumerate(examples):
+        turns.append((times[example.output], i))
+        times[example.output] += 1
+    return tuple(sorted(i for _, i in sorted(turns)[:num]))
 
 
 def check_template_name(name: str, *, source: str) -> str:

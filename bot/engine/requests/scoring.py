@@ -8,10 +8,11 @@ import torch
 
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
-from bot.core.results import Expected, TokenScore
+from bot.core.results import Expected, SketchedScores, TokenScore
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
-from bot.engine.requests.work import Feed, Job, Steps
+from bot.engine.requests.sketching import sketch_logits
+from bot.engine.requests.work import Feed, Job, ResultT, Steps
 from bot.engine.sampler.log_sums import log_sums
 from bot.engine.tokens.tokenizing import EncodedText, replace_surrogates
 from bot.engine.tokens.vocabulary import BROKEN_CHARACTER
@@ -120,21 +121,58 @@ def plan_score_continuations(
     Raises RequestError for a continuation without tokens, or with one that the model does not have, PromptTooLong if
     one does not fit after the prompt.
     """
+    prompt_ids, tails = _encode(model, prompt, continuations)
+    return _job(model, prompt_ids, tails, _score_tails(model, prompt_ids, tails))
+
+
+def plan_score_and_sketch(model: LoadedModel, prompt: Prompt, continuations: Sequence[str]) -> Job[SketchedScores]:
+    """Return the job that also sketches what the model expects after `prompt`. Raises as plan_score_continuations."""
+    prompt_ids, tails = _encode(model, prompt, continuations)
+    return _job(model, prompt_ids, tails, _score_and_sketch(model, prompt_ids, tails))
+
+
+def _encode(
+    model: LoadedModel, prompt: Prompt, continuations: Sequence[str]
+) -> tuple[Sequence[int], list[Sequence[int]]]:
     prompt_ids = model.tokenizer.encode_prompt(prompt).ids
-    tails = [model.tokenizer.encode_continuation(prompt, prompt_ids, text) for text in continuations]
+    tails: list[Sequence[int]] = [
+        model.tokenizer.encode_continuation(prompt, prompt_ids, text) for text in continuations
+    ]
     if not all(tails):
         raise RequestError("There is nothing to score. Every continuation needs at least one word.")
     model.tokenizer.check_known([*prompt_ids, *(token_id for tail in tails for token_id in tail)])
-    longest = max((len(tail) for tail in tails), default=0)
+    longest = _longest(tails)
     if len(prompt_ids) + longest > model.info.context_length:
         raise PromptTooLong(num_tokens=len(prompt_ids) + longest, max_tokens=model.info.context_length)
-    num_blocks = count_blocks_of_branches(len(prompt_ids), min(len(tails), _MAX_BRANCHES), longest)
-    return Job(_score_tails(model, prompt_ids, tails), model.scoring, len(tails), num_blocks)
+    return prompt_ids, tails
+
+
+def _longest(tails: Sequence[Sequence[int]]) -> int:
+    return max((len(tail) for tail in tails), default=0)
+
+
+def _job(
+    model: LoadedModel, prompt_ids: Sequence[int], tails: Sequence[Sequence[int]], steps: Steps[ResultT]
+) -> Job[ResultT]:
+    num_blocks = count_blocks_of_branches(len(prompt_ids), min(len(tails), _MAX_BRANCHES), _longest(tails))
+    return Job(steps, model.scoring, len(tails), num_blocks)
+
+
+def _score_and_sketch(
+    model: LoadedModel, prompt_ids: Sequence[int], tails: Sequence[Sequence[int]]
+) -> Steps[SketchedScores]:
+    sketch: list[float] = []
+    totals = yield from _score_tails(model, prompt_ids, tails, take=lambda logits: sketch.extend(sketch_logits(logits)))
+    return SketchedScores(totals, tuple(sketch))
 
 
 def _score_tails(
-    model: LoadedModel, prompt_ids: Sequence[int], tails: Sequence[Sequence[int]]
+    model: LoadedModel,
+    prompt_ids: Sequence[int],
+    tails: Sequence[Sequence[int]],
+    take: Callable[[torch.Tensor], None] | None = None,
 ) -> Steps[tuple[float, ...]]:
+    """Score the tails; `take` gets the logits after the prompt (vocab,)."""
     if not tails:
         return ()
     with model.scoring.cache.rows() as rows:
@@ -142,6 +180,8 @@ def _score_tails(
         logits = (yield [Feed(prompt)])[0]
         firsts = logits[torch.tensor([tail[0] for tail in tails], device=logits.device)] - log_sums(logits[None])
         totals = firsts.tolist()
+        if take is not None:
+            take(logits)
         longer = [at for at, tail in enumerate(tails) if len(tail) > 1]
         for start in range(0, len(longer), _MAX_BRANCHES):
             feeds = []
@@ -149,14 +189,14 @@ def _score_tails(
                 tail = tails[at]
                 branch = rows.fork(prompt, tail[:-1])
 
-                def take(first: int, logits: torch.Tensor, at: int = at, tail: Sequence[int] = tail) -> None:
+                def add(first: int, logits: torch.Tensor, at: int = at, tail: Sequence[int] = tail) -> None:
                     targets = torch.tensor(tail[first + 1 : first + 1 + logits.shape[0]], device=logits.device)
                     found = logits.gather(1, targets[:, None])[:, 0] - log_sums(logits)
                     # Added one by one, so that the sum does not depend on where passes end.
                     for logprob in found.tolist():
                         totals[at] += logprob
 
-                feeds.append(Feed(branch, take=take, num_logits=len(tail) - 1))
+                feeds.append(Feed(branch, take=add, num_logits=len(tail) - 1))
             yield feeds
             for feed in feeds:
                 rows.close(feed.row)

@@ -83,8 +83,9 @@ LINES = [
 ]
 
 SAY_WHICH = (
-    "A word is missing. Write !prompt run NAME TEXT, or one of these after !prompt: list, show, test, tune, example,"
-    " new, edit, draft, discard, import, examples, tests, publish, delete, history, diff, rollback, export."
+    "A word is missing. Write !prompt run NAME TEXT, or one of these after !prompt: list, show, test, tune,"
+    " neighbours, example, new, edit, draft, discard, import, examples, tests, publish, delete, history, diff,"
+    " rollback, export."
 )
 MISTAKES = [
     ("complet a", "There is no command 'complet'; did you mean !complete?"),
@@ -226,7 +227,7 @@ def test_whatever_is_typed_is_a_command_or_one_sentence(line: str) -> None:
     try:
         text = parse_command_line(line, COMMANDS).text
     except RequestError as e:
-        sentence = str(e)
+        sentence = type_mentions(str(e), "!")
     assert "\n" not in sentence
     assert len(sentence) < 300
     assert line.endswith(text)

@@ -1,12 +1,14 @@
 """What the tests of editing do again and again: open a form, fill it in, click on the card that follows."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from bot.core.cards import Card, Form
 from bot.core.messages import Author, FormSubmitted, Scope
-from bot.core.templates.template import PromptTemplate
+from bot.core.templates.template import Neighbours, PromptTemplate
+from bot.store.row_outcomes import Outcome
 from tests.bots import HERE, Talk
 
 GREETING = {
@@ -72,3 +74,14 @@ async def seem_measured(talk: Talk, template: PromptTemplate, nats: float) -> No
         for i, row in enumerate(template.tests)
     }
     await talk.store.put_row_outcomes(measuring._prompt_key(template), measuring.fingerprint, outcomes)
+
+
+async def seem_read(talk: Talk, template: PromptTemplate) -> None:
+    """Store outcomes as of a model that is unsure of every label, but in whose sketches the labels lie apart."""
+    measuring = talk.services.measuring
+    prompt = replace(template, neighbours=Neighbours(2, 1, 0.0))
+    outcomes: dict[str, Outcome] = {}
+    for i, row in enumerate((*template.examples, *template.tests)):
+        sketch = [0.01 * i] * 4 + [1.0 if row.output == "good" else -1.0] * 4
+        outcomes[measuring._row_key(prompt, row)] = {"logprobs": [-1.0, -1.1], "sketch": sketch}
+    await talk.store.put_row_outcomes(measuring._prompt_key(prompt), measuring.fingerprint, outcomes)

@@ -258,7 +258,15 @@ async def test_wrong_versions_get_one_sentence(talk: Talk) -> None:
 
 async def test_every_change_is_for_moderators_alone(talk: Talk) -> None:
     names = ("new x", "edit story", "draft story", "discard story", "import x y", "examples story", "tests story")
-    names += ("publish story", "rollback story 1", "delete story", "export story", "test story", "tune story")
+    names += (
+        "publish story",
+        "rollback story 1",
+        "delete story",
+        "export story",
+        "test story",
+        "tune story",
+        "neighbours on story",
+    )
     for line in names:
         refusal = await talk.refusal(f"!prompt {line}", is_moderator=False, has_buttons=True, reach="form")
         assert refusal.startswith("Only moderators can use /prompt-edit "), line

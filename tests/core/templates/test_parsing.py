@@ -142,9 +142,45 @@ MISTAKES = {
     "an unlikely key": (
         file("zzz = 1"),
         "^4There is no key 'zzz'; use description, kind, labels, separator, example_separator, multiline, "
-        "markup, stop, sampling, examples or tests.",
+        "markup, stop, sampling, neighbours, examples or tests.",
     ),
     "an unknown table": (file("[samplings]\nn = 1"), "^4There is no key 'samplings'; did you mean sampling?"),
+    "neighbours of free text": (
+        file("[neighbours]\nin_prompt = 1\nnearest = 1\nweight = 0.5"),
+        "^4neighbours is not for kind complete, only for classify.",
+    ),
+    "neighbours that are no table": (
+        file('labels = ["Yes", "No"]\nneighbours = true', kind="classify"),
+        "^5Write in_prompt, nearest and weight on their own lines below [neighbours].",
+    ),
+    "an unknown key of neighbours": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nnearst = 2', kind="classify"),
+        "^6There is no key 'nearst' in [neighbours]; did you mean nearest?",
+    ),
+    "a key below neighbours": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nseparator = " "', kind="classify"),
+        "^6Move separator above the first line in brackets.",
+    ),
+    "neighbours without a weight": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nin_prompt = 1\nnearest = 2', kind="classify"),
+        "^5[neighbours] has no weight.",
+    ),
+    "no nearest example": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nin_prompt = 1\nnearest = 0\nweight = 1', kind="classify"),
+        "^7nearest takes a whole number from 1 to 1000.",
+    ),
+    "half an example": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nin_prompt = 0.5\nnearest = 1\nweight = 1', kind="classify"),
+        "^6in_prompt takes a whole number from 0 to 1000.",
+    ),
+    "too much weight": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nin_prompt = 1\nnearest = 1\nweight = 1.5', kind="classify"),
+        "^8weight takes a number from 0 to 1.",
+    ),
+    "weight as a truth": (
+        file('labels = ["Yes", "No"]\n[neighbours]\nin_prompt = 1\nnearest = 1\nweight = true', kind="classify"),
+        "^8weight takes a number from 0 to 1.",
+    ),
     "no description": (
         '+++\nkind = "complete"\n+++\n$input',
         "^1The description is missing. Say in one line what the template is for.",

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from bot.core.prompt_parts import Prompt
 from bot.engine.engine import Engine
 from bot.engine.networks.native.building import NativeUnavailable, load_library
+from bot.engine.requests.sketching import SKETCH_SIZE
 from bot.errors import PromptTooLong, RequestError
 
 MODELS = ("gpt2", "llama", "llama2", "openai_gpt")
@@ -119,6 +120,17 @@ async def test_continuations_score_as_each_does_alone_in_a_plain_forward_pass(en
         num_prompt = len(tokenizer(prompt.text).input_ids)
         assert total == pytest.approx(sum(plain_logprobs(network, ids)[num_prompt - 1 :]), rel=1e-4)
         assert (await engine.score_continuations(prompt, [label]))[0] == pytest.approx(total, rel=1e-5)
+
+
+async def test_a_sketch_of_the_prompt_comes_with_the_same_scores(engine: Engine) -> None:
+    for text in ("The cat sat on the mat ->", "A dog"):
+        scores = await engine.score_and_sketch(Prompt.plain(text), LABELS)
+        assert scores.logprobs == await engine.score_continuations(Prompt.plain(text), LABELS)
+        assert len(scores.sketch) == SKETCH_SIZE
+        alone = await engine.score_and_sketch(Prompt.plain(text), LABELS[:1])
+        assert alone.sketch == pytest.approx(scores.sketch, abs=1e-3), "it is of the prompt, whatever the labels"
+    nothing = await engine.score_and_sketch(Prompt.plain("A dog"), [])
+    assert (nothing.logprobs, nothing.sketch) == ((), ())
 
 
 async def test_more_continuations_than_fit_into_one_pass(engine: Engine) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.commands.bot import COMMANDS
-from tests.bots import MOOD, PROMPTS, Talk
+from tests.bots import MANY, MOOD, PROMPTS, Talk
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text
 from tests.servers.discord.interactions import InteractionResult
@@ -43,6 +43,7 @@ TRIES = {
     "prompt show": Try("Feelings.", {"name": "sentiment"}, "sentiment"),
     "prompt test": Try("held-out tests", {"name": "mood"}, "mood"),
     "prompt tune": Try("scorings", {"name": "mood"}, "mood"),
+    "prompt neighbours": Try("held-out tests", {"action": "on", "name": "many"}, "on many"),
     "settings": Try("history"),
     "fresh": Try("Fresh start"),
     "context": Try("reserved for the answer"),
@@ -76,7 +77,7 @@ TRIES = {
     "prompt discard": Try("is discarded", {"name": "tale"}, "translate-en-fr", is_private=True),
 }
 # A long list is for the asker alone where that can be, and so is a measurement, which may be of a draft.
-PRIVATE_IF_SLASH = {"help", "prompt test", "prompt tune"}
+PRIVATE_IF_SLASH = {"help", "prompt test", "prompt tune", "prompt neighbours"}
 # These are tried in tests of their own: below, and the story in test_story_on_discord.py.
 OF_A_STORY = {"story on", "story off", "story export"}
 TRIED_ELSEWHERE = {"forget", "prompt edit", "prompt example", "prompt new", "purge", "report", *OF_A_STORY}
@@ -84,7 +85,7 @@ TRIED_ELSEWHERE = {"forget", "prompt edit", "prompt example", "prompt new", "pur
 
 @pytest.fixture
 async def evening(open_tiny: OpenTiny) -> AsyncIterator[Evening]:
-    async with an_evening(lambda: open_tiny("gpt2", prompts={**PROMPTS, "mood": MOOD})) as opened:
+    async with an_evening(lambda: open_tiny("gpt2", prompts={**PROMPTS, "mood": MOOD, "many": MANY})) as opened:
         yield opened
 
 

@@ -72,7 +72,7 @@ class Town:
         if isinstance(newest, Message):
             return await self.slack.settled(newest)
         # A modal that opens at once holds the place of what is still being looked up.
-        await self.slack.wait_for(lambda: visible_text(newest) != OPENING, 20, "what the modal was opened for")
+        await self.slack.wait_for(lambda: OPENING not in visible_text(newest), 20, "what the modal was opened for")
         return newest
 
     async def said(self, message: Message) -> Message:

@@ -78,7 +78,8 @@ class BrowserWindow:
                     await self._changed.wait()
                 return found
         except TimeoutError:
-            raise AssertionError(f"never saw {what}; shown: {list(self.messages.values())[-3:]}") from None
+            closed = "" if self.close_code is None else f" (closed: {self.close_code})"
+            raise AssertionError(f"never saw {what}{closed}; shown: {list(self.messages.values())[-3:]}") from None
 
     async def answer_to(self, message_id: str) -> Json:
         """Wait for the whole answer to a message, and return the message that shows it."""

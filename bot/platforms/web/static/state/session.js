@@ -2,7 +2,7 @@
  * What a person does here, as requests, and what the bot says, as changes of the store.
  *
  * @import {
- *   BotEvent, Card, FormEvent, Message, MessagePage, Offer, Welcome, WritingEvent, WritingsEvent,
+ *   BenchEvent, BotEvent, Card, FormEvent, Message, MessagePage, Offer, Welcome, WritingEvent, WritingsEvent,
  * } from "../wire/types.js"
  * @import {Store} from "./store.js"
  * @import {Pending} from "./room.js"
@@ -32,6 +32,8 @@ export class Session {
   onWriting = () => {};
   /** Called before another person speaks here: what this one typed is stored first. @type {() => Promise<unknown>} */
   beforeBecoming = () => Promise.resolve();
+  /** Called with what happens to templates. @type {(event: BenchEvent) => void} */
+  onWorkbench = () => {};
   /** Which message was clicked last, for the private card that follows. @type {CardClick | null} */
   #clicked = null;
   /** How often a place was opened; an answer for an earlier one is dropped. */
@@ -113,6 +115,9 @@ export class Session {
         store.people = event.people;
         store.me = event.people.find((one) => one.id === store.me.id) ?? store.me;
         store.changed("people", "me");
+        break;
+      default:
+        this.onWorkbench(event);
     }
   }
 
