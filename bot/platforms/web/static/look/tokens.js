@@ -107,8 +107,9 @@ export function aboutToken(token) {
   if (bits === null) return `${shown(token.text)}: not scored`;
   const chance = percent(Math.exp(token.logprob ?? 0));
   const expected = token.expected.filter(([text]) => text !== token.text);
-  const instead = expected.map(([text, share]) => `${shown(text)} ${percent(share)}`).join(" · ");
-  return `${shown(token.text)}: ${bits.toFixed(1)} bits · ${chance} · rank ${rank(token)}\nExpected: ${instead}`;
+  const instead = expected.map(([text, share]) => `“${shown(text)}” ${percent(share)}`).join(" · ");
+  const own = `“${shown(token.text)}”: ${bits.toFixed(1)} bits · ${chance} · rank ${rank(token)}`;
+  return instead === "" ? own : `${own}\nExpected instead: ${instead}`;
 }
 
 /** @param {MeasuredToken} token */

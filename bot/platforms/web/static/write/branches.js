@@ -90,12 +90,21 @@ export class Branches {
     const wanted = isMoved || !this.tree.contains(document.activeElement) ? String(writing?.at) : stop;
     makeStop(this.tree, '[role="treeitem"]', this.tree.querySelector(`[data-id="${wanted}"]`));
     this.#mark();
-    if (isMoved) this.tree.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+    if (isMoved) this.#scrollTo(this.tree.querySelector('[aria-current="true"]'));
   }
 
   /** @returns {HTMLElement | null} What Tab reaches, which the buttons are about. */
   get #stop() {
     return this.tree.querySelector('[tabindex="0"]');
+  }
+
+  /** @param {HTMLElement | null} item Shown by the tree alone: the column stays where it is. */
+  #scrollTo(item) {
+    if (item === null) return;
+    const { tree } = this;
+    const top = item.offsetTop - tree.offsetTop;
+    const lowest = top + item.offsetHeight - tree.clientHeight;
+    tree.scrollTop = Math.max(lowest, Math.min(top, tree.scrollTop));
   }
 
   /** Mark what the buttons are about. */
@@ -196,7 +205,7 @@ function itemOf(branch, level, { isFork, isHere, isOnPath }) {
       "data-do": "go",
     },
     branch.name !== "" && h("b", { class: "one-line", dir: "auto" }, branch.name),
-    h("span", { class: branch.is_model ? "branch-text model" : "branch-text", dir: "auto" }, text),
+    h("span", { class: branch.is_model ? "branch-text is-model" : "branch-text", dir: "auto" }, text),
     h("small", { class: "quiet" }, isHere ? `${who} · here` : who),
   );
 }
