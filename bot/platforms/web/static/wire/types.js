@@ -84,8 +84,8 @@
  * @typedef {"complete" | "classify" | "chat"} Kind
  * @typedef {[input: string, output: string]} Row
  * @typedef {{
- *   description: string, kind: Kind, instruction: string, query: string, preset: string, labels: string[],
- *   examples: Row[], tests: Row[],
+ *   description: string, kind: Kind, instruction: string, query: string, preset: string, options: string,
+ *   labels: string[], examples: Row[], tests: Row[],
  * }} TemplateState
  * @typedef {{
  *   name: string, kind: Kind | "", description: string, number: number, author: string, score: string,
