@@ -415,3 +415,30 @@ async def test_templates_of_a_direct_conversation_are_ones_own(open_page: ServeP
         assert await ada.listed("mood") is None
         stolen = ben.window.channel
         assert "not there any more" in await ada.refusal("open", name="mood", channel=stolen)
+
+
+async def test_a_template_that_uses_its_nearest_examples_is_shown_tested_and_tried(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ada = await a_bench(served, stack)
+        rows = [[f"case {i}", "good" if i % 2 else "bad"] for i in range(20)]
+        await ada.make("mood", {**STATE, "examples": rows})
+        text = (await ada.open("mood"))["source"].replace(
+            "[[examples]]", "[neighbours]\nin_prompt = 4\nnearest = 3\nweight = 0.5\n\n[[examples]]", 1
+        )
+        await ada.ask("import", name="mood", text=text)
+        state = (await ada.open("mood"))["state"]
+        assert len(state["examples"]) == 20
+        shown = await ada.ask("preview", name="mood", state=state, input="what a day")
+        assert [one["what"] for one in shown["parts"]].count("example") == 4
+        assert shown["num_kept"] == 16
+        await ada.ask("test", name="mood")
+        streamed, opened = _rows(ada), await ada.open("mood")
+        assert [one["answered"] for one in opened["results"]] == [one["answered"] for one in streamed]
+        assert sum(one["is_right"] for one in opened["results"]) == opened["score"]["score"]["num_right"]
+        tried = await ada.ask("try", name="mood", state=state, input=STATE["tests"][0][0])
+        assert tried["probabilities"] == [
+            [label, pytest.approx(share)] for label, share in opened["results"][0]["probabilities"]
+        ]
+        saved = await ada.save("mood", {**state, "description": "Still with neighbours."})
+        assert "[neighbours]" in (await ada.open("mood"))["source"]
+        assert saved["problem"] == ""
