@@ -17,6 +17,7 @@ BLANK = {
     "instruction": "",
     "query": "$input",
     "preset": "normal",
+    "options": "",
     "labels": [],
     "examples": [],
     "tests": [],

@@ -152,7 +152,7 @@ export async function publish(desk) {
     opened.score?.verdict_line ? h("p", { dir: "auto" }, opened.score.verdict_line) : null,
     opened.overtaken === "" ? null : h("p", { class: "bench-warning", dir: "auto" }, opened.overtaken),
     opened.overtaken === "" ? null : h("label", { class: "check" }, over, "Publish over it; its changes are lost"),
-    h("label", { class: "labelled" }, "Why", reason),
+    h("label", { class: "labelled" }, "Why (everyone sees it in the history)", reason),
   ].filter((one) => one !== null);
   const dialog = new Dialog(`Publish ${desk.name}`, body, { label: "Publish" });
   const done = dialog.run(async () => {

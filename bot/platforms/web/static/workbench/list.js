@@ -20,7 +20,7 @@ export class TemplateList {
       "aria-label": "Search the templates",
       autocomplete: "off",
     });
-    this.create = h("button", { type: "button", class: "button", "data-do": "new" }, iconOf("add"), "New");
+    this.create = h("button", { type: "button", class: "button", "data-do": "new" }, iconOf("add"), "New template");
     this.items = h("ul", { class: "bench-items" });
     this.none = h("p", { class: "quiet", role: "status" });
     this.element = h(

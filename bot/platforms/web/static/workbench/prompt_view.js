@@ -96,12 +96,12 @@ export class PromptView {
         ` of ${count(preview.context_length)}; a message may have ${count(preview.num_left_for_input)}.`,
       ),
     );
-    const answers = preview.answers.map((one) => JSON.stringify(one)).join(", ");
+    const answers = preview.answers.map((one) => one.trim()).join(", ");
     this.parts.replaceChildren(
       ...preview.parts.map(drawPart),
       ...(answers === ""
         ? []
-        : [h("p", { class: "quiet", dir: "auto" }, `Then the model says how likely it finds ${answers}.`)]),
+        : [h("p", { class: "quiet", dir: "auto" }, `Then the model says how likely each label is: ${answers}.`)]),
     );
   }
 
