@@ -25,7 +25,7 @@ def prompt_parts(template: PromptTemplate, input: str) -> tuple[tuple[str, str],
         build_prompt(zero_shot, one.input).text[len(instruction) :]
         + continuation_of(template, one.output)
         + template.example_separator
-        for one in template.examples
+        for one in template.prompt_examples
     ]
     start = len(instruction) + sum(map(len, examples))
     if len(examples) > MAX_SHOWN:
