@@ -21,12 +21,11 @@ from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
 from bot.commands.workbench.workbench import Workbench
+from bot.commands.writing import Desk
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
-from bot.core.prompt_parts import Prompt
-from bot.core.safe_text import clean_model_text, replace_lone_surrogates
-from bot.core.sampling_params import SamplingParams
+from bot.core.safe_text import replace_lone_surrogates
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, OptedOut, RequestError
 from bot.services.places import Place
@@ -47,6 +46,7 @@ class Bot:
         self._router = Router(services)
         self.workbench = Workbench(services)
         limit = services.traits.max_option_characters
+        self.desk = Desk(services)
         self._continuations = Continuations(services.engine, max_characters=limit or MAX_TEXT_BYTES)
 
     @property
@@ -273,18 +273,12 @@ class Bot:
 
     async def suggest(self, text: str, *, num: int, max_new_tokens: int, seed: int) -> tuple[str, ...]:
         """Return different continuations of a text that is being typed, at most `num` (1-5). Raises FewshotError."""
-        params = SamplingParams(n=num, max_new_tokens=max_new_tokens, seed=seed, stop=("\n",))
-        generation = self._services.engine.generate(
-            Prompt.document(replace_lone_surrogates(text)),
-            params,
-            heal=True,
-            timeout_s=self._services.request_timeout_s,
-        )
-        async with generation:
-            async for _ in generation:
-                pass
-        texts = (clean_model_text(completion.text).rstrip() for completion in generation.completions)
-        return tuple(dict.fromkeys(text for text in texts if text))
+        how = {"num": num, "max_new_tokens": max_new_tokens, "seed": seed}
+        texts: tuple[str, ...] = ()
+        async with aclosing(self.desk.continue_text(text, {}, person="", **how)) as snapshots:
+            async for snapshot in snapshots:
+                texts = snapshot.texts
+        return texts
 
 
 async def _as_answer(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelling: Spelling) -> Cards:

@@ -141,6 +141,10 @@ class TextTree:
         past = (*self.past, self.here) if self.here.options or self.here.pruned != position.pruned else self.past
         return replace(self, here=position, past=past[-MAX_PAST:])._trimmed()
 
+    def step(self, position: Position) -> "TextTree":
+        """Return the tree at another position; undo leads back to the present one."""
+        return replace(self, here=position, past=(*self.past, self.here)[-MAX_PAST:])._trimmed()
+
     def go(self, branch_id: int, num_options: int) -> "TextTree":
         """Return the tree behind a branch, with at most `num_options` of what the model wrote there before."""
         return self.move(replace(self.here, at=branch_id, options=self.offered_at(branch_id, num_options)))

@@ -74,6 +74,25 @@ class OpenCards(Records):
             scope, "AND o.owner_id = ? ORDER BY o.saved_at_utc DESC, o.rowid DESC LIMIT 1", owner_id
         )
 
+    async def parts_of_cards(
+        self, scope: Scope, owner_id: str, kind: str, *parts: str
+    ) -> tuple[tuple[str, datetime, tuple[Any, ...]], ...]:
+        """Return somebody's cards of a kind in `scope`, the one that was saved last first.
+
+        Of each: its id, when it was saved last, and `parts` of its state, which are SQL expressions of `state`.
+        """
+        shown = "".join(f", {part} AS part_{number}" for number, part in enumerate(parts))
+        rows = await self._database.read(
+            f"SELECT o.id, o.saved_at_utc{shown} FROM conversations c JOIN open_cards o ON o.conversation_id = c.id"
+            " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ? AND o.owner_id = ?"
+            " AND o.kind = ? AND o.expires_at_utc > ? ORDER BY o.saved_at_utc DESC, o.rowid DESC",
+            *scope_values(scope),
+            owner_id,
+            kind,
+            to_microseconds(now_utc()),
+        )
+        return tuple((row["id"], from_microseconds(row["saved_at_utc"]), tuple(row[2:])) for row in rows)
+
     async def was_asked_since(self, card: OpenCard, *, except_id: str) -> bool:
         """Say whether a request other than `except_id` was accepted in the card's scope after `card` was saved last."""
         rows = await self._database.read(

@@ -8,19 +8,17 @@ from typing import Final
 from bot.commands.framework.command import Cards
 from bot.commands.tree.branches import as_json, as_text, branch_entries, clean_branch_name, name_form
 from bot.commands.tree.drawing import Step
+from bot.commands.tree.expected import expected_behind
 from bot.commands.tree.lists import NOTHING_THERE, PICK, find, leave, page_of
-from bot.commands.tree.words import NO_WORDS, NUM_INSTEAD, instead_of, put_word, stem_before, word_entries
+from bot.commands.tree.words import NO_WORDS, instead_of, put_word, stem_before, word_entries
 from bot.core.cards import Card, Text, TextFile
-from bot.core.prompt_parts import Prompt
 from bot.core.results import WordProbability
 from bot.core.text_tree import BEGINNING
-from bot.core.word_spans import is_unspaced
 from bot.core.written_words import WrittenWord, words_here
 from bot.errors import RequestError
 from bot.services.completions import CompletionState, View
 from bot.services.replies import KeptReply
 
-_NUM_TOKENS: Final = 30  # more than are shown, since parts of characters are left out
 WORDS: Final = "words"
 BRANCHES: Final = "branches"
 
@@ -79,12 +77,8 @@ async def _open(step: Step, state: CompletionState, value: str) -> Card:
 
 async def _expected(step: Step, state: CompletionState, word: WrittenWord) -> tuple[WordProbability, ...]:
     """Return what the model expects in the place of a word: words, or tokens in a script without spaces."""
-    engine, asker = step.request.services.engine, step.request.asker
-    stem = Prompt.document(stem_before(step.base, state.tree.text_of(word.branch_id), word.start))
-    if not is_unspaced(word.text[:1]):
-        return await engine.next_words(stem, num=NUM_INSTEAD + 1, asker=asker)
-    # There a word has no end that could be weighed, and is cut where a token starts.
-    return await engine.next_tokens(stem, num=_NUM_TOKENS, asker=asker)
+    stem = stem_before(step.base, state.tree.text_of(word.branch_id), word.start)
+    return await expected_behind(step.request.services.engine, step.request.asker, stem, word.text)
 
 
 async def _go_on(step: Step, state: CompletionState, action: str, value: str) -> Cards:

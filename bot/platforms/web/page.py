@@ -13,11 +13,13 @@ from bot.platforms.web.intake import Intake
 from bot.platforms.web.interactions import Interactions
 from bot.platforms.web.platform import WebPlatform
 from bot.platforms.web.stage import Stage
+from bot.platforms.web.traits import WEB
 from bot.platforms.web.windows import Windows
 from bot.platforms.web.workbench import Workbenches
 from bot.services.hosted_messages import Clock, HostedMessages
 from bot.services.hosted_places import Places
 from bot.services.ledger import Delivery
+from bot.services.writing import Writings
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class Page:
         self.intake = Intake(bot, delivery, self.answering, self.stage)
         self.interactions = Interactions(bot, delivery, self.answering, self.stage)
         self.workbenches = Workbenches(bot, self.stage)
+        self.writings = Writings(bot.store, WEB.key)
         self._unfinished = Unfinished(delivery, self.answering, platform)
         self._again: asyncio.Task[None] | None = None
         bot.name_places_by(self._name_of)

@@ -57,7 +57,7 @@ async def _serve_window(request: web.Request, page: Page, guard: Guard) -> web.W
         await socket.close(code=WSCloseCode.TRY_AGAIN_LATER, message=b"too many windows")
         return socket
     window = Window(page.places.first_person)
-    session = Session(page.bot, page.stage, page.intake, page.interactions, page.workbenches, window)
+    session = Session(page.bot, page.stage, page.intake, page.interactions, page.workbenches, page.writings, window)
     page.windows.add(window)
     sending = run_in_background(_send(socket, window), "sending to a window")
     try:

@@ -15,14 +15,16 @@ from bot.core.messages import Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
 from bot.platforms.shared.drawing import draw_pictures
-from bot.platforms.web.fields import OUT_OF_DATE, number_field, text_field
+from bot.platforms.web.fields import OUT_OF_DATE, text_field
 from bot.platforms.web.intake import Intake, Said
 from bot.platforms.web.interactions import Interactions
 from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json, card_json, person_json
 from bot.platforms.web.workbench import Workbenches, WorkbenchSession
+from bot.platforms.web.writing import WritingSession
 from bot.services.hosted_messages import PAGE
+from bot.services.writing import Writings
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Session:
         intake: Intake,
         interactions: Interactions,
         workbenches: Workbenches,
+        writings: Writings,
         window: Window,
     ) -> None:
         self._bot = bot
@@ -55,6 +58,7 @@ class Session:
         self._interactions = interactions
         self._window = window
         self._workbench = WorkbenchSession(bot, stage, workbenches, window)
+        self._writing = WritingSession(bot, writings, stage.windows, window)
         self._in_order = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._credit = _MAX_BURST
@@ -76,15 +80,16 @@ class Session:
             "rename_channel": self._rename_channel,
             "remove_channel": self._remove_channel,
             **self._workbench.ordered,
+            **self._writing.ordered,
         }
         self._at_once: Mapping[str, Callable[[Json], Awaitable[Json]]] = {
             "stop": self._stop,
             "expect": self._expect,
             "suggest": self._suggest,
-            "continue": self._continue,
             "context": self._context,
             "look": self._look,
             **self._workbench.at_once,
+            **self._writing.at_once,
         }
         self._looking: Stopper | None = None
 
@@ -242,15 +247,6 @@ class Session:
             who=self._stage.places.author(self._window.person),
         )
         return {"values": list(values)}
-
-    async def _continue(self, frame: Json) -> Json:
-        texts = await self._bot.suggest(
-            text_field(frame, "text"),
-            num=number_field(frame, "num", 1, 5),
-            max_new_tokens=number_field(frame, "max_new_tokens", 1, 200),
-            seed=number_field(frame, "seed", 0, 2**53),
-        )
-        return {"texts": list(texts)}
 
     async def _context(self, frame: Json) -> Json:
         return {"card": card_json(await self._bot.context_card(self._scope(frame)))}

@@ -46,10 +46,12 @@ ServePage = Callable[..., AbstractAsyncContextManager[Served]]
 
 
 @asynccontextmanager
-async def _serving(talk: Talk, folder: Path, engine: ScriptedEngine | None = None) -> AsyncIterator[Served]:
+async def _serving(
+    talk: Talk, folder: Path, engine: ScriptedEngine | None = None, *, port: int = 0
+) -> AsyncIterator[Served]:
     delivery = Delivery(talk.store, WEB)
     async with (
-        serve_page(talk.bot, delivery, hold_port(0), first_name="Ada") as (page, address),
+        serve_page(talk.bot, delivery, hold_port(port), first_name="Ada") as (page, address),
         a_browser(address) as browser,
     ):
         yield Served(talk, page, address, browser, folder / "fewshot.db", engine)
@@ -77,11 +79,11 @@ async def served(serve: ServePage) -> AsyncIterator[Served]:
 
 @pytest.fixture
 def open_page(tmp_path: Path, open_tiny: Callable[..., AbstractAsyncContextManager[Talk]]) -> ServePage:
-    """Return a function that serves the page of a bot with a tiny model."""
+    """Return a function that serves the page of a bot with a tiny model; again and again on the same database."""
 
     @asynccontextmanager
-    async def open_it() -> AsyncIterator[Served]:
-        async with open_tiny(traits=WEB) as talk, _serving(talk, tmp_path) as served:
+    async def open_it(*, port: int = 0) -> AsyncIterator[Served]:
+        async with open_tiny(traits=WEB) as talk, _serving(talk, tmp_path, port=port) as served:
             yield served
 
     return open_it

@@ -13,6 +13,7 @@ import { keep, readKept } from "./state/kept.js";
 import { channelAddress, readRoute } from "./state/route.js";
 import { Session } from "./state/session.js";
 import { Store } from "./state/store.js";
+import { Workbench } from "./workbench/workbench.js";
 import { Write } from "./write/write.js";
 
 /** Below this width what is left and right is a drawer over the messages. */
@@ -46,6 +47,8 @@ const thread = new Chat(store, session, h("header", { class: "head" }, threadTit
 const context = new ContextPanel(store, session);
 const write = new Write(store, session, menuButton());
 const look = new Look(store, session, menuButton());
+const workbench = new Workbench(store, session, menuButton());
+const titles = { write: "Write", look: "Look", workbench: "Workbench" };
 
 /** Whether the panel of the right column is wanted. On narrow windows it covers the messages. */
 let isContextOpen = readKept("context") === "" ? innerWidth >= 1100 : readKept("context") === "open";
@@ -96,15 +99,17 @@ function firstChannel() {
 
 /** @param {Set<import("./state/store.js").Topic>} topics */
 function draw(topics) {
+  workbench.update(topics);
   if (topics.has("connection")) showConnection(store, session);
   if (topics.has("places") && store.isWelcome) follow();
   if (["places", "me", "people", "place", "view", "connection"].some((one) => topics.has(/** @type {any} */ (one))))
     places.update();
-  const shown = { write: write.element, look: look.element, chat: chat.element }[store.view];
+  const views = { write: write.element, look: look.element, chat: chat.element, workbench: workbench.element };
+  const shown = views[store.view];
   if (main.firstElementChild !== shown) main.replaceChildren(shown);
   drawSide();
   if (store.view !== "chat") {
-    document.title = `${store.view === "write" ? "Write" : "Look"} – ${store.botName}`;
+    document.title = `${titles[store.view]} – ${store.botName}`;
     return;
   }
   const found = store.findChannel(store.room.channel);

@@ -4,6 +4,7 @@ import { icon } from "./elements.js";
 const PATHS = {
   add: "M10 4v12M4 10h12",
   attach: "M13.5 6.5 7.8 12.2a1.4 1.4 0 0 0 2 2l5.7-5.7a3 3 0 0 0-4.3-4.3L5.4 10a4.6 4.6 0 0 0 6.5 6.5l4-4",
+  back: "m11.5 5-5 5 5 5",
   chat: "M3.5 5h13v9h-7l-3.5 3v-3h-2.5z",
   check: "m4.5 10.5 3.5 3.5 7.5-8",
   close: "m5 5 10 10M15 5 5 15",
@@ -21,6 +22,8 @@ const PATHS = {
   send: "M3.5 10 16.5 4l-4 12.5-3-5z",
   stop: "M6 6h8v8H6z",
   thread: "M4 5h12M4 9h12M8 13h8M5 12v2.5",
+  up: "m5 12 5-5 5 5",
+  workbench: "M3.5 4.5h13v11h-13zM3.5 8.5h13M8 8.5v7",
   write: "M4 16h12M5.5 12.5 13 5l2 2-7.5 7.5-2.5.5z",
 };
 

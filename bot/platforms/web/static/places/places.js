@@ -93,6 +93,7 @@ export class Places {
       h("p", { class: "quiet one-line model", dir: "auto", title: store.model }, store.model),
       viewLink("#/write", "Write", store.view === "write", "write"),
       viewLink("#/look", "Look", store.view === "look", "look"),
+      viewLink("#/workbench", "Workbench", store.view === "workbench", "workbench"),
     );
   }
 

@@ -1,7 +1,7 @@
 /**
  * What a person does here, as requests, and what the bot says, as changes of the store.
  *
- * @import {BotEvent, Card, FormEvent, Message, MessagePage, Offer, Welcome} from "../wire/types.js"
+ * @import {BenchEvent, BotEvent, Card, FormEvent, Message, MessagePage, Offer, Welcome} from "../wire/types.js"
  * @import {Store} from "./store.js"
  * @import {Pending} from "./room.js"
  */
@@ -26,6 +26,8 @@ export class Session {
   onForm = () => {};
   /** Called with each finished message as it arrives. @type {(message: Message) => void} */
   onFinished = () => {};
+  /** Called with what happens to templates. @type {(event: BenchEvent) => void} */
+  onWorkbench = () => {};
   /** Which message was clicked last, for the private card that follows. @type {CardClick | null} */
   #clicked = null;
   /** How often a place was opened; an answer for an earlier one is dropped. */
@@ -103,6 +105,9 @@ export class Session {
         store.people = event.people;
         store.me = event.people.find((one) => one.id === store.me.id) ?? store.me;
         store.changed("people", "me");
+        break;
+      default:
+        this.onWorkbench(event);
     }
   }
 

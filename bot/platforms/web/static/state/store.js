@@ -31,7 +31,7 @@ export class Store {
   /** @type {Command[]} */
   commands = [];
   maxTextBytes = 1_000_000;
-  /** @type {"chat" | "write" | "look"} */
+  /** @type {"chat" | "write" | "look" | "workbench"} */
   view = "chat";
   /** The open channel. */
   room = new Room("", "");

@@ -56,7 +56,54 @@
  * @typedef {{op: "typing", channel: string, thread: string, is_typing: boolean}} TypingEvent
  * @typedef {{op: "places", servers: Server[]}} PlacesEvent
  * @typedef {{op: "people", people: Person[]}} PeopleEvent
- * @typedef {MessageEvent | RemovedEvent | PrivateEvent | FormEvent | TypingEvent | PlacesEvent | PeopleEvent} BotEvent
+ * @typedef {{op: "workbench_changed"}} BenchChangedEvent
+ * @typedef {{op: "workbench_news", sentence: string, name: string}} BenchNewsEvent
+ * @typedef {{op: "workbench_editors", editors: {name: string, who: string}[]}} BenchEditorsEvent
+ * @typedef {{op: "workbench_step", work: number, progress?: [number, number], row?: TestResult}} BenchStepEvent
+ * @typedef {BenchChangedEvent | BenchNewsEvent | BenchEditorsEvent | BenchStepEvent} BenchEvent
+ * @typedef {MessageEvent | RemovedEvent | PrivateEvent | FormEvent | TypingEvent | PlacesEvent | PeopleEvent
+ *   | BenchEvent} BotEvent
+ *
+ * @typedef {"complete" | "classify" | "chat"} Kind
+ * @typedef {[input: string, output: string]} Row
+ * @typedef {{
+ *   description: string, kind: Kind, instruction: string, query: string, preset: string, labels: string[],
+ *   examples: Row[], tests: Row[],
+ * }} TemplateState
+ * @typedef {{
+ *   name: string, kind: Kind | "", description: string, number: number, author: string, score: string,
+ *   needs_larger_model: boolean, is_shipped: boolean, is_published: boolean, has_draft: boolean,
+ *   drafts_of: string[], num_proposed: number,
+ * }} ListedTemplate
+ * @typedef {{
+ *   index: number, input: string, output: string, is_right: boolean | null, answered: string,
+ *   probabilities: [label: string, share: number][], bits: number | null,
+ *   before: {answered: string, is_right: boolean | null} | null, is_changed: boolean,
+ * }} TestResult
+ * @typedef {{
+ *   num_tests: number, num_tokens: number, num_left_for_input: number, context_length: number, warnings: string[],
+ *   verdict: string | null, verdict_line: string, score: Record<string, number | null> | null,
+ * }} TemplateFigures
+ * @typedef {{number: number, input: string, output: string, by: string}} Proposal
+ * @typedef {{
+ *   name: string, number: number, is_shipped: boolean, author: string, at: string, published: TemplateState | null,
+ *   kinds: Kind[], presets: string[], proposals: Proposal[], state: TemplateState, has_draft: boolean,
+ *   revision: string, problem: string, file: string, overtaken: string, overtaken_diff: string, diff: string,
+ *   is_same: boolean, source: string, next: string, score: TemplateFigures | null, results: TestResult[],
+ *   is_moderator: boolean,
+ * }} OpenedTemplate
+ * @typedef {{field: keyof TemplateState, theirs: string}} Clash
+ * @typedef {{
+ *   state: TemplateState, revision: string, problem: string, is_joined: boolean, clashes: Clash[],
+ * }} SavedTemplate
+ * @typedef {{what: string, text: string, num_tokens: number}} PromptPart
+ * @typedef {{
+ *   parts: PromptPart[], num_tokens: number, num_left_for_input: number, context_length: number, answers: string[],
+ * }} Preview
+ * @typedef {{
+ *   number: number, action: string, author: string, reason: string, at: string, is_stale: boolean,
+ *   score: Record<string, number | null> | null,
+ * }} TemplateVersion
  *
  * @typedef {{messages: Message[], has_more: boolean}} MessagePage
  * @typedef {{value: string, help: string}} Offer
