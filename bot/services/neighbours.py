@@ -63,6 +63,11 @@ class Found:
         return self.setting.weight > 0
 
     @property
+    def may_help(self) -> bool:
+        """Say whether they count, and more tests are answered right, if there are any."""
+        return self.is_useful and (self.comparison is None or self.comparison.interval.mean > 0)
+
+    @property
     def is_sure(self) -> bool:
         """Say whether the tests show that the setting is better."""
         return self.is_useful and self.comparison is not None and self.comparison.verdict == "better"

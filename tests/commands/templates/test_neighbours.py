@@ -127,6 +127,16 @@ async def test_what_does_not_help_is_taken_only_when_asked_to(open_tiny: OpenTin
         assert draft.neighbours == Neighbours(2, 1, 0.0)
 
 
+async def test_what_is_no_better_on_the_tests_is_not_offered(open_tiny: OpenTiny) -> None:
+    # With all the weight already, there is nothing left to gain.
+    prompts = {**WITH_MANY, "many": many(neighbours=Neighbours(2, 2, 1.0)).source_text}
+    async with open_tiny(prompts=prompts) as talk:
+        await seem_read(talk, await talk.services.templates.get(HERE, "many"))
+        card = await talk.card("!prompt neighbours on many", has_buttons=True)
+        assert (card.data["gain"], card.data["is_offered"], card.buttons, card.data["diff"]) == (0.0, False, (), "")
+        assert "many does no better with its nearest examples. Nothing was changed." in texts_of(card)
+
+
 async def test_off_puts_all_examples_back_into_the_prompt(open_tiny: OpenTiny) -> None:
     async with open_tiny(prompts=WITH_MANY) as talk:
         card = await talk.card("!prompt neighbours off many")
