@@ -97,7 +97,7 @@ async def load_kept(
 async def answer_label(
     measuring: Measuring, template: PromptTemplate, input: str, kept: KeptRows | None, *, asker: Asker
 ) -> LabelAnswer:
-    """Return the answer of a classify template to `input`; `kept` are its kept examples, None if it has none.
+    """Return the answer of a classify template to `input`; `kept` are its kept examples, None if none count.
 
     Raises PromptTooLong, Unavailable.
     """
@@ -130,7 +130,7 @@ async def known_nearest(
 
     Raises PromptTooLong, Unavailable.
     """
-    kept = await known_kept(measuring, template)
+    kept = await known_kept(measuring, template) if template.compares else None
     return () if kept is None else (await answer_label(measuring, template, input, kept, asker=asker)).nearest
 
 

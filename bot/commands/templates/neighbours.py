@@ -146,6 +146,8 @@ def _title(found: Found, *, is_taken: bool) -> str:
     name = found.template.name
     if is_taken:
         return f"Your draft of {name} now uses all its {len(found.template.examples)} examples."
+    if found.setting == found.template.neighbours:
+        return f"{name} has the best setting already. Nothing was changed."
     if not found.is_useful:
         return f"Comparing with the nearest examples does not help {name}. Nothing was changed."
     if found.comparison is None:
@@ -162,7 +164,8 @@ def _gain_sentence(found: Found) -> str | None:
     if found.before is None or found.after is None or found.comparison is None:
         return None
     gain = found.comparison.interval
-    chance = ", so it may be chance" if found.comparison.verdict == "no clear difference" else ""
+    is_chance = found.comparison.verdict == "no clear difference" and gain.mean != 0
+    chance = ", so it may be chance" if is_chance else ""
     return (
         f"On its {found.before.num_rows} held-out tests:"
         f" {found.before.accuracy:.0%} → {found.after.accuracy:.0%} right;"

@@ -73,7 +73,8 @@ async def try_out(services: Services, template: PromptTemplate, input: str, *, a
         found = (await answer_label(services.measuring, template, _checked(input), kept, asker=asker)).result
         shares = list(zip(found.labels, found.probabilities, strict=True))
         text = judge_label(found)
-        if kept is None and (num := len(template.kept_examples)):
+        if kept is None and template.compares:
+            num = len(template.kept_examples)
             text += f" That is by the prompt alone: run the tests once to read the {num} examples outside of it."
         return {"text": text, "label": found.label, "probabilities": shares}
     params = apply_options(SamplingParams(), {"max_new_tokens": _MAX_ANSWER, **template.sampling, "n": 1}).with_seed()

@@ -135,6 +135,10 @@ async def test_what_is_no_better_on_the_tests_is_not_offered(open_tiny: OpenTiny
         card = await talk.card("!prompt neighbours on many", has_buttons=True)
         assert (card.data["gain"], card.data["is_offered"], card.buttons, card.data["diff"]) == (0.0, False, (), "")
         assert "many does no better with its nearest examples. Nothing was changed." in texts_of(card)
+        assert "100% → 100% right; +0.0 points (95% interval +0.0 to +0.0)." in texts_of(card)
+        assert await talk.ask("!prompt neighbours --take yes on many")
+        again = await talk.card("!prompt neighbours on many", has_buttons=True)
+        assert "many has the best setting already. Nothing was changed." in texts_of(again)
 
 
 async def test_off_puts_all_examples_back_into_the_prompt(open_tiny: OpenTiny) -> None:
@@ -240,6 +244,17 @@ async def test_answers_without_neighbours_say_nothing_of_them(open_tiny: OpenTin
         assert "nearest" not in texts_of(card)
         why = await talk.card("!why")
         assert "nearest" not in why.data
+
+
+async def test_examples_without_weight_are_neither_read_nor_shown(open_tiny: OpenTiny) -> None:
+    weightless = many(neighbours=Neighbours(2, 2, 0.0)).source_text
+    async with open_tiny(prompts={**WITH_MANY, "many": weightless}) as talk:
+        cards = [card async for card in talk.snapshots("!prompt many so nice")]
+        assert len(cards) == 1
+        assert "nearest" not in cards[0].data
+        why = await talk.card("!why")
+        assert "2 examples are in the prompt; the other 10 do not count." in texts_of(why)
+        assert why.data["nearest"] == []
 
 
 async def test_each_of_several_lines_is_blended_as_alone(open_tiny: OpenTiny) -> None:
