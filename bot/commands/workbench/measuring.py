@@ -18,6 +18,7 @@ from bot.core.templates.row_results import row_result
 from bot.core.templates.template import PromptTemplate
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
+from bot.services.neighbours import load_kept
 from bot.services.tuning import count_scorings, tune
 
 Json = dict[str, Any]
@@ -60,16 +61,19 @@ async def _measure_rows(
     services: Services, template: PromptTemplate, asker: Asker, stopper: Stopper, tell: Tell
 ) -> bool:
     """Measure each test of `template` and tell its result; return whether it got to the end."""
-    prior = await services.measuring.prior(template, asker=asker) if template.kind == "classify" else None
+    measuring, kept = services.measuring, None
+    prior = await measuring.prior(template, asker=asker) if template.kind == "classify" else None
+    if template.neighbours is not None:
+        kept = await load_kept(measuring, template, asker=asker, stopper=stopper)
+        if kept is None:
+            return False
 
     def on_outcome(index: int, outcome: RowOutcome) -> None:
         row = template.tests[index]
-        tell({"row": result_data(index, template, row, row_result(template, row, outcome, prior))})
+        tell({"row": result_data(index, template, row, row_result(template, row, outcome, prior, kept))})
         tell({"progress": [index + 1, len(template.tests)]})
 
-    done = await services.measuring.outcomes(
-        template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome
-    )
+    done = await measuring.outcomes(template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome)
     return done is not None
 
 

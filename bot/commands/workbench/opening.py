@@ -1,5 +1,6 @@
 """What a page shows of the templates of a server: the list, and one template with its draft, score and test rows."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +14,10 @@ from bot.commands.templates.score_cards import score_data, verdict_line
 from bot.commands.templates.scoring import TemplateScore, load_score
 from bot.commands.workbench.advice import next_step
 from bot.core.messages import Author, Scope
+from bot.core.neighbours import KeptRows
 from bot.core.safe_text import clean_name
 from bot.core.sampling_params import PRESETS
+from bot.core.statistics import ClassifyOutcome
 from bot.core.templates.body import KINDS
 from bot.core.templates.diff import diff_templates
 from bot.core.templates.forms import OWN_PRESET
@@ -160,12 +163,18 @@ async def _results_of(
 ) -> Sequence[RowResult | None]:
     if not rows:
         return []
-    prior = None
+    prior, kept = None, None
     if template.kind == "classify" and (prior := await services.measuring.known_prior(template)) is None:
         return [None] * len(rows)
+    if prior is not None and template.neighbours is not None:
+        known = await services.measuring.known_outcomes(template, template.kept_examples)
+        labelled = [outcome for outcome in known if isinstance(outcome, ClassifyOutcome)]
+        if len(labelled) < len(known):
+            return [None] * len(rows)
+        kept = await asyncio.to_thread(KeptRows, template.labels, template.kept_examples, labelled, prior)
     outcomes = await services.measuring.known_outcomes(template, rows)
     return [
-        None if outcome is None else row_result(template, row, outcome, prior)
+        None if outcome is None else row_result(template, row, outcome, prior, kept)
         for row, outcome in zip(rows, outcomes, strict=True)
     ]
 
