@@ -84,6 +84,7 @@ with (Path(__file__).parent / "rights.csv").open(encoding="utf-8", newline="") a
     ROWS = {row["what"]: row for row in csv.DictReader(_file)}
 LINES = {
     "complete": "complete --seed 3 --max_new_tokens 8 The cat",
+    "strategies": "strategies --seed 3 --max_new_tokens 4 The cat",
     "perplexity": "perplexity The cat",
     "compare": "compare The cat | The dog",
     "next": "next The cat",

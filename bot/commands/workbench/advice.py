@@ -1,22 +1,31 @@
 """The one sentence above a template that says what to do next, for people who have never written one."""
 
+from typing import Final
+
 from bot.commands.templates.drafts import DraftView
 from bot.commands.templates.scoring import TemplateScore
 from bot.core.statistics import ClassifyFigures, CompleteFigures
 from bot.core.templates.template import PromptTemplate
 from bot.core.templates.worth import num_exact_asked
 
-_NUM_EXAMPLES = 2
+_NUM_EXAMPLES: Final = 2
 
 
-def next_step(view: DraftView | None, template: PromptTemplate | None, score: TemplateScore | None) -> str:
-    """Return what to do next with a draft (`view`), or without one with the published `template`."""
+def next_step(
+    view: DraftView | None, template: PromptTemplate | None, score: TemplateScore | None, *, is_same: bool = False
+) -> str:
+    """Return what to do next with a draft (`view`), or without one with the published `template`.
+
+    With `is_same` the draft says what is published.
+    """
     if view is not None and view.draft.form_values is not None:
         return f"{view.draft.problem} What you typed is saved."
     if template is None:
         return "Say in one line what the template is for. What you type is saved."
     if view is not None and view.is_overtaken:
         return "Somebody published another version after you began. Take their changes into your draft, then publish."
+    if is_same:
+        return "Your draft is the same as the published version. Change it, or discard it."
     if template.kind != "chat" and len(template.examples) < _NUM_EXAMPLES and view is not None:
         return "Add two or more examples: they show the model what to answer."
     if not template.tests:

@@ -62,15 +62,15 @@ async def _measure_rows(
     services: Services, template: PromptTemplate, asker: Asker, stopper: Stopper, tell: Tell
 ) -> bool:
     """Measure each test of `template` and tell its result; return whether it got to the end."""
-    prior = await services.measuring.prior(template, asker=asker) if template.kind == "classify" else None
-    num_kept, kept = len(template.kept_examples), None
+    measuring, kept, num_kept = services.measuring, None, len(template.kept_examples)
+    prior = await measuring.prior(template, asker=asker) if template.kind == "classify" else None
     num_all = num_kept + len(template.tests)
 
     def on_progress(num_done: int, _: int) -> None:
         tell({"progress": [num_done, num_all]})
 
     if num_kept:
-        kept = await load_kept(services.measuring, template, asker=asker, on_progress=on_progress, stopper=stopper)
+        kept = await load_kept(measuring, template, asker=asker, on_progress=on_progress, stopper=stopper)
         if kept is None:
             return False
 
@@ -79,9 +79,7 @@ async def _measure_rows(
         tell({"row": result_data(index, template, row, row_result(template, row, outcome, prior, kept))})
         on_progress(num_kept + index + 1, num_all)
 
-    done = await services.measuring.outcomes(
-        template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome
-    )
+    done = await measuring.outcomes(template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome)
     return done is not None
 
 

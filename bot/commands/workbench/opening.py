@@ -108,6 +108,7 @@ async def _about(
     diff = ""
     if view is not None and template is not None and published is not None:
         diff = diff_templates(published, template)
+    is_same = view is not None and not is_typed and published is not None and not diff
     return {
         "state": state_json(state),
         "has_draft": draft is not None,
@@ -117,9 +118,9 @@ async def _about(
         "overtaken": sentence,
         "overtaken_diff": overtaken_diff,
         "diff": diff,
-        "is_same": view is not None and not is_typed and published is not None and not diff,
+        "is_same": is_same,
         "source": "" if template is None else template.source_text,
-        "next": problem or next_step(view, template, score),
+        "next": problem or next_step(view, template, score, is_same=is_same),
         "score": None if score is None else {**score_data(score), "verdict_line": verdict_line(score)},
         "results": [] if score is None else await known_results(services, score),
     }

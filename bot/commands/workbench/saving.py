@@ -90,6 +90,7 @@ def _cleaned(state: TemplateState) -> TemplateState:
         description=clean(state.description),
         instruction=clean(state.instruction),
         query=clean(state.query),
+        options=clean(state.options),
         labels=tuple(map(clean, state.labels)),
         examples=rows["examples"],
         tests=rows["tests"],

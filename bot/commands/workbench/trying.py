@@ -58,6 +58,7 @@ async def preview(services: Services, template: PromptTemplate, input: str) -> J
             for (what, text), count, start in zip(parts, counts, before, strict=True)
         ],
         "num_tokens": counts[-1],
+        "num_kept": len(template.kept_examples),
         "num_left_for_input": cost.num_left_for_input,
         "context_length": cost.context_length,
         "answers": list(label_continuations(template)),

@@ -146,12 +146,16 @@ def parse_labels(text: str) -> tuple[str, ...]:
 def apply_values(base: PromptTemplate, values: Mapping[str, str]) -> PromptTemplate:
     """Return `base` changed by the `values` of a form's fields; a missing field changes nothing.
 
-    The fields are those of `text_fields` and `row_fields`, `kind` and `preset`. Raises RequestError, one sentence, if
-    the result is not a valid template.
+    The fields are those of `text_fields` and `row_fields`, `kind`, `preset` and `options` (lines such as "top_k 3").
+    Raises RequestError, one sentence, if the result is not a valid template.
     """
     if values.get("file", "").strip():
         return read_file(values["file"], base.name)
-    template = _with_preset(_with_texts(base, values), values.get("preset"))
+    template = _with_texts(base, values)
+    if "options" in values:
+        template = _with_options(template, values.get("preset"), values["options"])
+    else:
+        template = _with_preset(template, values.get("preset"))
     rows = {name: _rows(template, name, values) for name in ("examples", "tests")}
     template = replace(template, examples=rows["examples"], tests=rows["tests"])
     has_slot = template.has_examples_slot or bool(template.examples)
@@ -229,6 +233,32 @@ def _with_preset(template: PromptTemplate, preset: str | None) -> PromptTemplate
         return template
     sampling = {name: value for name, value in template.sampling.items() if name not in _DECIDED_BY_PRESETS}
     return replace(template, sampling={"preset": preset, **sampling})
+
+
+def format_options(template: PromptTemplate) -> str:
+    """Return the sampling options of `template` but the preset, one on each line."""
+    return "\n".join(f"{name} {value}" for name, value in template.sampling.items() if name != "preset")
+
+
+def _with_options(template: PromptTemplate, preset: str | None, lines: str) -> PromptTemplate:
+    """Return `template` with the options in `lines` over a preset. Raises RequestError for a line that is none."""
+    if template.kind == "classify":
+        return template
+    sampling = {"preset": template.sampling["preset"]} if "preset" in template.sampling else {}
+    if preset is not None and preset != preset_of(template):
+        sampling = {"preset": preset} if preset in PRESETS else {}
+    for line in lines.split("\n"):
+        if not line.strip():
+            continue
+        name, _, value = line.replace("=", " ").strip().partition(" ")
+        try:
+            number = float(value)
+        except ValueError:
+            raise RequestError(
+                f"{quote(line.strip())} is no option. Write a name and a number on each line, as in temperature 0.5."
+            ) from None
+        sampling[name] = int(number) if number.is_integer() and "." not in value else number
+    return replace(template, sampling=sampling)
 
 
 def _rows(template: PromptTemplate, name: str, values: Mapping[str, str]) -> tuple[Example, ...]:

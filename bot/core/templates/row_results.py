@@ -32,7 +32,10 @@ def row_result(
     prior: Sequence[float] | None = None,
     kept: KeptRows | None = None,
 ) -> RowResult:
-    """Return the result of a row from its measured outcome; `prior` calibrates labels, `kept` blends them."""
+    """Return the result of a row from its measured outcome.
+
+    `prior` calibrates labels; a template with `neighbours` blends them with its `kept` examples.
+    """
     if not isinstance(outcome, ClassifyOutcome):
         return RowResult(outcome.is_exact, outcome.nats / math.log(2))
     if kept is not None and template.neighbours is not None:

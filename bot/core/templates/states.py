@@ -12,6 +12,7 @@ from bot.core.templates.forms import (
     OWN_PRESET,
     TABLE_SUFFIX,
     apply_values,
+    format_options,
     parse_labels,
     preset_of,
     rows_of_table,
@@ -22,19 +23,23 @@ from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
 
 TABLES: Final = ("examples", "tests")
-_TEXTS: Final = ("description", "instruction", "query")
+_TEXTS: Final = ("description", "instruction", "query", "options")
 _FIELDS: Final = (*_TEXTS, "kind", "preset", "labels", *TABLES)
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateState:
-    """What somebody has typed. Rows may be empty or half filled, and no rule of the prompt file has to hold."""
+    """What somebody has typed. Rows may be empty or half filled, and no rule of the prompt file has to hold.
+
+    `options` are lines such as "temperature 0.5"; they win over the preset.
+    """
 
     description: str = ""
     kind: Kind = "complete"
     instruction: str = ""
     query: str = "$input"
     preset: str = "normal"
+    options: str = ""
     labels: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
     tests: tuple[Example, ...] = ()
@@ -56,6 +61,7 @@ def state_of(template: PromptTemplate) -> TemplateState:
         instruction=template.instruction.strip("\n"),
         query="" if template.kind == "chat" else template.query,
         preset=preset_of(template),
+        options=format_options(template),
         labels=template.labels,
         examples=template.examples,
         tests=template.tests,
@@ -102,6 +108,7 @@ def apply_state(base: PromptTemplate, state: TemplateState) -> PromptTemplate:
         "labels": "\n".join(state.labels),
         "kind": state.kind,
         "preset": state.preset,
+        "options": state.options,
     }
     return apply_values(start, texts)
 

@@ -49,6 +49,18 @@ def test_a_template_is_made_from_nothing_and_empty_rows_are_dropped() -> None:
     assert build_prompt(template, "so").text == "Moods.\n\nfine -> good\nso ->"
 
 
+def test_options_are_lines_over_a_preset_and_a_wrong_one_is_named() -> None:
+    template = parse_template(PROMPTS["exact"], name="exact", source="")
+    state = state_of(template)
+    assert (state.preset, state.options) == ("own", "temperature 0.0\nmax_new_tokens 5")
+    changed = apply_state(template, replace(state, preset="wild", options="max_new_tokens = 7\n\ntop_k 3"))
+    assert changed.sampling == {"preset": "wild", "max_new_tokens": 7, "top_k": 3}
+    assert apply_state(changed, state).sampling == template.sampling
+    for line, problem in (("hot", "'hot' is no option."), ("temprature 1", "temperature"), ("top_k x", "is no option")):
+        with pytest.raises(RequestError, match=problem):
+            apply_state(template, replace(state, options=line))
+
+
 def test_a_first_example_brings_the_stop_text_that_a_file_would_have() -> None:
     template = parse_template(PROMPTS["exact"], name="exact", source="")
     state = replace(state_of(template), examples=(Example("a", "b"),))
@@ -74,7 +86,7 @@ def test_a_half_filled_row_is_named(rows: list[Example], problem: str) -> None:
 )
 def test_what_is_not_valid_is_kept_exactly_and_other_platforms_can_go_on_with_it(rows: tuple[Example, ...]) -> None:
     start = blank_template("mood")
-    state = TemplateState("", "classify", "Do it.", "no slot", "wild", ("x", "y"), rows, rows[:1])
+    state = TemplateState("", "classify", "Do it.", "no slot", "wild", "n 1", ("x", "y"), rows, rows[:1])
     values = values_of(state)
     assert state_of_values(start, values) == state
     fields = {one.name for one in row_fields(start, values)}

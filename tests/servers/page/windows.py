@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from tests.servers.page import cards
 from tests.servers.page.cards import Json, card, text
+from tests.servers.page.writings import Asker, Gone, Writings
 
 _PAGE: Final = 50
 _BOT: Final = {"id": "bot", "name": "Fewshot", "is_bot": True}
@@ -64,10 +65,7 @@ class Page:
             {"id": "s0", "name": "Direct messages", "is_direct": True, "channels": [{"id": "c9", "name": "Fewshot"}]},
         ]
         self.messages: dict[str, Json] = {}
-        self.continuations: Callable[[Json], list[str]] = lambda asked: [
-            f"{' and so on' * asked['max_new_tokens']}"[: asked["max_new_tokens"] * 4] + f" {i + 1}"
-            for i in range(asked["num"])
-        ]
+        self.writings = Writings(self._tell_others, self.wait_for)
         self._next_id = 1000
         self._nonces: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -163,6 +161,11 @@ class Page:
         """Let them go on."""
         self._held.pop(op).set()
 
+    async def _tell_others(self, who: Asker, frame: Json) -> None:
+        for window in list(self.windows):
+            if window is not who and window.me["id"] == who.me["id"]:
+                await window.send(frame)
+
     async def wait_for(self, op: str) -> None:
         """Wait while requests of this name are held."""
         if op in self._held:
@@ -233,9 +236,11 @@ class Window:
         try:
             if sentence := self.page.refusals.get(asked["op"]):
                 raise Refusal(sentence)
-            do = getattr(self, f"_{asked['op']}")
-            fields = await do(asked)
-        except Refusal as e:
+            if (write := self.page.writings.answers.get(asked["op"])) is not None:
+                fields = await write(self, asked)
+            else:
+                fields = await getattr(self, f"_{asked['op']}")(asked)
+        except (Refusal, Gone) as e:
             await self.send({"op": "error", "n": asked["n"], "sentence": str(e)})
         else:
             if asked["op"] in self.page.drops_answers_to:
@@ -330,9 +335,6 @@ class Window:
 
     async def _suggest(self, asked: Json) -> Json:
         return {"values": [f"{asked['typed']} and then", f"{asked['typed']} or not"]}
-
-    async def _continue(self, asked: Json) -> Json:
-        return {"texts": self.page.continuations(asked)}
 
     async def _context(self, _: Json) -> Json:
         return {"card": cards.CONTEXT}

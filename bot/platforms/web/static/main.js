@@ -52,6 +52,7 @@ const titles = { write: "Write", look: "Look", workbench: "Workbench" };
 
 /** Whether the panel of the right column is wanted. On narrow windows it covers the messages. */
 let isContextOpen = readKept("context") === "" ? innerWidth >= 1100 : readKept("context") === "open";
+let areToolsOpen = readKept("tools") === "" ? innerWidth >= 1100 : readKept("tools") === "open";
 
 function menuButton() {
   return h(
@@ -121,26 +122,37 @@ function draw(topics) {
   if (topics.has("me") || topics.has("place")) context.refresh();
 }
 
+/** Return what the right column has in this view, whether it is shown, and where the focus goes. */
+function sideOfView() {
+  if (store.view === "write") {
+    return { panel: write.tools, label: "Tools", isOpen: areToolsOpen, focus: write.tools, main: write };
+  }
+  const { composer } = chat;
+  if (store.threadRoom !== null)
+    return { panel: thread, label: "Thread", isOpen: true, focus: thread.composer, main: composer };
+  return { panel: context, label: "Details", isOpen: isContextOpen, focus: context, main: composer };
+}
+
 function drawSide() {
-  const isThread = store.threadRoom !== null;
-  const isOpen = store.view === "chat" && (isThread || isContextOpen);
-  const wanted = isThread ? thread.element : context.element;
+  const { panel, label, focus, main: back, ...wanted } = sideOfView();
+  const isOpen = wanted.isOpen && (store.view === "chat" || store.view === "write");
   const wasFocused = side.contains(document.activeElement);
-  const isNew = isOpen && (side.hidden || side.firstElementChild !== wanted);
+  const isNew = isOpen && (side.hidden || side.firstElementChild !== panel.element);
   side.hidden = !isOpen;
-  side.setAttribute("aria-label", isThread ? "Thread" : "Details");
-  contextButton.setAttribute("aria-pressed", String(isOpen && !isThread));
-  if (side.firstElementChild !== wanted) side.replaceChildren(wanted);
+  side.setAttribute("aria-label", label);
+  contextButton.setAttribute("aria-pressed", String(isOpen && panel === context));
+  write.showTools(isOpen && panel === write.tools);
+  if (side.firstElementChild !== panel.element) side.replaceChildren(panel.element);
   drawShade();
-  if (isNew && !isThread) context.refresh();
+  if (isNew && panel === context) context.refresh();
   // The focus goes into what opens over the messages, and comes back from what closes.
-  if (isNew && isThread) thread.composer.focus();
-  else if (isNew && innerWidth < NARROW_PX) context.focus();
-  else if (wasFocused && !side.contains(document.activeElement)) chat.composer.focus();
+  if (isNew && (panel === thread || innerWidth < NARROW_PX)) focus.focus();
+  else if (wasFocused && !side.contains(document.activeElement)) back.focus();
 }
 
 function closeSide() {
-  if (store.threadRoom !== null) location.hash = channelAddress(store.room.channel);
+  if (store.view === "write") setTools(false);
+  else if (store.threadRoom !== null) location.hash = channelAddress(store.room.channel);
   else setContext(false);
 }
 
@@ -150,6 +162,13 @@ function setContext(isOpen) {
   keep("context", isOpen ? "open" : "closed");
   store.changed("view");
   if (isOpen) context.refresh();
+}
+
+/** @param {boolean} isOpen */
+function setTools(isOpen) {
+  areToolsOpen = isOpen;
+  keep("tools", isOpen ? "open" : "closed");
+  drawSide();
 }
 
 /** @param {boolean} isOpen */
@@ -201,6 +220,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && store.connection === "waiting") session.connection.connect();
 });
 
+write.onTools = setTools;
 session.onForm = (event) => void openForm(session, event);
 session.onFinished = (message) => {
   if (message.author.id !== store.me.id) speakMessage(message);

@@ -27,6 +27,7 @@ def full_page(page: Page) -> Page:
         cards.COMPARE,
         cards.NEXT,
         cards.COMPLETE,
+        cards.STRATEGIES,
         cards.HELP,
         cards.EXPORT,
         card(wide),
@@ -82,13 +83,27 @@ async def test_axe_finds_nothing_in_any_view_and_nothing_is_wider_than_the_windo
         await tab.locator(".write-offer").first().wait_for()
         await tab.keyboard.press("ArrowDown")
         await _check(tab, "Write")
+        await tab.keyboard.press("Escape")
+        await tab.get_by_role("button", name="Tint").click()
+        await tab.locator(".tinted").first().wait_for()
+        if width < 1100:
+            await tab.get_by_role("button", name="Word, sampling and branches").click()
+        await tab.locator(".instead-word").first().wait_for()
+        await tab.get_by_role("treeitem").first().wait_for()
+        await _check(tab, "the tools of Write")
+        if width < 1100:
+            await tab.keyboard.press("Escape")
+        await tab.get_by_role("button", name="Show me all").click()
+        await tab.sees("by wild means.")
+        await _check(tab, "the five ways")
 
 
 async def _check(tab: Tab, view: str) -> None:
     assert await tab.accessibility_violations() == [], view
     wide = "() => document.documentElement.scrollWidth <= innerWidth && document.body.scrollWidth <= innerWidth"
     assert await tab.evaluate(wide), view
-    inside = """() => [...document.querySelectorAll('.main .list, .side .list, .places-list, .panel-body, .write-body')]
+    inside = """() => [...document.querySelectorAll(
+            '.main .list, .side .list, .places-list, .panel-body, .write-body, .strategies')]
         .filter((one) => one.clientWidth > 0 && one.scrollWidth > one.clientWidth + 1).map((one) => one.className)"""
     assert await tab.evaluate(inside) == [], view
 

@@ -136,7 +136,7 @@ async def test_a_template_is_written_tested_published_used_and_rolled_back(
         await tab.locator("dialog").get_by_role("button", name="Roll back").click()
         await tab.sees("version 3 · Ada", within=".bench-title")
         await tab.get_by_role("tab", name="Write").click()
-        assert await tab.locator(".bench-description").input_value() == "Good or bad?"
+        assert await tab.locator(".bench-description").inputvalue_of() == "Good or bad?"
 
 
 async def test_a_second_window_sees_it_all_and_both_changes_stay(open_page: ServePage, windows: Context) -> None:
@@ -148,7 +148,7 @@ async def test_a_second_window_sees_it_all_and_both_changes_stay(open_page: Serv
         other = await open_bench(windows, served.origin, "mood")
         await tab.locator(".bench-instruction").fill("Moods of people.")
         await eventually(
-            lambda: other.locator(".bench-instruction").input_value(), lambda value: value == "Moods of people."
+            lambda: other.locator(".bench-instruction").inputvalue_of(), lambda value: value == "Moods of people."
         )
         await other.get_by_role("button", name="Add a test").click()
         await other.keyboard.type("fun")
@@ -174,14 +174,14 @@ async def test_what_is_typed_survives_a_reload_and_a_restart(open_page: ServePag
         await begin(tab, "mood")
         await is_saved(tab)
         await tab.reload()
-        await eventually(lambda: _value(tab, ".bench-description"), lambda value: value == "Good or bad?")
+        await eventually(lambda: value_of(tab, ".bench-description"), lambda value: value == "Good or bad?")
     await eventually(lambda: tab.evaluate("() => document.body.dataset.connection"), lambda state: state == "waiting")
     await tab.locator(".bench-instruction").fill("typed while it was away")
     await eventually(lambda: tab.locator(".bench-saving").inner_text(), lambda words: "no connection" in words)
     async with open_page(port=port):
         await is_saved(tab)
         await tab.reload()
-        await eventually(lambda: _value(tab, ".bench-instruction"), lambda value: value == "typed while it was away")
+        await eventually(lambda: value_of(tab, ".bench-instruction"), lambda value: value == "typed while it was away")
 
 
 async def test_a_template_is_written_by_keyboard_alone(open_page: ServePage, windows: Context) -> None:
@@ -257,11 +257,11 @@ async def test_two_moderators_publish_at_once_and_join_their_changes(open_page: 
         await publish(other, "clearer")
         await tab.sees("Ben published version 1 of sentiment: clearer", within=".bench-news")
         await tab.get_by_role("button", name="Take these changes into my draft").click()
-        await eventually(lambda: _value(tab, ".bench-description"), lambda value: value == "How is somebody?")
-        assert await _value(tab, ".bench-instruction") == "How people feel."
+        await eventually(lambda: value_of(tab, ".bench-description"), lambda value: value == "How is somebody?")
+        assert await value_of(tab, ".bench-instruction") == "How people feel."
         await publish(tab, "both")
         await other.sees("Ada published version 2 of sentiment: both", within=".bench-news")
-        await eventually(lambda: _value(other, ".bench-instruction"), lambda value: value == "How people feel.")
+        await eventually(lambda: value_of(other, ".bench-instruction"), lambda value: value == "How people feel.")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light"), (3840, "dark")])
@@ -303,6 +303,6 @@ async def _check(tab: Tab, view: str) -> None:
     assert await tab.evaluate(wide) == [], view
 
 
-async def _value(tab: Tab, selector: str) -> str:
+async def value_of(tab: Tab, selector: str) -> str:
     """Return what a field says, "" if it is not there."""
     return str(await tab.evaluate("(selector) => document.querySelector(selector)?.value ?? ''", selector))

@@ -10,11 +10,11 @@ let noted = null;
 export function showNotes() {
   document.addEventListener("pointerover", (event) => show(event.target));
   document.addEventListener("focusin", (event) => show(event.target));
-  document.addEventListener("focusout", hide);
-  document.addEventListener("pointerdown", hide);
-  document.addEventListener("scroll", hide, { capture: true, passive: true });
+  document.addEventListener("focusout", hideNote);
+  document.addEventListener("pointerdown", hideNote);
+  document.addEventListener("scroll", hideNote, { capture: true, passive: true });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") hide();
+    if (event.key === "Escape") hideNote();
   });
 }
 
@@ -22,11 +22,21 @@ export function showNotes() {
 function show(target) {
   const element = target instanceof Element ? target.closest("[data-note]") : null;
   if (element === noted) return;
-  hide();
-  if (!(element instanceof HTMLElement)) return;
+  hideNote();
+  if (element instanceof HTMLElement) showNote(element, element.dataset.note ?? "");
+}
+
+/**
+ * Show a note at an element, in place of any other. What it says can also be heard elsewhere.
+ *
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function showNote(element, text) {
+  if (element === noted) return;
+  hideNote();
   noted = element;
-  // What it says is in the element's name already.
-  note = h("div", { class: "note", "aria-hidden": "true", popover: "manual" }, h("bdi", {}, element.dataset.note));
+  note = h("div", { class: "note", "aria-hidden": "true", popover: "manual" }, h("bdi", {}, text));
   (element.closest("dialog") ?? document.body).append(note);
   note.showPopover?.();
   const at = element.getClientRects()[0] ?? element.getBoundingClientRect();
@@ -36,7 +46,7 @@ function show(target) {
   note.style.top = `${at.top - height - 6 >= 0 ? at.top - height - 6 : at.bottom + 6}px`;
 }
 
-function hide() {
+export function hideNote() {
   note?.remove();
   note = null;
   noted = null;

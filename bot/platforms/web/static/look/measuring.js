@@ -42,8 +42,8 @@ export class Measuring {
    * @param {string} line "" shows nothing.
    */
   ask(line) {
-    clearTimeout(this.#timer);
     if (line === this.line) return;
+    clearTimeout(this.#timer);
     this.line = line;
     const number = ++this.#number;
     if (line === "") {
@@ -55,6 +55,14 @@ export class Measuring {
     this.#timer = setTimeout(() => void this.#measure(line, number), AFTER_MS);
   }
 
+  /** Forget what was asked for: it is measured when it is asked for again. */
+  forget() {
+    clearTimeout(this.#timer);
+    this.#number++;
+    this.line = "";
+    this.showBusy(false);
+  }
+
   /**
    * @param {string} line
    * @param {number} number
@@ -64,6 +72,7 @@ export class Measuring {
     try {
       const found = await this.session.connection.request("look", { channel: channelOf(this.store), thread: "", line });
       if (number !== this.#number || found.card === null) return;
+      placeTokens(found.data);
       this.last = { card: found.card, data: found.data };
       this.show(this.last, "");
     } catch (error) {
@@ -74,6 +83,21 @@ export class Measuring {
     } finally {
       if (number === this.#number) this.showBusy(false);
     }
+  }
+}
+
+/**
+ * Let the places of tokens count as JavaScript does: the bot counts characters, JavaScript halves of some.
+ *
+ * @param {Record<string, any>} data
+ */
+function placeTokens(data) {
+  if (!Array.isArray(data.tokens) || !/[\uD800-\uDFFF]/.test(data.input)) return;
+  const places = [0];
+  for (const character of data.input) places.push((places.at(-1) ?? 0) + character.length);
+  for (const token of data.tokens) {
+    token.start = places[token.start] ?? data.input.length;
+    token.end = places[token.end] ?? data.input.length;
   }
 }
 

@@ -24,6 +24,15 @@ export function bitsOf(token) {
   return token.logprob === null ? null : -token.logprob / Math.LN2;
 }
 
+/**
+ * Return how dark the tint of a token is, from 0 to 1.
+ *
+ * @param {MeasuredToken} token
+ */
+export function tintOf(token) {
+  return Math.max(0, Math.min(1, (bitsOf(token) ?? 0) / MAX_BITS)).toFixed(3);
+}
+
 export class TokenMap {
   /** @type {MeasuredToken[]} */
   #tokens = [];
@@ -83,12 +92,24 @@ function tokenOf(text, token, at, colours) {
   const own = text.slice(token.start, token.end);
   const bits = bitsOf(token);
   if (bits === null || own === "") return h("span", {}, own);
-  const tint =
-    colours === "bits"
-      ? { "--tint": Math.max(0, Math.min(1, bits / MAX_BITS)).toFixed(3) }
-      : { "data-rank": rankClass(token.rank ?? 1) };
+  const tint = colours === "bits" ? { "--tint": tintOf(token) } : { "data-rank": rankClass(token.rank ?? 1) };
   const said = `${shown(own)}: ${bits.toFixed(1)} bits, rank ${rank(token)}`;
   return h("span", { class: "word", role: "option", "data-at": at, "aria-label": said, tabindex: -1, ...tint }, own);
+}
+
+/**
+ * Return what is said of a token: how likely it was, and what was expected instead.
+ *
+ * @param {MeasuredToken} token
+ */
+export function aboutToken(token) {
+  const bits = bitsOf(token);
+  if (bits === null) return `${shown(token.text)}: not scored`;
+  const chance = percent(Math.exp(token.logprob ?? 0));
+  const expected = token.expected.filter(([text]) => text !== token.text);
+  const instead = expected.map(([text, share]) => `“${shown(text)}” ${percent(share)}`).join(" · ");
+  const own = `“${shown(token.text)}”: ${bits.toFixed(1)} bits · ${chance} · rank ${rank(token)}`;
+  return instead === "" ? own : `${own}\nExpected instead: ${instead}`;
 }
 
 /** @param {MeasuredToken} token */
@@ -97,7 +118,7 @@ function rank(token) {
 }
 
 /** @param {string} text What can't be seen is named. */
-function shown(text) {
+export function shown(text) {
   return text.trim() === "" ? JSON.stringify(text) : text.trim();
 }
 

@@ -1,7 +1,9 @@
 /**
  * What a person does here, as requests, and what the bot says, as changes of the store.
  *
- * @import {BenchEvent, BotEvent, Card, FormEvent, Message, MessagePage, Offer, Welcome} from "../wire/types.js"
+ * @import {
+ *   BenchEvent, BotEvent, Card, FormEvent, Message, MessagePage, Offer, Welcome, WritingEvent, WritingsEvent,
+ * } from "../wire/types.js"
  * @import {Store} from "./store.js"
  * @import {Pending} from "./room.js"
  */
@@ -26,6 +28,10 @@ export class Session {
   onForm = () => {};
   /** Called with each finished message as it arrives. @type {(message: Message) => void} */
   onFinished = () => {};
+  /** Called when another window changed a written text. @type {(event: WritingEvent | WritingsEvent) => void} */
+  onWriting = () => {};
+  /** Called before another person speaks here: what this one typed is stored first. @type {() => Promise<unknown>} */
+  beforeBecoming = () => Promise.resolve();
   /** Called with what happens to templates. @type {(event: BenchEvent) => void} */
   onWorkbench = () => {};
   /** Which message was clicked last, for the private card that follows. @type {CardClick | null} */
@@ -91,6 +97,10 @@ export class Session {
         break;
       case "form":
         this.onForm(event);
+        break;
+      case "writing":
+      case "writings":
+        this.onWriting(event);
         break;
       case "typing": {
         const room = store.roomOf(event.channel, event.thread);
@@ -305,6 +315,7 @@ export class Session {
    * @param {string} id
    */
   async become(id) {
+    await this.beforeBecoming();
     await this.connection.request("become", { id });
     keep("person", id);
     this.store.me = this.store.people.find((one) => one.id === id) ?? this.store.me;

@@ -9,6 +9,8 @@ const LONGEST_WAIT_MS = 5000;
 const NOT_LOGGED_IN = 4001;
 /** Too many frames, or one that is too large. */
 const TOO_MUCH = [4008, 1009];
+/** Frames that are steps of an answer. */
+const STEPS = new Set(["continuing", "looking"]);
 
 /** The bot refused a request; the message is a sentence for the person who acted. */
 export class Refused extends Error {}
@@ -26,11 +28,17 @@ export class Disconnected extends Error {
  * @typedef {"connecting" | "open" | "waiting" | "locked" | "refused"} ConnectionState
  */
 
+/**
+ * @typedef {{
+ *   resolve: (answer: any) => void, reject: (error: Error) => void, heard: (step: any) => void,
+ * }} Asked
+ */
+
 export class Connection {
   /** @type {WebSocket | null} */
   #socket = null;
   #number = 0;
-  /** @type {Map<number, {resolve: (answer: any) => void, reject: (error: Error) => void}>} */
+  /** @type {Map<number, Asked>} */
   #asked = new Map();
   #waitMs = FIRST_WAIT_MS;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -71,20 +79,35 @@ export class Connection {
    * @returns {Promise<any>} Rejects with Refused or Disconnected.
    */
   request(op, fields = {}) {
-    return this.state === "open" ? this.#ask(op, fields) : Promise.reject(new Disconnected());
+    return this.follow(op, fields, () => {}).answer;
+  }
+
+  /**
+   * Send a request whose answer is written in steps; `n` is its number, by which it is stopped.
+   *
+   * @param {string} op
+   * @param {Record<string, unknown>} fields
+   * @param {(step: any) => void} heard Called with the frame of each step.
+   * @returns {{n: number, answer: Promise<any>}} The answer rejects with Refused or Disconnected.
+   */
+  follow(op, fields, heard) {
+    if (this.state !== "open") return { n: 0, answer: Promise.reject(new Disconnected()) };
+    const answer = this.#ask(op, fields, heard);
+    return { n: this.#number, answer };
   }
 
   /**
    * @param {string} op
    * @param {Record<string, unknown>} fields
+   * @param {(step: any) => void} [heard]
    * @returns {Promise<any>}
    */
-  #ask(op, fields) {
+  #ask(op, fields, heard = () => {}) {
     const socket = this.#socket;
     if (socket === null || socket.readyState !== WebSocket.OPEN) return Promise.reject(new Disconnected());
     const n = ++this.#number;
     return new Promise((resolve, reject) => {
-      this.#asked.set(n, { resolve, reject });
+      this.#asked.set(n, { resolve, reject, heard });
       socket.send(JSON.stringify({ op, n, ...fields }));
     });
   }
@@ -104,7 +127,8 @@ export class Connection {
   #read(data) {
     const frame = JSON.parse(data);
     if (frame.n === undefined) {
-      this.listener.heard(frame);
+      if (STEPS.has(frame.op)) this.#asked.get(frame.asked ?? frame.look)?.heard(frame);
+      else this.listener.heard(frame);
       return;
     }
     const asked = this.#asked.get(frame.n);

@@ -22,7 +22,7 @@
  * @typedef {{type: "tinted", pieces: Piece[]}} TintedBlock
  * @typedef {{name: string, total_bits: number, pieces: Piece[]}} ContrastedText
  * @typedef {{type: "contrast", texts: ContrastedText[], tables: Omit<TableBlock, "type">[]}} ContrastBlock
- * @typedef {{type: "choices", prompt: string, options: string[], first_number: number}} ChoicesBlock
+ * @typedef {{type: "choices", prompt: string, options: string[], first_number: number, labels?: string[]}} ChoicesBlock
  * @typedef {{type: "verbatim", text: string}} VerbatimBlock
  * @typedef {{type: "progress", what: string, num_done: number, num_total: number | null}} ProgressBlock
  * @typedef {TextBlock | FactsBlock | TableBlock | BarsBlock | TintedBlock | ContrastBlock | ChoicesBlock
@@ -49,6 +49,21 @@
  * }} FormField
  * @typedef {{id: string, title: string, fields: FormField[]}} Form
  *
+ * @typedef {{id: string, name: string, changed_at: string, num_branches: number}} WritingEntry
+ * @typedef {{
+ *   id: number, parent: number, depth: number, text: string, name: string, is_model: boolean, seed: number | null,
+ *   instead_of: string,
+ * }} Branch
+ * @typedef {{
+ *   id: string, name: string, revision: number, at: number, text: string, can_undo: boolean, notice: string,
+ *   branches: Branch[],
+ * }} Writing
+ * @typedef {{text: string, probability: number, whole: string}} Alternative
+ * @typedef {{
+ *   name: string, sentence: string, options: Record<string, unknown>, seed: number | null, text: string,
+ *   finish_reason: string | null,
+ * }} Strategy
+ *
  * @typedef {{op: "message", message: Message}} MessageEvent
  * @typedef {{op: "removed", id: string}} RemovedEvent
  * @typedef {{op: "private", channel: string, thread: string, key: string, card: Card}} PrivateEvent
@@ -56,19 +71,21 @@
  * @typedef {{op: "typing", channel: string, thread: string, is_typing: boolean}} TypingEvent
  * @typedef {{op: "places", servers: Server[]}} PlacesEvent
  * @typedef {{op: "people", people: Person[]}} PeopleEvent
+ * @typedef {{op: "writing", writing: Writing}} WritingEvent
+ * @typedef {{op: "writings"}} WritingsEvent
  * @typedef {{op: "workbench_changed"}} BenchChangedEvent
  * @typedef {{op: "workbench_news", sentence: string, name: string}} BenchNewsEvent
  * @typedef {{op: "workbench_editors", editors: {name: string, who: string}[]}} BenchEditorsEvent
  * @typedef {{op: "workbench_step", work: number, progress?: [number, number], row?: TestResult}} BenchStepEvent
  * @typedef {BenchChangedEvent | BenchNewsEvent | BenchEditorsEvent | BenchStepEvent} BenchEvent
  * @typedef {MessageEvent | RemovedEvent | PrivateEvent | FormEvent | TypingEvent | PlacesEvent | PeopleEvent
- *   | BenchEvent} BotEvent
+ *   | BenchEvent | WritingEvent | WritingsEvent} BotEvent
  *
  * @typedef {"complete" | "classify" | "chat"} Kind
  * @typedef {[input: string, output: string]} Row
  * @typedef {{
- *   description: string, kind: Kind, instruction: string, query: string, preset: string, labels: string[],
- *   examples: Row[], tests: Row[],
+ *   description: string, kind: Kind, instruction: string, query: string, preset: string, options: string,
+ *   labels: string[], examples: Row[], tests: Row[],
  * }} TemplateState
  * @typedef {{
  *   name: string, kind: Kind | "", description: string, number: number, author: string, score: string,
@@ -98,7 +115,8 @@
  * }} SavedTemplate
  * @typedef {{what: string, text: string, num_tokens: number}} PromptPart
  * @typedef {{
- *   parts: PromptPart[], num_tokens: number, num_left_for_input: number, context_length: number, answers: string[],
+ *   parts: PromptPart[], num_tokens: number, num_kept: number, num_left_for_input: number, context_length: number,
+ *   answers: string[],
  * }} Preview
  * @typedef {{
  *   number: number, action: string, author: string, reason: string, at: string, is_stale: boolean,

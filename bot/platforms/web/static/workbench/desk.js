@@ -7,9 +7,9 @@
  * @import {Store} from "../state/store.js"
  */
 import { speak } from "../dom/speaking.js";
-import { keep, readKept } from "../state/kept.js";
 import { sentenceOf } from "../state/session.js";
 import { Disconnected } from "../wire/socket.js";
+import { forget, isSame, keepUnsaved, readUnsaved } from "./unsaved.js";
 
 const SAVE_AFTER_MS = 500;
 const MAX_NEWS = 5;
@@ -19,7 +19,6 @@ const MAX_NEWS = 5;
  * it, or the state of saving.
  *
  * @typedef {"list" | "opened" | "typed" | "joined" | "about" | "saving" | "news"} DeskTopic
- * @typedef {{state: TemplateState, base: TemplateState, revision: string}} Unsaved
  */
 
 export class Desk {
@@ -51,6 +50,8 @@ export class Desk {
   /** What was typed over, as the bot knows it. @type {TemplateState | null} */
   #base = null;
   #revision = "";
+  /** Whose draft is typed. */
+  #who = "";
   /** Changes with each template that is opened; answers for an earlier one are dropped. */
   #visit = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -70,7 +71,10 @@ export class Desk {
     this.store = store;
     this.session = session;
     this.changed = changed;
-    addEventListener("pagehide", () => this.#keep());
+    addEventListener("pagehide", () => {
+      this.#keep();
+      void this.flush();
+    });
   }
 
   /**
@@ -95,11 +99,10 @@ export class Desk {
     if (channel === this.channel && name === this.name) return false;
     void this.flush();
     if (channel !== this.channel) this.templates = [];
-    this.#visit++;
+    this.#keep();
+    this.#close();
     this.channel = channel;
     this.name = name;
-    this.opened = this.state = this.#base = null;
-    this.clashes = [];
     this.refusal = "";
     this.#show("saved");
     this.changed("list");
@@ -112,15 +115,22 @@ export class Desk {
   leave() {
     void this.flush();
     if (this.channel === "") return;
+    this.#keep();
+    this.#close();
     this.channel = this.name = "";
-    this.#visit++;
-    this.opened = this.state = this.#base = null;
     this.session.connection.request("workbench_watch", {}).catch(() => {});
   }
 
   /** Go on after a (new) connection, or as somebody else. */
   resume() {
     if (this.channel === "") return;
+    if (this.#who !== this.store.me.id && this.state !== null) {
+      // What somebody else typed here is kept under their name.
+      this.#keep();
+      this.#close();
+      this.changed("opened");
+    }
+    this.#who = this.store.me.id;
     this.ask("watch").catch(() => {});
     this.refresh();
     if (this.isDirty) this.#saveSoon(0);
@@ -178,7 +188,7 @@ export class Desk {
     const wasDirty = this.isDirty || this.#saving !== null;
     this.opened = template;
     if (isFirst) {
-      const unsaved = this.#readKept();
+      const unsaved = readUnsaved(this.#keyOf(this.channel, this.name));
       this.state = unsaved?.state ?? template.state;
       this.#base = unsaved?.base ?? template.state;
       this.#revision = unsaved?.revision ?? template.revision;
@@ -251,14 +261,16 @@ export class Desk {
     const { state, name, channel } = this;
     const base = this.#base;
     const visit = this.#visit;
+    const key = this.#keyOf(channel, name);
     if (state === null || base === null) return;
     this.#show("saving");
     try {
       /** @type {SavedTemplate} */
       const saved = await this.ask("save", { state, base, revision: this.#revision });
-      forget(this.#keyOf(channel, name));
-      if (visit !== this.#visit) return;
-      this.#saved(state, saved);
+      if (visit === this.#visit) {
+        forget(key);
+        this.#saved(state, saved);
+      } else await this.#saveRest(channel, name, key, state, saved.revision);
     } catch (error) {
       if (visit !== this.#visit) return;
       const isLost = error instanceof Disconnected;
@@ -266,6 +278,22 @@ export class Desk {
       this.#show(isLost ? "waiting" : "refused");
       this.#keep();
     }
+  }
+
+  /**
+   * Save what was typed into a template that was left while its last save was on its way.
+   *
+   * @param {string} channel
+   * @param {string} name
+   * @param {string} key
+   * @param {TemplateState} base
+   * @param {string} revision
+   */
+  async #saveRest(channel, name, key, base, revision) {
+    const rest = readUnsaved(key);
+    if (rest !== null && !isSame(rest.state, base))
+      await this.ask("save", { channel, name, state: rest.state, base, revision });
+    forget(key);
   }
 
   /**
@@ -308,8 +336,12 @@ export class Desk {
 
   /** Forget what is typed: the draft is gone. */
   drop() {
-    clearTimeout(this.#timer);
     forget(this.#keyOf(this.channel, this.name));
+    this.#close();
+  }
+
+  #close() {
+    clearTimeout(this.#timer);
     this.#visit++;
     this.opened = this.state = this.#base = null;
     this.clashes = [];
@@ -327,39 +359,15 @@ export class Desk {
    * @param {string} name
    */
   #keyOf(channel, name) {
-    return `bench ${this.store.me.id} ${channel} ${name}`;
+    return `bench ${this.#who} ${channel} ${name}`;
   }
 
   #keep() {
-    if (!this.isDirty) return;
-    const unsaved = { state: this.state, base: this.#base, revision: this.#revision };
-    keep(this.#keyOf(this.channel, this.name), JSON.stringify(unsaved));
+    if (!this.isDirty || this.state === null || this.#base === null) return;
+    keepUnsaved(this.#keyOf(this.channel, this.name), {
+      state: this.state,
+      base: this.#base,
+      revision: this.#revision,
+    });
   }
-
-  /** @returns {Unsaved | null} */
-  #readKept() {
-    try {
-      return JSON.parse(readKept(this.#keyOf(this.channel, this.name)) || "null");
-    } catch {
-      return null;
-    }
-  }
-}
-
-/** @param {string} key */
-function forget(key) {
-  keep(key, "");
-}
-
-/**
- * @param {TemplateState} one
- * @param {TemplateState} other
- */
-export function isSame(one, other) {
-  return one === other || JSON.stringify(ordered(one)) === JSON.stringify(ordered(other));
-}
-
-/** @param {TemplateState} state */
-function ordered(state) {
-  return Object.entries(state).sort(([a], [b]) => (a < b ? -1 : 1));
 }

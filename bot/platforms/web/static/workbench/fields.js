@@ -18,8 +18,11 @@ const PRESETS = {
   wild: "wild: surprising words",
   greedy: "greedy: always the likeliest word",
   beam: "beam: compares whole answers",
-  own: "options of its own (in its file)",
+  own: "only the options below",
 };
+
+/** What a preset decides: a line with one of these would win over the preset that is chosen. */
+const DECIDED = /^\s*(temperature|top_k|top_p|min_p|typical_p|eta_cutoff|epsilon_cutoff|num_beams|n)\b/;
 
 let number = 0;
 
@@ -36,6 +39,7 @@ export class Fields {
     this.query = textField("textarea", "query");
     this.labels = textField("textarea", "labels");
     this.preset = h("select", { class: "field" });
+    this.options = textField("textarea", "options");
     this.fromRows = h("button", { type: "button", class: "link" }, "Take them from the rows");
     this.labelled = {
       description: labelled("What it is for", this.description, "One line, shown in the list."),
@@ -48,6 +52,11 @@ export class Fields {
         "$input stands for the text. Each example is written in the same form.",
       ),
       preset: labelled("How it chooses its words", this.preset, ""),
+      options: labelled(
+        "Options",
+        this.options,
+        "One on each line: max_new_tokens 40 for the longest answer, temperature 0.5 for likelier words.",
+      ),
     };
     this.element = h("div", { class: "bench-fields" }, Object.values(this.labelled));
     this.#listen();
@@ -55,7 +64,7 @@ export class Fields {
   }
 
   #listen() {
-    const texts = /** @type {const} */ (["description", "instruction", "query"]);
+    const texts = /** @type {const} */ (["description", "instruction", "query", "options"]);
     for (const name of texts) {
       this[name].addEventListener("input", () => this.changed({ [name]: this[name].value }));
     }
@@ -64,7 +73,11 @@ export class Fields {
       const kind = /** @type {Kind} */ (this.kind.value);
       this.changed(kind !== "chat" && this.query.value.trim() === "" ? { kind, query: "$input" } : { kind });
     });
-    this.preset.addEventListener("change", () => this.changed({ preset: this.preset.value }));
+    this.preset.addEventListener("change", () => {
+      const kept = this.options.value.split("\n").filter((line) => !DECIDED.test(line));
+      setText(this.options, kept.join("\n"));
+      this.changed({ preset: this.preset.value, options: this.options.value });
+    });
   }
 
   /**
@@ -75,13 +88,15 @@ export class Fields {
    */
   show(state, opened) {
     const isReadOnly = !opened.is_moderator;
-    for (const control of [this.description, this.instruction, this.query, this.labels]) control.readOnly = isReadOnly;
+    for (const control of [this.description, this.instruction, this.query, this.labels, this.options])
+      control.readOnly = isReadOnly;
     this.kind.disabled = isReadOnly || opened.kinds.length < 2;
     this.preset.disabled = isReadOnly;
     this.fromRows.hidden = isReadOnly;
     setText(this.description, state.description);
     setText(this.instruction, state.instruction);
     setText(this.query, state.query);
+    setText(this.options, state.options);
     if (linesOf(this.labels.value).join("\n") !== state.labels.join("\n")) this.labels.value = state.labels.join("\n");
     const kinds = opened.kinds.includes(state.kind) ? opened.kinds : [...opened.kinds, state.kind];
     setOptions(this.kind, kinds, KINDS, state.kind);
@@ -90,6 +105,7 @@ export class Fields {
     this.labelled.labels.hidden = state.kind !== "classify";
     this.labelled.query.hidden = state.kind === "chat";
     this.labelled.preset.hidden = state.kind === "classify";
+    this.labelled.options.hidden = state.kind === "classify";
   }
 }
 

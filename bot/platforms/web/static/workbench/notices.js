@@ -23,6 +23,7 @@ const FIELDS = {
   instruction: "What the model reads first",
   query: "How it is asked",
   preset: "How it chooses its words",
+  options: "Options",
 };
 
 export class Notices {

@@ -23,8 +23,9 @@ export class TestView {
   /**
    * @param {Desk} desk
    * @param {(result: TestResult) => void} edit Goes to a test in the table where it is edited.
+   * @param {(text: string) => void} tryOut Asks the model about the text of a test.
    */
-  constructor(desk, edit) {
+  constructor(desk, edit, tryOut) {
     this.desk = desk;
     this.edit = edit;
     this.run = h("button", { type: "button", class: "button is-primary", "data-do": "run" }, "Run the tests");
@@ -45,9 +46,10 @@ export class TestView {
       filter: (button) => this.#choose(/** @type {Filter} */ (button.dataset.filter ?? "all")),
       cell: (button) => this.#chooseCell(button.dataset.right ?? "", button.dataset.answered ?? ""),
       edit: (button) => {
-        const found = this.#all().find((one) => one.index === Number(button.dataset.index));
+        const found = this.#at(button);
         if (found !== undefined) this.edit(found);
       },
+      try: (button) => tryOut(this.#at(button)?.input ?? ""),
     });
   }
 
@@ -58,6 +60,11 @@ export class TestView {
     this.state.textContent = "";
     this.results.replaceChildren();
     this.update();
+  }
+
+  /** @param {HTMLElement} button */
+  #at(button) {
+    return this.#all().find((one) => one.index === Number(button.dataset.index));
   }
 
   /** @returns {TestResult[]} */
@@ -89,7 +96,7 @@ export class TestView {
       ...drawn,
       labels.length > 0 && confusionTable(labels, all, this.#cell),
       this.#filters(all),
-      shown.length === 0 ? h("p", { class: "quiet" }, "None of the tests.") : resultTable(shown),
+      shown.length === 0 ? h("p", { class: "quiet" }, "None of the tests.") : resultTable(shown, this.#canTry()),
     ];
   }
 
@@ -117,6 +124,11 @@ export class TestView {
       ),
     );
     return h("div", { class: "bench-tools", role: "group", "aria-label": "Which tests" }, buttons);
+  }
+
+  #canTry() {
+    const { opened, state } = this.desk;
+    return opened?.is_moderator === true && state?.kind === "complete";
   }
 
   /** @param {TestResult} one */
@@ -192,8 +204,11 @@ function summaryOf(all, verdict) {
   return `${num} of ${asked.length} right. ${verdict}`.trim();
 }
 
-/** @param {TestResult[]} results */
-function resultTable(results) {
+/**
+ * @param {TestResult[]} results
+ * @param {boolean} canTry Whether the model can be asked about one: what it writes is not kept.
+ */
+function resultTable(results, canTry) {
   return h(
     "table",
     { class: "result-table" },
@@ -207,12 +222,19 @@ function resultTable(results) {
         ["Test", "Input", "Right answer", "The model"].map((one) => h("th", { scope: "col" }, one)),
       ),
     ),
-    h("tbody", {}, results.map(resultRow)),
+    h(
+      "tbody",
+      {},
+      results.map((one) => resultRow(one, canTry)),
+    ),
   );
 }
 
-/** @param {TestResult} one */
-function resultRow(one) {
+/**
+ * @param {TestResult} one
+ * @param {boolean} canTry
+ */
+function resultRow(one, canTry) {
   const mark = one.is_right === null ? "" : one.is_right ? "right" : "wrong";
   return h(
     "tr",
@@ -235,7 +257,24 @@ function resultRow(one) {
     ),
     h("td", { dir: "auto", "data-column": "Input" }, one.input),
     h("td", { dir: "auto", "data-column": "Right answer" }, one.output),
-    h("td", { "data-column": "The model" }, answerOf(one), changeOf(one)),
+    h(
+      "td",
+      { "data-column": "The model" },
+      answerOf(one),
+      changeOf(one),
+      canTry &&
+        h(
+          "button",
+          {
+            type: "button",
+            class: "link",
+            "data-do": "try",
+            "data-index": one.index,
+            "aria-label": `Ask the model about test ${one.index + 1}`,
+          },
+          "Ask the model",
+        ),
+    ),
   );
 }
 

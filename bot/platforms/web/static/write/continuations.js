@@ -1,70 +1,86 @@
 /**
- * The continuations of a text that is being typed: asked for in rounds, kept while they still fit. Nothing here draws.
+ * The continuations of a text that is being typed: asked for in rounds, shown while they are written, kept while they
+ * still fit. Nothing here draws.
  *
  * @import {Session} from "../state/session.js"
+ * @import {Sampling} from "./sampling.js"
  */
 
-/** Each round asks for longer ones. */
-const ROUND_TOKENS = [10, 24, 48, 96];
-const NUM_A_ROUND = 3;
-const MAX_SEED = 2 ** 31;
+/** Each round asks for longer ones, in parts of the length that is set. */
+const LENGTHS = [1, 2.4, 4.8, 9.6];
+/** Behind a word that was chosen. */
+const BRANCH_LENGTH = 4.8;
+const MAX_TOKENS = 200;
+
+/**
+ * One question to the model. `texts` grow while `isDone` is false; `n` is the request's number.
+ *
+ * @typedef {{n: number, texts: string[], seed: number, isDone: boolean}} Round
+ */
 
 export class Continuations {
   /** What the texts continue. */
   #text = "";
-  /** Texts that may follow, the oldest first. @type {string[]} */
-  texts = [];
-  #round = 0;
-  /** How many answers are on their way. */
-  #numAsked = 0;
-  /** Changes when answers that are on their way no longer fit. */
-  #generation = 0;
-  #seed = 0;
+  /** @type {Round[]} */
+  #rounds = [];
+  #numRounds = 0;
+  /** Whether the one text that is written goes into the text by itself. */
+  isBranch = false;
 
-  /** @param {Session} session */
-  constructor(session) {
+  /**
+   * @param {Session} session
+   * @param {Pick<Sampling, "options" | "numTexts" | "numTokens" | "seedOf" | "showSeed">} sampling
+   * @param {() => void} changed Called when there is more to show.
+   */
+  constructor(session, sampling, changed) {
     this.session = session;
+    this.sampling = sampling;
+    this.changed = changed;
+  }
+
+  /** Texts that may follow, the oldest first, as far as they are written. */
+  get texts() {
+    return [...new Set(this.#rounds.flatMap((one) => one.texts))].filter((one) => one !== "");
   }
 
   get isAsking() {
-    return this.#numAsked > 0;
+    return this.#rounds.some((one) => !one.isDone);
   }
 
   get isOpen() {
-    return this.isAsking || this.texts.length > 0;
+    return this.#rounds.length > 0;
+  }
+
+  /**
+   * Return the seed that wrote a text.
+   *
+   * @param {string} text
+   */
+  seedOf(text) {
+    return this.#rounds.find((one) => one.texts.includes(text))?.seed ?? 0;
   }
 
   /**
    * Ask for more continuations of `text`, longer ones than before; earlier ones stay.
    *
    * @param {string} text
-   * @param {() => void} changed Called when there are new ones.
+   * @returns {Promise<string[] | null>} Those of this round; null if nobody waits for them any more.
    */
-  async ask(text, changed) {
-    if (text !== this.#text || !this.isOpen) {
-      this.close();
-      this.#text = text;
-      this.#seed = Math.floor(Math.random() * MAX_SEED);
-    }
-    const generation = this.#generation;
-    const round = this.#round++;
-    const request = {
-      text,
-      num: NUM_A_ROUND,
-      max_new_tokens: ROUND_TOKENS[Math.min(round, ROUND_TOKENS.length - 1)],
-      seed: (this.#seed + round) % MAX_SEED,
-    };
-    this.#numAsked++;
-    changed();
-    try {
-      const { texts } = await this.session.connection.request("continue", request);
-      if (generation === this.#generation) this.#add(texts);
-    } finally {
-      if (generation === this.#generation) {
-        this.#numAsked--;
-        changed();
-      }
-    }
+  ask(text) {
+    if (text !== this.#text || this.isBranch) this.close();
+    const at = Math.min(this.#numRounds, LENGTHS.length - 1);
+    return this.#ask(text, this.sampling.numTexts, LENGTHS[at] ?? 1);
+  }
+
+  /**
+   * Go on from a word that was chosen, once.
+   *
+   * @param {string} text
+   */
+  askForBranch(text) {
+    this.close();
+    this.isBranch = true;
+    return this.#ask(text, 1, BRANCH_LENGTH);
   }
 
   /**
@@ -75,42 +91,69 @@ export class Continuations {
   typed(text) {
     if (!this.isOpen || text === this.#text) return;
     const typed = text.startsWith(this.#text) ? text.slice(this.#text.length) : null;
-    const fitting = typed === null ? [] : this.#fitting(typed, this.texts);
-    if (fitting.length === 0) {
+    const fits = (/** @type {string} */ one) => typed !== null && one.startsWith(typed) && one.length > typed.length;
+    if (typed === null || !this.texts.some(fits)) {
       this.close();
       return;
     }
-    this.texts = fitting;
-    this.#text = text;
     // An answer that is on its way continues the text before.
-    this.#drop();
+    this.#stop();
+    for (const round of this.#rounds) {
+      round.texts = round.texts.filter(fits).map((one) => one.slice(typed.length));
+    }
+    this.#text = text;
   }
 
-  /** Forget all; an answer that is on its way is dropped. */
+  /** Forget all; what is still being written is stopped. */
   close() {
-    this.#drop();
-    this.#round = 0;
-    this.texts = [];
-  }
-
-  /** Let no answer count that is on its way. */
-  #drop() {
-    this.#generation++;
-    this.#numAsked = 0;
-  }
-
-  /** @param {string[]} texts */
-  #add(texts) {
-    this.texts = [...new Set([...this.texts, ...texts])].filter((one) => one !== "");
+    this.#stop();
+    this.#rounds = [];
+    this.#numRounds = 0;
+    this.isBranch = false;
   }
 
   /**
-   * @param {string} typed
-   * @param {string[]} texts
+   * @param {string} text
+   * @param {number} num
+   * @param {number} length
    */
-  #fitting(typed, texts) {
-    return texts
-      .filter((one) => one.startsWith(typed) && one.length > typed.length)
-      .map((one) => one.slice(typed.length));
+  async #ask(text, num, length) {
+    const { sampling } = this;
+    this.#text = text;
+    const seed = sampling.seedOf(this.#numRounds++);
+    /** @type {Round} */
+    const round = { n: 0, texts: [], seed, isDone: false };
+    this.#rounds.push(round);
+    const max_new_tokens = Math.max(1, Math.min(MAX_TOKENS, Math.round(sampling.numTokens * length)));
+    const request = { text, num, max_new_tokens, seed, options: sampling.options };
+    const { n, answer } = this.session.connection.follow("continue", request, (step) => {
+      if (round.isDone) return;
+      round.texts = step.texts;
+      this.changed();
+    });
+    round.n = n;
+    this.changed();
+    try {
+      const found = await answer;
+      if (round.isDone) return null;
+      round.isDone = true;
+      round.texts = found.texts;
+      round.seed = found.seed ?? seed;
+      sampling.showSeed(round.seed);
+      return round.texts;
+    } finally {
+      round.isDone = true;
+      this.#rounds = this.#rounds.filter((one) => !one.isDone || one.texts.some((found) => found !== ""));
+      this.changed();
+    }
+  }
+
+  /** Let no answer count that is on its way, and end the work on it. */
+  #stop() {
+    for (const round of this.#rounds) {
+      if (round.isDone) continue;
+      round.isDone = true;
+      if (round.n !== 0) this.session.connection.request("stop_continuing", { asked: round.n }).catch(() => {});
+    }
   }
 }

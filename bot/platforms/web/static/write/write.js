@@ -1,34 +1,42 @@
 /**
- * The view for a text: TAB shows how the model would go on, in grey at the caret and as a list.
+ * The view for a text: TAB shows how the model would go on, in grey at the caret and as a list; tints show what
+ * surprised it; another word in place of one begins a new branch.
  *
+ * @import {Alternative, Branch, Strategy} from "../wire/types.js"
  * @import {Session} from "../state/session.js"
  * @import {Store} from "../state/store.js"
  */
-import { download } from "../cards/acting.js";
-import { insertText } from "../composer/inserting.js";
+import { askName } from "../dialogs/asking.js";
 import { h, onAction } from "../dom/elements.js";
-import { iconOf } from "../dom/icons.js";
 import { alarm, speak } from "../dom/speaking.js";
-import { keep, readKept } from "../state/kept.js";
 import { sentenceOf } from "../state/session.js";
+import { Branches } from "./branches.js";
 import { Continuations } from "./continuations.js";
+import { Header } from "./header.js";
+import { Instead } from "./instead.js";
+import { Offers } from "./offers.js";
+import { Paper } from "./paper.js";
+import { Sampling } from "./sampling.js";
+import { Strategies } from "./strategies.js";
+import { Tints } from "./tints.js";
+import { Tools } from "./tools.js";
+import { Writings } from "./writings.js";
 
-const KEPT = "write";
-const KEEP_AFTER_MS = 400;
 const HELP = "Tab shows how the text may go on. Esc, then Tab, leaves the text.";
 const CHOOSING = "Tab: more and longer · digit or ↓ and Enter: choose · →: take the grey text · Esc: close";
+const GOING_ON = "Going on from the word … → or Enter: take what there is · Esc: stop";
+const NOT_STORED = "This text lives in this window only, without branches.";
 
 export class Write {
-  #at = -1;
+  /** Called to show or hide the tools. @type {(isOpen: boolean) => void} */
+  onTools = () => {};
+  /** Whether the tools are shown now. */
+  areToolsOpen = false;
   /** Why the last question failed. */
   #problem = "";
-  /** For which text and caret the view was drawn last. */
-  #drawnText = "";
-  #drawnCaret = -1;
   /** After Esc the next Tab moves the focus, as everywhere. */
   #isLeaving = false;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer = undefined;
+  #notice = "";
 
   /**
    * @param {Store} store
@@ -37,202 +45,313 @@ export class Write {
    */
   constructor(store, session, menu) {
     this.store = store;
-    this.found = new Continuations(session);
-    this.area = h("textarea", {
-      class: "write-text",
-      dir: "auto",
-      spellcheck: "false",
-      placeholder: "Begin a text, then press Tab.",
-      "aria-label": "Your text",
-      "aria-autocomplete": "both",
-      "aria-haspopup": "listbox",
-      "aria-controls": "write-offers",
-      "aria-describedby": "write-hint",
-    });
-    this.mirror = h("div", { class: "write-mirror", dir: "auto", "aria-hidden": "true" });
-    this.offers = h("div", {
-      class: "write-offers",
-      id: "write-offers",
-      role: "listbox",
-      "aria-label": "Continuations",
-      hidden: true,
-    });
+    this.session = session;
+    this.writings = new Writings(
+      session,
+      () => this.#showStored(),
+      (isElsewhere) => this.#showText(isElsewhere),
+    );
+    this.paper = new Paper(() => this.#moved());
+    this.offers = new Offers(this.paper.area);
+    this.sampling = new Sampling();
+    this.found = new Continuations(session, this.sampling, () => this.#draw());
+    this.instead = new Instead(
+      session,
+      (word) => this.#run(() => this.#putWord(word)),
+      () => this.#leaveTools(),
+    );
+    this.branches = new Branches(this.#branchActions());
+    this.tools = new Tools(this.instead.element, this.branches.element, this.sampling.element);
+    this.tints = new Tints(store, session, this.paper, (problem) => this.#say(problem));
+    this.header = new Header(this.writings, menu, (act) => this.#run(act));
     this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, HELP);
+    this.state = h("p", { class: "write-state quiet", role: "status" });
     this.more = h("button", { type: "button", class: "button", "data-do": "more", hidden: true }, "More and longer");
     this.element = h(
       "section",
       { class: "view", "aria-label": "Write" },
-      h(
-        "header",
-        { class: "head" },
-        menu,
-        h("h1", { class: "head-title" }, "Write"),
-        h("button", { type: "button", class: "button", "data-do": "continue" }, iconOf("write"), "Continue"),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "icon-button",
-            "data-do": "save",
-            "aria-label": "Save as a file",
-            "data-note": "Save as a file",
-          },
-          iconOf("download"),
-        ),
-      ),
+      this.header.element,
       h(
         "div",
         { class: "write-body" },
-        h("div", { class: "write-page" }, this.mirror, this.area),
-        h("div", { class: "write-below" }, this.hint, this.offers, this.more),
+        this.paper.element,
+        h("div", { class: "write-below" }, this.hint, this.offers.element, this.more, this.state),
       ),
     );
-    this.area.value = readKept(KEPT);
-    this.area.addEventListener("keydown", (event) => this.#pressed(event));
-    this.area.addEventListener("input", () => this.#typed());
-    this.area.addEventListener("focus", () => {
+    this.#listen();
+    this.#showText(false);
+  }
+
+  #listen() {
+    const { paper, writings, session } = this;
+    paper.area.addEventListener("keydown", (event) => this.#pressed(event));
+    paper.area.addEventListener("focus", () => {
       this.#isLeaving = false;
     });
-    document.addEventListener("selectionchange", () => {
-      if (document.activeElement !== this.area) return;
-      const { value, selectionStart } = this.area;
-      if (value !== this.#drawnText || selectionStart !== this.#drawnCaret) this.#follow();
-    });
-    // Choosing with the mouse leaves the caret where it is.
-    this.offers.addEventListener("pointerdown", (event) => event.preventDefault());
-    window.addEventListener("pagehide", () => keep(KEPT, this.area.value));
+    window.addEventListener("pagehide", () => writings.keep());
     onAction(this.element, {
+      ...this.header.actions,
       offer: (element) => this.#take(this.found.texts[Number(element.dataset.at)] ?? ""),
       more: () => void this.#ask(),
       continue: () => void this.#ask(),
-      save: () => download("text.txt", this.area.value),
+      tint: () => this.#tint(!this.tints.isOn),
+      all: () => this.#showAll(),
+      tools: () => this.onTools(!this.areToolsOpen),
     });
+    session.onWriting = (event) => writings.heard(event);
+    session.beforeBecoming = () => writings.save();
+    this.store.subscribe((topics) => {
+      if (topics.has("me") && this.store.connection === "open") this.#run(() => writings.load());
+    });
+  }
+
+  /** @returns {import("./branches.js").BranchActions} */
+  #branchActions() {
+    const change = (/** @type {string} */ op, /** @type {Record<string, unknown>} */ fields) =>
+      this.#run(() => this.writings.change(op, fields));
+    return {
+      go: (branch) => {
+        this.found.close();
+        change("go_branch", { branch });
+      },
+      name: (branch) => void this.#nameBranch(branch),
+      prune: (branch) => {
+        change("prune_branch", { branch: branch.id });
+        speak("Pruned. Undo brings it back.");
+      },
+      undo: () => change("undo_writing", {}),
+      save: (format) => this.header.save(format),
+    };
+  }
+
+  /** @param {Branch} branch */
+  #nameBranch(branch) {
+    const act = (/** @type {string} */ name) => this.writings.change("name_branch", { branch: branch.id, name });
+    return askName({ title: "Name the branch", label: "Name", value: branch.name, action: "Name", act });
+  }
+
+  /**
+   * Show what the main window says of the tools.
+   *
+   * @param {boolean} isOpen
+   */
+  showTools(isOpen) {
+    this.areToolsOpen = isOpen;
+    this.header.tools.setAttribute("aria-pressed", String(isOpen));
+  }
+
+  focus() {
+    this.paper.area.focus();
+  }
+
+  /**
+   * Do what may fail; say so.
+   *
+   * @param {() => Promise<unknown>} act
+   */
+  #run(act) {
+    act().catch((error) => this.#say(sentenceOf(error)));
+  }
+
+  /** @param {string} problem Why something failed, "" for nothing. */
+  #say(problem) {
+    if (problem !== "") alarm(problem);
+    this.#problem = problem;
     this.#draw();
   }
 
-  /** Return the text that is continued: up to the caret. */
-  get #before() {
-    return this.area.value.slice(0, this.area.selectionStart);
+  /** Show the text of `writings`, which is another one now. */
+  #showText(/** @type {boolean} */ isElsewhere) {
+    this.found.close();
+    this.#problem = "";
+    this.paper.write(this.writings.text, isElsewhere);
+    this.#follow();
+  }
+
+  /** Show what is stored: names and branches. */
+  #showStored() {
+    const { writings } = this;
+    const { current, refusal, problem } = writings;
+    const notice = current?.notice ?? "";
+    if (notice !== "" && notice !== this.#notice) speak(notice);
+    this.#notice = notice;
+    this.header.draw();
+    this.branches.show(current, refusal);
+    this.branches.element.hidden = refusal !== "";
+    const said = refusal === "" ? problem || notice : `${refusal} ${NOT_STORED}`;
+    if (this.state.textContent !== said) this.state.textContent = said;
+    this.state.classList.toggle("is-problem", problem !== "");
+    this.#showWord();
   }
 
   async #ask() {
-    this.area.focus();
-    const text = this.#before;
+    this.paper.area.focus();
+    const text = this.paper.before;
     if (text.trim() === "") {
       this.hint.textContent = "Begin a text first.";
       return;
     }
     this.#problem = "";
     try {
-      const before = this.found.texts.length;
-      await this.found.ask(text, () => this.#draw());
-      const count = this.found.texts.length - before;
-      if (count > 0) speak(`${count} continuations. First: ${this.found.texts[before] ?? ""}`);
+      const found = await this.found.ask(text);
+      if (found !== null && found.length > 0) speak(`${found.length} continuations. First: ${found[0]}`);
     } catch (error) {
-      this.#problem = sentenceOf(error);
-      alarm(this.#problem);
-      this.#draw();
+      this.#say(sentenceOf(error));
     }
   }
 
-  #typed() {
-    this.#isLeaving = false;
-    this.#problem = "";
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => keep(KEPT, this.area.value), KEEP_AFTER_MS);
+  /** The text or the caret is another one. */
+  #moved() {
+    const { paper, writings } = this;
+    if (paper.text !== writings.text) {
+      this.#isLeaving = false;
+      this.#problem = "";
+      writings.typed(paper.text);
+    }
     this.#follow();
   }
 
   /** Keep what still fits the text and the caret, and show it. */
   #follow() {
-    if (this.found.isOpen) {
-      if (this.area.selectionStart === this.area.selectionEnd) this.found.typed(this.#before);
-      else this.found.close();
+    const { paper, found } = this;
+    if (found.isOpen) {
+      if (paper.isSelecting) found.close();
+      else found.typed(paper.before);
     }
     this.#draw();
+    this.tints.measure();
+    this.#showWord();
+  }
+
+  /** Show what was expected at the caret, while words are tinted. */
+  #showWord() {
+    const { paper, instead, writings } = this;
+    if (!this.tints.isOn) instead.rest();
+    else if (writings.refusal !== "") instead.rest(NOT_STORED);
+    else instead.show(paper.text, paper.caret);
   }
 
   #draw() {
-    const { area, found } = this;
+    const { found, offers, paper } = this;
     const { texts } = found;
-    if (this.#at >= texts.length) this.#at = -1;
-    const value = area.value;
-    const caret = area.selectionStart;
-    this.#drawnText = value;
-    this.#drawnCaret = caret;
-    // In the middle of a line there is no room for it.
-    const isAtLineEnd = caret === value.length || value[caret] === "\n";
-    const ghost = isAtLineEnd ? (texts[Math.max(0, this.#at)] ?? "") : "";
-    this.mirror.replaceChildren(value.slice(0, caret), h("span", { class: "ghost" }, ghost), `${value.slice(caret)}\n`);
-    this.offers.hidden = texts.length === 0;
-    this.offers.replaceChildren(
-      ...texts.map((text, i) =>
-        h(
-          "div",
-          {
-            class: "write-offer",
-            role: "option",
-            id: `write-offer-${i}`,
-            "data-do": "offer",
-            "data-at": i,
-            "aria-selected": String(i === this.#at),
-          },
-          h("span", { class: "number", "aria-hidden": "true" }, i < 9 ? i + 1 : ""),
-          h("span", { dir: "auto" }, text.trimStart()),
-        ),
-      ),
-    );
-    this.more.hidden = texts.length === 0;
-    if (this.#at === -1) area.removeAttribute("aria-activedescendant");
-    else area.setAttribute("aria-activedescendant", `write-offer-${this.#at}`);
-    this.hint.textContent = this.#problem || (found.isAsking ? "Writing …" : texts.length > 0 ? CHOOSING : HELP);
+    // Before a branch is written it is no choice.
+    offers.draw(found.isBranch ? [] : texts);
+    paper.draw(texts[Math.max(0, offers.at)] ?? "");
+    this.more.hidden = texts.length === 0 || found.isBranch;
+    const writing = found.isBranch ? GOING_ON : "Writing …";
+    const hint = this.#problem || (found.isAsking ? writing : texts.length > 0 ? CHOOSING : HELP);
+    if (this.hint.textContent !== hint) this.hint.textContent = hint;
     this.hint.classList.toggle("is-problem", this.#problem !== "");
   }
 
   /** @param {string} text */
   #take(text) {
-    this.found.close();
-    this.#at = -1;
-    insertText(this.area, text);
-    this.#draw();
+    if (text !== "") this.#insert(text, this.found.seedOf(text));
+  }
+
+  /**
+   * @param {string} text Written by the model, at the caret.
+   * @param {number} seed
+   */
+  #insert(text, seed) {
+    const { paper } = this;
+    const { before, isAtEnd } = paper;
+    this.#close();
+    paper.insert(text);
+    // In the middle of a text it is stored with what follows, as if it had been typed.
+    if (isAtEnd) this.#run(() => this.writings.take(before, text, seed));
   }
 
   #close() {
     this.found.close();
-    this.#at = -1;
+    this.offers.at = -1;
     this.#draw();
+  }
+
+  /**
+   * Put a word in the place of another one, in a new branch, and let the model go on from there.
+   *
+   * @param {Alternative} word
+   */
+  async #putWord({ whole, probability }) {
+    const { writings, paper, found } = this;
+    this.#close();
+    await writings.change("put_word", { whole, probability });
+    if (paper.text !== whole) return;
+    this.#leaveTools();
+    const texts = await found.askForBranch(whole);
+    if (texts !== null && found.isBranch) this.#take(texts[0] ?? "");
+  }
+
+  /** Go back to the text; what lies over it is closed. */
+  #leaveTools() {
+    if (innerWidth < 1100) this.onTools(false);
+    this.focus();
+  }
+
+  /** @param {boolean} isOn */
+  #tint(isOn) {
+    this.header.tint.setAttribute("aria-pressed", String(isOn));
+    this.tints.set(isOn);
+    this.#showWord();
+  }
+
+  #showAll() {
+    const { before } = this.paper;
+    if (before.trim() === "") {
+      this.#say("Begin a text first.");
+      return;
+    }
+    this.#close();
+    // A newer look ends the one before, so that tints wait.
+    this.tints.pause(true);
+    const take = (/** @type {Strategy} */ found) => this.#insert(found.text, found.seed ?? 0);
+    const dialog = new Strategies(this.session, take, () => this.tints.pause(false));
+    void dialog.show(this.store, before);
   }
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Tab" && !event.shiftKey && !this.#isLeaving && this.#before.trim() !== "") void this.#ask();
-    else if (event.key === "Escape" && this.found.isOpen) this.#close();
+    if (event.isComposing || event.ctrlKey || event.metaKey) return;
+    if (event.altKey) {
+      if (event.key === "Enter" && this.tints.isOn) this.#goToWords(event);
+      return;
+    }
+    const { found, paper } = this;
+    if (event.key === "Tab" && !event.shiftKey && !this.#isLeaving && paper.before.trim() !== "") void this.#ask();
+    else if (event.key === "Escape" && found.isOpen) this.#close();
     else if (event.key === "Escape") this.#isLeaving = true;
     else if (!this.#pressedAtOffers(event)) return;
     event.preventDefault();
   }
 
   /** @param {KeyboardEvent} event */
+  #goToWords(event) {
+    event.preventDefault();
+    if (!this.areToolsOpen) this.onTools(true);
+    this.instead.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
   #pressedAtOffers(event) {
-    const { texts } = this.found;
-    const { area } = this;
+    const { offers, paper, found } = this;
+    const { texts } = found;
     if (texts.length === 0 || event.shiftKey) return false;
-    const digit = /^[1-9]$/.test(event.key) ? texts[Number(event.key) - 1] : undefined;
-    const isAtEnd = area.selectionEnd === area.value.length;
+    const digit = /^[1-9]$/.test(event.key) && !found.isBranch ? texts[Number(event.key) - 1] : undefined;
     if (digit !== undefined) this.#take(digit);
+    else if (event.key === "ArrowRight" && paper.isAtEnd) this.#take(texts[Math.max(0, offers.at)] ?? "");
+    else if (event.key === "Enter" && (found.isBranch || offers.at >= 0))
+      this.#take(texts[Math.max(0, offers.at)] ?? "");
+    else if (found.isBranch) return false;
     else if (event.key === "ArrowDown") this.#move(1);
-    else if (event.key === "ArrowUp" && this.#at >= 0) this.#move(-1);
-    else if (event.key === "Enter" && this.#at >= 0) this.#take(texts[this.#at] ?? "");
-    else if (event.key === "ArrowRight" && isAtEnd) this.#take(texts[Math.max(0, this.#at)] ?? "");
+    else if (event.key === "ArrowUp" && offers.at >= 0) this.#move(-1);
     else return false;
     return true;
   }
 
   /** @param {1 | -1} step */
   #move(step) {
-    this.#at = Math.min(this.found.texts.length - 1, this.#at + step);
+    this.offers.move(step, this.found.texts);
     this.#draw();
-    document.getElementById(`write-offer-${this.#at}`)?.scrollIntoView({ block: "nearest" });
   }
 }

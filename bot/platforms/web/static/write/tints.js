@@ -1,0 +1,75 @@
+/**
+ * Tints of the text's words by their surprisal: measured when typing pauses, shown where the text is still the same.
+ *
+ * @import {Session} from "../state/session.js"
+ * @import {Store} from "../state/store.js"
+ * @import {Measured, MeasuredToken} from "../look/measuring.js"
+ * @import {Paper} from "./paper.js"
+ */
+import { Measuring } from "../look/measuring.js";
+
+const COMMAND = "perplexity -- ";
+
+export class Tints {
+  isOn = false;
+  #isPaused = false;
+
+  /**
+   * @param {Store} store
+   * @param {Session} session
+   * @param {Paper} paper
+   * @param {(problem: string) => void} say Called with what went wrong.
+   */
+  constructor(store, session, paper, say) {
+    this.paper = paper;
+    this.say = say;
+    this.measuring = new Measuring(
+      store,
+      session,
+      (measured, problem) => this.#show(measured, problem),
+      (isBusy) => paper.element.setAttribute("aria-busy", String(isBusy)),
+    );
+  }
+
+  /** @param {boolean} isOn */
+  set(isOn) {
+    this.isOn = isOn;
+    this.measure();
+  }
+
+  /** @param {boolean} isPaused While something else looks into the model. */
+  pause(isPaused) {
+    this.#isPaused = isPaused;
+    // What was asked for may have been ended by it.
+    this.measuring.forget();
+    this.measure();
+  }
+
+  /** Measure the text soon, unless it is measured already. */
+  measure() {
+    if (this.#isPaused) return;
+    const { text } = this.paper;
+    this.measuring.ask(this.isOn && text.trim() !== "" ? COMMAND + text : "");
+  }
+
+  /**
+   * @param {Measured | null} measured
+   * @param {string} problem
+   */
+  #show(measured, problem) {
+    if (measured === null) {
+      this.paper.untint();
+      if (problem !== "") this.say(problem);
+      return;
+    }
+    const text = this.measuring.line.slice(COMMAND.length);
+    // White space around the text is not measured.
+    const start = text.indexOf(measured.data.input);
+    if (start === -1) return;
+    const tokens = /** @type {MeasuredToken[]} */ (measured.data.tokens);
+    this.paper.tint(
+      text,
+      tokens.map((one) => ({ ...one, start: one.start + start, end: one.end + start })),
+    );
+  }
+}
