@@ -137,7 +137,7 @@ TALE = PROMPTS["story"].replace("+++\nA story", '[[tests]]\ninput = "a"\noutput 
 SEARCHED = {
     "template_try": (TALE, "publish"),
     "template_tuning": (MOOD, "tune"),
-    "template_neighbours": (MANY, "neighbours on"),
+    "template_neighbours": (MANY.replace("weight = 0.5", "weight = 0.0"), "neighbours on"),
 }
 NEEDS_AN_ANSWER = ("why", "report", "context", "fresh", "purge", "forget", "menu")
 _numbers = count()

@@ -169,6 +169,29 @@ async def test_another_seed_changes_only_what_is_drawn(talk: Talk) -> None:
     assert again.data["seed"] == 4
 
 
+async def test_strategies_that_write_nothing_are_named_and_are_no_options(talk: Talk) -> None:
+    first = await talk.card(ASK + "The cat sat")
+    stop = texts(first)[0].strip()[0]
+    card = await talk.card(f'{ASK}--stop "{stop}" The cat sat')
+    silent = [one["name"] for one in card.data["strategies"] if not one["text"]]
+    assert silent
+    assert names(card) == [name for name in NAMES if name not in silent]
+    assert all(one["finish_reason"] is None for one in card.data["strategies"] if one["name"] in silent)
+    notice = f"The model has nothing to add here with {' and '.join(silent)}."
+    assert notice in [getattr(block, "text", "") for block in card.blocks]
+    taken = await talk.card("1")
+    assert taken.data["prompt"] == "The cat sat" + texts(card)[0]
+
+
+async def test_who_is_not_read_gets_the_texts_and_nothing_is_stored(talk: Talk) -> None:
+    await talk.ask("!privacy --read off")
+    card = await talk.card(ASK + "The cat sat")
+    assert names(card) == NAMES
+    assert not card.buttons
+    said = [getattr(block, "text", "") for block in card.blocks]
+    assert sum("You asked not to be read, so this is not stored" in one for one in said) == 1
+
+
 async def test_there_is_no_more_than_one_text_of_each(talk: Talk) -> None:
     await talk.card(ASK + "The cat sat")
     refusal = await talk.refusal("more")

@@ -20,7 +20,7 @@ def strategies_table(state: CompletionState) -> Table:
 
 
 def strategies_data(state: CompletionState) -> list[dict[str, Any]]:
-    """Return each strategy with its options, the seed that it had, and what it wrote; the text is "" if nothing."""
+    """Return each strategy with its options, its seed and what it wrote: if nothing, "" without a finish_reason."""
     written = {option.strategy: option for option in state.options}
     return [
         {

@@ -46,7 +46,8 @@ async def run_tests(
             return
 
         def on_progress(num_done: int, num_all: int) -> None:
-            tell({"progress": [len(tested.tests) + num_done, len(tested.tests) + num_all]})
+            num_before = len(tested.kept_examples) + len(tested.tests)
+            tell({"progress": [num_before + num_done, num_before + num_all]})
 
         score = await measure_score(
             services, scope, name, template, asker=asker, stopper=stopper, on_progress=on_progress
@@ -61,17 +62,22 @@ async def _measure_rows(
     services: Services, template: PromptTemplate, asker: Asker, stopper: Stopper, tell: Tell
 ) -> bool:
     """Measure each test of `template` and tell its result; return whether it got to the end."""
-    measuring, kept = services.measuring, None
+    measuring, kept, num_kept = services.measuring, None, len(template.kept_examples)
     prior = await measuring.prior(template, asker=asker) if template.kind == "classify" else None
-    if template.neighbours is not None:
-        kept = await load_kept(measuring, template, asker=asker, stopper=stopper)
+    num_all = num_kept + len(template.tests)
+
+    def on_progress(num_done: int, _: int) -> None:
+        tell({"progress": [num_done, num_all]})
+
+    if num_kept:
+        kept = await load_kept(measuring, template, asker=asker, on_progress=on_progress, stopper=stopper)
         if kept is None:
             return False
 
     def on_outcome(index: int, outcome: RowOutcome) -> None:
         row = template.tests[index]
         tell({"row": result_data(index, template, row, row_result(template, row, outcome, prior, kept))})
-        tell({"progress": [index + 1, len(template.tests)]})
+        on_progress(num_kept + index + 1, num_all)
 
     done = await measuring.outcomes(template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome)
     return done is not None

@@ -1,6 +1,5 @@
 """What a page shows of the templates of a server: the list, and one template with its draft, score and test rows."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +13,8 @@ from bot.commands.templates.score_cards import score_data, verdict_line
 from bot.commands.templates.scoring import TemplateScore, load_score
 from bot.commands.workbench.advice import next_step
 from bot.core.messages import Author, Scope
-from bot.core.neighbours import KeptRows
 from bot.core.safe_text import clean_name
 from bot.core.sampling_params import PRESETS
-from bot.core.statistics import ClassifyOutcome
 from bot.core.templates.body import KINDS
 from bot.core.templates.diff import diff_templates
 from bot.core.templates.forms import OWN_PRESET
@@ -25,6 +22,7 @@ from bot.core.templates.row_results import RowResult, is_changed, row_result
 from bot.core.templates.states import TemplateState, state_json, state_of, state_of_values
 from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
+from bot.services.neighbours import known_kept
 from bot.store.drafts import Draft
 
 Json = dict[str, Any]
@@ -163,15 +161,12 @@ async def _results_of(
 ) -> Sequence[RowResult | None]:
     if not rows:
         return []
-    prior, kept = None, None
+    prior = None
     if template.kind == "classify" and (prior := await services.measuring.known_prior(template)) is None:
         return [None] * len(rows)
-    if prior is not None and template.neighbours is not None:
-        known = await services.measuring.known_outcomes(template, template.kept_examples)
-        labelled = [outcome for outcome in known if isinstance(outcome, ClassifyOutcome)]
-        if len(labelled) < len(known):
-            return [None] * len(rows)
-        kept = await asyncio.to_thread(KeptRows, template.labels, template.kept_examples, labelled, prior)
+    kept = await known_kept(services.measuring, template)
+    if kept is None and template.kept_examples:
+        return [None] * len(rows)
     outcomes = await services.measuring.known_outcomes(template, rows)
     return [
         None if outcome is None else row_result(template, row, outcome, prior, kept)
