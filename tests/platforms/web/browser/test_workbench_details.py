@@ -1,7 +1,7 @@
 """The less usual ways through the workbench: files, hostile texts, the same field changed twice, a search, deletion."""
 
 from tests.bots import MOOD
-from tests.platforms.web.browser.browsing import Context, Tab, eventually
+from tests.platforms.web.browser.browsing import Context, Tab
 from tests.platforms.web.browser.test_workbench import (
     begin,
     is_saved,
@@ -10,6 +10,7 @@ from tests.platforms.web.browser.test_workbench import (
     open_bench,
     publish,
     rows_of,
+    soon,
     value_of,
     write,
 )
@@ -57,18 +58,16 @@ async def test_files_of_rows_and_templates_are_dropped_and_a_wrong_one_changes_n
         await tab.sees("Line 3", within="dialog .problem")
         await tab.locator("dialog textarea").fill("text,label\nso fine,good\na loss,bad\n")
         await tab.locator("dialog").get_by_role("button", name="Import").click()
-        await eventually(
-            lambda: rows_of(tab, "Examples"), lambda rows: rows == [["so fine", "good"], ["a loss", "bad"]]
-        )
+        await soon(lambda: rows_of(tab, "Examples"), lambda rows: rows == [["so fine", "good"], ["a loss", "bad"]])
         await drop(tab, "rows.jsonl", '{"text": "fun", "label": "good"}')
         await tab.locator("dialog select").select_option("tests")
         await tab.locator("dialog").get_by_role("button", name="Import").click()
-        await eventually(lambda: rows_of(tab, "Tests"), lambda rows: rows == [["fun", "good"]])
+        await soon(lambda: rows_of(tab, "Tests"), lambda rows: rows == [["fun", "good"]])
         await is_saved(tab)
         await drop(tab, "mood.prompt", MOOD)
-        await eventually(lambda: value_of(tab, "dialog select"), lambda value: value == "template")
+        await soon(lambda: value_of(tab, "dialog select"), lambda value: value == "template")
         await tab.locator("dialog").get_by_role("button", name="Import").click()
-        await eventually(lambda: rows_of(tab, "Tests"), lambda rows: len(rows) == 6)
+        await soon(lambda: rows_of(tab, "Tests"), lambda rows: len(rows) == 6)
         assert await value_of(tab, ".bench-query") == "$input ->"
 
 
@@ -92,7 +91,7 @@ async def test_hostile_texts_are_only_texts(open_page: ServePage, windows: Conte
         assert await tab.locator(".bench img, .bench script").count() == 0
         assert "Workbench" in await tab.evaluate("() => document.title")
         await tab.reload()
-        await eventually(lambda: value_of(tab, ".bench-instruction"), lambda value: value == hostile)
+        await soon(lambda: value_of(tab, ".bench-instruction"), lambda value: value == hostile)
 
 
 async def test_a_field_that_two_windows_changed_is_shown_with_both_texts(
@@ -114,10 +113,10 @@ async def test_a_field_that_two_windows_changed_is_shown_with_both_texts(
         await tab.locator(".bench-description").fill("And then?")
         await other.locator(".bench-query").fill("Say $input:")
         boxes = [one.locator(".bench-others").get_by_text("was changed elsewhere, too") for one in (tab, other)]
-        await eventually(lambda: _sum(boxes), lambda number: number > 0)
+        await soon(lambda: _sum(boxes), lambda number: number > 0)
         clashed = tab if await boxes[0].count() else other
         await clashed.get_by_role("button", name="Take that").first().click()
-        await eventually(lambda: _values(tab, other), lambda values: len(set(values)) == 1 and "" not in values)
+        await soon(lambda: _values(tab, other), lambda values: len(set(values)) == 1 and "" not in values)
         assert await value_of(other, ".bench-description") == "And then?"
         assert await value_of(tab, ".bench-query") == "Say $input:"
 
@@ -136,10 +135,9 @@ async def test_a_search_for_better_examples_says_what_it_found(open_page: ServeP
         tab = await open_bench(windows, served.origin)
         await write(tab, "mood")
         await choose(tab, "Search for better examples")
-        await eventually(
+        await soon(
             lambda: tab.locator("dialog [role=status]").inner_text(),
             lambda words: "changed" in words,
-            patience_s=60,
         )
         assert await tab.accessibility_violations() == []
         await tab.locator("dialog").get_by_role("button", name="Cancel").click()
@@ -157,10 +155,10 @@ async def test_a_template_is_deleted_and_a_draft_discarded(open_page: ServePage,
         await is_saved(tab)
         await choose(tab, "Discard my draft")
         await tab.locator("dialog").get_by_role("button", name="Discard").click()
-        await eventually(lambda: value_of(tab, ".bench-description"), lambda value: value == "Good or bad?")
+        await soon(lambda: value_of(tab, ".bench-description"), lambda value: value == "Good or bad?")
         await choose(tab, "Delete the template")
         await tab.locator("dialog").get_by_role("button", name="Delete").click()
-        await eventually(tab.locator(".bench-item").get_by_text("mood", exact=True).count, lambda number: number == 0)
+        await soon(tab.locator(".bench-item").get_by_text("mood", exact=True).count, lambda number: number == 0)
         await tab.sees("Choose a template")
 
 

@@ -1,7 +1,7 @@
 /**
  * The tests of a template: run with progress, row by row, with what was answered and how sure the model was of it.
  *
- * @import {BenchEvent, TestResult} from "../wire/types.js"
+ * @import {BenchEvent, TemplateFigures, TestResult} from "../wire/types.js"
  * @import {Desk} from "./desk.js"
  */
 import { h, morph, onAction } from "../dom/elements.js";
@@ -30,13 +30,14 @@ export class TestView {
     this.edit = edit;
     this.run = h("button", { type: "button", class: "button is-primary", "data-do": "run" }, "Run the tests");
     this.stop = h("button", { type: "button", class: "button", "data-do": "stop", hidden: true }, "Stop");
-    this.progress = h("progress", { "aria-label": "Tests measured", hidden: true });
+    this.progress = h("progress", { "aria-label": "Measurements done", hidden: true });
+    this.count = h("span", { class: "quiet" });
     this.state = h("p", { class: "bench-verdict", role: "status", dir: "auto" });
     this.results = h("div", { class: "bench-results" });
     this.element = h(
       "section",
       { class: "bench-tests", "aria-label": "Tests" },
-      h("div", { class: "bench-tools" }, this.run, this.stop, this.progress),
+      h("div", { class: "bench-tools" }, this.run, this.stop, this.progress, this.count),
       this.state,
       this.results,
     );
@@ -78,9 +79,9 @@ export class TestView {
     const { opened } = this.desk;
     this.run.hidden = this.isRunning || opened?.is_moderator !== true;
     this.stop.hidden = !this.isRunning;
-    this.progress.hidden = !this.isRunning;
+    this.progress.hidden = this.count.hidden = !this.isRunning;
     const all = this.#all();
-    if (!this.isRunning && opened !== null) this.state.textContent = summaryOf(all, opened.score?.verdict_line ?? "");
+    if (!this.isRunning && opened !== null) this.state.textContent = summaryOf(all, opened.score);
     const wanted = h("div", { class: "bench-results" }, ...this.#drawn(all));
     morph(this.results, wanted);
   }
@@ -160,7 +161,12 @@ export class TestView {
   heard(event) {
     if (event.op !== "workbench_step" || !this.isRunning) return;
     if (event.row !== undefined) this.#running.set(event.row.index, event.row);
-    if (event.progress !== undefined) [this.progress.value, this.progress.max] = event.progress;
+    if (event.progress !== undefined) {
+      const [done, all] = event.progress;
+      this.progress.max = all;
+      this.progress.value = done;
+      this.count.textContent = `${done} of ${all}`;
+    }
     this.update();
   }
 
@@ -171,6 +177,7 @@ export class TestView {
     this.#running = new Map();
     this.isRunning = true;
     this.progress.value = 0;
+    this.count.textContent = "";
     this.state.textContent = "The tests run. You can go on typing.";
     this.update();
     this.stop.focus();
@@ -194,14 +201,18 @@ export class TestView {
 
 /**
  * @param {TestResult[]} all
- * @param {string} verdict
+ * @param {TemplateFigures | null} figures
  */
-function summaryOf(all, verdict) {
+function summaryOf(all, figures) {
+  const numTests = figures?.num_tests ?? 0;
+  if (numTests === 0) return "There are no tests.";
   if (all.length === 0) return "The tests have not run since the last change.";
   const asked = all.filter((one) => one.is_right !== null);
-  if (asked.length === 0) return verdict;
   const num = asked.filter((one) => one.is_right === true).length;
-  return `${num} of ${asked.length} right. ${verdict}`.trim();
+  const right = asked.length === 0 ? "" : `${num} of ${asked.length} right.`;
+  const verdict =
+    all.length < numTests ? `${all.length} of ${numTests} tests have run.` : (figures?.verdict_line ?? "");
+  return `${right} ${verdict}`.trim();
 }
 
 /**
