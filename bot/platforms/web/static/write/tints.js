@@ -21,6 +21,7 @@ export class Tints {
    * @param {(problem: string) => void} say Called with what went wrong.
    */
   constructor(store, session, paper, say) {
+    this.store = store;
     this.paper = paper;
     this.say = say;
     this.measuring = new Measuring(
@@ -47,7 +48,7 @@ export class Tints {
 
   /** Measure the text soon, unless it is measured already. */
   measure() {
-    if (this.#isPaused) return;
+    if (this.#isPaused || !this.store.isWelcome) return;
     const { text } = this.paper;
     this.measuring.ask(this.isOn && text.trim() !== "" ? COMMAND + text : "");
   }
