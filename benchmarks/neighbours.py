@@ -9,7 +9,7 @@ import csv
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -40,11 +40,14 @@ _ASKED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The figures of a set by each way, on its held-out rows, and the setting that leave-one-out chose."""
+    """The figures of a set by each way, on its held-out rows, and the setting that leave-one-out chose.
+
+    Each way has its figures and the number of tokens in its prompt, around a message of one letter.
+    """
 
     template: PromptTemplate
     setting: Neighbours
-    ways: dict[str, ClassifyFigures]
+    ways: dict[str, tuple[ClassifyFigures, int]]
 
 
 def read_set(name: str, num_tests: int | None = None) -> PromptTemplate:
@@ -75,7 +78,9 @@ async def measure_set(measuring: Measuring, template: PromptTemplate, num_in_pro
         if num_done % 50 == 0 or num_done == num_rows:
             sys.stderr.write(f"{template.name}: {num_done} of {num_rows} rows\n")
 
-    found = await find_neighbours(measuring, template, num_in_prompt=num_in_prompt, asker=_ME, on_progress=on_progress)
+    # With a setting, so that before is not measured with all examples in the prompt, which is done below.
+    start = replace(template, neighbours=Neighbours(num_in_prompt, 1, 0.0))
+    found = await find_neighbours(measuring, start, num_in_prompt=num_in_prompt, asker=_ME, on_progress=on_progress)
     assert found is not None
     prompt = replace(found.proposal, neighbours=replace(found.setting, weight=0.0))
     fullest = await _fullest(measuring, template)
@@ -87,9 +92,10 @@ async def measure_set(measuring: Measuring, template: PromptTemplate, num_in_pro
     }
     figures = {}
     for name, way in ways.items():
-        measured = await measuring.measure(way, template.tests, asker=_ME)
+        sys.stderr.write(f"{template.name}: {name}\n")
+        measured = await measuring.measure(way, template.tests, asker=_ME, on_progress=on_progress)
         assert isinstance(measured, ClassifyFigures)
-        figures[name] = measured
+        figures[name] = (measured, (await measuring.count_tokens(way)).num_prompt_tokens)
     return Measured(prompt, found.setting, figures)
 
 
@@ -120,13 +126,13 @@ def _table(measured: Measured) -> Iterator[str]:
         f"{template.name}, {len(template.tests)} tests, {len(template.labels)} labels,"
         f" {len(template.examples)} examples"
     )
-    yield f"| {heading} | right | accuracy | 95 % interval | bits of the right label |"
-    yield "|---|---|---|---|---|"
-    for name, figures in measured.ways.items():
+    yield f"| {heading} | right | accuracy | 95 % interval | bits of the right label | tokens in the prompt |"
+    yield "|---|---|---|---|---|---|"
+    for name, (figures, num_tokens) in measured.ways.items():
         share = figures.accuracy_interval
         yield (
             f"| {name} | {sum(figures.is_right)} | {share.mean:.0%} | {share.low:.0%} to {share.high:.0%} |"
-            f" {figures.mean_bits:.3f} |"
+            f" {figures.mean_bits:.3f} | {num_tokens:,} |"
         )
 
 
@@ -138,7 +144,7 @@ def _differences(measured: Measured) -> Iterator[str]:
         f" with a weight of {setting.weight:.0%}."
     )
     for other in [name for name in ways if name != "blend"]:
-        found = compare(ways["blend"], ways[other])
+        found = compare(ways["blend"][0], ways[other][0])
         gain = found.interval
         yield (
             f"- blend against {other}: {100 * gain.mean:+.0f} points ({100 * gain.low:+.0f} to"
@@ -146,21 +152,21 @@ def _differences(measured: Measured) -> Iterator[str]:
         )
 
 
-async def measure(model: str, folder: Path, num_tests: int | None, facts: dict[str, Any]) -> str:
-    """Return all tables as Markdown."""
-    sections = [
+async def measure(model: str, folder: Path, num_tests: int | None, facts: dict[str, Any]) -> AsyncIterator[str]:
+    """Yield each table as Markdown as soon as it is there."""
+    yield (
         f"{facts['machine']}, {facts['date']}, commit {facts['commit']}: `make measure-neighbours`, {model} in"
         " float32 on the processor. Intervals of a share are Wilson's, of a difference a paired bootstrap's (10,000"
         " resamples)."
-    ]
+    )
     with tempfile.TemporaryDirectory() as place:
         async with (
             Store.open(Path(place) / "measured.db") as store,
             Engine.open(folder, name=model, device="cpu", precision="float32") as engine,
         ):
             measuring = Measuring(engine, store)
-            sections += [tell(await measure_set(measuring, read_set(name, num_tests))) for name in _ASKED]
-    return "\n\n".join(sections) + "\n"
+            for name in _ASKED:
+                yield tell(await measure_set(measuring, read_set(name, num_tests)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -172,7 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     choice = resolve_model(chosen.model, Settings.from_env().models_dir)
     facts = describe_run(Machine("cpu", os.cpu_count() or 1), is_quick=chosen.quick)
     num_tests = _NUM_QUICK if chosen.quick else None
-    sys.stdout.write(asyncio.run(measure(Path(choice.name).name, choice.folder, num_tests, facts)))
+    asyncio.run(_print(measure(Path(choice.name).name, choice.folder, num_tests, facts)))
+
+
+async def _print(sections: AsyncIterator[str]) -> None:
+    async for section in sections:
+        sys.stdout.write(f"{section}\n\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -356,10 +356,12 @@ class ScriptedEngine:
         self.generations.append(ScriptedGeneration(script, self.pause_s))
         return self.generations[-1]
 
-    def generate_batch(self, prompts: Sequence[Prompt], params: SamplingParams, **how: Any) -> ScriptedGeneration:
+    def generate_batch(
+        self, prompts: Sequence[Prompt], params: Sequence[SamplingParams], **how: Any
+    ) -> ScriptedGeneration:
         if len(prompts) != 1:
             raise NotImplementedError
-        return self.generate(prompts[0], params, **how)
+        return self.generate(prompts[0], params[0], **how)
 
     async def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         return ScriptedTools().count_tokens(prompts)

@@ -32,8 +32,8 @@ from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
 from bot.services.answer_cards import REPLY_CARD, reply_card
 from bot.services.chat import NOT_LATEST, asker_of
-from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState
-from bot.services.open_cards import COMMAND_CARD, COMPLETE, COMPLETION_CARD
+from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, command_of
+from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD
 from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
 from bot.store.messages import EXAMPLE_FORM
@@ -103,7 +103,7 @@ class Clicks:
         if card.kind == COMMAND_CARD:
             return str(card.state["command"]), self._open(click, card, stopper, may_store=may_store)
         if card.kind == COMPLETION_CARD:
-            return "complete", self._complete(click, card, stopper, may_store=may_store, typed=typed)
+            return command_of(card.state), self._complete(click, card, stopper, may_store=may_store, typed=typed)
         if card.kind == browser.BROWSER_CARD:
             cards = browser.browse(self._services, self._commands, click, card, stopper, may_store=may_store)
             return "prompt list", cards
@@ -124,7 +124,7 @@ class Clicks:
         if card is not None and card.kind == publishing.TRY_CARD:
             return "prompt run", self._try(submitted, card)
         if card is not None and card.kind == COMPLETION_CARD and part.isascii() and part.isdigit():
-            return COMPLETE, self._name_branch(submitted, card, int(part))
+            return command_of(card.state), self._name_branch(submitted, card, int(part))
         if card is None or card.kind not in _SUBMITS:
             raise RequestError("That form has expired, or its message was deleted. Give the command again.")
         name, submit = _SUBMITS[card.kind]
@@ -163,7 +163,7 @@ class Clicks:
         self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool, typed: Message | None
     ) -> Cards:
         """Act on a completion: only its owner may, and only at its current revision."""
-        await self._check_owner(click, card, "complete")
+        await self._check_owner(click, card, command_of(card.state))
         self._check_may_store(may_store)
         if self._busy.get(card.id, _MORE) != _MORE:
             raise RequestError(MOVED_ON)
@@ -209,7 +209,7 @@ class Clicks:
 
     async def _name_branch(self, submitted: FormSubmitted, card: OpenCard, branch_id: int) -> Cards:
         """Name a branch of a completion as its form says; the form may be older than what the card shows."""
-        check_owner(card, submitted.author, "card", COMPLETE)
+        check_owner(card, submitted.author, "card", command_of(card.state))
         self._check_may_store(
             not await self._services.store.is_opted_out(submitted.scope.platform, submitted.author.id)
         )
@@ -235,8 +235,8 @@ class Clicks:
             raise RequestError(completing.TEXT_GONE)
         message = typed or Message(state.request_id, click.scope, click.author, click.action, reach=click.reach)
         click_id = "" if typed else click.id
-        complete = self._commands["complete"]
-        return Request(services, self._commands, stopper, message, complete, {}, {}, *asked, click_id=click_id)
+        command = self._commands[state.command]
+        return Request(services, self._commands, stopper, message, command, {}, {}, *asked, click_id=click_id)
 
     async def _open(self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool) -> Cards:
         """Run the private or form command of an Open button."""

@@ -1,4 +1,4 @@
-"""The command that continues a text, and the actions on its card: take, draw, lengthen, walk the tree of its words."""
+"""The commands that continue a text, and the actions on their card: take, draw, lengthen, walk the tree."""
 
 import re
 from collections.abc import Mapping
@@ -11,16 +11,24 @@ from bot.commands.tree.drawing import Step
 from bot.commands.tree.lists import PICK, named_by_number
 from bot.commands.tree.walking import BRANCHES, WORDS, open_list, walk
 from bot.core.cards import Card
-from bot.core.mentions import mention
-from bot.core.sampling_params import COMPLETION_DEFAULTS, apply_options
+from bot.core.mentions import mention, mention_option
+from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams, apply_options
 from bot.errors import RequestError
 from bot.services.completions import MAX_OPTIONS, CompletionState, ViewKind, is_left, view_kind_of
-from bot.services.open_cards import COMPLETE
+from bot.services.open_cards import COMPLETE, STRATEGIES
 from bot.store.cards import OpenCard
 
 MOVED_ON: Final = "That card is out of date; use the newest one."
 TOO_MANY: Final = f"There are already {MAX_OPTIONS} continuations. Choose one, or use longer, again or undo."
+ONE_EACH: Final = "Each strategy writes one text. Use again for texts with another seed."
 TEXT_GONE: Final = f"The text of this card was deleted. Start again with {mention('complete TEXT')}."
+
+# What is the same for all strategies.
+_SHARED: Final = ("max_new_tokens", "seed", "stop")
+_OWN: Final = (
+    f"Each strategy sets its own sampling options, so {mention('strategies TEXT')} takes only"
+    f" {', '.join(map(mention_option, _SHARED))}. Use {mention('complete TEXT')} to choose the others."
+)
 
 # The actions in each view of the card. The value of a pick says what was picked; what is typed for it is a number.
 _ACTIONS: Final[Mapping[ViewKind, re.Pattern[str]]] = {
@@ -64,20 +72,30 @@ def typed_action(card: OpenCard, text: str, *, allows_name: bool) -> tuple[str, 
     return (action, "") if is_action(typed) else None
 
 
-async def answer_complete(request: Request) -> Cards:
+def answer_complete(request: Request) -> Cards:
     """Answer with several continuations of the text to choose from."""
-    params = apply_options(COMPLETION_DEFAULTS, request.options).with_seed()
+    return _begin(request, apply_options(COMPLETION_DEFAULTS, request.options))
+
+
+def answer_strategies(request: Request) -> Cards:
+    """Answer with a continuation of the text by each sampling strategy, to compare and to choose from."""
+    return _begin(request, apply_options(SamplingParams(), request.options), by_strategy=True)
+
+
+async def _begin(request: Request, params: SamplingParams, *, by_strategy: bool = False) -> Cards:
+    """Answer with the first continuations of the request's text."""
     source = request.source
-    ends_sentence = "max_new_tokens" not in request.options
     state = CompletionState(
         source.message_id,
         source.is_command_line,
-        params,
-        ends_sentence=ends_sentence,
+        params.with_seed(),
+        ends_sentence="max_new_tokens" not in request.options,
         request_id=request.message.id,
+        by_strategy=by_strategy,
     )
-    async for card in Step(request, request.text, None).draw(state):
-        yield card
+    async with aclosing(Step(request, request.text, None).draw(state)) as snapshots:
+        async for snapshot in snapshots:
+            yield snapshot
 
 
 async def answer_action(request: Request, card: OpenCard, state: CompletionState, action: str, value: str) -> Cards:
@@ -124,6 +142,8 @@ def _drawn(step: Step, state: CompletionState, action: str) -> Cards:
         return step.lengthen(state)
     if not state.params.is_sampled:
         raise RequestError("These options always give the same continuation. Ask again with a temperature above 0.")
+    if action == "more" and state.by_strategy:
+        raise RequestError(ONE_EACH)
     if action == "more" and num_options >= MAX_OPTIONS:
         raise RequestError(TOO_MANY)
     return step.draw(state, keeps=action == "more")
@@ -154,5 +174,23 @@ COMMANDS: Final = (
         " back to any branch, name it, prune it, or export all as .txt or .json.",
         words=("1", "2", "more", "longer", "again", "undo", "words", "branches"),
         examples=("complete The best thing about rain is", "complete --n 2 --seed 7 Once upon a time"),
+    ),
+    Command(
+        name=STRATEGIES,
+        summary="Continue a text with each sampling strategy, side by side",
+        answer=answer_strategies,
+        text="required",
+        continues_text=True,
+        allows_look=True,
+        options=tuple(option for option in SAMPLING_OPTIONS if option.name in _SHARED),
+        refused_options={option.name: _OWN for option in SAMPLING_OPTIONS if option.name not in _SHARED},
+        details="Greedy and beam search for a likely text; careful, normal and wild draw, all with the same seed. A"
+        " number goes on with that text, again by each strategy; longer extends each by its own strategy, again takes"
+        " another seed, which changes only what is drawn. Undo, words and branches work as for complete.",
+        words=("1", "2", "longer", "again", "undo", "words", "branches"),
+        examples=(
+            "strategies The best thing about rain is",
+            "strategies --seed 7 --max_new_tokens 30 Once upon a time",
+        ),
     ),
 )

@@ -217,8 +217,13 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
     facts = [("command", provenance.command), ("model", provenance.model_name), ("precision", provenance.precision)]
     if template:
         facts.append(("template", f"{template.name} {template.version}"))
+    strategy = provenance.prompt_inputs.get("strategy")
+    if strategy:
+        facts.append(("strategy", strategy))
     timings = provenance.timings
     blocks: list[Block] = [Facts(tuple(facts))]
+    if strategy:
+        blocks.append(Text(f"This explains the text that {strategy} wrote; all strategies read the same prompt."))
     if provenance.sampling:
         blocks.append(Text(_sampling_text(provenance.sampling)))
     if timings:

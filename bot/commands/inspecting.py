@@ -365,7 +365,7 @@ def _tail(text: str, limit: int = _MAX_TAIL) -> str:
 COMMANDS: Final = (
     Command(
         name="perplexity",
-        only_measures=True,
+        allows_look=True,
         summary="Show how surprising a text is to the model, word by word",
         answer=answer_perplexity,
         text="required",
@@ -375,7 +375,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="compare",
-        only_measures=True,
+        allows_look=True,
         summary="Show which of 2 to 5 texts the model finds likeliest, and where they differ",
         answer=answer_compare,
         text="required",
@@ -388,7 +388,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="next",
-        only_measures=True,
+        allows_look=True,
         summary="Show the probable next words of a text, or what sampling options leave of them",
         answer=answer_next,
         text="required",

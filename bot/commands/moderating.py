@@ -12,7 +12,7 @@ from bot.core.mentions import mention
 from bot.core.safe_text import clean_model_text, clean_name
 from bot.core.wording import quote
 from bot.errors import RequestError
-from bot.services.open_cards import COMPLETE, COMPLETION_CARD
+from bot.services.open_cards import COMPLETING, COMPLETION_CARD
 
 MAX_PURGED: Final = 50
 # The terminal's messages that are looked through for the last MAX_PURGED answers.
@@ -57,7 +57,7 @@ async def _erase_stored(request: Request, num: int) -> tuple[int, str]:
             reply = await store.get_reply(scope, asked.reply_id)
             if reply is None:
                 continue
-            is_completion = reply.provenance.command == COMPLETE and bool(reply.read)
+            is_completion = reply.provenance.command in COMPLETING and bool(reply.read)
             answer_id = reply.read[0].message_id if is_completion else asked.reply_id
             if answer_id in erased or not is_enough:
                 erased[answer_id] = reply.provenance.command

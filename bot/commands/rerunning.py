@@ -21,7 +21,7 @@ from bot.core.stopping import Stopper
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.chat import GRACE_SHARE, NUM_COMPARED, end_of_whole
-from bot.services.open_cards import COMPLETE
+from bot.services.open_cards import COMPLETING
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.store.replies import StoredReply
 
@@ -151,7 +151,7 @@ async def _way_of(
         ends_sentence = params.max_new_tokens == COMPLETION_DEFAULTS.max_new_tokens
         end_at = end_of_sentence if ends_sentence else None
         return _Way(inputs.get("heals", False), inputs.get("is_word_whole", False), end_at)
-    if command != COMPLETE:
+    if command not in COMPLETING:
         return _Way()
     asked_id = reply.message.reply_to
     asked = await services.store.load_messages(reply.message.scope, [asked_id] if asked_id else [])

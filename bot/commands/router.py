@@ -162,13 +162,13 @@ class Router:
         return self._services.chat.reply(message, stopper, place)
 
     async def begin_look(self, asked: Asked, message: Message, stopper: Stopper) -> Cards:
-        """Return the cards that answer a command which only measures; nothing is stored, and no quota is counted."""
+        """Return the cards that answer a command without storing anything or counting a quota, if it allows that."""
         message = check_message(message, self._services.traits)
         request = await read_request(self._services, COMMANDS, message, stopper, may_store=False)
         asked.command = request.command.name
-        if not request.command.only_measures:
+        if not request.command.allows_look:
             raise RequestError(f"{mention(request.command.name)} does more than look. Send it as a message.")
-        return request.command.answer(request)
+        return request.command.answer(replace(request, is_look=True))
 
     async def _answer_card(
         self, asked: Asked, message: Message, answer: TypedAnswer, stopper: Stopper, *, may_store: bool

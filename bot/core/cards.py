@@ -72,11 +72,26 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """Numbered continuations of one text: `prompt` is shown plain, each of `options` is highlighted."""
+    """Numbered continuations of one text: `prompt` is shown plain, each of `options` is highlighted.
+
+    `labels`, one for each option or none, say how each was written; they are shown beside the numbers.
+    """
 
     prompt: str
     options: tuple[str, ...]
     first_number: int = 1
+    labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.labels) not in (0, len(self.options)):
+            raise ValueError("There must be a label for each option, or none.")
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Return what stands before each option: its number, and its label if it has one."""
+        numbers = range(self.first_number, self.first_number + len(self.options))
+        labels = self.labels or ("",) * len(self.options)
+        return tuple(f"{number} {label}".rstrip() for number, label in zip(numbers, labels, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

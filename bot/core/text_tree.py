@@ -18,7 +18,8 @@ class Branch:
     """A piece of text that goes on from `parent`, behind the first `kept` characters of the parent's own text.
 
     `logprob` (nats) is its own, at temperature 1. `ends` are where its tokens end in `text`, `logprobs` their
-    log-probabilities; both are empty if they are not known. `seed` is that of the round that drew it.
+    log-probabilities; both are empty if they are not known. `seed` is that of the round that drew it, `strategy` the
+    name of the one that did, if several took part.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Branch:
     logprobs: tuple[float, ...] = ()
     name: str = ""
     id: int = 0
+    strategy: str = ""
 
     @property
     def is_word(self) -> bool:

@@ -191,27 +191,31 @@ class Engine:
     def generate_batch(
         self,
         prompts: Sequence[Prompt],
-        params: SamplingParams,
+        params: Sequence[SamplingParams],
         *,
+        heal: bool = False,
+        is_word_whole: bool = False,
         end_at: "EndAt | None" = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
     ) -> Generation:
         """Return a generation of one continuation for each of `prompts`, in one batch; otherwise it is like `generate`.
 
-        Completion k equals that of `generate` for prompt k with the options `params.shift_seed(k)`. The prompts' common
-        prefix is read once. `timeout_s` is for the batch: the continuations that are being written then end with their
+        Completion k equals that of `generate` for prompt k with the options `params[k]`. The prompts' common prefix is
+        read once. `timeout_s` is for the batch: the continuations that are being written then end with their
         text so far ("length"), and those that the cache has not let begin by then stay empty ("cancelled"). Raises
-        ValueError without a prompt, or if `params.n` is not 1.
+        ValueError without a prompt, without options for each, or if an `n` is not 1.
         """
-        if not prompts or params.n != 1:
-            raise ValueError("A batch needs at least one prompt, and n = 1.")
-        given, params = tuple(prompts), params.with_seed()
+        given, options = tuple(prompts), tuple(one.with_seed() for one in params)
+        if not given or len(options) != len(given) or any(one.n != 1 for one in options):
+            raise ValueError("A batch needs at least one prompt, options for each prompt, and n = 1.")
         return Generation(
             self._scheduler,
             self._statistics,
-            lambda model, emit: model.generate_batch(given, params, end_at=end_at, emit=emit),
-            params,
+            lambda model, emit: model.generate_batch(
+                given, options, heal=heal, is_word_whole=is_word_whole, end_at=end_at, emit=emit
+            ),
+            options[0],
             num_completions=len(given),
             timeout_s=timeout_s,
             asker=asker,

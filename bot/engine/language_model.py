@@ -62,13 +62,18 @@ class LanguageModel:
     def generate_batch(
         self,
         prompts: Sequence[Prompt],
-        params: SamplingParams,
+        params: Sequence[SamplingParams],
         *,
+        heal: bool,
+        is_word_whole: bool,
         end_at: EndAt | None,
         emit: Callable[[Delta], None],
     ) -> Job[GenerationResult]:
-        """Continue each of `prompts`. Raises RequestError, PromptTooLong, GenerationError."""
-        plans = [plan_generation(self._loaded, prompt, params, heal=False, end_at=end_at) for prompt in prompts]
+        """Continue each of `prompts` with its own options. Raises RequestError, PromptTooLong, GenerationError."""
+        plans = [
+            plan_generation(self._loaded, prompt, one, heal=heal, is_word_whole=is_word_whole, end_at=end_at)
+            for prompt, one in zip(prompts, params, strict=True)
+        ]
         return plan_batch(self._loaded, plans, params, emit)
 
     def score(

@@ -7,8 +7,9 @@ from typing import Any, Final, Literal
 from bot.core.messages import Scope
 from bot.core.results import Completion
 from bot.core.sampling_params import SamplingParams
+from bot.core.strategies import find_strategy
 from bot.core.text_tree import BEGINNING, EMPTY_TREE, Branch, Position, TextTree
-from bot.services.open_cards import COMPLETION_CARD, FOR_GOOD, open_card
+from bot.services.open_cards import COMPLETE, COMPLETION_CARD, FOR_GOOD, STRATEGIES, open_card
 from bot.store.cards import OpenCard
 from bot.store.store import Store
 
@@ -20,16 +21,18 @@ ViewKind = Literal["options", "words", "word", "branches", "branch"]
 
 @dataclass(frozen=True, slots=True)
 class CompletionOption:
-    """One continuation: its text, log-probability (nats), why it ended, and the seed of the round that drew it."""
+    """One continuation: its text, log-probability (nats), why it ended, and the round's seed and strategy, if any."""
 
     text: str
     logprob: float
     finish_reason: str | None
     seed: int | None = None
+    strategy: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-able values."""
-        return {"text": self.text, "logprob": self.logprob, "finish_reason": self.finish_reason, "seed": self.seed}
+        """Return the fields as JSON-able values; the strategy only where several take part."""
+        values = {"text": self.text, "logprob": self.logprob, "finish_reason": self.finish_reason, "seed": self.seed}
+        return {**values, "strategy": self.strategy} if self.strategy else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class CompletionState:
     rounds of sampling; each round's seed follows from the first. With `ends_sentence` continuations end with their
     sentence, as no length was asked for. `num_named` counts the last revisions that only named a branch: buttons from
     before them still mean the same. Where words are typed, one that `is_left` is meant only by the word that brings it
-    back.
+    back. With `by_strategy` each round has a continuation by each strategy, all with the round's seed.
     """
 
     message_id: str
@@ -73,6 +76,12 @@ class CompletionState:
     view: View = OPTIONS_VIEW
     num_named: int = 0
     is_left: bool = False
+    by_strategy: bool = False
+
+    @property
+    def command(self) -> str:
+        """Return the name of the command whose answer the card is."""
+        return STRATEGIES if self.by_strategy else COMPLETE
 
     @property
     def taken(self) -> str:
@@ -92,12 +101,24 @@ class CompletionState:
         own = path[ids.index(at) + 1 :] if at in ids else path
         text = "".join(branch.text for branch in own)
         logprob = sum(branch.logprob for branch in own)
-        return CompletionOption(text, logprob, own[-1].finish_reason, own[0].seed)
+        return CompletionOption(text, logprob, own[-1].finish_reason, own[0].seed, own[-1].strategy)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the strategies of the continuations on offer; none unless each round has one by each strategy."""
+        return tuple(option.strategy for option in self.options) if self.by_strategy else ()
 
     @property
     def round_params(self) -> SamplingParams:
         """Return the sampling options of the next round: those of the first with another seed."""
         return self.params.shift_seed(self.num_rounds)
+
+    def params_to_lengthen(self, index: int) -> SamplingParams:
+        """Return the sampling options with which option `index` (from 0) is made longer."""
+        strategy = find_strategy(self.options[index].strategy)
+        if strategy is not None:
+            return strategy.params_from(self.round_params)
+        return replace(self.round_params, n=1).shift_seed(index)
 
     @property
     def seed(self) -> int | None:
@@ -169,6 +190,7 @@ class CompletionState:
             "view": [view.kind, view.page, view.branch_id, view.start, view.instead],
             "num_named": self.num_named,
             "is_left": self.is_left,
+            "by_strategy": self.by_strategy,
         }
 
     @classmethod
@@ -186,6 +208,7 @@ class CompletionState:
             view=View(kind, page, branch_id, start, tuple((word, probability) for word, probability in instead)),
             num_named=values.get("num_named", 0),
             is_left=values.get("is_left", False),
+            by_strategy=values.get("by_strategy", False),
         )
 
 
@@ -195,12 +218,17 @@ def view_kind_of(values: Mapping[str, Any]) -> ViewKind:
     return kind
 
 
+def command_of(values: Mapping[str, Any]) -> str:
+    """Return the name of the command whose answer the card of a stored state is, without reading all of it."""
+    return STRATEGIES if values.get("by_strategy", False) else COMPLETE
+
+
 def is_left(values: Mapping[str, Any]) -> bool:
     """Say whether the card of a stored state was left, without reading all of it."""
     return bool(values.get("is_left", False))
 
 
-def drawn_branch(completion: Completion, parent: int, kept: int, *, seed: int | None) -> Branch:
+def drawn_branch(completion: Completion, parent: int, kept: int, *, seed: int | None, strategy: str = "") -> Branch:
     """Return what the model wrote behind `kept` characters of `parent` as a branch that has no id yet."""
     return Branch(
         completion.text,
@@ -211,6 +239,7 @@ def drawn_branch(completion: Completion, parent: int, kept: int, *, seed: int | 
         seed,
         completion.token_ends,
         tuple(round(logprob, _LOGPROB_DIGITS) for logprob in completion.token_logprobs),
+        strategy=strategy,
     )
 
 

@@ -5,10 +5,10 @@ import hashlib
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from bot.core.classification import content_free_prior
 from bot.core.figures import measure_template
@@ -41,17 +41,15 @@ from bot.core.templates.parsing import format_template
 from bot.core.templates.template import Example, PromptTemplate
 from bot.engine.engine import Engine
 from bot.engine.requests.work import Asker
-from bot.errors import PromptTooLong, RequestError, Unavailable
+from bot.errors import PromptTooLong, RequestError
 from bot.services.outcome_numbers import from_numbers, list_of, to_numbers
+from bot.services.queueing import ask_patiently
 from bot.store.row_outcomes import Outcome
 from bot.store.store import Store
 
-ResultT = TypeVar("ResultT")
 OnProgress = Callable[[int, int], None]
 OnOutcome = Callable[[int, RowOutcome], None]
 
-# A full queue does not make a whole measurement fail.
-_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 _SAVE_EVERY_S: Final = 1.0
 _MAX_PRIORS_KEPT: Final = 1_000
 _MODEL_FILES: Final = ("*.safetensors", "config.json", "tokenizer.json")
@@ -233,7 +231,7 @@ class Measuring:
         prompt, labels = build_prompt(template, input), label_continuations(template)
         if template.neighbours is None:
             return ClassifyOutcome(await self._score(prompt, labels, asker))
-        scores = await _patiently(lambda: self._engine.score_and_sketch(prompt, labels, asker=asker))
+        scores = await ask_patiently(lambda: self._engine.score_and_sketch(prompt, labels, asker=asker))
         return ClassifyOutcome(scores.logprobs, scores.sketch)
 
     async def count_tokens(self, template: PromptTemplate) -> TokenCost:
@@ -347,7 +345,7 @@ class Measuring:
         return template.markup == "auto" and self._engine.info.has_chat_template
 
     async def _score(self, prompt: Prompt, continuations: Sequence[str], asker: Asker) -> tuple[float, ...]:
-        return await _patiently(lambda: self._engine.score_continuations(prompt, continuations, asker=asker))
+        return await ask_patiently(lambda: self._engine.score_continuations(prompt, continuations, asker=asker))
 
     async def _is_exact(self, template: PromptTemplate, question: _Question, output: str, asker: Asker) -> bool:
         """Say whether greedy decoding writes exactly `output`."""
@@ -373,20 +371,10 @@ class Measuring:
                     pass
             return generation.completions[0].text
 
-        text = await _patiently(write)
+        text = await ask_patiently(write)
         if template.kind == "chat":
             text = clean_reply(text, names=[self._bot_name])
         return text.strip() == output
-
-
-async def _patiently(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Ask the model, with retries while the queue is full. Raises Unavailable after the last one."""
-    for pause_s in _PAUSES_S:
-        try:
-            return await ask()
-        except Unavailable:
-            await asyncio.sleep(pause_s)
-    return await ask()
 
 
 def _or_keep(template: PromptTemplate) -> str:

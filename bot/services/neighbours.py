@@ -63,6 +63,11 @@ class Found:
         return self.setting.weight > 0
 
     @property
+    def may_help(self) -> bool:
+        """Say whether they count, and more tests are answered right, if there are any."""
+        return self.is_useful and (self.comparison is None or self.comparison.interval.mean > 0)
+
+    @property
     def is_sure(self) -> bool:
         """Say whether the tests show that the setting is better."""
         return self.is_useful and self.comparison is not None and self.comparison.verdict == "better"
@@ -92,7 +97,7 @@ async def load_kept(
 async def answer_label(
     measuring: Measuring, template: PromptTemplate, input: str, kept: KeptRows | None, *, asker: Asker
 ) -> LabelAnswer:
-    """Return the answer of a classify template to `input`; `kept` are its kept examples, None if it has none.
+    """Return the answer of a classify template to `input`; `kept` are its kept examples, None if none count.
 
     Raises PromptTooLong, Unavailable.
     """
@@ -106,6 +111,18 @@ async def answer_label(
     return LabelAnswer(blended, uncalibrated, tuple(_near_example(kept, one) for one in near))
 
 
+async def known_kept(measuring: Measuring, template: PromptTemplate) -> KeptRows | None:
+    """Return what `load_kept` does if all of it is stored, else None; never asks the model."""
+    kept = template.kept_examples
+    if not kept or (prior := await measuring.known_prior(template)) is None:
+        return None
+    outcomes = await measuring.known_outcomes(template, kept)
+    labelled = [outcome for outcome in outcomes if isinstance(outcome, ClassifyOutcome)]
+    if len(labelled) < len(kept):
+        return None
+    return await asyncio.to_thread(KeptRows, template.labels, kept, labelled, prior)
+
+
 async def known_nearest(
     measuring: Measuring, template: PromptTemplate, input: str, *, asker: Asker
 ) -> tuple[NearExample, ...]:
@@ -113,12 +130,8 @@ async def known_nearest(
 
     Raises PromptTooLong, Unavailable.
     """
-    stopper = Stopper()
-    stopper.stop()  # so that no example is read
-    kept = await load_kept(measuring, template, asker=asker, stopper=stopper)
-    if kept is None or template.neighbours is None:
-        return ()
-    return (await answer_label(measuring, template, input, kept, asker=asker)).nearest
+    kept = await known_kept(measuring, template) if template.compares else None
+    return () if kept is None else (await answer_label(measuring, template, input, kept, asker=asker)).nearest
 
 
 def _near_example(kept: KeptRows, near: Near) -> NearExample:

@@ -10,7 +10,9 @@ from bot.store.cards import OpenCard
 from bot.store.store import Store
 
 COMPLETION_CARD: Final = "completion"
-COMPLETE: Final = "complete"  # the command whose answers such cards are
+COMPLETE: Final = "complete"  # the commands whose answers such cards are
+STRATEGIES: Final = "strategies"
+COMPLETING: Final = (COMPLETE, STRATEGIES)
 COMMAND_CARD: Final = "command"  # a private or form command with an Open button
 # The card is erased with the message that it is about; nothing else ends it.
 FOR_GOOD: Final = timedelta(days=3650)

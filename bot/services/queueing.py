@@ -2,13 +2,18 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final, TypeVar
 
 from bot.core.cards import Card, Text
 from bot.core.results import Delta
 from bot.engine.stream import Generation
+from bot.errors import Unavailable
 
+ResultT = TypeVar("ResultT")
+
+# A full queue does not make a whole measurement fail.
+_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 _NEWS_S: Final = 1.0
 
 
@@ -71,3 +76,13 @@ class Line:
                 if told != (num_ahead := self._tickets.index(ticket)) and num_ahead:
                     told = num_ahead
                     yield num_ahead
+
+
+async def ask_patiently(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    """Ask the model, with retries while the queue is full. Raises Unavailable after the last one."""
+    for pause_s in _PAUSES_S:
+        try:
+            return await ask()
+        except Unavailable:
+            await asyncio.sleep(pause_s)
+    return await ask()

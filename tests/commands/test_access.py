@@ -84,6 +84,7 @@ with (Path(__file__).parent / "rights.csv").open(encoding="utf-8", newline="") a
     ROWS = {row["what"]: row for row in csv.DictReader(_file)}
 LINES = {
     "complete": "complete --seed 3 --max_new_tokens 8 The cat",
+    "strategies": "strategies --seed 3 --max_new_tokens 4 The cat",
     "perplexity": "perplexity The cat",
     "compare": "compare The cat | The dog",
     "next": "next The cat",
@@ -136,7 +137,7 @@ TALE = PROMPTS["story"].replace("+++\nA story", '[[tests]]\ninput = "a"\noutput 
 SEARCHED = {
     "template_try": (TALE, "publish"),
     "template_tuning": (MOOD, "tune"),
-    "template_neighbours": (MANY, "neighbours on"),
+    "template_neighbours": (MANY.replace("weight = 0.5", "weight = 0.0"), "neighbours on"),
 }
 NEEDS_AN_ANSWER = ("why", "report", "context", "fresh", "purge", "forget", "menu")
 _numbers = count()

@@ -50,6 +50,7 @@ _LONG: Final = PROMPTS["story"].replace("+++\nA story", f"{_ROWS}+++\n{_fill('a'
 # How each command is called; the text comes after it.
 CALLS: Final[dict[str, tuple[str, ...]]] = {
     "complete": ("complete --max_new_tokens 8",),
+    "strategies": ("strategies --max_new_tokens 8",),
     "perplexity": ("perplexity",),
     "compare": ("compare", "compare a |"),
     "next": ("next",),

@@ -41,7 +41,7 @@ PATHS: dict[str, Callable[[Engine], Awaitable[object]]] = {
     "generate": lambda engine: finish(engine.generate(UNKNOWN, PARAMS)),
     "beams": lambda engine: finish(engine.generate(UNKNOWN, SamplingParams(num_beams=2, max_new_tokens=3))),
     "heal": lambda engine: finish(engine.generate(Prompt.document("The cat and wug"), PARAMS, heal=True)),
-    "batch": lambda engine: finish(engine.generate_batch([KNOWN, UNKNOWN], PARAMS)),
+    "batch": lambda engine: finish(engine.generate_batch([KNOWN, UNKNOWN], [PARAMS, PARAMS])),
     "score": lambda engine: engine.score("The cat and the wug"),
     "labels": lambda engine: engine.score_continuations(KNOWN, [" mat", " wug", " dog and wug"]),
     "labels after": lambda engine: engine.score_continuations(UNKNOWN, [" mat"]),

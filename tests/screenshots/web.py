@@ -23,6 +23,17 @@ _ASKED: Final = (
     "/complete --seed 3 --n 3 Once upon a time",
     "/compare Can it do that? | Can it does what?",
 )
+_EXAMPLES: Final = (
+    ("My parcel never arrived", "complaint"),
+    ("When do you open on Sunday?", "question"),
+    ("The lamp broke after a day", "complaint"),
+    ("Can I pay by card?", "question"),
+)
+_TESTS: Final = (
+    ("The soup was cold again", "complaint"),
+    ("Is there a train after nine?", "question"),
+    ("Nobody answered my letter", "complaint"),
+)
 _TEXT: Final = "The old man walked down to the sea and"
 
 
@@ -33,6 +44,7 @@ async def take_pages(environment: Mapping[str, str], folder: Path) -> None:
         async with _running_page(environment) as address:
             async with browser.context() as windows:
                 place = await _talk(windows, address)
+                await _write_template(await windows.open(f"{address}#/workbench"))
             for width, height in _SIZES:
                 for scheme in _SCHEMES:
                     viewport = {"width": width, "height": height}
@@ -55,6 +67,27 @@ async def _talk(windows: Context, address: str) -> str:
     return urlsplit(await tab.url()).fragment
 
 
+async def _write_template(tab: Tab) -> None:
+    """Write a template, and test it."""
+    await tab.get_by_role("button", name="New template").click()
+    await tab.get_by_role("textbox", name="Name").fill("inbox")
+    await tab.keyboard.press("Enter")
+    await tab.get_by_label("What it is for").fill("Is a letter a question or a complaint?")
+    await tab.get_by_label("What it does").select_option("classify")
+    await tab.get_by_label("Labels").fill("question\ncomplaint")
+    await tab.get_by_label("What the model reads first").fill("Letters from customers, sorted.")
+    await tab.get_by_label("How it is asked about a text").fill("Letter: $input\nSort:")
+    for button, what, rows in (("Add an example", "example", _EXAMPLES), ("Add a test", "test", _TESTS)):
+        for number, (text, label) in enumerate(rows, 1):
+            await tab.get_by_role("button", name=button).click()
+            await tab.get_by_label(f"Input of {what} {number}").fill(text)
+            await tab.get_by_label(f"Right answer of {what} {number}").select_option(label)
+    await tab.sees("Run the tests.", within=".bench-next")
+    await tab.get_by_role("tab", name="Test").click()
+    await tab.get_by_role("button", name="Run the tests").click()
+    await tab.sees(f"of {len(_TESTS)} right", within=".bench-verdict")
+
+
 async def _take_views(tab: Tab, folder: Path, name: str) -> None:
     await tab.get_by_label("Message #general").wait_for()
     await tab.locator(".message .columns").wait_for()
@@ -71,6 +104,18 @@ async def _take_views(tab: Tab, folder: Path, name: str) -> None:
     await tab.get_by_text("bicycle").first().wait_for()
     await asyncio.sleep(1)
     await _take(tab, folder / f"look-{name}.png")
+    await take_workbench(tab, folder, name)
+
+
+async def take_workbench(tab: Tab, folder: Path, name: str) -> None:
+    """Write the picture of the template's tests; with room, its prompt stands beside them."""
+    await tab.evaluate("() => { location.hash = '#/workbench'; }")
+    await tab.locator(".bench-item").get_by_text("inbox", exact=True).click()
+    await tab.get_by_role("tab", name="Test").click()
+    await tab.locator(".result").first().wait_for()
+    if not name.startswith("360"):
+        await tab.locator(".prompt-part").first().wait_for()
+    await _take(tab, folder / f"workbench-{name}.png")
 
 
 async def _take(tab: Tab, path: Path) -> None:

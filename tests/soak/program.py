@@ -1,4 +1,4 @@
-"""The bot as people run it: `python -m bot discord` or `slack` in a process of its own, on a stand-in."""
+"""The bot as people run it: `python -m bot discord`, `slack` or `web` in a process of its own."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ class Program:
     def __init__(self, process: asyncio.subprocess.Process, platform: str, tell: Callable[[str], None]) -> None:
         self.process = process
         self.said = ""
-        self._sign = f"is on {platform.capitalize()}"
+        self._sign = "The page is at " if platform == "web" else f"is on {platform.capitalize()}"
         self._tell = tell
         self._listening = asyncio.create_task(self._listen())
 

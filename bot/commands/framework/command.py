@@ -78,8 +78,8 @@ class Request:
 
     `commands` are all commands by name. `arguments` are the leading words by name, `options` the given options,
     `text` the rest, verbatim, or the text of the message replied to. `source` is the message that holds the text.
-    Without `may_store` nothing may be stored for the asker. `click_id` is the id of the click that asked, "" if the
-    message itself did.
+    Without `may_store` nothing may be stored for the asker; a request that `is_look` asked for no more than the answer.
+    `click_id` is the id of the click that asked, "" if the message itself did.
     """
 
     services: Services
@@ -93,6 +93,7 @@ class Request:
     source: TextSource
     may_store: bool = True
     click_id: str = ""
+    is_look: bool = False
 
     @property
     def asker(self) -> Asker:
@@ -123,13 +124,13 @@ class Command:
     has none. With `takes_file` an optional text may be an attached file, as a required one always may. With
     `continues_text` a platform may suggest continuations while the text is typed. `texts_measured` takes a
     command's text apart into what the model reads of it exactly; None if it does more than measure. A measurement's
-    answer is not stored; with `only_measures` the command changes nothing either. With `needs_reply` it acts on the
-    message that is replied to; with `needs_conversation` on what is stored of the talk around it, which is nothing
-    where the bot reads none, and with
-    `needs_moderators` there must be others who are moderators; with
-    `needs_published` its NAME is a published template. `words` act on its answer when they are typed to that,
-    as its buttons do. `details` is a longer explanation for help, `details_in_threads` the one where nothing can be
-    replied to but in threads, if it differs. `help_table` is what help lists besides the options.
+    answer is not stored. With `allows_look` the page may ask for its answer alone: nothing is stored or changed then.
+    With `needs_reply` it acts on the message that is replied to; with `needs_conversation` on what is stored of the
+    talk around it, which is nothing where the bot reads none, and with `needs_moderators` there must be others who are
+    moderators; with `needs_published` its NAME is a published template. `words` act on its answer when they are typed
+    to that, as its buttons do. `refused_options` says of options that the command sets itself why it does not take
+    them. `details` is a longer explanation for help, `details_in_threads` the one where nothing can be replied to but
+    in threads, if it differs. `help_table` is what help lists besides the options.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Command:
     num_optional_arguments: int = 0
     argument_choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: tuple[Option, ...] = ()
+    refused_options: Mapping[str, str] = field(default_factory=dict)
     who: Literal["all", "moderators"] = "all"
     answers: Literal["public", "private", "form"] = "public"
     public_options: tuple[str, ...] = ()
@@ -155,7 +157,7 @@ class Command:
     takes_file: bool = False
     continues_text: bool = False
     texts_measured: Callable[[str], Sequence[str]] | None = None
-    only_measures: bool = False
+    allows_look: bool = False
     needs_reply: bool = False
     needs_conversation: bool = False
     needs_moderators: bool = False

@@ -39,6 +39,8 @@ def near_sentence(template: PromptTemplate) -> str:
     found, num_kept = template.neighbours, len(template.kept_examples)
     if found is None or not num_kept:
         return ""
+    if not template.compares:
+        return f"{len(template.prompt_examples)} examples are in the prompt; the other {num_kept} do not count."
     num_near = min(found.num_nearest, num_kept)
     nearest = "the nearest one counts" if num_near == 1 else f"the {num_near} nearest count"
     return (

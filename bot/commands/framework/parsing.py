@@ -45,6 +45,7 @@ class CommandLine:
 
 
 _SPACE: Final = re.compile(r"\s")
+_NOTHING_REFUSED: Final[Mapping[str, str]] = {}
 # In the value of a repeatable option: a line break, or the backslash itself.
 _ESCAPE: Final = re.compile(r"\\([n\\])")
 
@@ -96,13 +97,15 @@ def _split_argument(text: str) -> tuple[str, str]:
     return _split_word(text)
 
 
-def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any], str]:
+def split_options(
+    text: str, options: Sequence[Option], *, refused: Mapping[str, str] = _NOTHING_REFUSED
+) -> tuple[dict[str, Any], str]:
     """Return the values of the leading options of `text`, and the text after them, verbatim.
 
     `--` ends the options. `--name=value` and hyphens for underscores are accepted too, so are the dashes that phones
     write for `--` before a known name, and one hyphen before a known name and a number; other dashes begin the text.
-    Raises RequestError for an unknown option (with the nearest name), a missing or wrong value, and an option given
-    twice.
+    Raises RequestError for an unknown option (with the nearest name), one of `refused` (with its sentence), a missing
+    or wrong value, and an option given twice.
     """
     known = {option.name: option for option in options}
     values: dict[str, Any] = {}
@@ -113,7 +116,7 @@ def split_options(text: str, options: Sequence[Option]) -> tuple[dict[str, Any],
         typed, has_equals, inline = word[len(sign) :].partition("=")
         name = typed.replace("-", "_")
         if name not in known:
-            raise RequestError(_unknown_option(typed, list(known)))
+            raise RequestError(refused.get(name) or _unknown_option(typed, list(known)))
         option = known[name]
         if has_equals:
             # The value may be quoted and contain spaces, so it is read from the text, not from the word.
@@ -205,7 +208,9 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
     # White space before leading words and their options means nothing; before the text it is part of the text.
     if command.arguments:
         rest = rest.lstrip()
-    options, rest = ({}, rest) if command.is_text_raw else split_options(rest, command.options)
+    options, rest = (
+        ({}, rest) if command.is_text_raw else split_options(rest, command.options, refused=command.refused_options)
+    )
     arguments: dict[str, str] = {}
     for i, name in enumerate(command.arguments):
         rest = rest.lstrip()
@@ -217,7 +222,8 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
         arguments[name] = word
         rest = after
     if arguments and command.options:
-        more, rest = split_options(rest.lstrip() if command.text == "none" else rest, command.options)
+        rest = rest.lstrip() if command.text == "none" else rest
+        more, rest = split_options(rest, command.options, refused=command.refused_options)
         both = sorted(set(options) & set(more))
         if both:
             raise RequestError(f"{mention_option(both[0])} is given twice.")

@@ -66,7 +66,7 @@ async def answer_neighbours(request: Request) -> Cards:
     if is_taken:
         await _take(services, scope, author, name, found.template.version, found.setting)
     card = replace(_found_card(found, is_taken=is_taken), answers=answers)
-    yield card if is_taken or not found.is_useful else await _offered(request, found, card)
+    yield card if is_taken or not found.may_help else await _offered(request, found, card)
 
 
 async def _turned_off(request: Request, template: PromptTemplate) -> Card:
@@ -136,7 +136,7 @@ def _found_card(found: Found, *, is_taken: bool) -> Card:
     if (gain := _gain_sentence(found)) is not None:
         blocks.append(Text(gain))
     blocks.append(_table(found))
-    if is_taken or found.is_useful:
+    if is_taken or found.may_help:
         blocks.append(Verbatim(_diff(found)))
     blocks += [Text(note, is_quiet=True) for note in _notes(found, is_taken=is_taken)]
     return Card(blocks=tuple(blocks), data=_data(found, title, is_taken=is_taken))
@@ -146,12 +146,16 @@ def _title(found: Found, *, is_taken: bool) -> str:
     name = found.template.name
     if is_taken:
         return f"Your draft of {name} now uses all its {len(found.template.examples)} examples."
+    if found.setting == found.template.neighbours:
+        return f"{name} has the best setting already. Nothing was changed."
     if not found.is_useful:
         return f"Comparing with the nearest examples does not help {name}. Nothing was changed."
     if found.comparison is None:
         return f"The nearest examples may help {name}, but it has no tests to show it. Nothing was changed."
     if found.comparison.verdict == "worse":
         return f"{name} does worse with its nearest examples. Nothing was changed."
+    if not found.may_help:
+        return f"{name} does no better with its nearest examples. Nothing was changed."
     return f"The nearest examples may help {name}, but that may be chance. Nothing was changed."
 
 
@@ -160,7 +164,8 @@ def _gain_sentence(found: Found) -> str | None:
     if found.before is None or found.after is None or found.comparison is None:
         return None
     gain = found.comparison.interval
-    chance = ", so it may be chance" if found.comparison.verdict == "no clear difference" else ""
+    is_chance = found.comparison.verdict == "no clear difference" and gain.mean != 0
+    chance = ", so it may be chance" if is_chance else ""
     return (
         f"On its {found.before.num_rows} held-out tests:"
         f" {found.before.accuracy:.0%} → {found.after.accuracy:.0%} right;"
@@ -217,7 +222,7 @@ def _data(found: Found, title: str, *, is_taken: bool) -> dict[str, Any]:
         "text": title,
         "template": found.template.name,
         "is_proposed": is_taken,
-        "is_offered": found.is_useful and not is_taken,
+        "is_offered": found.may_help and not is_taken,
         "num_in_prompt": len(found.proposal.prompt_examples),
         "num_kept": len(found.proposal.kept_examples),
         "num_nearest": found.setting.num_nearest,
@@ -229,7 +234,7 @@ def _data(found: Found, title: str, *, is_taken: bool) -> dict[str, Any]:
         "gain_interval": None if comparison is None else [comparison.interval.low, comparison.interval.high],
         "left_out_bits": [_mean(choice.bits_before), _mean(choice.bits_after)],
         "left_out_gain_interval": [found.gain.low, found.gain.high],
-        "diff": _diff(found) if is_taken or found.is_useful else "",
+        "diff": _diff(found) if is_taken or found.may_help else "",
     }
 
 

@@ -253,7 +253,7 @@ async def answer_delete(request: Request) -> Cards:
             f"{name} is built in and can't be deleted. To replace it, use {mention(f'prompt edit {name}')}."
         )
     if request.options.get("sure"):
-        yield await _delete(services, scope, author, name, number, reason)
+        yield await delete_published(services, scope, author, name, number, reason)
         return
     after = " The built-in version comes back." if name in services.templates.shipped.names else ""
     undo = mention(f"prompt rollback {name} {number}")
@@ -280,12 +280,15 @@ async def act_on_delete(services: Services, click: Click, card: OpenCard, stoppe
     check_owner(card, click.author, "card", "prompt delete NAME")
     await check_editor(services, click.scope, click.author, "prompt delete")
     state = card.state
-    done = await _delete(services, click.scope, click.author, state["name"], state["number"], state["reason"])
+    done = await delete_published(services, click.scope, click.author, state["name"], state["number"], state["reason"])
     await services.store.close_open_card(click.scope, card.id)
     yield done
 
 
-async def _delete(services: Services, scope: Scope, author: Author, name: str, number: int, reason: str) -> Card:
+async def delete_published(
+    services: Services, scope: Scope, author: Author, name: str, number: int, reason: str
+) -> Card:
+    """Delete version `number` of a template. Raises RequestError if it is not the published one."""
     store = services.store
     deleted = await store.delete_template(scope, name, author=author, reason=reason, expected_published=number)
     if deleted is None:

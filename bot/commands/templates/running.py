@@ -71,7 +71,7 @@ async def _classify(request: Request, template: PromptTemplate, prompt: Prompt) 
     """Answer with a label; kept examples that the model has not read yet are read first, with progress."""
     services, asker = request.services, request.asker
     kept = None
-    if template.kept_examples:
+    if template.compares:
         async with aclosing(kept_examples(request, template)) as steps:
             async for step in steps:
                 if isinstance(step, Card):

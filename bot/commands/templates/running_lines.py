@@ -89,7 +89,7 @@ async def answer_lines(
     params = _params_of(template, options)
     answers: list[_Answer] = []
     kept = None
-    if template.kept_examples:
+    if template.compares:
         async with aclosing(kept_examples(request, template)) as steps:
             async for step in steps:
                 if isinstance(step, Card):

@@ -103,6 +103,7 @@ def show_branch(state: CompletionState, given: str, *, has_buttons: bool) -> Sho
     facts = [
         *([("name", branch.name)] if branch.name else []),
         *([("instead of", word)] if (word := _replaced_word(state, branch)) else []),
+        *([("strategy", branch.strategy)] if branch.strategy else []),
         *([("seed", str(branch.seed))] if branch.seed is not None and state.params.is_sampled else []),
         *([("tokens", f"{len(branch.ends):,}")] if branch.ends else []),
         ("branches after it", f"{num_behind:,}"),
@@ -170,6 +171,7 @@ def as_json(state: CompletionState, given: str, *, model: str) -> TextFile:
                 "text": branch.text,
                 "instead_of": _replaced_word(state, branch),
                 "is_chosen_word": branch.is_word,
+                "strategy": branch.strategy or None,
                 "seed": branch.seed,
                 "finish_reason": branch.finish_reason,
                 "logprob": branch.logprob,
@@ -197,10 +199,11 @@ def _replaced_word(state: CompletionState, branch: Branch | None) -> str | None:
 
 
 def _head(state: CompletionState, branch: Branch) -> str:
-    """Return what is said of a branch before its text: where it leaves its parent, and its name."""
+    """Return what is said of a branch before its text: where it leaves its parent, its name and its strategy."""
     word = _replaced_word(state, branch)
     head = f"↳ instead of “{word}”: " if word else ""
-    return f"{head}[{branch.name}] " if branch.name else head
+    head = f"{head}[{branch.name}] " if branch.name else head
+    return f"{head}{branch.strategy}: " if branch.strategy else head
 
 
 def _label(given: str, entry: BranchEntry) -> str:
@@ -212,6 +215,8 @@ def _label(given: str, entry: BranchEntry) -> str:
 def _about(state: CompletionState, entry: BranchEntry) -> str:
     if _id_of(entry) == state.tree.here.at:
         return "you are here"
+    if entry.branch is not None and entry.branch.strategy:
+        return entry.branch.strategy
     word = _replaced_word(state, entry.branch)
     return f"instead of “{word}”" if word else ""
 

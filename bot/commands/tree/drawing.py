@@ -1,6 +1,6 @@
 """Rounds of a completion: continuations that are drawn, added or made longer, stored, and shown on its card."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 from bot.commands.framework.command import Cards, Request
 from bot.commands.tree.branches import show_branch, show_branches
 from bot.commands.tree.lists import Shown
+from bot.commands.tree.strategies import strategies_data, strategies_table
 from bot.commands.tree.words import choices_of, show_word, show_words
 from bot.core.cards import Block, Button, Card, Choices, Text
 from bot.core.prompt_parts import Prompt
@@ -15,18 +16,19 @@ from bot.core.results import FinishReason, Timings
 from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import SamplingParams
 from bot.core.sentences import end_of_sentence
+from bot.core.strategies import STRATEGIES
 from bot.core.text_tree import BEGINNING
 from bot.core.written_words import has_words
 from bot.engine.stream import Generation
 from bot.errors import OptedOut
 from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, ViewKind, drawn_branch, save_completion
-from bot.services.open_cards import COMPLETE
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply
 from bot.store.cards import OpenCard
 
 _NOTHING: Final = "The model has nothing to add here."
 _STOPPED: Final = "Stopped before the first word."
+_NO_INPUTS: Final[Mapping[str, Any]] = {}
 
 
 class _Show(Protocol):
@@ -51,7 +53,12 @@ class Step:
     card: OpenCard | None
 
     async def draw(self, state: CompletionState, *, keeps: bool = False) -> Cards:
-        """Sample the next continuations; `keeps` adds them to those on the card. A half-typed word is finished."""
+        """Write the next continuations; `keeps` adds them to those on the card. A half-typed word is finished."""
+        if state.by_strategy:
+            async with aclosing(self._draw_by_strategy(state)) as snapshots:
+                async for snapshot in snapshots:
+                    yield snapshot
+            return
         params = state.round_params
         at, taken = state.tree.here.at, state.taken
         parent = None if at == BEGINNING else state.tree.branch(at)
@@ -80,14 +87,47 @@ class Step:
             yield await self._show_unchanged(state, seed=params.seed)
             return
         text = "\n".join(branch.text for branch in drawn)
-        reply = await self._record(taken, text, params, generation=generation, is_word_whole=is_word_whole)
+        inputs = {"is_word_whole": is_word_whole}
+        reply = await self._record(taken, text, params, generation=generation, inputs=inputs)
         yield await self.show(state.offer(drawn, keeps=keeps), seed=params.seed, kept=reply)
+
+    async def _draw_by_strategy(self, state: CompletionState) -> Cards:
+        """Write the next continuation by each strategy, all at once and with the same seed."""
+        params = [one.params_from(state.round_params) for one in STRATEGIES]
+        at, taken = state.tree.here.at, state.taken
+        parent = None if at == BEGINNING else state.tree.branch(at)
+        is_word_whole = parent is not None and parent.is_word
+        services, names = self.request.services, tuple(one.name for one in STRATEGIES)
+        generation = services.engine.generate_batch(
+            [Prompt.document(self.base + taken)] * len(params),
+            params,
+            heal=parent is None,
+            is_word_whole=is_word_whole,
+            end_at=end_of_sentence if state.ends_sentence else None,
+            timeout_s=services.request_timeout_s,
+            asker=self.request.asker,
+        )
+        async with aclosing(self._watch(taken, generation, [""] * len(params), labels=names)) as snapshots:
+            async for snapshot in snapshots:
+                yield snapshot
+        written = tuple(zip(names, params, generation.completions, strict=True))
+        kept = len(parent.text) if parent else 0
+        drawn = [drawn_branch(one, at, kept, seed=used.seed, strategy=name) for name, used, one in written if one.text]
+        if not drawn:
+            yield await self._show_unchanged(state, seed=params[0].seed)
+            return
+        inputs = [{"is_word_whole": is_word_whole, "strategy": name} for name in names]
+        reply = await self._record_each([taken] * len(params), params, generation, inputs)
+        if silent := [name for name, _, one in written if not one.text]:
+            notice = f"The model has nothing to add here with {' and '.join(silent)}."
+            reply = replace(reply, notice=" ".join(filter(None, (reply.notice, notice))))
+        yield await self.show(state.offer(drawn), kept=reply)
 
     async def lengthen(self, state: CompletionState) -> Cards:
         """Extend every continuation on the card by about a sentence, all at once."""
-        taken = state.taken
-        shown = [option.text for option in state.options]
-        params = replace(state.round_params, n=1)
+        taken, options = state.taken, state.options
+        shown = [option.text for option in options]
+        params = [state.params_to_lengthen(i) for i in range(len(options))]
         services = self.request.services
         generation = services.engine.generate_batch(
             [Prompt.document(self.base + taken + text) for text in shown],
@@ -96,27 +136,41 @@ class Step:
             timeout_s=services.request_timeout_s,
             asker=self.request.asker,
         )
-        async with aclosing(self._watch(taken, generation, shown)) as snapshots:
+        async with aclosing(self._watch(taken, generation, shown, labels=state.labels)) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
         if not any(added.text for added in generation.completions):
             yield await self._show_unchanged(state)
             return
-        longer = []
-        kept = KeptReply(None)
-        timings = generation.part_timings or (None,) * len(shown)  # none if it never ran
         tips = [state.tree.branch(branch_id) for branch_id in state.tree.here.options]
-        for i, (tip, option, added) in enumerate(zip(tips, state.options, generation.completions, strict=True)):
-            seed = params.shift_seed(i).seed
-            longer.append(drawn_branch(added, tip.id, len(tip.text), seed=seed) if added.text else None)
-            kept = await self._record(
-                taken + option.text,
-                added.text,
-                params.shift_seed(i),
-                finish_reason=added.finish_reason,
-                timings=timings[i],
-            )
+        longer = [
+            drawn_branch(added, tip.id, len(tip.text), seed=used.seed, strategy=tip.strategy) if added.text else None
+            for tip, used, added in zip(tips, params, generation.completions, strict=True)
+        ]
+        inputs = [{"strategy": label} for label in state.labels] or [{}] * len(options)
+        kept = await self._record_each([taken + one.text for one in options], params, generation, inputs)
         yield await self.show(state.lengthen(longer), kept=kept)
+
+    async def _record_each(
+        self,
+        suffixes: Sequence[str],
+        params: Sequence[SamplingParams],
+        generation: Generation,
+        inputs: Sequence[Mapping[str, Any]],
+    ) -> KeptReply:
+        """Store each text of a batch as an answer of its own; return the last one as the card's."""
+        timings = generation.part_timings or (None,) * len(params)  # none if it never ran
+        kept = KeptReply(None)
+        for i, written in enumerate(generation.completions):
+            kept = await self._record(
+                suffixes[i],
+                written.text,
+                params[i],
+                finish_reason=written.finish_reason,
+                timings=timings[i],
+                inputs=inputs[i],
+            )
+        return kept
 
     async def _show_unchanged(self, state: CompletionState, *, seed: int | None = None) -> Card:
         """Return the card of a round that added nothing, with the reason; the next round has another seed."""
@@ -126,7 +180,9 @@ class Step:
         card = await self.show(unchanged, seed=seed, kept=notice)
         return replace(card, keeps_shown=is_stopped and self.card is None)
 
-    async def _watch(self, taken: str, generation: Generation, shown: list[str], *, first: int = 0) -> Cards:
+    async def _watch(
+        self, taken: str, generation: Generation, shown: list[str], *, first: int = 0, labels: tuple[str, ...] = ()
+    ) -> Cards:
         """Run the generation and show it; its completion k grows at the end of `shown[first + k]`."""
         async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
             self.request.stopper.on_stop(generation.cancel)
@@ -136,7 +192,7 @@ class Step:
                     continue
                 shown[first + delta.index] += delta.text
                 prompt = self.base + clean_model_text(taken)
-                yield Card(blocks=(Choices(prompt, tuple(shown)),), is_final=False)
+                yield Card(blocks=(Choices(prompt, tuple(shown), labels=labels),), is_final=False)
 
     async def _record(
         self,
@@ -147,20 +203,22 @@ class Step:
         generation: Generation | None = None,
         finish_reason: FinishReason | None = None,
         timings: Timings | None = None,
-        is_word_whole: bool = False,
+        inputs: Mapping[str, Any] = _NO_INPUTS,
     ) -> KeptReply:
         if not self.request.may_store:
-            return KeptReply(None, NOT_KEPT)
+            return KeptReply(None, None if self.request.is_look else NOT_KEPT)
         services = self.request.services
         source = self.request.source
         origin = PromptOrigin(
             "text",
             reads=((source.message_id, source.revision),),
             suffix=suffix,
-            inputs={"is_command_line": source.is_command_line, "is_word_whole": is_word_whole},
+            inputs={"is_command_line": source.is_command_line, "is_word_whole": False, **inputs},
         )
         prompt = Prompt.document(self.base + suffix)
-        reply = GeneratedReply(COMPLETE, text, prompt, origin, params, generation, finish_reason, timings)
+        reply = GeneratedReply(
+            self.request.command.name, text, prompt, origin, params, generation, finish_reason, timings
+        )
         message, name = self.request.message, services.chat.bot_name
         return await record_reply(services.store, services.engine, message, reply, bot_name=name, kind="command")
 
@@ -196,6 +254,8 @@ class Step:
         }
         if state.view == OPTIONS_VIEW:
             data["text"] = options[0].text if options else ""
+        if state.by_strategy:
+            data["strategies"] = strategies_data(state)
         shown = self._shown(state, seed)
         notices = (Text(notice, is_quiet=True),) if notice else ()
         shown_card = Card(blocks=(*shown.blocks, *notices), data={**data, **shown.data})
@@ -215,6 +275,8 @@ class Step:
         if (show := _VIEWS.get(state.view.kind)) is not None:
             return show(state, self.base, has_buttons=has_buttons)
         blocks: list[Block] = [choices_of(state, self.base)]
+        if state.by_strategy and state.tree.here.options:
+            blocks.append(strategies_table(state))
         if state.params.is_sampled:
             blocks.append(Text(f"seed {seed}", is_quiet=True))
         return Shown(tuple(blocks), self._buttons(state))
@@ -222,7 +284,7 @@ class Step:
     def _buttons(self, state: CompletionState) -> tuple[Button, ...]:
         num_options = len(state.tree.here.options)
         names = [str(i + 1) for i in range(num_options)]
-        if state.params.is_sampled and num_options < MAX_OPTIONS:
+        if state.params.is_sampled and num_options < MAX_OPTIONS and not state.by_strategy:
             names.append("more")
         if num_options:
             names.append("longer")

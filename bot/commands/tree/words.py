@@ -54,7 +54,8 @@ def word_entries(state: CompletionState, given: str) -> tuple[tuple[WordEntry, .
 
 def choices_of(state: CompletionState, given: str) -> Choices:
     """Return the continuations on offer; what the model wrote before them is cleaned as they are."""
-    return Choices(given + clean_model_text(state.taken), tuple(option.text for option in state.options))
+    texts = tuple(option.text for option in state.options)
+    return Choices(given + clean_model_text(state.taken), texts, labels=state.labels)
 
 
 def show_words(state: CompletionState, given: str, *, has_buttons: bool) -> Shown:

@@ -49,7 +49,7 @@ def _measured(view: DraftView | None, score: TemplateScore) -> str:
     if score.comparison is not None and score.comparison.verdict == "worse":
         return f"{wrong} It does worse than the published version, so to publish it you must give a reason.".strip()
     if wrong:
-        return f"{wrong} Look at them and fix them, or publish with a reason."
+        return f"{wrong} Fix the examples or the test, or publish with a reason."
     return "All tests are right. Publish it."
 
 

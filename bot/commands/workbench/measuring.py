@@ -18,6 +18,7 @@ from bot.core.templates.row_results import row_result
 from bot.core.templates.template import PromptTemplate
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
+from bot.services.neighbours import load_kept
 from bot.services.tuning import count_scorings, tune
 
 Json = dict[str, Any]
@@ -45,7 +46,8 @@ async def run_tests(
             return
 
         def on_progress(num_done: int, num_all: int) -> None:
-            tell({"progress": [len(tested.tests) + num_done, len(tested.tests) + num_all]})
+            num_before = len(tested.kept_examples) + len(tested.tests)
+            tell({"progress": [num_before + num_done, num_before + num_all]})
 
         score = await measure_score(
             services, scope, name, template, asker=asker, stopper=stopper, on_progress=on_progress
@@ -60,16 +62,24 @@ async def _measure_rows(
     services: Services, template: PromptTemplate, asker: Asker, stopper: Stopper, tell: Tell
 ) -> bool:
     """Measure each test of `template` and tell its result; return whether it got to the end."""
-    prior = await services.measuring.prior(template, asker=asker) if template.kind == "classify" else None
+    measuring, kept, num_kept = services.measuring, None, len(template.kept_examples)
+    prior = await measuring.prior(template, asker=asker) if template.kind == "classify" else None
+    num_all = num_kept + len(template.tests)
+
+    def on_progress(num_done: int, _: int) -> None:
+        tell({"progress": [num_done, num_all]})
+
+    if num_kept:
+        kept = await load_kept(measuring, template, asker=asker, on_progress=on_progress, stopper=stopper)
+        if kept is None:
+            return False
 
     def on_outcome(index: int, outcome: RowOutcome) -> None:
         row = template.tests[index]
-        tell({"row": result_data(index, template, row, row_result(template, row, outcome, prior))})
-        tell({"progress": [index + 1, len(template.tests)]})
+        tell({"row": result_data(index, template, row, row_result(template, row, outcome, prior, kept))})
+        on_progress(num_kept + index + 1, num_all)
 
-    done = await services.measuring.outcomes(
-        template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome
-    )
+    done = await measuring.outcomes(template, template.tests, asker=asker, stopper=stopper, on_outcome=on_outcome)
     return done is not None
 
 

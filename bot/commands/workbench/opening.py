@@ -22,6 +22,7 @@ from bot.core.templates.row_results import RowResult, is_changed, row_result
 from bot.core.templates.states import TemplateState, state_json, state_of, state_of_values
 from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
+from bot.services.neighbours import known_kept
 from bot.store.drafts import Draft
 
 Json = dict[str, Any]
@@ -163,9 +164,12 @@ async def _results_of(
     prior = None
     if template.kind == "classify" and (prior := await services.measuring.known_prior(template)) is None:
         return [None] * len(rows)
+    kept = await known_kept(services.measuring, template)
+    if kept is None and template.kept_examples:
+        return [None] * len(rows)
     outcomes = await services.measuring.known_outcomes(template, rows)
     return [
-        None if outcome is None else row_result(template, row, outcome, prior)
+        None if outcome is None else row_result(template, row, outcome, prior, kept)
         for row, outcome in zip(rows, outcomes, strict=True)
     ]
 

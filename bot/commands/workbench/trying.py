@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.templates.drafts import checked_name, parsed, published_template
-from bot.core.classification import classify
 from bot.core.messages import Author, Scope
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
@@ -18,6 +17,7 @@ from bot.core.templates.template import PromptTemplate
 from bot.core.verdicts import judge_label
 from bot.engine.requests.work import Asker
 from bot.errors import RequestError
+from bot.services.neighbours import answer_label, known_kept
 from bot.store.drafts import Draft
 
 Json = dict[str, Any]
@@ -58,6 +58,7 @@ async def preview(services: Services, template: PromptTemplate, input: str) -> J
             for (what, text), count, start in zip(parts, counts, before, strict=True)
         ],
         "num_tokens": counts[-1],
+        "num_kept": len(template.kept_examples),
         "num_left_for_input": cost.num_left_for_input,
         "context_length": cost.context_length,
         "answers": list(label_continuations(template)),
@@ -68,10 +69,15 @@ async def try_out(services: Services, template: PromptTemplate, input: str, *, a
     """Return the model's answer to `input`: labels with their probabilities, or a text."""
     prompt = build_prompt(template, _checked(input))
     if template.kind == "classify":
-        logprobs = await services.engine.score_continuations(prompt, label_continuations(template), asker=asker)
-        found = classify(template.labels, logprobs, await services.measuring.prior(template, asker=asker))
+        # Reading hundreds of examples would take longer than somebody waits who is still typing.
+        kept = await known_kept(services.measuring, template)
+        found = (await answer_label(services.measuring, template, _checked(input), kept, asker=asker)).result
         shares = list(zip(found.labels, found.probabilities, strict=True))
-        return {"text": judge_label(found), "label": found.label, "probabilities": shares}
+        text = judge_label(found)
+        if kept is None and template.compares:
+            num = len(template.kept_examples)
+            text += f" That is by the prompt alone: run the tests once to read the {num} examples outside of it."
+        return {"text": text, "label": found.label, "probabilities": shares}
     params = apply_options(SamplingParams(), {"max_new_tokens": _MAX_ANSWER, **template.sampling, "n": 1}).with_seed()
     params = apply_options(params, {"stop": tuple(dict.fromkeys((*template.stop, *params.stop)))})
     generation = services.engine.generate(prompt, params, timeout_s=services.request_timeout_s, asker=asker)

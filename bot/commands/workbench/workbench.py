@@ -8,7 +8,7 @@ from bot.commands.context import Services
 from bot.commands.templates.drafts import check_editor, fingerprint, view_draft
 from bot.commands.templates.history import diff_versions, roll_back, version_data
 from bot.commands.templates.proposals import propose
-from bot.commands.templates.publishing import Published, checked_reason, own_draft, publish_draft
+from bot.commands.templates.publishing import Published, checked_reason, delete_published, own_draft, publish_draft
 from bot.commands.workbench import measuring, opening, saving, trying
 from bot.core.mentions import type_mentions
 from bot.core.messages import AttachmentFormat, Author, Scope
@@ -130,6 +130,12 @@ class Workbench:
         if done.template.tests and not done.is_measured:
             sentence += " It was not measured on its tests since its last change."
         return {"missing": "", "number": done.number, "is_measured": done.is_measured, "sentence": sentence}
+
+    async def delete(self, scope: Scope, author: Author, name: str, number: int, reason: str) -> Json:
+        """Delete version `number` of a template, if it is the published one; its history stays."""
+        await check_editor(self._services, scope, author, "prompt delete")
+        done = await delete_published(self._services, scope, author, name, number, checked_reason(reason))
+        return {"sentence": done.data["text"]}
 
     async def history(self, scope: Scope, name: str) -> list[Json]:
         """Return the versions of a template, newest first."""

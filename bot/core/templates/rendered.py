@@ -20,12 +20,12 @@ def prompt_parts(template: PromptTemplate, input: str) -> tuple[tuple[str, str],
     instruction = fill_slots(template.instruction, {})
     parts = [("instruction", instruction)] if instruction else []
     # An example is the question about its input, followed by its output.
-    zero_shot = replace(template, examples=())
+    zero_shot = replace(template, examples=(), neighbours=None)
     examples = [
         build_prompt(zero_shot, one.input).text[len(instruction) :]
         + continuation_of(template, one.output)
         + template.example_separator
-        for one in template.examples
+        for one in template.prompt_examples
     ]
     start = len(instruction) + sum(map(len, examples))
     if len(examples) > MAX_SHOWN:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot.core.classification import classify
+from bot.core.neighbours import KeptRows
 from bot.core.statistics import ClassifyOutcome, RowOutcome
 from bot.core.templates.template import Example, PromptTemplate
 
@@ -25,12 +26,22 @@ class RowResult:
 
 
 def row_result(
-    template: PromptTemplate, row: Example, outcome: RowOutcome, prior: Sequence[float] | None = None
+    template: PromptTemplate,
+    row: Example,
+    outcome: RowOutcome,
+    prior: Sequence[float] | None = None,
+    kept: KeptRows | None = None,
 ) -> RowResult:
-    """Return the result of a row from its measured outcome; `prior` calibrates labels."""
+    """Return the result of a row from its measured outcome.
+
+    `prior` calibrates labels; a template with `neighbours` blends them with its `kept` examples.
+    """
     if not isinstance(outcome, ClassifyOutcome):
         return RowResult(outcome.is_exact, outcome.nats / math.log(2))
-    found = classify(template.labels, outcome.logprobs, prior)
+    if kept is not None and template.neighbours is not None:
+        found = classify(template.labels, kept.blend(outcome, template.neighbours))
+    else:
+        found = classify(template.labels, outcome.logprobs, prior)
     share = dict(zip(found.labels, found.probabilities, strict=True)).get(row.output, 0.0)
     bits = -math.log2(share) if share > 0 else math.inf
     return RowResult(found.label == row.output, bits, found.label, found.probabilities)

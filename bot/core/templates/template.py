@@ -115,6 +115,11 @@ class PromptTemplate:
         return tuple(example for i, example in enumerate(self.examples) if i not in chosen)
 
     @property
+    def compares(self) -> bool:
+        """Say whether examples outside the prompt count in an answer."""
+        return self.neighbours is not None and self.neighbours.weight > 0 and bool(self.kept_examples)
+
+    @property
     def examples_in_words(self) -> str:
         """Return the number of examples, and where they are used if not all are in the prompt."""
         num, num_kept = len(self.examples), len(self.kept_examples)

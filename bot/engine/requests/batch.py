@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice, takewhile
+from itertools import accumulate, islice, takewhile
 from typing import Final
 
 from bot.core.results import Delta
@@ -19,25 +19,34 @@ _MAX_ROWS: Final = 16  # of one batch in a pass, so that other requests fit besi
 
 
 def plan_batch(
-    model: LoadedModel, plans: Sequence[Plan], params: SamplingParams, emit: Callable[[Delta], None]
+    model: LoadedModel, plans: Sequence[Plan], params: Sequence[SamplingParams], emit: Callable[[Delta], None]
 ) -> Job[GenerationResult]:
-    """Return the job that continues the prompt of each plan, number k with the seed `params.seed + k`.
+    """Return the job that continues the prompt of plan k with the options `params[k]`, whose n is 1.
 
     Each continuation equals that of a separate generation and needs no more of the cache: if not all fit at once, the
     later ones wait until earlier ones end.
     """
     num_shared = _count_shared(plans)
-    num_own = max(
-        count_blocks_of_branches(len(plan.ids) - num_shared, params.num_beams, plan.max_new_tokens) for plan in plans
-    )
-    room = (model.writing.cache.num_blocks - count_blocks(num_shared)) // num_own
-    num_at_once = max(1, min(len(plans), _MAX_ROWS // params.num_beams, room))
+    room = model.writing.cache.num_blocks - count_blocks(num_shared)
+    # The most that any so many of the members need together: the widest ones.
+    rows_of = list(accumulate(sorted((one.num_beams for one in params), reverse=True)))
+    blocks_of = list(accumulate(sorted(_count_own_blocks(plans, params, num_shared), reverse=True)))
+    fitting = (rows <= _MAX_ROWS and blocks <= room for rows, blocks in zip(rows_of, blocks_of, strict=True))
+    num_at_once = max(1, sum(fitting))
     return Job(
         _write_batch(model, plans, params, num_shared, num_at_once, emit),
         model.writing,
-        num_at_once * params.num_beams,
-        count_blocks(num_shared) + num_at_once * num_own,
+        rows_of[num_at_once - 1],
+        count_blocks(num_shared) + blocks_of[num_at_once - 1],
     )
+
+
+def _count_own_blocks(plans: Sequence[Plan], params: Sequence[SamplingParams], num_shared: int) -> list[int]:
+    """Return how many blocks of the cache each member needs besides the common prefix."""
+    return [
+        count_blocks_of_branches(len(plan.ids) - num_shared, one.num_beams, plan.max_num_own)
+        for plan, one in zip(plans, params, strict=True)
+    ]
 
 
 def _count_shared(plans: Sequence[Plan]) -> int:
@@ -83,7 +92,7 @@ class _Member:
 def _write_batch(
     model: LoadedModel,
     plans: Sequence[Plan],
-    params: SamplingParams,
+    params: Sequence[SamplingParams],
     num_shared: int,
     num_at_once: int,
     emit: Callable[[Delta], None],
@@ -93,7 +102,7 @@ def _write_batch(
         prefix = rows.open(plans[0].ids[: num_shared + 1])
         prefix.ids.pop()  # a row is opened with at least one unread token; each member reads that one itself
         members = [
-            _Member(generate(model, plan, params.shift_seed(k), partial(_emit_as, k, emit), after=prefix))
+            _Member(generate(model, plan, params[k], partial(_emit_as, k, emit), after=prefix))
             for k, plan in enumerate(plans)
         ]
         try:

@@ -35,6 +35,11 @@ class Plan:
     end_at: EndAt | None = None
     end_from: int = 0
 
+    @property
+    def max_num_own(self) -> int:
+        """Return the most tokens that one continuation puts into the cache behind the prompt."""
+        return max(self.max_new_tokens, len(self.healing.typed_ids))
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
@@ -153,8 +158,7 @@ def plan_job(
 ) -> Job[GenerationResult]:
     """Return the job that runs `plan` on the model's lane for writing."""
     num_rows = max(params.n, params.num_beams)
-    num_own = max(plan.max_new_tokens, len(plan.healing.typed_ids))
-    num_blocks = count_blocks_of_branches(len(plan.ids), num_rows, num_own)
+    num_blocks = count_blocks_of_branches(len(plan.ids), num_rows, plan.max_num_own)
     return Job(generate(model, plan, params, emit), model.writing, num_rows, num_blocks)
 
 

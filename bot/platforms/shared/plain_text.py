@@ -32,8 +32,8 @@ def plain_block(block: Block) -> str:
         case Contrast():
             return "\n\n".join(plain_table([table.columns, *table.rows]) for table in block.tables)
         case Choices():
-            numbered = enumerate(block.options, block.first_number)
-            return "\n\n".join([block.prompt, *(f"{number}: {block.prompt}{option}" for number, option in numbered)])
+            headed = zip(block.heads, block.options, strict=True)
+            return "\n\n".join([block.prompt, *(f"{head}: {block.prompt}{option}" for head, option in headed)])
         case Progress():
             return count_of(block)
 

@@ -55,10 +55,11 @@ def _choices(choices: Choices, width: int | None) -> StyleAndTextTuples:
     tail = choices.prompt if len(choices.prompt) <= 200 else "…" + choices.prompt[-200:]
     if not choices.options:
         return _wrapped([("", tail + "\n")], width)
-    for i, option in enumerate(choices.options):
-        number = f"{choices.first_number + i}  "
-        line: StyleAndTextTuples = [("", number + tail), (MODEL_STYLE, clean_model_text(option)), ("", "\n")]
-        lines += _wrapped(line, width, hang=len(number))
+    num_cells = max(map(len, choices.heads))
+    for head, option in zip(choices.heads, choices.options, strict=True):
+        padded = f"{head:<{num_cells}}  "
+        line: StyleAndTextTuples = [("", padded + tail), (MODEL_STYLE, clean_model_text(option)), ("", "\n")]
+        lines += _wrapped(line, width, hang=len(padded))
     return lines
 
 
@@ -122,7 +123,7 @@ def render_card(card: Card, *, is_colored: bool, width: int | None = None) -> St
     if card.file is not None:
         fragments.append(("", card.file.text.rstrip("\n") + "\n"))
     # The buttons of continuations can be typed as words; the buttons of other cards have commands.
-    if card.buttons and is_colored and card.data.get("command") in ("complete", "story"):
+    if card.buttons and is_colored and card.data.get("command") in ("complete", "strategies", "story"):
         words = "type " + " · ".join(button.action for button in card.buttons) + "\n"
         fragments += _wrapped([(QUIET_STYLE, words)], width)
     return fragments

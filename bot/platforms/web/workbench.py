@@ -11,7 +11,7 @@ from bot.commands.bot import Bot
 from bot.core.messages import AttachmentFormat, Author, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
-from bot.platforms.web.fields import text_field
+from bot.platforms.web.fields import number_field, text_field
 from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json
@@ -141,6 +141,7 @@ class WorkbenchSession:
                 "workbench_discard": self._discard,
                 "workbench_publish": self._publish,
                 "workbench_roll_back": self._roll_back,
+                "workbench_delete": self._delete,
                 "workbench_propose": self._propose,
                 "workbench_settle": self._settle,
                 "workbench_take": self._take,
@@ -295,6 +296,14 @@ class WorkbenchSession:
         version, reason = text_field(frame, "version"), text_field(frame, "reason")
         done = await self._bench.roll_back(scope, author, name, version, reason)
         self._tell(scope, f"published {name} again as it was in version {version}.", name)
+        await self._all.look_at(scope)
+        return done
+
+    async def _delete(self, frame: Json) -> Json:
+        scope, author = await self._where(frame)
+        name, number = text_field(frame, "name"), number_field(frame, "number", 0, 2**31)
+        done = await self._bench.delete(scope, author, name, number, text_field(frame, "reason"))
+        self._tell(scope, f"deleted {name}.", name)
         await self._all.look_at(scope)
         return done
 

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from bot.commands.workbench.measuring import run_tests
+from bot.commands.workbench.trying import preview, try_out
 from bot.core.cards import Bars, Card, Facts, Progress, Table, Text, Verbatim
 from bot.core.messages import Author
+from bot.core.prompt import build_prompt
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import Neighbours, PromptTemplate
+from bot.engine.requests.work import Asker
 from bot.services.measuring import _prior_key
 from bot.store.drafts import Draft
 from bot.store.row_outcomes import Outcome
@@ -123,6 +127,20 @@ async def test_what_does_not_help_is_taken_only_when_asked_to(open_tiny: OpenTin
         assert draft.neighbours == Neighbours(2, 1, 0.0)
 
 
+async def test_what_is_no_better_on_the_tests_is_not_offered(open_tiny: OpenTiny) -> None:
+    # With all the weight already, there is nothing left to gain.
+    prompts = {**WITH_MANY, "many": many(neighbours=Neighbours(2, 2, 1.0)).source_text}
+    async with open_tiny(prompts=prompts) as talk:
+        await seem_read(talk, await talk.services.templates.get(HERE, "many"))
+        card = await talk.card("!prompt neighbours on many", has_buttons=True)
+        assert (card.data["gain"], card.data["is_offered"], card.buttons, card.data["diff"]) == (0.0, False, (), "")
+        assert "many does no better with its nearest examples. Nothing was changed." in texts_of(card)
+        assert "100% → 100% right; +0.0 points (95% interval +0.0 to +0.0)." in texts_of(card)
+        assert await talk.ask("!prompt neighbours --take yes on many")
+        again = await talk.card("!prompt neighbours on many", has_buttons=True)
+        assert "many has the best setting already. Nothing was changed." in texts_of(again)
+
+
 async def test_off_puts_all_examples_back_into_the_prompt(open_tiny: OpenTiny) -> None:
     async with open_tiny(prompts=WITH_MANY) as talk:
         card = await talk.card("!prompt neighbours off many")
@@ -228,6 +246,17 @@ async def test_answers_without_neighbours_say_nothing_of_them(open_tiny: OpenTin
         assert "nearest" not in why.data
 
 
+async def test_examples_without_weight_are_neither_read_nor_shown(open_tiny: OpenTiny) -> None:
+    weightless = many(neighbours=Neighbours(2, 2, 0.0)).source_text
+    async with open_tiny(prompts={**WITH_MANY, "many": weightless}) as talk:
+        cards = [card async for card in talk.snapshots("!prompt many so nice")]
+        assert len(cards) == 1
+        assert "nearest" not in cards[0].data
+        why = await talk.card("!why")
+        assert "2 examples are in the prompt; the other 10 do not count." in texts_of(why)
+        assert why.data["nearest"] == []
+
+
 async def test_each_of_several_lines_is_blended_as_alone(open_tiny: OpenTiny) -> None:
     async with open_tiny(prompts=WITH_MANY) as talk:
         lines = ["so nice", "a loss", "mud"]
@@ -277,3 +306,34 @@ async def test_erasing_a_row_erases_what_was_read_of_it(open_tiny: OpenTiny) -> 
         assert "what a mess" not in left.source_text
         assert await talk.store._database.read("SELECT 1 FROM row_outcomes") == []
         assert (await talk.ask("!prompt many so nice"))["nearest"]
+
+
+# ---- the workbench of a page
+
+
+async def test_what_is_tried_is_answered_as_it_will_be_once_its_examples_are_read(open_tiny: OpenTiny) -> None:
+    async with open_tiny(prompts=WITH_MANY) as talk:
+        services, template = talk.services, await talk.services.templates.get(HERE, "many")
+        asker = Asker("here", "me")
+        before = await try_out(services, template, "so nice", asker=asker)
+        assert "run the tests once to read the 10 examples outside of it" in before["text"]
+        shown = await preview(services, template, "so nice")
+        assert [part["what"] for part in shown["parts"]] == ["instruction", "example", "example", "question"]
+        assert "".join(part["text"] for part in shown["parts"]) == build_prompt(template, "so nice").text
+        data = await talk.ask("!prompt many so nice")
+        after = await try_out(services, template, "so nice", asker=asker)
+        assert dict(after["probabilities"]) == pytest.approx(data["probabilities"])
+        assert "outside of it" not in after["text"]
+
+
+async def test_the_workbench_shows_each_test_as_it_is_answered_with_the_nearest_examples(open_tiny: OpenTiny) -> None:
+    async with open_tiny(prompts=WITH_MANY) as talk:
+        steps = [step async for step in run_tests(talk.services, HERE, ANN, "many", asker=Asker(), stopper=Stopper())]
+        progress = [step["progress"] for step in steps if "progress" in step]
+        assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+        rows = [step["row"] for step in steps if "row" in step]
+        figures = steps[-1]["figures"]
+        assert [row["answered"] for row in rows] == [row["answered"] for row in figures]
+        score = (await talk.ask("!prompt test many"))["score"]
+        assert sum(row["is_right"] for row in rows) == score["num_right"]
+        assert sum(row["bits"] for row in rows) / len(rows) == pytest.approx(score["mean_bits"])

@@ -55,7 +55,7 @@ def plan(
     **options: Any,
 ) -> Job[GenerationResult]:
     plans = [plan_generation(model, Prompt.plain(text), params, heal=False, **options) for text in texts]
-    return plan_batch(model, plans, params, emit)
+    return plan_batch(model, plans, [params.shift_seed(k) for k in range(len(texts))], emit)
 
 
 def token_ids(result: GenerationResult) -> list[list[int]]:
@@ -85,6 +85,19 @@ def test_each_prompt_is_continued_as_transformers_continues_it_alone(
             result = run_job(plan(model, TEXTS, params))
             assert token_ids(result) == written_alone(pair, TEXTS, params)
             assert [completion.index for completion in result.completions] == list(range(5))
+    check_nothing_is_left(model.writing.cache)
+
+
+def test_each_prompt_of_a_batch_may_have_its_own_options(pair: Pair) -> None:
+    model, network = watch(pair.ours)
+    params = [SamplingParams(seed=4, max_new_tokens=12, **options) for options in OPTIONS.values()]
+    texts = [BASE] * len(params)
+    plans = [
+        plan_generation(model, Prompt.plain(text), one, heal=False) for text, one in zip(texts, params, strict=True)
+    ]
+    written = token_ids(run_job(plan_batch(model, plans, params, lambda delta: None)))
+    assert written == [run_transformers(pair, BASE, one)[0] for one in params]
+    assert max(one.num_rows for one in network.passes) == len(params) - 1 + 3, "all at once, beams too"
     check_nothing_is_left(model.writing.cache)
 
 

@@ -35,6 +35,9 @@ class Try:
 
 TRIES = {
     "complete": Try("The cat", {"text": "The cat", "n": 2, "seed": 5}, "--n 2 --seed 5 The cat"),
+    "strategies": Try(
+        "greedy", {"text": "The cat", "max_new_tokens": 4, "seed": 5}, "--max_new_tokens 4 --seed 5 The cat"
+    ),
     "perplexity": Try("bits per byte", {"text": "The cat sat"}, "The cat sat"),
     "compare": Try("likelier", {"a": "The cat sat on it", "b": "Zq zq xq"}, "The cat sat on it | Zq zq xq"),
     "next": Try("the model ", {"text": "The cat"}, "The cat"),

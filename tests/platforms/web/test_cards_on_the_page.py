@@ -191,6 +191,19 @@ async def test_a_look_measures_and_leaves_nothing_behind(open_page: ServePage) -
         drawn = await window.ask("look", channel=window.channel, line="next Once upon a", draws=True)
         assert base64.b64decode(drawn["png"]).startswith(b"\x89PNG")
         assert "words" in drawn["alt"]
+        compared = await window.ask(
+            "look", channel=window.channel, line="strategies --seed 3 --max_new_tokens 4 KANARIE upon"
+        )
+        assert [one["name"] for one in compared["data"]["strategies"]] == [
+            "greedy",
+            "beam",
+            "careful",
+            "normal",
+            "wild",
+        ]
+        assert compared["card"]["blocks"][0]["labels"] == ["greedy", "beam", "careful", "normal", "wild"]
+        assert not compared["card"]["buttons"]
+        assert "asked not to be read" not in str(compared["card"])
         for line in ("complete Once", "fresh", "prompt delete story", "nothing", "perplexity"):
             with pytest.raises(Refused):
                 await window.ask("look", channel=window.channel, line=line)

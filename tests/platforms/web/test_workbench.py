@@ -1,5 +1,6 @@
 """The workbench's frames: who may do what, what two people do at once, and that nothing typed is lost."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -40,7 +41,7 @@ class Bench:
         self.window = window
 
     async def ask(self, op: str, **fields: Any) -> Json:
-        return await self.window.ask(f"workbench_{op}", channel=self.window.channel, **fields)
+        return await self.window.ask(f"workbench_{op}", **{"channel": self.window.channel, **fields})
 
     async def refusal(self, op: str, **fields: Any) -> str:
         with pytest.raises(Refused) as refused:
@@ -352,3 +353,92 @@ async def test_a_restart_keeps_the_draft_and_the_results(open_page: ServePage) -
     async with open_page() as served, AsyncExitStack() as stack:
         ada = await a_bench(served, stack)
         assert await ada.open("mood") == before
+
+
+async def test_a_deleted_template_is_gone_and_can_be_rolled_back(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ada = await a_bench(served, stack)
+        ben = await a_bench(served, stack, "Ben", is_moderator=False)
+        await ada.make("mood", STATE)
+        await ada.publish("mood")
+        assert "Only moderators" in await ben.refusal("delete", name="mood", number=1)
+        assert "not the published one" in await ada.refusal("delete", name="mood", number=7)
+        assert (await ada.ask("delete", name="mood", number=1, reason="unused"))["sentence"] == "mood is deleted."
+        assert await ada.listed("mood") is None
+        assert "no template 'mood'" in await ada.refusal("open", name="mood")
+        await ada.ask("roll_back", name="mood", version="1", reason="")
+        assert (await ada.open("mood"))["state"] == STATE
+
+
+async def test_a_run_is_stopped_and_goes_on_from_there(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ada = await a_bench(served, stack)
+        tests = [[f"case {i}", "good" if i % 2 else "bad"] for i in range(400)]
+        await ada.make("mood", {**STATE, "tests": tests})
+        running = asyncio.create_task(ada.ask("test", name="mood"))
+        await ada.window.until(lambda: _rows(ada), "the first row")
+        assert "running here" in await ada.refusal("tune", name="mood")
+        await ada.ask("stop")
+        assert (await running)["is_stopped"]
+        num_before = len((await ada.open("mood"))["results"])
+        assert 0 < num_before < len(tests)
+        assert not (await ada.ask("test", name="mood"))["is_stopped"]
+        assert len((await ada.open("mood"))["results"]) == len(tests)
+
+
+def _rows(bench: Bench) -> list[Json]:
+    return [one["row"] for one in bench.window.frames if one["op"] == "workbench_step" and "row" in one]
+
+
+async def test_a_window_that_is_closed_edits_nothing_any_more(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ada = await a_bench(served, stack)
+        async with AsyncExitStack() as inner:
+            ben = await a_bench(served, inner, "Ben")
+            await ben.ask("watch", name="chat")
+            await ada.window.until(lambda: _editors(ada) == [{"name": "chat", "who": "Ben"}], "Ben")
+        await ada.window.until(lambda: _editors(ada) == [], "nobody")
+
+
+def _editors(bench: Bench) -> list[Json] | None:
+    found = [one["editors"] for one in bench.window.frames if one["op"] == "workbench_editors"]
+    return found[-1] if found else None
+
+
+async def test_templates_of_a_direct_conversation_are_ones_own(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ben = await a_bench(served, stack, "Ben", is_moderator=False)
+        ada = await a_bench(served, stack)
+        ben.window.channel = ben.window.welcome["servers"][0]["channels"][0]["id"]
+        await ben.make("mood", STATE)
+        assert (await ben.publish("mood"))["number"] == 1
+        assert await ada.listed("mood") is None
+        stolen = ben.window.channel
+        assert "not there any more" in await ada.refusal("open", name="mood", channel=stolen)
+
+
+async def test_a_template_that_uses_its_nearest_examples_is_shown_tested_and_tried(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ada = await a_bench(served, stack)
+        rows = [[f"case {i}", "good" if i % 2 else "bad"] for i in range(20)]
+        await ada.make("mood", {**STATE, "examples": rows})
+        text = (await ada.open("mood"))["source"].replace(
+            "[[examples]]", "[neighbours]\nin_prompt = 4\nnearest = 3\nweight = 0.5\n\n[[examples]]", 1
+        )
+        await ada.ask("import", name="mood", text=text)
+        state = (await ada.open("mood"))["state"]
+        assert len(state["examples"]) == 20
+        shown = await ada.ask("preview", name="mood", state=state, input="what a day")
+        assert [one["what"] for one in shown["parts"]].count("example") == 4
+        assert shown["num_kept"] == 16
+        await ada.ask("test", name="mood")
+        streamed, opened = _rows(ada), await ada.open("mood")
+        assert [one["answered"] for one in opened["results"]] == [one["answered"] for one in streamed]
+        assert sum(one["is_right"] for one in opened["results"]) == opened["score"]["score"]["num_right"]
+        tried = await ada.ask("try", name="mood", state=state, input=STATE["tests"][0][0])
+        assert tried["probabilities"] == [
+            [label, pytest.approx(share)] for label, share in opened["results"][0]["probabilities"]
+        ]
+        saved = await ada.save("mood", {**state, "description": "Still with neighbours."})
+        assert "[neighbours]" in (await ada.open("mood"))["source"]
+        assert saved["problem"] == ""

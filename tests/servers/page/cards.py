@@ -125,6 +125,20 @@ COMPLETE = card(
     ],
     card_id="c1",
 )
+STRATEGIES = card(
+    {
+        "type": "choices",
+        "prompt": "Once upon a time",
+        "options": [" there was a fox.", ""],
+        "first_number": 1,
+        "labels": ["greedy", "beam"],
+    },
+    {
+        "type": "table",
+        "columns": ["strategy", "what it does", "options"],
+        "rows": [["greedy", "Always takes the likeliest token.", "temperature 0, repetition_penalty 1.1"]],
+    },
+)
 HELP = card(
     {
         "type": "table",

@@ -240,8 +240,8 @@ def _show_choices(choices: Choices, room: int) -> Shown:
     share = room // len(choices.options) - 1
     shown = []
     is_whole = True
-    for i, option in enumerate(choices.options):
-        head = f"{code_span(str(choices.first_number + i))} {escape(tail.replace(GAP, ' '))}"
+    for name, option in zip(choices.heads, choices.options, strict=True):
+        head = f"{code_span(name)} {escape(tail.replace(GAP, ' '))}"
         fitted = _fit(clean_model_text(option), max(40, share - utf16_length(head)), bold)
         if not option.strip():
             fitted = Shown("…")

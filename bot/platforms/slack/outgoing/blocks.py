@@ -206,11 +206,11 @@ def _show_choices(choices: Choices, room: int) -> Shown:
     share = max(40, room // len(choices.options) - len(prompt))
     blocks: list[Json] = []
     is_whole = True
-    for number, option in enumerate(choices.options, choices.first_number):
+    for head, option in zip(choices.heads, choices.options, strict=True):
         new, fits = cut(clean_model_text(option), share)
         is_whole = is_whole and fits
         tail = words(new if new.strip() else "…", is_bold=True)
-        blocks.append(paragraph([words(str(number), is_code=True), words(f" {prompt}"), tail]))
+        blocks.append(paragraph([words(head, is_code=True), words(f" {prompt}"), tail]))
     return Shown(tuple(blocks), is_whole)
 
 

@@ -21,6 +21,7 @@ OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 # Each command with words that make it answer.
 LINES = {
     "complete": "--n 2 Once upon",
+    "strategies": "--max_new_tokens 4 Once upon",
     "perplexity": "Can it does what?",
     "compare": "Can it do that? | Can it does what?",
     "next": "The capital of",

@@ -41,6 +41,8 @@ COMMANDS = [
     "!next The capital of France is",
     "!complete --n 5 --seed 4 The best thing about rain is",
     "!complete " + "A long text. " * 20,
+    "!strategies --seed 4 The best thing about rain is",
+    "!strategies --max_new_tokens 200 " + "A long text. " * 20,
     "!prompt sentiment I love this",
     "!prompt translate-en-fr --n 3 house",
     "!prompt list",

@@ -27,6 +27,7 @@ def full_page(page: Page) -> Page:
         cards.COMPARE,
         cards.NEXT,
         cards.COMPLETE,
+        cards.STRATEGIES,
         cards.HELP,
         cards.EXPORT,
         card(wide),

@@ -26,6 +26,19 @@ async def test_every_kind_of_block_is_shown(page: Page, windows: Context) -> Non
     assert "Ada: What is the capital of France?" in (await tab.texts("pre.verbatim"))[0]
 
 
+async def test_each_continuation_has_the_name_of_its_strategy_before_it(page: Page, windows: Context) -> None:
+    page.add("bot", "", card=cards.STRATEGIES)
+    page.add("bot", "", card=cards.COMPLETE)
+    tab = await windows.open(page.channel_address)
+    await tab.sees("counted the stars")
+    assert await tab.texts(".option-label") == ["greedy", "beam"]
+    first, second, *others = [" ".join(one.split()) for one in await tab.texts(".choices li")]
+    assert first.split()[0] == "greedy"
+    assert first.endswith("there was a fox.")
+    assert second.endswith("…"), "nothing is written yet"
+    assert others[0] == "there was a fox who was afraid of the dark."
+
+
 async def test_the_words_of_a_heat_map_can_be_reached_by_keys_and_say_their_bits(page: Page, windows: Context) -> None:
     page.add("bot", "", card=cards.PERPLEXITY)
     tab = await windows.open(page.channel_address)

@@ -86,10 +86,20 @@ function percent(share) {
 
 /** @param {ChoicesBlock} block */
 function renderChoices(block) {
-  const options = block.options.map((option) => h("li", {}, h("mark", { class: "option", dir: "auto" }, option)));
+  const labels = block.labels ?? [];
+  const options = block.options.map((option, i) =>
+    h(
+      "li",
+      {},
+      labels.length > 0 && h("span", { class: "option-label" }, labels[i]),
+      option.trim() === ""
+        ? h("span", { class: "option-waits" }, "…")
+        : h("mark", { class: "option", dir: "auto" }, option),
+    ),
+  );
   return h(
     "div",
-    { class: "choices" },
+    { class: labels.length > 0 ? "choices is-labelled" : "choices" },
     h("p", { class: "prompt", dir: "auto" }, block.prompt),
     h("ol", { start: block.first_number, "--first": block.first_number - 1 }, options),
   );

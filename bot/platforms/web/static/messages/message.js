@@ -151,7 +151,9 @@ export function cardText(card) {
       case "bars":
         return block.items.map(([name, share]) => `${name} ${Math.round(share * 100)} %`).join(", ");
       case "choices":
-        return block.options.map((option, i) => `${block.first_number + i}: ${option}`).join("; ");
+        return block.options
+          .map((option, i) => `${block.first_number + i} ${block.labels?.[i] ?? ""}`.trim() + `: ${option}`)
+          .join("; ");
       case "progress":
         return block.what;
       case "table":

@@ -115,7 +115,8 @@
  * }} SavedTemplate
  * @typedef {{what: string, text: string, num_tokens: number}} PromptPart
  * @typedef {{
- *   parts: PromptPart[], num_tokens: number, num_left_for_input: number, context_length: number, answers: string[],
+ *   parts: PromptPart[], num_tokens: number, num_kept: number, num_left_for_input: number, context_length: number,
+ *   answers: string[],
  * }} Preview
  * @typedef {{
  *   number: number, action: string, author: string, reason: string, at: string, is_stale: boolean,

@@ -177,6 +177,34 @@ export async function publish(desk) {
 }
 
 /**
+ * Delete the published template.
+ *
+ * @param {Desk} desk
+ */
+export async function deleteTemplate(desk) {
+  const { opened } = desk;
+  if (opened === null) return;
+  const reason = h("input", { class: "field", type: "text", autocomplete: "off", maxlength: 300, dir: "auto" });
+  const after = opened.is_shipped ? "The built-in version comes back." : "Nobody here can use it any more.";
+  const body = [
+    h("p", {}, `${after} Its history stays; a moderator can begin it again.`),
+    h("label", { class: "labelled" }, "Why (optional)", reason),
+  ];
+  const dialog = new Dialog(`Delete ${desk.name}?`, body, { label: "Delete", isDanger: true });
+  const done = dialog.run(() =>
+    problemOf(async () => {
+      const { sentence } = await desk.ask("delete", { number: opened.number, reason: reason.value });
+      desk.tell(sentence);
+      speak(sentence);
+    }),
+  );
+  reason.focus();
+  if (!(await done)) return;
+  if (opened.is_shipped || opened.has_draft) await desk.refresh();
+  else location.hash = workbenchAddress(desk.channel);
+}
+
+/**
  * Search for better examples and offer what was found.
  *
  * @param {Desk} desk

@@ -96,13 +96,26 @@ export class PromptView {
         ` of ${count(preview.context_length)}; a message may have ${count(preview.num_left_for_input)}.`,
       ),
     );
+    const kept = `${count(preview.num_kept)} more examples are not in the prompt: those most like a text count in its answer.`;
     const answers = preview.answers.map((one) => one.trim()).join(", ");
     this.parts.replaceChildren(
       ...preview.parts.map(drawPart),
+      ...(preview.num_kept === 0 ? [] : [h("p", { class: "quiet" }, kept)]),
       ...(answers === ""
         ? []
         : [h("p", { class: "quiet", dir: "auto" }, `Then the model says how likely each label is: ${answers}.`)]),
     );
+  }
+
+  /**
+   * Ask the model about this text.
+   *
+   * @param {string} text
+   */
+  try(text) {
+    this.input.value = text;
+    this.update();
+    return this.#try();
   }
 
   async #try() {

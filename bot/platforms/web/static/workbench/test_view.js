@@ -1,7 +1,7 @@
 /**
  * The tests of a template: run with progress, row by row, with what was answered and how sure the model was of it.
  *
- * @import {BenchEvent, TestResult} from "../wire/types.js"
+ * @import {BenchEvent, TemplateFigures, TestResult} from "../wire/types.js"
  * @import {Desk} from "./desk.js"
  */
 import { h, morph, onAction } from "../dom/elements.js";
@@ -23,19 +23,21 @@ export class TestView {
   /**
    * @param {Desk} desk
    * @param {(result: TestResult) => void} edit Goes to a test in the table where it is edited.
+   * @param {(text: string) => void} tryOut Asks the model about the text of a test.
    */
-  constructor(desk, edit) {
+  constructor(desk, edit, tryOut) {
     this.desk = desk;
     this.edit = edit;
     this.run = h("button", { type: "button", class: "button is-primary", "data-do": "run" }, "Run the tests");
     this.stop = h("button", { type: "button", class: "button", "data-do": "stop", hidden: true }, "Stop");
-    this.progress = h("progress", { "aria-label": "Tests measured", hidden: true });
+    this.progress = h("progress", { "aria-label": "Measurements done", hidden: true });
+    this.count = h("span", { class: "quiet" });
     this.state = h("p", { class: "bench-verdict", role: "status", dir: "auto" });
     this.results = h("div", { class: "bench-results" });
     this.element = h(
       "section",
       { class: "bench-tests", "aria-label": "Tests" },
-      h("div", { class: "bench-tools" }, this.run, this.stop, this.progress),
+      h("div", { class: "bench-tools" }, this.run, this.stop, this.progress, this.count),
       this.state,
       this.results,
     );
@@ -45,9 +47,10 @@ export class TestView {
       filter: (button) => this.#choose(/** @type {Filter} */ (button.dataset.filter ?? "all")),
       cell: (button) => this.#chooseCell(button.dataset.right ?? "", button.dataset.answered ?? ""),
       edit: (button) => {
-        const found = this.#all().find((one) => one.index === Number(button.dataset.index));
+        const found = this.#at(button);
         if (found !== undefined) this.edit(found);
       },
+      try: (button) => tryOut(this.#at(button)?.input ?? ""),
     });
   }
 
@@ -58,6 +61,11 @@ export class TestView {
     this.state.textContent = "";
     this.results.replaceChildren();
     this.update();
+  }
+
+  /** @param {HTMLElement} button */
+  #at(button) {
+    return this.#all().find((one) => one.index === Number(button.dataset.index));
   }
 
   /** @returns {TestResult[]} */
@@ -71,9 +79,9 @@ export class TestView {
     const { opened } = this.desk;
     this.run.hidden = this.isRunning || opened?.is_moderator !== true;
     this.stop.hidden = !this.isRunning;
-    this.progress.hidden = !this.isRunning;
+    this.progress.hidden = this.count.hidden = !this.isRunning;
     const all = this.#all();
-    if (!this.isRunning && opened !== null) this.state.textContent = summaryOf(all, opened.score?.verdict_line ?? "");
+    if (!this.isRunning && opened !== null) this.state.textContent = summaryOf(all, opened.score);
     const wanted = h("div", { class: "bench-results" }, ...this.#drawn(all));
     morph(this.results, wanted);
   }
@@ -89,7 +97,7 @@ export class TestView {
       ...drawn,
       labels.length > 0 && confusionTable(labels, all, this.#cell),
       this.#filters(all),
-      shown.length === 0 ? h("p", { class: "quiet" }, "None of the tests.") : resultTable(shown),
+      shown.length === 0 ? h("p", { class: "quiet" }, "None of the tests.") : resultTable(shown, this.#canTry()),
     ];
   }
 
@@ -117,6 +125,11 @@ export class TestView {
       ),
     );
     return h("div", { class: "bench-tools", role: "group", "aria-label": "Which tests" }, buttons);
+  }
+
+  #canTry() {
+    const { opened, state } = this.desk;
+    return opened?.is_moderator === true && state?.kind === "complete";
   }
 
   /** @param {TestResult} one */
@@ -148,7 +161,12 @@ export class TestView {
   heard(event) {
     if (event.op !== "workbench_step" || !this.isRunning) return;
     if (event.row !== undefined) this.#running.set(event.row.index, event.row);
-    if (event.progress !== undefined) [this.progress.value, this.progress.max] = event.progress;
+    if (event.progress !== undefined) {
+      const [done, all] = event.progress;
+      this.progress.max = all;
+      this.progress.value = done;
+      this.count.textContent = `${done} of ${all}`;
+    }
     this.update();
   }
 
@@ -159,6 +177,7 @@ export class TestView {
     this.#running = new Map();
     this.isRunning = true;
     this.progress.value = 0;
+    this.count.textContent = "";
     this.state.textContent = "The tests run. You can go on typing.";
     this.update();
     this.stop.focus();
@@ -182,18 +201,25 @@ export class TestView {
 
 /**
  * @param {TestResult[]} all
- * @param {string} verdict
+ * @param {TemplateFigures | null} figures
  */
-function summaryOf(all, verdict) {
+function summaryOf(all, figures) {
+  const numTests = figures?.num_tests ?? 0;
+  if (numTests === 0) return "There are no tests.";
   if (all.length === 0) return "The tests have not run since the last change.";
   const asked = all.filter((one) => one.is_right !== null);
-  if (asked.length === 0) return verdict;
   const num = asked.filter((one) => one.is_right === true).length;
-  return `${num} of ${asked.length} right. ${verdict}`.trim();
+  const right = asked.length === 0 ? "" : `${num} of ${asked.length} right.`;
+  const verdict =
+    all.length < numTests ? `${all.length} of ${numTests} tests have run.` : (figures?.verdict_line ?? "");
+  return `${right} ${verdict}`.trim();
 }
 
-/** @param {TestResult[]} results */
-function resultTable(results) {
+/**
+ * @param {TestResult[]} results
+ * @param {boolean} canTry Whether the model can be asked about one: what it writes is not kept.
+ */
+function resultTable(results, canTry) {
   return h(
     "table",
     { class: "result-table" },
@@ -207,12 +233,19 @@ function resultTable(results) {
         ["Test", "Input", "Right answer", "The model"].map((one) => h("th", { scope: "col" }, one)),
       ),
     ),
-    h("tbody", {}, results.map(resultRow)),
+    h(
+      "tbody",
+      {},
+      results.map((one) => resultRow(one, canTry)),
+    ),
   );
 }
 
-/** @param {TestResult} one */
-function resultRow(one) {
+/**
+ * @param {TestResult} one
+ * @param {boolean} canTry
+ */
+function resultRow(one, canTry) {
   const mark = one.is_right === null ? "" : one.is_right ? "right" : "wrong";
   return h(
     "tr",
@@ -235,7 +268,24 @@ function resultRow(one) {
     ),
     h("td", { dir: "auto", "data-column": "Input" }, one.input),
     h("td", { dir: "auto", "data-column": "Right answer" }, one.output),
-    h("td", { "data-column": "The model" }, answerOf(one), changeOf(one)),
+    h(
+      "td",
+      { "data-column": "The model" },
+      answerOf(one),
+      changeOf(one),
+      canTry &&
+        h(
+          "button",
+          {
+            type: "button",
+            class: "link",
+            "data-do": "try",
+            "data-index": one.index,
+            "aria-label": `Ask the model about test ${one.index + 1}`,
+          },
+          "Ask the model",
+        ),
+    ),
   );
 }
 

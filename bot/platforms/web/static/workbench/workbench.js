@@ -6,19 +6,17 @@
  * @import {Session} from "../state/session.js"
  * @import {Store, Topic} from "../state/store.js"
  */
-import { download } from "../cards/acting.js";
-import { confirm } from "../dialogs/asking.js";
 import { h, onAction } from "../dom/elements.js";
 import { iconOf } from "../dom/icons.js";
-import { openMenu } from "../dom/menu.js";
 import { roving } from "../dom/roving.js";
 import { readRoute, workbenchAddress } from "../state/route.js";
-import { createTemplate, importText, propose, publish, readRows, tune } from "./acting.js";
+import { createTemplate, importText, propose, publish, readRows } from "./acting.js";
 import { Desk } from "./desk.js";
 import { Fields } from "./fields.js";
 import { HistoryView } from "./history_view.js";
 import { TemplateList } from "./list.js";
 import { Notices } from "./notices.js";
+import { openTemplateMenu } from "./template_menu.js";
 import { button, moreButton, panel, tab } from "./parts.js";
 import { PromptView } from "./prompt_view.js";
 import { RowTable } from "./rows.js";
@@ -32,6 +30,8 @@ const KEYS = "Enter: next row · Tab: next cell · Alt+↑↓: move a row · Ctr
 export class Workbench {
   /** @type {TabName} */
   #tab = "write";
+  /** The tab before that of the prompt, which only a narrow window has. @type {TabName} */
+  #before = "write";
   element = h("section", { class: "view bench", "aria-label": "Workbench" });
   servers = h("select", { class: "field bench-server", "aria-label": "Server" });
   body = h("div", { class: "bench-body" });
@@ -74,7 +74,11 @@ export class Workbench {
     this.examples = this.#rowTable("example", "The model reads them. A few good ones do more than many.");
     this.tests = this.#rowTable("test", "They measure the template. The model never reads them as examples.");
     this.prompt = new PromptView(this.desk);
-    this.testing = new TestView(this.desk, (result) => this.#edit(result));
+    this.testing = new TestView(
+      this.desk,
+      (result) => this.#edit(result),
+      (text) => this.#tryOut(text),
+    );
     this.history = new HistoryView(this.desk);
     this.#build(menu);
     this.#listen();
@@ -123,7 +127,7 @@ export class Workbench {
       tab: (element) => this.#choose(/** @type {TabName} */ (element.dataset.tab)),
       publish: () => void publish(desk),
       propose: () => void propose(desk),
-      more: (element) => this.#openMenu(element),
+      more: (element) => openTemplateMenu(element, desk, (target, rows) => this.#append(target, rows)),
     });
     this.servers.addEventListener("change", () => (location.hash = workbenchAddress(this.servers.value)));
     this.element.addEventListener("dragover", (event) => {
@@ -287,8 +291,16 @@ export class Workbench {
     this.tests.focus(at < 0 ? result.index : at, 0);
   }
 
+  /** @param {string} text */
+  #tryOut(text) {
+    void this.prompt.try(text);
+    this.#choose("prompt");
+    this.prompt.element.scrollIntoView({ block: "nearest" });
+  }
+
   /** @param {TabName} name */
   #choose(name) {
+    if (this.#tab !== "prompt") this.#before = this.#tab;
     this.#tab = name;
     this.#arrange();
     if (name === "history") void this.history.update();
@@ -297,7 +309,7 @@ export class Workbench {
   /** Put the prompt beside the text, or where there is no room into a tab. */
   #arrange() {
     const isNarrow = this.body.clientWidth > 0 && this.body.clientWidth < 880;
-    if (!isNarrow && this.#tab === "prompt") this.#tab = "write";
+    if (!isNarrow && this.#tab === "prompt") this.#tab = this.#before;
     const place = isNarrow ? this.panels.prompt : this.aside;
     if (this.prompt.element.parentElement !== place) place.append(this.prompt.element);
     for (const one of /** @type {NodeListOf<HTMLElement>} */ (this.tabs.querySelectorAll(".tab"))) {
@@ -307,56 +319,6 @@ export class Workbench {
       one.hidden = one.dataset.tab === "prompt" && !isNarrow;
     }
     for (const [name, element] of Object.entries(this.panels)) element.hidden = name !== this.#tab;
-  }
-
-  /** @param {HTMLElement} element */
-  #openMenu(element) {
-    const { desk } = this;
-    const { opened } = desk;
-    if (opened === null) return;
-    openMenu(element, desk.name, [
-      {
-        label: "Import rows or a file …",
-        icon: "attach",
-        choose: () => void importText(desk, (target, rows) => this.#append(target, rows)),
-      },
-      { label: "Search for better examples …", icon: "look", choose: () => void tune(desk) },
-      {
-        label: "Copy as a new template …",
-        icon: "add",
-        choose: () => void createTemplate(desk, opened.published === null ? "" : desk.name),
-      },
-      {
-        label: "Save as a .prompt file",
-        icon: "download",
-        choose: () => download(`${desk.name}.prompt`, opened.source),
-      },
-      ...(opened.has_draft
-        ? [
-            {
-              label: "Discard my draft …",
-              icon: /** @type {const} */ ("remove"),
-              isDanger: true,
-              startsGroup: true,
-              choose: () => void this.#discard(),
-            },
-          ]
-        : []),
-    ]);
-  }
-
-  async #discard() {
-    const { desk } = this;
-    const isNew = desk.opened?.published === null;
-    const text = isNew
-      ? "The template was never published, so nothing of it is left."
-      : "Everyone goes on with the published version.";
-    const act = () => desk.flush().then(() => desk.ask("discard"));
-    const isDone = await confirm({ title: `Discard your draft of ${desk.name}?`, text, action: "Discard", act });
-    if (!isDone) return;
-    desk.drop();
-    if (isNew) location.hash = workbenchAddress(desk.channel);
-    else await desk.refresh();
   }
 
   /** @param {BenchEvent} event */
