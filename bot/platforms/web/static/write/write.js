@@ -26,6 +26,7 @@ import { Writings } from "./writings.js";
 const HELP = "Tab shows how the text may go on. Esc, then Tab, leaves the text.";
 const CHOOSING = "Tab: more and longer · digit or ↓ and Enter: choose · →: take the grey text · Esc: close";
 const GOING_ON = "Going on from the word … → or Enter: take what there is · Esc: stop";
+const MEASURING = "Measuring the words. You can go on typing.";
 const TINT = "tint";
 const NOT_STORED = "This text lives in this window only, without branches.";
 
@@ -64,7 +65,13 @@ export class Write {
     );
     this.branches = new Branches(this.#branchActions());
     this.tools = new Tools(this.instead.element, this.branches.element, this.sampling.element);
-    this.tints = new Tints(store, session, this.paper, (problem) => this.#say(problem));
+    this.tints = new Tints(
+      store,
+      session,
+      this.paper,
+      (problem) => this.#say(problem),
+      () => this.#draw(),
+    );
     this.header = new Header(this.writings, menu, (act) => this.#run(act));
     this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, HELP);
     this.state = h("p", { class: "write-state quiet", role: "status" });
@@ -244,10 +251,16 @@ export class Write {
     offers.draw(found.isBranch ? [] : texts);
     paper.draw(texts[Math.max(0, offers.at)] ?? "");
     this.more.hidden = texts.length === 0 || found.isBranch;
-    const writing = found.isBranch ? GOING_ON : "Writing …";
-    const hint = this.#problem || (found.isAsking ? writing : texts.length > 0 ? CHOOSING : HELP);
+    const hint = this.#problem || this.#hintOf(texts);
     if (this.hint.textContent !== hint) this.hint.textContent = hint;
     this.hint.classList.toggle("is-problem", this.#problem !== "");
+  }
+
+  /** @param {string[]} texts */
+  #hintOf(texts) {
+    if (this.found.isAsking) return this.found.isBranch ? GOING_ON : "Writing …";
+    if (texts.length > 0) return CHOOSING;
+    return this.tints.isSlow ? MEASURING : HELP;
   }
 
   /** @param {string} text */
