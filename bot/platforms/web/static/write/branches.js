@@ -160,7 +160,8 @@ function itemsOf(branches, at) {
   /** @type {Map<number, number>} */
   const levels = new Map([[0, 1]]);
   return branches.map((branch) => {
-    const isFork = branch.parent !== 0 && (numChildren.get(branch.parent) ?? 0) > 1;
+    // What begins inside another branch leaves the rest of it.
+    const isFork = branch.parent !== 0 && ((numChildren.get(branch.parent) ?? 0) > 1 || branch.instead_of !== "");
     const level = (levels.get(branch.parent) ?? 1) + (isFork ? 1 : 0);
     levels.set(branch.id, level);
     return itemOf(branch, level, { isFork, isHere: branch.id === at, isOnPath: onPath.has(branch.id) });
