@@ -13,6 +13,7 @@ import { sentenceOf } from "../state/session.js";
 import { Branches } from "./branches.js";
 import { Continuations } from "./continuations.js";
 import { Header } from "./header.js";
+import { choosing, goingOn, helpFor } from "./hints.js";
 import { Instead } from "./instead.js";
 import { Offers } from "./offers.js";
 import { Paper } from "./paper.js";
@@ -22,9 +23,6 @@ import { Tints } from "./tints.js";
 import { Tools } from "./tools.js";
 import { Writings } from "./writings.js";
 
-const HELP = "Tab shows how the text may go on. Esc, then Tab, leaves the text.";
-const CHOOSING = "Tab: more and longer · digit or ↓ and Enter: choose · →: take the grey text · Esc: close";
-const GOING_ON = "Going on from the word … → or Enter: take what there is · Esc: stop";
 const NOT_STORED = "This text lives in this window only, without branches.";
 
 export class Write {
@@ -63,8 +61,13 @@ export class Write {
     this.branches = new Branches(this.#branchActions());
     this.tools = new Tools(this.instead.element, this.branches.element, this.sampling.element);
     this.tints = new Tints(store, session, this.paper, (problem) => this.#say(problem));
-    this.header = new Header(this.writings, menu, (act) => this.#run(act));
-    this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, HELP);
+    this.header = new Header(
+      this.writings,
+      menu,
+      (act) => this.#run(act),
+      () => this.focus(),
+    );
+    this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, helpFor(false));
     this.state = h("p", { class: "write-state quiet", role: "status" });
     this.more = h("button", { type: "button", class: "button", "data-do": "more", hidden: true }, "More and longer");
     this.element = h(
@@ -89,6 +92,8 @@ export class Write {
       this.#isLeaving = false;
     });
     window.addEventListener("pagehide", () => writings.keep());
+    // The word at the caret is what tints tell about: a click on their button leaves the caret there.
+    this.header.tint.addEventListener("pointerdown", (event) => event.preventDefault());
     onAction(this.element, {
       ...this.header.actions,
       offer: (element) => this.#take(this.found.texts[Number(element.dataset.at)] ?? ""),
@@ -238,10 +243,15 @@ export class Write {
     offers.draw(found.isBranch ? [] : texts);
     paper.draw(texts[Math.max(0, offers.at)] ?? "");
     this.more.hidden = texts.length === 0 || found.isBranch;
-    const writing = found.isBranch ? GOING_ON : "Writing …";
-    const hint = this.#problem || (found.isAsking ? writing : texts.length > 0 ? CHOOSING : HELP);
+    const hint = this.#problem || this.#hint();
     if (this.hint.textContent !== hint) this.hint.textContent = hint;
     this.hint.classList.toggle("is-problem", this.#problem !== "");
+  }
+
+  #hint() {
+    const { found, tints } = this;
+    if (found.isAsking) return found.isBranch ? goingOn() : "Writing …";
+    return found.texts.length > 0 ? choosing() : helpFor(tints.isOn);
   }
 
   /** @param {string} text */
@@ -293,6 +303,7 @@ export class Write {
   #tint(isOn) {
     this.header.tint.setAttribute("aria-pressed", String(isOn));
     this.tints.set(isOn);
+    this.#draw();
     this.#showWord();
   }
 
