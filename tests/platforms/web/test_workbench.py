@@ -442,3 +442,22 @@ async def test_a_template_that_uses_its_nearest_examples_is_shown_tested_and_tri
         saved = await ada.save("mood", {**state, "description": "Still with neighbours."})
         assert "[neighbours]" in (await ada.open("mood"))["source"]
         assert saved["problem"] == ""
+
+
+async def test_words_that_a_member_erased_do_not_come_back_with_an_old_state(open_page: ServePage) -> None:
+    async with open_page() as served, AsyncExitStack() as stack:
+        ada, ben = await a_bench(served, stack), await a_bench(served, stack, "Ben", is_moderator=False)
+        await ada.make("mood", STATE)
+        await ada.publish("mood")
+        said = await ben.window.say("what a mess")
+        await ben.window.say("!prompt example --template mood --output bad", reply_to=said)
+        await ben.window.private_card()
+        (proposal,) = (await ada.open("mood"))["proposals"]
+        await ada.ask("settle", name="mood", number=str(proposal["number"]), table="examples")
+        seen = await ada.open("mood")
+        assert ["what a mess", "bad"] in seen["state"]["examples"]
+        await ben.window.ask("remove", id=said)
+        typed = {**seen["state"], "description": "How?"}
+        saved = await ada.ask("save", name="mood", state=typed, base=seen["state"], revision=seen["revision"])
+        assert saved["state"] == {**STATE, "description": "How?"}
+        assert "what a mess" not in str(await ada.open("mood"))
