@@ -1,7 +1,7 @@
 /** The line below the text: what can be done now. Where nothing hovers, there are most often no keys either. */
 
 const TINTED = "Darker words surprised the model more: point at one to read what it expected.";
-const TAPPED_TINTED = "Darker words surprised the model more: tap one, then open the tools, to read what it expected.";
+const TAPPED_TINTED = "Darker words surprised the model more: tap one to see what it expected.";
 
 /**
  * Return what can be done with the text.
