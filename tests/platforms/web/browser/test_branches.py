@@ -90,6 +90,18 @@ async def test_another_word_begins_a_branch_and_the_model_goes_on_from_it(page: 
     assert DOG in await stored(page)
 
 
+async def test_what_is_offered_in_grey_stays_when_the_words_are_tinted(page: Page, windows: Context) -> None:
+    page.hold("look")
+    tab = await opened(page, windows)
+    await tab.get_by_role("button", name="Tint").click()
+    await tab.locator(".write-text").press_sequentially(DOG)
+    await tab.keyboard.press("Tab")
+    await tab.locator(".ghost").wait_for()
+    page.release("look")
+    await tab.locator(".tinted").first().wait_for()
+    assert await tab.locator(".ghost").count() == 1
+
+
 async def test_a_word_that_was_not_expected_is_said_to_be_one(page: Page, windows: Context) -> None:
     page.writings.add("p1", DOG)
     page.writings.probability = None
