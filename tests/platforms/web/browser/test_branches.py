@@ -72,7 +72,7 @@ async def test_another_word_begins_a_branch_and_the_model_goes_on_from_it(page: 
     await tab.get_by_role("button", name="Tint").click()
     await at_word(tab, "fox")
     await tab.get_by_role("heading", name="Instead of “fox”").wait_for()
-    await tab.sees("The model gave it 0.31 %.")
+    await tab.sees("The model gave it 0.31%.")
     page.writings.continuations = lambda _: [" sleeps all day."]
     await tab.locator(".write-text").focus()
     await tab.keyboard.press("Alt+Enter")
@@ -90,6 +90,44 @@ async def test_another_word_begins_a_branch_and_the_model_goes_on_from_it(page: 
     assert DOG in await stored(page)
 
 
+async def test_what_is_offered_in_grey_stays_when_the_words_are_tinted(page: Page, windows: Context) -> None:
+    page.hold("look")
+    tab = await opened(page, windows)
+    await tab.get_by_role("button", name="Tint").click()
+    await tab.locator(".write-text").press_sequentially(DOG)
+    await tab.keyboard.press("Tab")
+    await tab.locator(".ghost").wait_for()
+    page.release("look")
+    await tab.locator(".tinted").first().wait_for()
+    assert await tab.locator(".ghost").count() == 1
+
+
+async def test_a_word_that_was_not_expected_is_said_to_be_one(page: Page, windows: Context) -> None:
+    page.writings.add("p1", DOG)
+    page.writings.probability = None
+    tab = await opened(page, windows, DOG)
+    await at_word(tab, "fox")
+    # A click on the button leaves the caret in the word.
+    await tab.get_by_role("button", name="Tint").click()
+    assert await focused(tab) == "Your text"
+    await tab.get_by_role("heading", name="Instead of “fox”").wait_for()
+    await tab.sees("It is not among the words that the model expected most:")
+    await tab.sees("Darker words surprised the model more", within=".write-hint")
+
+
+async def test_a_phone_reads_what_can_be_tapped_instead_of_keys(page: Page, browser: Browser) -> None:
+    phone = {"viewport": {"width": 360, "height": 700}, "hasTouch": True, "isMobile": True}
+    async with browser.context(**phone) as windows:
+        tab = await opened(page, windows)
+        await tab.sees("Continue shows how the text may go on.", within=".write-hint")
+        await tab.locator(".write-text").press_sequentially("Once upon a time")
+        await tab.get_by_text("Continue", exact=True).click()
+        await tab.sees("Tap the one that you like.", within=".write-hint")
+        await tab.locator(".write-offer").first().click()
+        assert (await tab.locator(".write-text").input_value()).startswith("Once upon a time and so on")
+        assert await tab.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+
+
 async def test_what_is_written_behind_a_word_is_taken_by_enter_or_stopped(page: Page, windows: Context) -> None:
     page.writings.add("p1", DOG)
     page.hold("written")
@@ -97,14 +135,14 @@ async def test_what_is_written_behind_a_word_is_taken_by_enter_or_stopped(page: 
     tab = await opened(page, windows, DOG)
     await tab.get_by_role("button", name="Tint").click()
     await at_word(tab, "fox")
-    await tab.get_by_role("button", name="cat 22 %").click()
+    await tab.get_by_role("button", name="cat 22%").click()
     await tab.sees("Going on from the word", within=".write-hint")
     await eventually(tab.locator(".ghost").count, bool)
     await tab.keyboard.press("Enter")
     assert await tab.locator(".write-text").input_value() == CAT
     await at_word(tab, "quick")
     await tab.get_by_role("heading", name="Instead of “quick”").wait_for()
-    await tab.get_by_role("button", name="girl 2.0 %").click()
+    await tab.get_by_role("button", name="girl 2.0%").click()
     await tab.sees("Going on from the word", within=".write-hint")
     await tab.keyboard.press("Escape")
     assert await tab.locator(".write-text").input_value() == "The girl"
@@ -132,6 +170,7 @@ async def test_the_tree_is_walked_named_and_pruned_by_keyboard(page: Page, windo
     await tab.keyboard.press("Delete")
     await eventually(tab.locator(".branch").count, lambda count: count == 3)
     assert await tab.locator(".write-text").input_value() == FOX
+    assert await tab.evaluate("() => document.activeElement.dataset.id") == "2"
     await tab.get_by_role("button", name="Undo").click()
     await eventually(tab.locator(".branch").count, lambda count: count == 4)
     await eventually(tab.locator(".write-text").input_value, lambda value: value == DOG)
@@ -188,6 +227,7 @@ async def test_texts_are_opened_renamed_and_removed_from_the_menu(page: Page, wi
     assert [one.split("\n")[0] for one in names] == ["A cat", "A dog", "New text", "Rename …", "Remove …"]
     await tab.get_by_role("menuitemradio", name="A dog").click()
     await eventually(tab.locator(".write-text").input_value, lambda value: value == DOG)
+    await eventually(lambda: focused(tab), lambda name: name == "Your text")
     await tab.get_by_role("button", name="Your texts: A dog").click()
     await tab.get_by_role("menuitem", name="Rename …").click()
     await tab.get_by_label("Name", exact=True).fill("The dog")
@@ -197,6 +237,11 @@ async def test_texts_are_opened_renamed_and_removed_from_the_menu(page: Page, wi
     await tab.get_by_role("button", name="Remove", exact=True).click()
     await eventually(tab.locator(".write-text").input_value, lambda value: value == CAT)
     assert await stored(page, "p1") == [CAT]
+    await eventually(lambda: focused(tab), lambda name: name == "Your text")
+    await tab.get_by_role("button", name="Your texts: A cat").click()
+    await tab.get_by_role("menuitem", name="New text").click()
+    await eventually(tab.locator(".write-text").input_value, lambda value: value == "")
+    await eventually(lambda: focused(tab), lambda name: name == "Your text")
 
 
 async def test_without_a_store_the_text_stays_in_the_window_and_the_page_says_so(page: Page, windows: Context) -> None:
@@ -266,7 +311,7 @@ async def test_on_a_narrow_window_another_word_is_chosen_in_the_drawer(page: Pag
         await at_word(tab, "fox")
         page.writings.continuations = lambda _: [" sleeps"]
         await tab.get_by_role("button", name="Other words here").click()
-        await tab.get_by_role("button", name="cat 22 %").click()
+        await tab.get_by_role("button", name="cat 22%").click()
         await eventually(tab.locator(".write-text").input_value, lambda value: value == CAT)
         assert await focused(tab) == "Your text"
         assert not await tab.locator("#side").is_visible()

@@ -14,6 +14,7 @@ import { sentenceOf } from "../state/session.js";
 import { Branches } from "./branches.js";
 import { Continuations } from "./continuations.js";
 import { Header } from "./header.js";
+import { choosing, goingOn, helpFor } from "./hints.js";
 import { Instead } from "./instead.js";
 import { Offers } from "./offers.js";
 import { Paper } from "./paper.js";
@@ -23,9 +24,6 @@ import { Tints } from "./tints.js";
 import { Tools } from "./tools.js";
 import { Writings } from "./writings.js";
 
-const HELP = "Tab shows how the text may go on. Esc, then Tab, leaves the text.";
-const CHOOSING = "Tab: more and longer · digit or ↓ and Enter: choose · →: take the grey text · Esc: close";
-const GOING_ON = "Going on from the word … → or Enter: take what there is · Esc: stop";
 const MEASURING = "Measuring the words. You can go on typing.";
 const TINT = "tint";
 const NOT_STORED = "This text lives in this window only, without branches.";
@@ -72,8 +70,13 @@ export class Write {
       (problem) => this.#say(problem),
       () => this.#draw(),
     );
-    this.header = new Header(this.writings, menu, (act) => this.#run(act));
-    this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, HELP);
+    this.header = new Header(
+      this.writings,
+      menu,
+      (act) => this.#run(act),
+      () => this.focus(),
+    );
+    this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, helpFor(false));
     this.state = h("p", { class: "write-state quiet", role: "status" });
     this.more = h("button", { type: "button", class: "button", "data-do": "more", hidden: true }, "More and longer");
     this.words = h("button", { type: "button", class: "button", "data-do": "words", hidden: true }, "Other words here");
@@ -100,6 +103,8 @@ export class Write {
       this.#isLeaving = false;
     });
     window.addEventListener("pagehide", () => writings.keep());
+    // The word at the caret is what tints tell about: a click on their button leaves the caret there.
+    this.header.tint.addEventListener("pointerdown", (event) => event.preventDefault());
     onAction(this.element, {
       ...this.header.actions,
       offer: (element) => this.#take(this.found.texts[Number(element.dataset.at)] ?? ""),
@@ -258,9 +263,10 @@ export class Write {
 
   /** @param {string[]} texts */
   #hintOf(texts) {
-    if (this.found.isAsking) return this.found.isBranch ? GOING_ON : "Writing …";
-    if (texts.length > 0) return CHOOSING;
-    return this.tints.isSlow ? MEASURING : HELP;
+    const { found, tints } = this;
+    if (found.isAsking) return found.isBranch ? goingOn() : "Writing …";
+    if (texts.length > 0) return choosing();
+    return tints.isSlow ? MEASURING : helpFor(tints.isOn);
   }
 
   /** @param {string} text */
@@ -313,6 +319,7 @@ export class Write {
     this.header.tint.setAttribute("aria-pressed", String(isOn));
     keep(TINT, isOn ? "on" : "");
     this.tints.set(isOn);
+    this.#draw();
     this.#showWord();
   }
 
