@@ -49,7 +49,7 @@ class Program:
         """Run `python -m bot` with `arguments` and standard input `typed` to its end."""
         with self.start(*arguments) as process:
             try:
-                out, err = process.communicate(typed, timeout=120)
+                out, err = process.communicate(typed, timeout=240)
             except BaseException:
                 process.kill()
                 raise

@@ -15,7 +15,7 @@ from tests.bots import write_prompts
 from tests.platforms.programs import Program
 from tests.servers.discord import Discord
 
-START_S = 90.0
+START_S = 240.0
 _CHAT = (
     '+++\ndescription = "{0}."\nkind = "chat"\n[sampling]\ntemperature = 0\nmax_new_tokens = {1}\n+++\n'
     "$history\n$bot_name:\n"

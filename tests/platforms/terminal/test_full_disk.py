@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(program: Program, *arguments: str, typed: bytes = b"", **full: int) -> tuple[int, str]:
     """Run the program with `full` streams on the full disk; return its status, and the other stream."""
     with FULL.open("wb") as disk, program.start(*arguments, **dict.fromkeys(full, disk)) as process:
-        out, err = process.communicate(typed, timeout=120)
+        out, err = process.communicate(typed, timeout=240)
     return process.returncode, (out or err or b"").decode()
 
 
@@ -68,7 +68,7 @@ def test_a_database_that_can_not_grow_refuses_in_one_sentence_and_logs_it_once(t
     program = Program(tmp_path, model)
     lines = [*("!next " + "x" * 100_000 for _ in range(20)), "!help", "!prompt list"]
     with program.start("terminal", "--json", preexec_fn=limit_files) as process:
-        out, err = process.communicate("".join(f"{line}\n" for line in lines).encode(), timeout=120)
+        out, err = process.communicate("".join(f"{line}\n" for line in lines).encode(), timeout=240)
     told, answers = err.decode(), [json.loads(line) for line in out.splitlines()]
     assert process.returncode == 0, told
     assert "Traceback" not in told

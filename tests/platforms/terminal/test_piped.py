@@ -161,7 +161,7 @@ def test_ctrl_c_ends_a_piped_program_with_status_130(program: Program) -> None:
             process.send_signal(signal.SIGINT)
             process.stdin.write(b"!prompt list\n")  # type: ignore[union-attr]
             process.stdin.flush()  # type: ignore[union-attr]
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=180)
         finally:
             process.kill()
     assert process.returncode == 130
@@ -194,7 +194,7 @@ def test_nobody_reading_the_answers_is_no_traceback(program: Program) -> None:
         try:
             process.stdout.close()  # type: ignore[union-attr]
             process.stdout = None
-            _, err = process.communicate(b"!prompt list\n!prompt list\n", timeout=60)
+            _, err = process.communicate(b"!prompt list\n!prompt list\n", timeout=180)
         finally:
             process.kill()
     assert b"Traceback" not in err

@@ -29,7 +29,8 @@ class Writings:
     """The texts, by their ids; each has an owner. A branch holds the whole text at its end.
 
     `tell` sends a frame to the other windows of a person, `wait_for` waits while something is held: "written" is the
-    end of what `partial` shows while it is written. `continuations` returns what follows.
+    end of what `partial` shows while it is written. `continuations` returns what follows; `probability` is that of
+    every word, None for one that is not expected.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Writings:
         self._wait_for = wait_for
         self.texts: dict[str, Json] = {}
         self.partial: list[str] = []
+        self.probability: float | None = 0.0031
         self.continuations: Callable[[Json], list[str]] = lambda asked: [
             f"{' and so on' * asked['max_new_tokens']}"[: asked["max_new_tokens"] * 4] + f" {i + 1}"
             for i in range(asked["num"])
@@ -206,7 +208,7 @@ class Writings:
     async def _instead(self, _: Asker, asked: Json) -> Json:
         before = asked["before"].removesuffix(" ")
         words = [{"text": text, "probability": share, "whole": before + text} for text, share in EXPECTED]
-        return {"probability": 0.0031, "words": words}
+        return {"probability": self.probability, "words": words}
 
     async def _continue(self, who: Asker, asked: Json) -> Json:
         if self.partial:

@@ -4,6 +4,7 @@
  * @import {BarsBlock, Block, ChoicesBlock, FactsBlock, ProgressBlock, TextBlock} from "../wire/types.js"
  */
 import { h } from "../dom/elements.js";
+import { percent } from "../dom/numbers.js";
 import { renderTinted } from "./tints.js";
 import { withCode } from "./code.js";
 import { renderContrast } from "./contrast.js";
@@ -76,12 +77,6 @@ function bar(name, share, kind = "") {
     h("td", { class: "bar", "aria-hidden": "true" }, h("div", { "--share": length })),
     h("td", { class: "share" }, percent(share)),
   );
-}
-
-/** @param {number} share */
-function percent(share) {
-  const value = share * 100;
-  return `${value >= 10 || value === 0 ? value.toFixed(0) : value.toPrecision(2)} %`;
 }
 
 /** @param {ChoicesBlock} block */

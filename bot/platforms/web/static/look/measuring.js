@@ -71,7 +71,12 @@ export class Measuring {
     this.showBusy(true);
     try {
       const found = await this.session.connection.request("look", { channel: channelOf(this.store), thread: "", line });
-      if (number !== this.#number || found.card === null) return;
+      if (number !== this.#number) return;
+      if (found.card === null) {
+        // Another view looked meanwhile: it is measured when it is asked for again.
+        this.line = "";
+        return;
+      }
       placeTokens(found.data);
       this.last = { card: found.card, data: found.data };
       this.show(this.last, "");

@@ -5,8 +5,9 @@
  */
 import { renderBlock } from "../cards/blocks.js";
 import { h } from "../dom/elements.js";
+import { percent } from "../dom/numbers.js";
 import { bitsChart, curve, ranksChart } from "./charts.js";
-import { bitsOf, percent, TokenMap } from "./tokens.js";
+import { bitsOf, TokenMap } from "./tokens.js";
 
 /**
  * @typedef {object} Mode

@@ -4,6 +4,7 @@
  * @import {MeasuredToken} from "./measuring.js"
  */
 import { h } from "../dom/elements.js";
+import { percent } from "../dom/numbers.js";
 import { makeStop, roving } from "../dom/roving.js";
 
 /** Tokens with at least this many bits have the darkest tint. */
@@ -120,11 +121,4 @@ function rank(token) {
 /** @param {string} text What can't be seen is named. */
 export function shown(text) {
   return text.trim() === "" ? JSON.stringify(text) : text.trim();
-}
-
-/** @param {number} share */
-export function percent(share) {
-  const value = share * 100;
-  if (value !== 0 && value < 0.01) return "< 0.01 %";
-  return `${value >= 10 || value === 0 ? value.toFixed(0) : value.toPrecision(2)} %`;
 }

@@ -10,6 +10,7 @@ import { renderCard } from "../cards/card.js";
 import { longText } from "../cards/long_text.js";
 import { h } from "../dom/elements.js";
 import { iconOf } from "../dom/icons.js";
+import { percent } from "../dom/numbers.js";
 import { fullTimeOf, timeOf } from "./times.js";
 
 const NUM_COLOURS = 8;
@@ -149,7 +150,7 @@ export function cardText(card) {
       case "facts":
         return block.items.map(([name, value]) => `${name}: ${value}`).join(", ");
       case "bars":
-        return block.items.map(([name, share]) => `${name} ${Math.round(share * 100)} %`).join(", ");
+        return block.items.map(([name, share]) => `${name} ${percent(share)}`).join(", ");
       case "choices":
         return block.options
           .map((option, i) => `${block.first_number + i} ${block.labels?.[i] ?? ""}`.trim() + `: ${option}`)

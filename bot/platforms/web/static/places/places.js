@@ -90,7 +90,7 @@ export class Places {
       "div",
       { class: "places-head" },
       h("p", { class: "product" }, h("bdi", {}, store.botName)),
-      h("p", { class: "quiet one-line model", dir: "auto", title: store.model }, store.model),
+      h("p", { class: "quiet model", dir: "auto", title: store.model }, store.model),
       viewLink("#/write", "Write", store.view === "write", "write"),
       viewLink("#/look", "Look", store.view === "look", "look"),
       viewLink("#/workbench", "Workbench", store.view === "workbench", "workbench"),

@@ -303,7 +303,7 @@ function answerOf(one) {
         { class: label === one.answered ? "result-bar is-answer" : "result-bar" },
         h("span", { class: "one-line", dir: "auto" }, label),
         h("span", { class: "result-track", "aria-hidden": "true" }, h("span", { "--share": share })),
-        h("span", { class: "result-share" }, `${Math.round(share * 100)} %`),
+        h("span", { class: "result-share" }, `${Math.round(share * 100)}%`),
       ),
     ),
   );

@@ -1,8 +1,9 @@
 /**
  * The branches of the open text, as a tree that can be walked, named and pruned.
  *
- * What goes on from a branch alone is shown below it, at its level; where a text goes on in several ways, each way is a
- * level deeper. So a long text that never forked is a list, not a staircase.
+ * What goes on from a branch alone is shown below it, at its level; where a text goes on in several ways, or leaves a
+ * branch at a word that was replaced, each way is a level deeper. So a long text that never forked is a list, not a
+ * staircase.
  *
  * @import {Branch, Writing} from "../wire/types.js"
  */
@@ -86,10 +87,13 @@ export class Branches {
     const shown = h("div", {}, itemsOf(branches, writing?.at ?? 0));
     for (const { name, value } of this.tree.attributes) shown.setAttribute(name, value);
     const stop = this.#stop?.dataset.id;
+    const hadFocus = this.tree.contains(document.activeElement);
     morph(this.tree, shown);
     const wanted = isMoved || !this.tree.contains(document.activeElement) ? String(writing?.at) : stop;
     makeStop(this.tree, '[role="treeitem"]', this.tree.querySelector(`[data-id="${wanted}"]`));
     this.#mark();
+    // The branch that had the focus may be pruned.
+    if (hadFocus && !this.tree.contains(document.activeElement)) this.#stop?.focus();
     if (isMoved) this.#scrollTo(this.tree.querySelector('[aria-current="true"]'));
   }
 
@@ -160,7 +164,8 @@ function itemsOf(branches, at) {
   /** @type {Map<number, number>} */
   const levels = new Map([[0, 1]]);
   return branches.map((branch) => {
-    const isFork = branch.parent !== 0 && (numChildren.get(branch.parent) ?? 0) > 1;
+    const isOneOfMany = (numChildren.get(branch.parent) ?? 0) > 1 || branch.instead_of !== "";
+    const isFork = branch.parent !== 0 && isOneOfMany;
     const level = (levels.get(branch.parent) ?? 1) + (isFork ? 1 : 0);
     levels.set(branch.id, level);
     return itemOf(branch, level, { isFork, isHere: branch.id === at, isOnPath: onPath.has(branch.id) });

@@ -18,10 +18,12 @@ export class Header {
    * @param {Writings} writings
    * @param {HTMLElement} menu The button that opens the servers on a narrow window.
    * @param {(act: () => Promise<unknown>) => void} run Runs what may fail.
+   * @param {() => void} opened Called after another text was chosen.
    */
-  constructor(writings, menu, run) {
+  constructor(writings, menu, run, opened) {
     this.writings = writings;
     this.run = run;
+    this.opened = opened;
     this.name = h("bdi", { class: "one-line" }, UNNAMED);
     this.texts = h(
       "button",
@@ -71,6 +73,11 @@ export class Header {
     });
   }
 
+  /** @param {() => Promise<unknown>} open */
+  #choose(open) {
+    this.run(() => open().then(this.opened));
+  }
+
   /** @returns {MenuItem[]} */
   #texts() {
     const { writings } = this;
@@ -80,13 +87,13 @@ export class Header {
       label: one.id === current?.id ? current.name || one.name : one.name,
       help: helpOf(one),
       isChosen: one.id === current?.id,
-      choose: () => this.run(() => writings.open(one.id)),
+      choose: () => this.#choose(() => writings.open(one.id)),
     }));
     items.push({
       label: "New text",
       icon: "add",
       startsGroup: items.length > 0,
-      choose: () => this.run(() => writings.begin()),
+      choose: () => this.#choose(() => writings.begin()),
     });
     if (current === null) return items;
     items.push({ label: "Rename …", icon: "edit", choose: () => void this.#rename(current.name) });
@@ -110,9 +117,10 @@ export class Header {
   }
 
   /** @param {string} name */
-  #remove(name) {
+  async #remove(name) {
     const text = `“${name}” and all its branches are erased. This can’t be undone.`;
-    return confirm({ title: "Remove the text?", text, action: "Remove", act: () => this.writings.remove() });
+    const act = () => this.writings.remove();
+    if (await confirm({ title: "Remove the text?", text, action: "Remove", act })) this.opened();
   }
 }
 

@@ -5,8 +5,9 @@
  * @import {Alternative} from "../wire/types.js"
  */
 import { h, onAction } from "../dom/elements.js";
+import { percent } from "../dom/numbers.js";
 import { makeStop, roving } from "../dom/roving.js";
-import { percent, shown } from "../look/tokens.js";
+import { shown } from "../look/tokens.js";
 import { sentenceOf } from "../state/session.js";
 import { Disconnected } from "../wire/socket.js";
 import { wordAt } from "./words.js";
@@ -109,7 +110,10 @@ export class Instead {
     try {
       const { probability, words } = await this.session.connection.request("instead", place);
       if (number !== this.#number) return;
-      const about = probability === null ? "" : `The model gave it ${percent(probability)}. It expected:`;
+      const about =
+        probability === null
+          ? "It is not among the words that the model expected most:"
+          : `The model gave it ${percent(probability)}. It expected:`;
       this.#draw(`Instead of “${place.word}”`, about, words);
     } catch (error) {
       if (number !== this.#number) return;

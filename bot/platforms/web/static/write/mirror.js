@@ -8,7 +8,10 @@
 import { h } from "../dom/elements.js";
 import { bitsOf, tintOf } from "../look/tokens.js";
 
-/** @typedef {{text: string, token: MeasuredToken | null, node: Text | HTMLElement}} Piece */
+/**
+ * @typedef {{text: string, token: MeasuredToken | null}} Part
+ * @typedef {Part & {node: Text | HTMLElement}} Piece
+ */
 
 export class Mirror {
   /** Together they are the text. @type {Piece[]} */
@@ -58,33 +61,30 @@ export class Mirror {
   }
 
   /**
-   * Tint a text by its tokens: what is shown is `text` afterwards.
+   * Tint a text by its tokens: what is shown is `text` afterwards. Words that stay the same stay where they are.
    *
    * @param {string} text
    * @param {MeasuredToken[]} tokens Their places are in `text`.
    */
   tint(text, tokens) {
     const before = this.#pieces;
-    /** @type {Piece[]} */
-    const pieces = [];
+    const wanted = partsOf(text, tokens);
+    const fits = (/** @type {Part | undefined} */ one, /** @type {Piece | undefined} */ known) =>
+      one !== undefined && one.text === known?.text && (one.token === null) === (known.token === null);
+    const most = Math.min(before.length, wanted.length);
+    let start = 0;
+    while (start < most && fits(wanted[start], before[start])) start++;
     let end = 0;
-    for (const token of tokens) {
-      const own = text.slice(token.start, token.end);
-      if (own === "") continue;
-      if (token.start > end) pieces.push(this.#piece(text.slice(end, token.start), null));
-      const known = before[pieces.length];
-      const isKnown = known?.text === own && known.token !== null && tintOf(known.token) === tintOf(token);
-      pieces.push(isKnown ? { ...known, token } : this.#piece(own, bitsOf(token) === null ? null : token));
-      if (isKnown) this.#tokens.set(known.node, token);
-      end = Math.max(end, token.end);
-    }
-    if (end < text.length) pieces.push(this.#piece(text.slice(end), null));
-    let numSame = 0;
-    while (numSame < pieces.length && pieces[numSame]?.node === before[numSame]?.node) numSame++;
-    for (const piece of before.slice(numSame)) piece.node.remove();
+    while (end < most - start && fits(wanted.at(-1 - end), before.at(-1 - end))) end++;
+    const kept = before.length - wanted.length;
+    for (const piece of before.slice(start, before.length - end)) piece.node.remove();
+    this.#pieces = wanted.map(({ text: own, token }, i) => {
+      const known = i < start ? before[i] : i >= wanted.length - end ? before[i + kept] : undefined;
+      return known === undefined ? this.#piece(own, token) : this.#retinted(known, token);
+    });
     this.#ghost.remove();
-    this.#end.before(...pieces.slice(numSame).map((one) => one.node));
-    this.#pieces = pieces;
+    const next = this.#pieces[wanted.length - end]?.node ?? this.#end;
+    next.before(...this.#pieces.slice(start, wanted.length - end).map((one) => one.node));
     this.#text = text;
   }
 
@@ -114,9 +114,11 @@ export class Mirror {
   #replace(start, end, text) {
     const last = this.#pieces.at(-1);
     // Most keys write at the end of a line that is not tinted yet.
-    if (start === this.#text.length && last !== undefined && last.token === null && last.node instanceof Text) {
-      last.text += text;
-      last.node.appendData(text);
+    if (start === this.#text.length && last !== undefined && last.token === null) {
+      // Chromium takes far longer to lay out a long line whose text node grew than one that has another node.
+      const longer = this.#piece(last.text + text, null);
+      last.node.replaceWith(longer.node);
+      this.#pieces[this.#pieces.length - 1] = longer;
       return;
     }
     const from = this.#split(start);
@@ -163,4 +165,37 @@ export class Mirror {
     this.#tokens.set(node, token);
     return { text, token, node };
   }
+
+  /**
+   * @param {Piece} piece
+   * @param {MeasuredToken | null} token
+   */
+  #retinted(piece, token) {
+    const { text, node } = piece;
+    if (token === null || !(node instanceof HTMLElement)) return piece;
+    const tint = tintOf(token);
+    if (node.style.getPropertyValue("--tint") !== tint) node.style.setProperty("--tint", tint);
+    this.#tokens.set(node, token);
+    return { text, token, node };
+  }
+}
+
+/**
+ * Return the pieces of a text: its scored tokens, and what is between them.
+ *
+ * @param {string} text
+ * @param {MeasuredToken[]} tokens
+ */
+function partsOf(text, tokens) {
+  /** @type {Part[]} */
+  const parts = [];
+  let end = 0;
+  for (const token of tokens) {
+    if (token.end <= token.start) continue;
+    if (token.start > end) parts.push({ text: text.slice(end, token.start), token: null });
+    parts.push({ text: text.slice(token.start, token.end), token: bitsOf(token) === null ? null : token });
+    end = token.end;
+  }
+  if (end < text.length) parts.push({ text: text.slice(end), token: null });
+  return parts;
 }

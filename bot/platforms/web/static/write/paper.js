@@ -12,6 +12,8 @@ import { Mirror } from "./mirror.js";
 export class Paper {
   #drawnText = "";
   #drawnCaret = -1;
+  /** What is shown in grey. */
+  #grey = "";
   #isPointed = false;
 
   /** @param {() => void} moved Called when the text or the caret is another one. */
@@ -90,7 +92,8 @@ export class Paper {
     this.mirror.write(value);
     // In the middle of a line there is no room for it.
     const isAtLineEnd = selectionStart === value.length || value[selectionStart] === "\n";
-    this.mirror.showGhost(isAtLineEnd ? continuation : "", selectionStart);
+    this.#grey = isAtLineEnd ? continuation : "";
+    this.mirror.showGhost(this.#grey, selectionStart);
   }
 
   /**
@@ -103,6 +106,8 @@ export class Paper {
     const { value } = this.area;
     this.mirror.tint(measured, tokens);
     this.mirror.write(value);
+    // Tints put other pieces in the place of those that the grey text stood between.
+    if (value === this.#drawnText) this.mirror.showGhost(this.#grey, this.#drawnCaret);
   }
 
   untint() {

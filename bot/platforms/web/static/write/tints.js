@@ -9,9 +9,15 @@
 import { Measuring } from "../look/measuring.js";
 
 const COMMAND = "perplexity -- ";
+/** What is measured faster needs no word. */
+const SLOW_MS = 800;
 
 export class Tints {
   isOn = false;
+  /** Whether a long text is being measured. */
+  isSlow = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
   #isPaused = false;
 
   /**
@@ -19,16 +25,33 @@ export class Tints {
    * @param {Session} session
    * @param {Paper} paper
    * @param {(problem: string) => void} say Called with what went wrong.
+   * @param {() => void} changed Called when `isSlow` changes.
    */
-  constructor(store, session, paper, say) {
+  constructor(store, session, paper, say, changed) {
+    this.store = store;
     this.paper = paper;
     this.say = say;
+    this.changed = changed;
     this.measuring = new Measuring(
       store,
       session,
       (measured, problem) => this.#show(measured, problem),
-      (isBusy) => paper.element.setAttribute("aria-busy", String(isBusy)),
+      (isBusy) => this.#wait(isBusy),
     );
+  }
+
+  /** @param {boolean} isBusy */
+  #wait(isBusy) {
+    clearTimeout(this.#timer);
+    if (isBusy) this.#timer = setTimeout(() => this.#setSlow(true), SLOW_MS);
+    else this.#setSlow(false);
+  }
+
+  /** @param {boolean} isSlow */
+  #setSlow(isSlow) {
+    if (this.isSlow === isSlow) return;
+    this.isSlow = isSlow;
+    this.changed();
   }
 
   /** @param {boolean} isOn */
@@ -47,7 +70,7 @@ export class Tints {
 
   /** Measure the text soon, unless it is measured already. */
   measure() {
-    if (this.#isPaused) return;
+    if (this.#isPaused || !this.store.isWelcome) return;
     const { text } = this.paper;
     this.measuring.ask(this.isOn && text.trim() !== "" ? COMMAND + text : "");
   }

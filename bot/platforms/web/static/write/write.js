@@ -9,10 +9,12 @@
 import { askName } from "../dialogs/asking.js";
 import { h, onAction } from "../dom/elements.js";
 import { alarm, speak } from "../dom/speaking.js";
+import { keep, readKept } from "../state/kept.js";
 import { sentenceOf } from "../state/session.js";
 import { Branches } from "./branches.js";
 import { Continuations } from "./continuations.js";
 import { Header } from "./header.js";
+import { choosing, goingOn, helpFor } from "./hints.js";
 import { Instead } from "./instead.js";
 import { Offers } from "./offers.js";
 import { Paper } from "./paper.js";
@@ -22,9 +24,8 @@ import { Tints } from "./tints.js";
 import { Tools } from "./tools.js";
 import { Writings } from "./writings.js";
 
-const HELP = "Tab shows how the text may go on. Esc, then Tab, leaves the text.";
-const CHOOSING = "Tab: more and longer · digit or ↓ and Enter: choose · →: take the grey text · Esc: close";
-const GOING_ON = "Going on from the word … → or Enter: take what there is · Esc: stop";
+const MEASURING = "Measuring the words. You can go on typing.";
+const TINT = "tint";
 const NOT_STORED = "This text lives in this window only, without branches.";
 
 export class Write {
@@ -62,11 +63,23 @@ export class Write {
     );
     this.branches = new Branches(this.#branchActions());
     this.tools = new Tools(this.instead.element, this.branches.element, this.sampling.element);
-    this.tints = new Tints(store, session, this.paper, (problem) => this.#say(problem));
-    this.header = new Header(this.writings, menu, (act) => this.#run(act));
-    this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, HELP);
+    this.tints = new Tints(
+      store,
+      session,
+      this.paper,
+      (problem) => this.#say(problem),
+      () => this.#draw(),
+    );
+    this.header = new Header(
+      this.writings,
+      menu,
+      (act) => this.#run(act),
+      () => this.focus(),
+    );
+    this.hint = h("p", { class: "write-hint quiet", id: "write-hint" }, helpFor(false));
     this.state = h("p", { class: "write-state quiet", role: "status" });
     this.more = h("button", { type: "button", class: "button", "data-do": "more", hidden: true }, "More and longer");
+    this.words = h("button", { type: "button", class: "button", "data-do": "words", hidden: true }, "Other words here");
     this.element = h(
       "section",
       { class: "view", "aria-label": "Write" },
@@ -75,11 +88,12 @@ export class Write {
         "div",
         { class: "write-body" },
         this.paper.element,
-        h("div", { class: "write-below" }, this.hint, this.offers.element, this.more, this.state),
+        h("div", { class: "write-below" }, this.hint, this.offers.element, this.more, this.words, this.state),
       ),
     );
     this.#listen();
     this.#showText(false);
+    if (readKept(TINT) !== "") this.#tint(true);
   }
 
   #listen() {
@@ -89,6 +103,8 @@ export class Write {
       this.#isLeaving = false;
     });
     window.addEventListener("pagehide", () => writings.keep());
+    // The word at the caret is what tints tell about: a click on their button leaves the caret there.
+    this.header.tint.addEventListener("pointerdown", (event) => event.preventDefault());
     onAction(this.element, {
       ...this.header.actions,
       offer: (element) => this.#take(this.found.texts[Number(element.dataset.at)] ?? ""),
@@ -96,6 +112,7 @@ export class Write {
       continue: () => void this.#ask(),
       tint: () => this.#tint(!this.tints.isOn),
       all: () => this.#showAll(),
+      words: () => this.#goToWords(),
       tools: () => this.onTools(!this.areToolsOpen),
     });
     session.onWriting = (event) => writings.heard(event);
@@ -107,19 +124,17 @@ export class Write {
 
   /** @returns {import("./branches.js").BranchActions} */
   #branchActions() {
-    const change = (/** @type {string} */ op, /** @type {Record<string, unknown>} */ fields) =>
-      this.#run(() => this.writings.change(op, fields));
+    const change = (/** @type {string} */ op, /** @type {Record<string, unknown>} */ fields, said = "") =>
+      this.#run(async () => {
+        this.#close();
+        await this.writings.change(op, fields);
+        if (said !== "") speak(said);
+      });
     return {
-      go: (branch) => {
-        this.found.close();
-        change("go_branch", { branch });
-      },
+      go: (branch) => change("go_branch", { branch }),
       name: (branch) => void this.#nameBranch(branch),
-      prune: (branch) => {
-        change("prune_branch", { branch: branch.id });
-        speak("Pruned. Undo brings it back.");
-      },
-      undo: () => change("undo_writing", {}),
+      prune: (branch) => change("prune_branch", { branch: branch.id }, "Pruned. Undo brings it back."),
+      undo: () => change("undo_writing", {}, "Undone."),
       save: (format) => this.header.save(format),
     };
   }
@@ -138,6 +153,7 @@ export class Write {
   showTools(isOpen) {
     this.areToolsOpen = isOpen;
     this.header.tools.setAttribute("aria-pressed", String(isOpen));
+    this.#showWord();
   }
 
   focus() {
@@ -226,6 +242,8 @@ export class Write {
   /** Show what was expected at the caret, while words are tinted. */
   #showWord() {
     const { paper, instead, writings } = this;
+    // Where the tools are not shown, this opens them.
+    this.words.hidden = !this.tints.isOn || this.areToolsOpen || writings.refusal !== "";
     if (!this.tints.isOn) instead.rest();
     else if (writings.refusal !== "") instead.rest(NOT_STORED);
     else instead.show(paper.text, paper.caret);
@@ -238,10 +256,17 @@ export class Write {
     offers.draw(found.isBranch ? [] : texts);
     paper.draw(texts[Math.max(0, offers.at)] ?? "");
     this.more.hidden = texts.length === 0 || found.isBranch;
-    const writing = found.isBranch ? GOING_ON : "Writing …";
-    const hint = this.#problem || (found.isAsking ? writing : texts.length > 0 ? CHOOSING : HELP);
+    const hint = this.#problem || this.#hintOf(texts);
     if (this.hint.textContent !== hint) this.hint.textContent = hint;
     this.hint.classList.toggle("is-problem", this.#problem !== "");
+  }
+
+  /** @param {string[]} texts */
+  #hintOf(texts) {
+    const { found, tints } = this;
+    if (found.isAsking) return found.isBranch ? goingOn() : "Writing …";
+    if (texts.length > 0) return choosing();
+    return tints.isSlow ? MEASURING : helpFor(tints.isOn);
   }
 
   /** @param {string} text */
@@ -292,7 +317,9 @@ export class Write {
   /** @param {boolean} isOn */
   #tint(isOn) {
     this.header.tint.setAttribute("aria-pressed", String(isOn));
+    keep(TINT, isOn ? "on" : "");
     this.tints.set(isOn);
+    this.#draw();
     this.#showWord();
   }
 
@@ -314,7 +341,9 @@ export class Write {
   #pressed(event) {
     if (event.isComposing || event.ctrlKey || event.metaKey) return;
     if (event.altKey) {
-      if (event.key === "Enter" && this.tints.isOn) this.#goToWords(event);
+      if (event.key !== "Enter" || !this.tints.isOn) return;
+      event.preventDefault();
+      this.#goToWords();
       return;
     }
     const { found, paper } = this;
@@ -325,9 +354,7 @@ export class Write {
     event.preventDefault();
   }
 
-  /** @param {KeyboardEvent} event */
-  #goToWords(event) {
-    event.preventDefault();
+  #goToWords() {
     if (!this.areToolsOpen) this.onTools(true);
     this.instead.focus();
   }
