@@ -226,7 +226,9 @@ async def test_a_removed_text_is_erased_from_the_files(served: Served):
     async with served.window() as window:
         writing = await begun(window, "my zebra text")
         for number in range(30):
-            writing = await changed(window, "save_writing", writing, text=f"my zebra text {number}" + " and so on" * 500)
+            writing = await changed(
+                window, "save_writing", writing, text=f"my zebra text {number}" + " and so on" * 500
+            )
             await begun(window, f"another {number}")
         await window.ask("remove_writing", id=writing["id"])
     for path in served.path.parent.glob(f"{served.path.name}*"):
