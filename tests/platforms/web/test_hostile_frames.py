@@ -1,4 +1,4 @@
-"""Whatever a window sends, it gets one sentence, and nobody else waits: wrong types, huge numbers, names of megabytes."""
+"""Whatever a window sends, it gets one sentence and keeps nobody waiting: wrong types, huge numbers, long names."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
