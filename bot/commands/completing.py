@@ -130,12 +130,13 @@ def _why_not(view: ViewKind, action: str) -> str:
 def _drawn(step: Step, state: CompletionState, action: str) -> Cards:
     """Return the snapshots of the next round. Raises RequestError if there is none."""
     num_options = len(state.tree.here.options)
-    if action.isdigit():
+    if action.isdecimal():
+        number = int(action[:9])
         if not num_options:
             raise RequestError("There is nothing to choose from. Use again.")
-        if not 1 <= int(action) <= num_options:
+        if not 1 <= number <= num_options:
             raise RequestError(f"Choose a number from 1 to {num_options}.")
-        return step.draw(state.take(int(action) - 1))
+        return step.draw(state.take(number - 1))
     if action == "longer":
         if not num_options:
             raise RequestError("There are no continuations to make longer. Use again.")

@@ -42,7 +42,7 @@ async def suggest_values(
 
     There are at most as many as the platform allows.
     """
-    has_names = command_name.split(maxsplit=1)[0] in ("settings", "prompt", "help")
+    has_names = command_name.split(" ", maxsplit=1)[0] in ("settings", "prompt", "help")
     known = await known_names(services, scope) if has_names else KnownNames()
     values = ranked(typed, _values(commands, known, command_name, option_name.casefold()))
     return values[: services.traits.max_options]

@@ -98,9 +98,13 @@ class TextTree:
             left -= kept
         return at, kept_of_at
 
-    def replaced_by(self, branch: Branch) -> str:
-        """Return the text of the parent that goes on where `branch` starts, "" if it starts at the parent's end."""
-        return "" if branch.parent == BEGINNING else self.branch(branch.parent).text[branch.kept :]
+    def replaced_by(self, branch: Branch, *, num_characters: int | None = None) -> str:
+        """Return the text of the parent that goes on where `branch` starts, "" if it starts at the parent's end.
+
+        With `num_characters` only so many of it, since a parent may be long and have many branches.
+        """
+        end = None if num_characters is None else branch.kept + num_characters
+        return "" if branch.parent == BEGINNING else self.branch(branch.parent).text[branch.kept : end]
 
     def children(self, branch_id: int) -> tuple[Branch, ...]:
         """Return the branches that go on from a branch and are not pruned, oldest first."""

@@ -7,7 +7,7 @@ new one there. Only the last branch of one's own, which nothing goes on from, is
 from dataclasses import replace
 from typing import Final
 
-from bot.core.text_tree import BEGINNING, Branch, Position, TextTree
+from bot.core.text_tree import BEGINNING, FULL, MAX_BRANCHES, Branch, Position, TextTree
 from bot.errors import RequestError
 
 MAX_TEXT_BYTES: Final = 256 * 1024  # of all branches together
@@ -41,14 +41,14 @@ def taken(tree: TextTree, at: int, added: str, *, seed: int | None) -> TextTree:
     return _branched(tree, Branch(added, at, _length(tree, at), finish_reason="length", seed=seed))
 
 
-def word_put(tree: TextTree, at: int, whole: str, *, logprob: float) -> TextTree:
-    """Return the tree behind a word that a person chose: `whole` is the text up to its end.
+def word_put(tree: TextTree, at: int, before: str, word: str, *, logprob: float) -> TextTree:
+    """Return the tree behind a `word` that a person chose: the text is `before` with that word.
 
     `logprob` (nats) is that of the word where it stands. Raises RequestError if the tree is full.
     """
-    num_same = _num_common(tree.text_of(at), whole)
+    whole = before + word
     # The whole word is the branch's, with the space before it, though the other one began with the same letters.
-    num_same = min(num_same, max(0, whole.rstrip().rfind(" "), whole.rstrip().rfind("\n") + 1))
+    num_same = min(_num_common(tree.text_of(at), whole), len(before) - before.endswith(" "))
     parent, kept = tree.place_in(at, num_same)
     word = whole[num_same:]
     return _branched(tree, Branch(word, parent, kept, logprob, ends=(len(word),), logprobs=(logprob,)))
@@ -71,6 +71,9 @@ def _branched(tree: TextTree, branch: Branch) -> TextTree:
     for one in tree.children(branch.parent):
         if (one.kept, one.text, one.is_word) == (branch.kept, branch.text, branch.is_word):
             return gone(tree, one.id)
+    # Only what is pruned may make room: everything else was written or chosen by somebody.
+    if sum(1 for _ in tree.listed()) >= MAX_BRANCHES:
+        raise RequestError(FULL)
     added, (branch_id,) = tree.add([branch])
     return gone(_checked(added), branch_id)
 

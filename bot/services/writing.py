@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 from bot.core.messages import DIRECT_MESSAGES, Scope
 from bot.core.safe_text import clean_model_text, cut_text, one_line
@@ -23,6 +24,7 @@ NO_BRANCH: Final = "That branch is not there any more."
 NOTHING_TO_UNDO: Final = "There is nothing to undo."
 _UNNAMED: Final = "A new text"
 _NAMED_BY: Final = 40  # characters of its beginning
+_MAX_CLEANED: Final = 10 * MAX_NAME  # cleaning takes a while for each character
 _NUM_TRIES: Final = 5
 # What a list shows of a stored text: its name, the number of its branches, and how it begins.
 _ENTRY: Final = (
@@ -75,7 +77,7 @@ class Writings:
     def __init__(self, store: Store, platform: str) -> None:
         self._store = store
         self._platform = platform
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def list(self, owner_id: str) -> tuple[WritingEntry, ...]:
         """Return somebody's texts, the one that was changed last first. Raises OptedOut where nothing may be kept."""
@@ -122,8 +124,7 @@ class Writings:
     async def remove(self, owner_id: str, writing_id: str) -> None:
         """Erase a text with all its branches."""
         await self._card(owner_id, writing_id)
-        await self._store.close_open_card(self._scope(owner_id), writing_id)
-        self._turns.pop(writing_id, None)
+        await self._store.close_open_card(self._scope(owner_id), writing_id, erases=True)
 
     def _scope(self, owner_id: str) -> Scope:
         # A place of its own, in which nobody speaks: a card in a channel would take what is typed there.
@@ -177,7 +178,7 @@ def _check_branch(writing: Writing, branch_id: int) -> None:
 
 
 def _clean_name(name: str) -> str:
-    return cut_text(one_line(clean_model_text(name)), MAX_NAME).strip()
+    return cut_text(one_line(clean_model_text(name[:_MAX_CLEANED])), MAX_NAME).strip()
 
 
 def _named_by(first: str) -> str:

@@ -103,8 +103,8 @@ class OpenCards(Records):
         )
         return bool(rows)
 
-    async def close_open_card(self, scope: Scope, card_id: str) -> bool:
-        """Delete a card and its state; return False if there was none."""
+    async def close_open_card(self, scope: Scope, card_id: str, *, erases: bool = False) -> bool:
+        """Delete a card and its state, with `erases` also from the files; return False if there was none."""
 
         async def delete(transaction: Transaction) -> bool:
             rows = await transaction.execute(
@@ -112,6 +112,8 @@ class OpenCards(Records):
                 card_id,
                 await conversation_id(transaction, scope),
             )
+            if rows and erases:
+                transaction.mark_erased()
             return bool(rows)
 
         return await self._database.write(delete)

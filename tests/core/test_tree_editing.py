@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core import tree_editing
-from bot.core.text_tree import BEGINNING, TextTree
+from bot.core.text_tree import BEGINNING, FULL, MAX_BRANCHES, TextTree
 from bot.core.tree_editing import MAX_TEXT_BYTES, gone, taken, typed, word_put
 from bot.errors import RequestError
 
@@ -60,21 +60,54 @@ def test_shortening_a_text_and_writing_again_leaves_nothing_empty_behind() -> No
 
 def test_a_word_in_place_of_another_is_a_branch_and_the_old_text_stays() -> None:
     tree = taken(type_in(TextTree(), "The quick brown"), 1, " dot jumps", seed=7)
-    put = word_put(tree, tree.here.at, "The quick brown dog", logprob=-2.0)
+    put = word_put(tree, tree.here.at, "The quick brown ", "dog", logprob=-2.0)
     assert here(put) == "The quick brown dog"
     assert put.branches[-1].text == " dog"
     assert put.replaced_by(put.branches[-1]) == ""  # it begins where the model's branch does
     # The same word again is the same branch.
-    assert word_put(gone(put, 2), 2, "The quick brown dog", logprob=-2.0).branches == put.branches
-    first = word_put(type_in(TextTree(), "Cats purr"), 1, "Dogs", logprob=-1.0)
+    assert word_put(gone(put, 2), 2, "The quick brown", " dog", logprob=-2.0).branches == put.branches
+    first = word_put(type_in(TextTree(), "Cats purr"), 1, "", "Dogs", logprob=-1.0)
     assert here(first) == "Dogs"
     assert first.replaced_by(first.branches[-1]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "word", "own"),
+    [
+        ("我爱你", "我爱", "他", "他"),  # no spaces between words
+        ("a\tcat sat", "a\t", "dog", "dog"),
+        ("see 🦊🦊 fox", "see 🦊🦊 ", "fur", " fur"),
+        ("say “hello”", "say “", "hi", "hi"),
+        ("one\ntwo", "one\n", "ten", "ten"),
+        ("a  b", "a  ", "c", " c"),
+    ],
+)
+def test_a_word_is_put_where_it_stands_whatever_is_before_it(text: str, before: str, word: str, own: str) -> None:
+    put = word_put(type_in(TextTree(), text), 1, before, word, logprob=-1.0)
+    assert here(put) == before + word
+    assert put.branches[-1].text == own
+
+
+def test_a_full_tree_refuses_and_drops_nothing_but_what_is_pruned() -> None:
+    tree = taken(type_in(TextTree(), "Once"), 1, " upon", seed=7)
+    for number in range(MAX_BRANCHES - 2):
+        tree = typed(gone(tree, 2), 2, f"Once upon {number}", is_aside=True)
+    with pytest.raises(RequestError) as caught:
+        typed(gone(tree, 2), 2, "Once upon one more", is_aside=True)
+    assert str(caught.value) == FULL
+    assert {f" {number}" for number in range(MAX_BRANCHES - 2)} <= set(texts(tree))
+    # What is there is still changed in place, and what is pruned makes room.
+    assert here(type_in(tree, f"{here(tree)}!")) == f"{here(tree)}!"
+    pruned = gone(tree, 2).prune(tree.branches[50].id, 0)
+    more = typed(pruned, 2, "Once upon one more", is_aside=True)
+    assert here(more) == "Once upon one more"
+    assert set(texts(tree)) - set(texts(more)) == {tree.branches[50].text}
 
 
 def test_undo_leads_back_through_steps() -> None:
     tree = taken(type_in(TextTree(), "Once"), 1, " upon", seed=7)
     tree = type_in(tree, "Once upon a")
-    tree = word_put(tree, tree.here.at, "Twice", logprob=-1.0)
+    tree = word_put(tree, tree.here.at, "", "Twice", logprob=-1.0)
     seen = []
     while tree.past:
         tree = tree.undo()
@@ -111,9 +144,8 @@ def test_whatever_is_done_the_text_is_what_was_typed_and_no_model_text_is_lost(
             assert here(tree) == before + text
             written.add(here(tree))
         elif kind == "w" and text.strip():
-            whole = before[:number] + text
-            tree = word_put(tree, tree.here.at, whole, logprob=-1.0)
-            assert here(tree) == whole
+            tree = word_put(tree, tree.here.at, before[:number], text, logprob=-1.0)
+            assert here(tree) == before[:number] + text
         elif kind == "g" and tree.branches:
             tree = gone(tree, tree.branches[number % len(tree.branches)].id)
         elif kind == "u" and tree.past:

@@ -94,10 +94,7 @@ async def _take_views(tab: Tab, folder: Path, name: str) -> None:
     if not name.startswith("360"):
         await tab.locator(".panel .verbatim").wait_for()
     await _take(tab, folder / f"channel-{name}.png")
-    await tab.evaluate("() => { location.hash = '#/write'; }")
-    await tab.locator(".write-text").press_sequentially(_TEXT)
-    await tab.keyboard.press("Tab")
-    await tab.locator(".write-offer").nth(2).wait_for()
+    await _write(tab)
     await _take(tab, folder / f"write-{name}.png")
     await tab.evaluate("() => { location.hash = '#/look'; }")
     await tab.get_by_role("textbox").first().fill("The cat sat on the moon and ate a small red bicycle.")
@@ -105,6 +102,30 @@ async def _take_views(tab: Tab, folder: Path, name: str) -> None:
     await asyncio.sleep(1)
     await _take(tab, folder / f"look-{name}.png")
     await take_workbench(tab, folder, name)
+
+
+async def _write(tab: Tab) -> None:
+    """Write a new text with tinted words and a branch, and let the model go on."""
+    await tab.evaluate("() => { location.hash = '#/write'; }")
+    await tab.get_by_role("button", name="Your texts").click()
+    await tab.get_by_role("menuitem", name="New text").click()
+    await tab.locator(".write-text").press_sequentially(_TEXT)
+    await tab.get_by_role("button", name="Tint").click()
+    await tab.locator(".tinted").nth(3).wait_for()
+    is_wide = await tab.locator("#side").is_visible()
+    if is_wide:
+        await tab.locator(".write-text").focus()
+        await tab.locator(".write-text").evaluate("(area) => area.setSelectionRange(32, 32)")
+        await tab.get_by_role("heading", name="Instead of “sea”").wait_for()
+        await tab.locator(".instead-word").nth(1).click()
+        await eventually(tab.locator(".branch.is-fork").count, bool, patience_s=60)
+        await eventually(tab.locator(".write-hint").inner_text, lambda hint: hint.startswith("Tab shows"))
+    await tab.locator(".write-text").focus()
+    await tab.keyboard.press("Control+End")
+    await tab.keyboard.press("Tab")
+    await tab.locator(".write-offer").first().wait_for()
+    await eventually(tab.locator(".write-hint").inner_text, lambda hint: hint.startswith("Tab: more"))
+    await asyncio.sleep(1)
 
 
 async def take_workbench(tab: Tab, folder: Path, name: str) -> None:

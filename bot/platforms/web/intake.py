@@ -13,6 +13,7 @@ from bot.core.safe_text import replace_lone_surrogates
 from bot.errors import RequestError
 from bot.platforms.shared.answering import Answering, Responder
 from bot.platforms.shared.text_files import MAX_BYTES
+from bot.platforms.web.fields import message_number
 from bot.platforms.web.outlets import Asked, WebOutlet
 from bot.platforms.web.stage import Stage
 from bot.platforms.web.traits import WEB
@@ -89,7 +90,7 @@ class Intake:
             message.scope,
             window.person.id,
             replace_lone_surrogates(said.text),
-            reply_to=_number(said.reply_to),
+            reply_to=message_number(said.reply_to),
             file_name=said.file_name,
             revision=int(message.id),
         )
@@ -166,7 +167,7 @@ class Intake:
 
     async def _message_in(self, scope: Scope, message_id: str | None) -> HostedMessage:
         """Return the message of a channel with an id. Raises RequestError if it is not there."""
-        number = _number(message_id)
+        number = message_number(message_id)
         found = None if number is None else await self._stage.messages.get(number)
         if found is None or (found.scope.server, found.scope.channel) != (scope.server, scope.channel):
             raise RequestError("That message is not there any more.")
@@ -213,7 +214,7 @@ class Intake:
 
     async def _own(self, message_id: str, person: HostedPerson) -> HostedMessage:
         """Return a message that a person may change or delete. Raises RequestError."""
-        number = _number(message_id)
+        number = message_number(message_id)
         shown = None if number is None else await self._stage.messages.get(number)
         if shown is None:
             raise RequestError("That message is not there any more.")
@@ -237,10 +238,6 @@ class Intake:
         self._stage.tell_places()
         await self._answering.end_in(server_id)
         await self._bot.left(WEB.key, server_id)
-
-
-def _number(message_id: str | None) -> int | None:
-    return int(message_id) if message_id and message_id.isdecimal() and len(message_id) < 19 else None
 
 
 def _is_bots(message: HostedMessage | None) -> bool:

@@ -8,6 +8,7 @@ from bot.errors import OptedOut, RequestError, Unavailable
 from bot.platforms.shared.answering import Answering
 from bot.platforms.shared.kept_clicks import as_request
 from bot.platforms.shared.submitting import Submitting, problem_of
+from bot.platforms.web.fields import message_number
 from bot.platforms.web.outlets import Asked, WebOutlet
 from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
@@ -54,7 +55,8 @@ class Interactions:
 
     async def _clicked(self, scope: Scope, message_id: str, card_id: str) -> HostedMessage:
         """Return the message with a card in a channel. Raises RequestError if it is not there."""
-        found = await self._stage.messages.get(int(message_id)) if message_id.isdecimal() else None
+        number = message_number(message_id)
+        found = None if number is None else await self._stage.messages.get(number)
         place = None if found is None else (found.scope.server, found.scope.channel)
         if found is None or place != (scope.server, scope.channel):
             raise RequestError("That message is not there any more.")

@@ -80,6 +80,8 @@ class WebOutlet(Outlet):
     async def show_whole(self, card: Card) -> None:
         """Show the finished answer: in place of what was clicked, to everybody, or to the asker only."""
         json = card_json(card)
+        if card.withdraws_all:
+            self._stage.tell_writings(self._asked.person_id)
         if card.answers == "private" or self._asked.clicked_key:
             self._show_private(json, replaces=card.answers == "public" and card.error is None)
             if self._shown is not None and not self._is_click:  # words that everyone saw became a refusal

@@ -15,7 +15,7 @@ from bot.core.messages import Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
 from bot.platforms.shared.drawing import draw_pictures
-from bot.platforms.web.fields import OUT_OF_DATE, text_field
+from bot.platforms.web.fields import OUT_OF_DATE, long_field, message_number, text_field, thread_field
 from bot.platforms.web.intake import Intake, Said
 from bot.platforms.web.interactions import Interactions
 from bot.platforms.web.stage import Stage
@@ -149,19 +149,19 @@ class Session:
         }
 
     async def _open(self, frame: Json) -> Json:
-        channel, thread = text_field(frame, "channel"), text_field(frame, "thread")
+        channel, thread = text_field(frame, "channel"), thread_field(frame)
         scope = self._stage.places.scope_of(self._window.person, channel, thread)
         before = frame.get("before")
         if before is None:
             # From before the page is read, so that nothing falls in between; the newer revision counts.
             whole = Scope(scope.platform, scope.server, scope.channel, "", scope.kind)
             self._window.scopes = frozenset({whole, scope})
-        number = int(before) if isinstance(before, str) and before.isdecimal() and len(before) < 19 else None
+        number = message_number(before) if isinstance(before, str) else None
         messages = await self._stage.messages.page(scope, before=number)
         shown = messages[-PAGE:]
         has_more = len(messages) > PAGE
-        if thread and not has_more and thread.isdecimal():
-            root = await self._stage.messages.get(int(thread))
+        if (thread_number := message_number(thread)) is not None and not has_more:
+            root = await self._stage.messages.get(thread_number)
             shown = shown if root is None else (root, *shown)
         return {"messages": [self._stage.json_of(one) for one in shown], "has_more": has_more}
 
@@ -173,17 +173,17 @@ class Session:
             raise RequestError(OUT_OF_DATE)
         said = Said(
             channel=text_field(frame, "channel"),
-            text=text_field(frame, "text"),
+            text=long_field(frame, "text"),
             nonce=text_field(frame, "nonce"),
-            thread=text_field(frame, "thread"),
+            thread=thread_field(frame),
             reply_to=text_field(frame, "reply_to") or None,
-            file_name=text_field(file, "name")[:200] if file else "",
-            file_text=text_field(file, "text") if file else None,
+            file_name=long_field(file, "name")[:200] if file else "",
+            file_text=long_field(file, "text") if file else None,
         )
         return {"id": await self._intake.say(said, self._window)}
 
     async def _edit(self, frame: Json) -> Json:
-        await self._intake.edit(text_field(frame, "id"), text_field(frame, "text"), self._window)
+        await self._intake.edit(text_field(frame, "id"), long_field(frame, "text"), self._window)
         return {}
 
     async def _remove(self, frame: Json) -> Json:
@@ -226,7 +226,7 @@ class Session:
 
     async def _expect(self, frame: Json) -> Json:
         known = await self._bot.known_names(self._scope(frame))
-        expected = self._bot.expected_in(text_field(frame, "line"), known)
+        expected = self._bot.expected_in(long_field(frame, "line", max_bytes=MAX_TEXT_BYTES), known)
         offers = [{"value": one.value, "help": one.help} for one in expected.offers]
         command = expected.command.name if expected.command else ""
         return {
@@ -259,7 +259,7 @@ class Session:
         if self._looking is not None:
             self._looking.stop()
         stopper = self._looking = Stopper()
-        line = f"{self._bot.command_prefix}{text_field(frame, 'line')}"
+        line = f"{self._bot.command_prefix}{long_field(frame, 'line')}"
         author = self._stage.places.author(self._window.person)
         message = Message(str(self._stage.clock.next()), self._scope(frame), author, line, reach="form")
         last: Card | None = None
@@ -336,9 +336,7 @@ class Session:
             raise RequestError("Only a moderator can change servers, channels and people.")
 
     def _scope(self, frame: Json) -> Scope:
-        return self._stage.places.scope_of(
-            self._window.person, text_field(frame, "channel"), text_field(frame, "thread")
-        )
+        return self._stage.places.scope_of(self._window.person, text_field(frame, "channel"), thread_field(frame))
 
 
 def _commands_json() -> list[Json]:

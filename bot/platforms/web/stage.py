@@ -154,6 +154,10 @@ class Stage:
         """Show all windows which people there are now."""
         self.windows.broadcast({"op": "people", "people": [person_json(one) for one in self.places.people.values()]})
 
+    def tell_writings(self, person_id: str) -> None:
+        """Let a person's windows look again which texts of theirs there are: all may be erased."""
+        self.windows.broadcast({"op": "writings"}, where=lambda window: window.person.id == person_id)
+
     def servers_for(self, person: HostedPerson) -> list[Json]:
         """Return the places that a person sees."""
         return servers_json(self.places.servers, direct_channel_of(person), self._bot_name)

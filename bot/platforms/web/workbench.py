@@ -11,7 +11,7 @@ from bot.commands.bot import Bot
 from bot.core.messages import AttachmentFormat, Author, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
-from bot.platforms.web.fields import number_field, text_field
+from bot.platforms.web.fields import long_field, number_field, text_field
 from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json
@@ -213,7 +213,7 @@ class WorkbenchSession:
     async def _preview(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         return await self._bench.preview(
-            scope, author, text_field(frame, "name"), frame.get("state"), text_field(frame, "input")
+            scope, author, text_field(frame, "name"), frame.get("state"), long_field(frame, "input")
         )
 
     async def _history(self, frame: Json) -> Json:
@@ -248,7 +248,7 @@ class WorkbenchSession:
 
     async def _import(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        await self._bench.import_file(scope, author, text_field(frame, "name"), text_field(frame, "text"))
+        await self._bench.import_file(scope, author, text_field(frame, "name"), long_field(frame, "text"))
         await self._all.look_at(scope)
         return {}
 
@@ -259,7 +259,7 @@ class WorkbenchSession:
         format_ = _FORMATS.get(text_field(frame, "format"))
         if format_ is None:
             raise RequestError("Rows are read from .csv, .tsv and .jsonl files.")
-        return {"rows": await self._bench.read_rows(text_field(frame, "text"), format_, known)}
+        return {"rows": await self._bench.read_rows(long_field(frame, "text"), format_, known)}
 
     async def _join(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
@@ -309,7 +309,7 @@ class WorkbenchSession:
 
     async def _propose(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        name, row = text_field(frame, "name"), (text_field(frame, "input"), text_field(frame, "output"))
+        name, row = text_field(frame, "name"), (long_field(frame, "input"), long_field(frame, "output"))
         sentence = await self._bench.propose(scope, author, name, *row)
         self._tell(scope, f"proposed an example for {name}.", name)
         await self._all.look_at(scope)
@@ -327,7 +327,7 @@ class WorkbenchSession:
     async def _try(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         return await self._bench.try_out(
-            scope, author, text_field(frame, "name"), frame.get("state"), text_field(frame, "input"), self._id()
+            scope, author, text_field(frame, "name"), frame.get("state"), long_field(frame, "input"), self._id()
         )
 
     async def _test(self, frame: Json) -> Json:

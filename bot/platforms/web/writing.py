@@ -13,7 +13,7 @@ from bot.core.safe_text import replace_lone_surrogates
 from bot.core.sampling_params import MAX_SEED, OPTIONS
 from bot.core.text_tree import Branch, TextTree
 from bot.errors import RequestError
-from bot.platforms.web.fields import number_field, text_field
+from bot.platforms.web.fields import long_field, number_field, text_field
 from bot.platforms.web.windows import Window, Windows
 from bot.platforms.web.wire import Json
 from bot.services import writing as texts
@@ -21,6 +21,7 @@ from bot.services.writing import Writing, Writings
 
 logger = logging.getLogger(__name__)
 
+_MAX_TEXT_BYTES: Final = 2 * tree_editing.MAX_TEXT_BYTES  # which a tree refuses with a sentence of its own
 _MAX_SHOWN: Final = 200  # characters of a branch in the tree
 _OPTIONS: Final = frozenset({*OPTIONS, "preset"})
 _ASIDE: Final = "This text was changed in another window. What you typed here is a branch of its own."
@@ -84,7 +85,7 @@ class WritingSession:
         return {"writing": writing_json(writing)}
 
     async def _rename(self, frame: Json) -> Json:
-        answer = await self._change(frame, lambda one: texts.renamed(one, _words(frame, "name")))
+        answer = await self._change(frame, lambda one: texts.renamed(one, text_field(frame, "name")))
         self._tell_list()
         return answer
 
@@ -106,14 +107,17 @@ class WritingSession:
         return await self._change(frame, lambda one: _with(one, take(one.tree)), saves=True)
 
     async def _put_word(self, frame: Json) -> Json:
-        whole = _words(frame, "whole")
+        whole, word = _words(frame, "whole"), _words(frame, "word")
         probability = frame.get("probability")
-        if not isinstance(probability, int | float) or not 0 < probability <= 1 or not whole.strip():
+        if not isinstance(probability, int | float) or not 0 < probability <= 1:
             raise RequestError("Choose a word first.")
+        if not word.strip() or not whole.endswith(word):
+            raise RequestError("Choose a word first.")
+        before = whole.removesuffix(word)
         logprob = round(math.log(probability), 4)
 
         def put(one: Writing) -> Writing:
-            return _with(one, tree_editing.word_put(one.tree, one.tree.here.at, whole, logprob=logprob))
+            return _with(one, tree_editing.word_put(one.tree, one.tree.here.at, before, word, logprob=logprob))
 
         return await self._change(frame, put, saves=True)
 
@@ -124,7 +128,7 @@ class WritingSession:
         return await self._change(frame, lambda one: texts.moved_to(one, branch_id, tree_editing.gone))
 
     async def _name(self, frame: Json) -> Json:
-        branch_id, name = number_field(frame, "branch", 0, 2**53), _words(frame, "name")
+        branch_id, name = number_field(frame, "branch", 0, 2**53), text_field(frame, "name")
         return await self._change(frame, lambda one: texts.branch_named(one, branch_id, name))
 
     async def _prune(self, frame: Json) -> Json:
@@ -194,7 +198,8 @@ class WritingSession:
                 raise
             task.uncancel()  # what is written by now is the answer
         finally:
-            del self._continuing[number]
+            if self._continuing.get(number) is task:
+                del self._continuing[number]
             self._stopped.discard(number)
         return answer
 
@@ -207,7 +212,7 @@ class WritingSession:
         return {}
 
     async def _instead(self, frame: Json) -> Json:
-        before, word = text_field(frame, "before"), text_field(frame, "word")
+        before, word = _words(frame, "before"), _words(frame, "word")
         probability, others = await self._bot.desk.words_instead(before, word, person=self._owner)
         return {
             "probability": probability,
@@ -235,7 +240,7 @@ def writing_json(writing: Writing, notice: str = "") -> Json:
 
 
 def _branch_json(tree: TextTree, branch: Branch, depth: int) -> Json:
-    replaced = tree.replaced_by(branch).split(maxsplit=1)
+    replaced = tree.replaced_by(branch, num_characters=_MAX_SHOWN).split(maxsplit=1)
     return {
         "id": branch.id,
         "parent": branch.parent,
@@ -244,7 +249,7 @@ def _branch_json(tree: TextTree, branch: Branch, depth: int) -> Json:
         "name": branch.name,
         "is_model": not branch.is_word,
         "seed": branch.seed,
-        "instead_of": replaced[0][:_MAX_SHOWN] if replaced else "",
+        "instead_of": replaced[0] if replaced else "",
     }
 
 
@@ -263,7 +268,7 @@ def _typed(writing: Writing, frame: Json) -> tuple[Writing, str]:
 
 def _words(frame: Json, name: str) -> str:
     """Return a field with people's words as they can be stored."""
-    return replace_lone_surrogates(text_field(frame, name))
+    return replace_lone_surrogates(long_field(frame, name, max_bytes=_MAX_TEXT_BYTES))
 
 
 def _with(writing: Writing, tree: TextTree) -> Writing:

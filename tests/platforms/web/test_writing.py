@@ -42,7 +42,7 @@ async def test_a_text_is_typed_taken_changed_and_walked_and_stays_after_a_restar
         assert writing["text"] == "Once upon a time."
         assert [(one["is_model"], one["seed"]) for one in writing["branches"]] == [(False, None), (True, 12)]
         model = writing["at"]
-        writing = await changed(window, "put_word", writing, whole="Once upon a day", probability=0.25)
+        writing = await changed(window, "put_word", writing, whole="Once upon a day", word=" day", probability=0.25)
         assert writing["text"] == "Once upon a day"
         assert shown(writing) == [(1, "Once upon a", ""), (2, " time.", ""), (2, " day", "")]
         writing = await changed(window, "go_branch", writing, branch=model)
@@ -210,3 +210,50 @@ async def test_somebody_has_a_limited_number_of_texts(served: Served):
             await begun(window, "x")
         with pytest.raises(Refused, match=f"You have {MAX_WRITINGS} texts"):
             await begun(window, "y")
+
+
+async def test_names_of_texts_that_are_not_there_leave_nothing_behind(served: Served):
+    async with served.window() as window:
+        for number in range(20):
+            with pytest.raises(Refused, match="not there any more"):
+                await window.ask("rename_writing", id=f"none-{number}", name="a")
+        writing = await begun(window, "Once")
+        await window.ask("remove_writing", id=writing["id"])
+    assert len(served.page.writings._turns) == 0
+
+
+async def test_a_removed_text_is_erased_from_the_files(served: Served):
+    async with served.window() as window:
+        writing = await begun(window, "my zebra text")
+        for number in range(30):
+            writing = await changed(
+                window, "save_writing", writing, text=f"my zebra text {number}" + " and so on" * 500
+            )
+            await begun(window, f"another {number}")
+        await window.ask("remove_writing", id=writing["id"])
+    for path in served.path.parent.glob(f"{served.path.name}*"):
+        assert b"zebra" not in path.read_bytes(), path.name
+
+
+async def test_other_windows_look_again_when_somebody_lets_the_bot_forget_them(served: Served):
+    async with served.window() as one, served.window() as two:
+        await begun(two, "my zebra text")
+        await one.open(one.welcome["servers"][0]["channels"][0]["id"])
+        num_before = len([frame for frame in two.frames if frame["op"] == "writings"])
+        await one.say("/privacy --do forget-now")
+        await two.until(
+            lambda: len([frame for frame in two.frames if frame["op"] == "writings"]) > num_before, "the list's change"
+        )
+        assert await listed(two) == []
+
+
+async def test_a_word_in_a_script_without_spaces_is_put_where_it_stands(served: Served):
+    async with served.window() as window:
+        writing = await begun(window, "我爱你🦊的狗")
+        word = {"whole": "我爱你🦊的猫", "word": "猫", "probability": 0.5}
+        writing = await changed(window, "put_word", writing, **word)
+        assert shown(writing) == [(1, "我爱你🦊的狗", ""), (2, "猫", "")]
+        assert writing["branches"][1]["instead_of"] == "狗"
+        for wrong in ({**word, "word": ""}, {**word, "word": "x"}, {**word, "probability": float("nan")}):
+            with pytest.raises(Refused, match="Choose a word first"):
+                await changed(window, "put_word", writing, **wrong)

@@ -298,10 +298,10 @@ export class Write {
    *
    * @param {Alternative} word
    */
-  async #putWord({ whole, probability }) {
+  async #putWord({ text: word, whole, probability }) {
     const { writings, paper, found } = this;
     this.#close();
-    await writings.change("put_word", { whole, probability });
+    await writings.change("put_word", { whole, word, probability });
     if (paper.text !== whole) return;
     this.#leaveTools();
     const texts = await found.askForBranch(whole);

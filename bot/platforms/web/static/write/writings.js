@@ -9,17 +9,17 @@
  * @import {Writing, WritingEntry, WritingEvent, WritingsEvent} from "../wire/types.js"
  */
 import { keep, readKept } from "../state/kept.js";
+import { Queue } from "../state/queue.js";
 import { sentenceOf } from "../state/session.js";
 import { Disconnected, Refused } from "../wire/socket.js";
+import { withChanged } from "./entries.js";
+import { keepText, readText } from "./kept_text.js";
 
 const SAVE_AFTER_MS = 400;
 const WRITER = "writer";
-
-/**
- * What a reload needs: the text, and what it was made of, "" for nothing.
- *
- * @typedef {{text: string, id: string, at: number, revision: number, isSaved: boolean}} Kept
- */
+const REMOVED = "The text that was open here was removed.";
+/** What leads to another place of the text. */
+const LEAVING = new Set(["go_branch", "undo_writing"]);
 
 export class Writings {
   /** The newest first. @type {WritingEntry[]} */
@@ -39,9 +39,7 @@ export class Writings {
   #person = readKept(WRITER);
   /** Continuations that are being stored; until then the text is not stored as typed. */
   #numTakes = 0;
-  #numWaiting = 0;
-  /** @type {Promise<unknown>} */
-  #tail = Promise.resolve();
+  #queue = new Queue();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
 
@@ -78,26 +76,19 @@ export class Writings {
 
   /** Keep the text over a reload of the page. */
   keep() {
-    const { current, text } = this;
-    /** @type {Kept} */
-    const kept = {
-      text,
-      id: current?.id ?? "",
-      at: current?.at ?? 0,
-      revision: current?.revision ?? 0,
-      isSaved: !this.isDirty,
-    };
-    keep(`write ${this.#person}`, JSON.stringify(kept));
+    const { text, isDirty } = this;
+    const { id, at, revision } = this.current ?? { id: "", at: 0, revision: 0 };
+    keepText(this.#person, { text, id, at, revision, isSaved: !isDirty });
   }
 
   /** Begin, or begin again after the connection was lost or another person speaks. */
   load() {
-    return this.#queue(() => this.#load());
+    return this.#queue.run(() => this.#load());
   }
 
   /** Store what is typed. */
   save() {
-    return this.#queue(() => this.#save());
+    return this.#queue.run(() => this.#save());
   }
 
   /**
@@ -109,7 +100,7 @@ export class Writings {
    */
   take(before, added, seed) {
     this.#numTakes++;
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       this.#numTakes--;
       if (!this.isStored) return;
       try {
@@ -130,21 +121,25 @@ export class Writings {
    * @param {Record<string, unknown>} [fields]
    */
   change(op, fields = {}) {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       await this.#save();
-      const { current, text } = this;
+      const { current, text, isDirty } = this;
       if (current === null) return;
-      const needsPlace = op === "put_word" ? { at: current.at, revision: current.revision, text } : {};
-      const writing = await this.#ask(op, { id: current.id, ...needsPlace, ...fields });
-      if (this.text === text) this.#open(writing);
-      else this.#stored({ ...writing, at: current.at }, text);
+      // What can't be stored stays in sight.
+      if (isDirty && this.problem !== "" && LEAVING.has(op)) throw new Refused(this.problem);
+      const storesText = op === "put_word";
+      const typed = storesText ? { at: current.at, revision: current.revision, text } : {};
+      const writing = await this.#ask(op, { id: current.id, ...typed, ...fields });
+      const isStored = storesText || !isDirty;
+      if (this.text === text && isStored) this.#open(writing);
+      else this.#stored({ ...writing, at: current.at }, isStored ? text : this.#savedText);
       if (this.isDirty) this.typed(this.text);
     });
   }
 
   /** @param {string} id */
   open(id) {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       await this.#saveAll();
       const writing = await this.#ask("writing", { id });
       await this.#saveAll();
@@ -154,7 +149,7 @@ export class Writings {
 
   /** Begin another text; it is stored once there is something to store. */
   begin() {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       await this.#saveAll();
       this.#close();
     });
@@ -167,13 +162,12 @@ export class Writings {
 
   /** Remove the open text with all its branches. */
   remove() {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const { current } = this;
       if (current !== null) await this.session.connection.request("remove_writing", { id: current.id });
       this.#close();
       await this.#list();
-      const [next] = this.list;
-      if (next !== undefined) this.#open(await this.#ask("writing", { id: next.id }));
+      await this.#openNewest();
     });
   }
 
@@ -191,22 +185,34 @@ export class Writings {
 
   /** @param {WritingEvent | WritingsEvent} event Another window changed something. */
   heard(event) {
-    if (event.op === "writings") void this.#queue(() => this.#list()).catch(() => {});
+    if (event.op === "writings") void this.#queue.run(() => this.#listAgain()).catch(() => {});
     else if (event.writing.id !== this.current?.id) this.#patchList(event.writing);
-    // What is typed here is stored first, beside what the other window stored.
-    else if (!this.isDirty && this.#numWaiting === 0) this.#open(event.writing, true);
+    else void this.#queue.run(async () => this.#follow(event.writing));
   }
 
-  /**
-   * @template Answer
-   * @param {() => Promise<Answer>} act
-   * @returns {Promise<Answer>}
-   */
-  #queue(act) {
-    this.#numWaiting++;
-    const done = this.#tail.then(act).finally(() => this.#numWaiting--);
-    this.#tail = done.catch(() => {});
-    return done;
+  /** @param {Writing} writing What another window made of a text. What is typed here is stored beside it. */
+  #follow(writing) {
+    const { current } = this;
+    if (current?.id !== writing.id || this.isDirty || writing.revision <= current.revision) return;
+    this.#open(writing, true);
+  }
+
+  /** Look what there is after a change elsewhere. A text that was removed, or erased, is not kept here either. */
+  async #listAgain() {
+    const id = this.current?.id;
+    if (!(await this.#listIfStored()) || id === undefined || this.isDirty) return;
+    if (this.list.some((one) => one.id === id)) return;
+    this.#close();
+    await this.#openNewest();
+    this.problem = REMOVED;
+    this.changed();
+  }
+
+  async #openNewest() {
+    const [newest] = this.list;
+    const writing = newest === undefined ? null : await this.#ask("writing", { id: newest.id });
+    // Who typed meanwhile goes on with that.
+    if (writing !== null && this.text === "") this.#open(writing);
   }
 
   /**
@@ -222,18 +228,9 @@ export class Writings {
     const { me } = this.session.store;
     if (me.id !== this.#person) this.#become(me.id);
     try {
-      await this.#list();
-      this.isStored = true;
-      this.refusal = "";
+      if (await this.#listIfStored()) await this.#find();
     } catch (error) {
-      if (!(error instanceof Refused)) return;
-      this.isStored = false;
-      this.refusal = sentenceOf(error);
-      this.#forget();
-    }
-    try {
-      if (this.isStored) await this.#find();
-    } catch (error) {
+      if (error instanceof Disconnected) return;
       this.problem = sentenceOf(error);
     }
     this.changed();
@@ -247,7 +244,25 @@ export class Writings {
     // Who typed meanwhile goes on with their own text.
     if (this.isDirty) await this.#save();
     else if (writing !== null) this.#open(writing);
-    else if (this.text !== "") await this.#addIfRemoved(id);
+    // It was removed, or erased with all that this person wrote.
+    else if (this.text !== "") this.#close();
+  }
+
+  /** Ask for the list. @returns {Promise<boolean>} Whether texts are stored for this person. */
+  async #listIfStored() {
+    try {
+      await this.#list();
+      this.isStored = true;
+      this.refusal = "";
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.isStored = false;
+      this.refusal = sentenceOf(error);
+      this.problem = "";
+      this.#forget();
+      this.changed();
+    }
+    return this.isStored;
   }
 
   async #list() {
@@ -267,6 +282,10 @@ export class Writings {
   }
 
   async #save() {
+    if (!this.isDirty && this.problem !== "") {
+      this.problem = "";
+      this.changed();
+    }
     if (!this.isStored || !this.isDirty || this.#isNothing || this.#numTakes > 0) return;
     const { current, text } = this;
     try {
@@ -279,14 +298,22 @@ export class Writings {
       // Without a connection it is stored with the next one.
       if (error instanceof Disconnected) return;
       this.problem = sentenceOf(error);
-      if (current !== null) await this.#addIfRemoved(current.id);
+      await this.#refused(current?.id ?? "");
       this.changed();
+    }
+  }
+
+  /** @param {string} id Of a text that was refused, "" for a new one; it may be stored as another one. */
+  async #refused(id) {
+    try {
+      if ((await this.#listIfStored()) && id !== "") await this.#addIfRemoved(id);
+    } catch (error) {
+      this.problem = sentenceOf(error);
     }
   }
 
   /** @param {string} id A text that was removed elsewhere while it was typed is stored as another one. */
   async #addIfRemoved(id) {
-    await this.#list();
     if (this.session.store.me.id !== this.#person) return;
     if (this.list.some((one) => one.id === id)) return;
     this.#forget();
@@ -339,11 +366,9 @@ export class Writings {
 
   /** @param {Writing} writing */
   #patchList(writing) {
-    const { id, name, branches } = writing;
-    const changed = { id, name, num_branches: branches.length, changed_at: new Date().toISOString() };
-    const known = this.list.find((one) => one.id === id);
-    if (known?.num_branches === changed.num_branches && known.name === name) return;
-    this.list = [changed, ...this.list.filter((one) => one.id !== id)];
+    const list = withChanged(this.list, writing);
+    if (list === this.list) return;
+    this.list = list;
     this.changed();
   }
 
@@ -363,14 +388,11 @@ export class Writings {
     this.text = "";
     this.list = [];
     this.#forget();
-    try {
-      /** @type {Kept} */
-      const { text, id, at, revision, isSaved } = JSON.parse(readKept(`write ${this.#person}`));
-      this.text = text;
-      if (id !== "") this.current = { id, at, revision, name: "", text, can_undo: false, notice: "", branches: [] };
-      this.#savedText = isSaved ? text : "";
-    } catch {
-      // Nothing is kept.
-    }
+    const kept = readText(this.#person);
+    if (kept === null) return;
+    const { text, id, at, revision, isSaved } = kept;
+    this.text = text;
+    if (id !== "") this.current = { id, at, revision, name: "", text, can_undo: false, notice: "", branches: [] };
+    this.#savedText = isSaved ? text : "";
   }
 }
