@@ -29,6 +29,7 @@ from bot.core.templates.states import (
     Clash,
     TemplateState,
     apply_state,
+    check_num_rows,
     join_states,
     read_state,
     state_json,
@@ -167,6 +168,7 @@ async def import_file(services: Services, scope: Scope, author: Author, name: st
 async def read_rows(text: str, format: AttachmentFormat, labels: Sequence[str]) -> list[list[str]]:
     """Return the rows in a table, as pairs of input and output. Raises RequestError that names the first wrong line."""
     rows = await asyncio.to_thread(read_examples, replace_lone_surrogates(text), format, labels=labels)
+    check_num_rows(len(rows))
     return [[row.input, row.output] for row in rows]
 
 

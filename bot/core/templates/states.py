@@ -1,7 +1,8 @@
 """A template as a page edits it: fields and rows that need not be valid yet, and what two people did to it, joined."""
 
 import json
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -19,9 +20,13 @@ from bot.core.templates.forms import (
     with_default_stop,
 )
 from bot.core.templates.lines import fits_line, format_rows
+from bot.core.templates.parsing import MAX_TEMPLATE_BYTES
 from bot.core.templates.template import Example, PromptTemplate
 from bot.errors import RequestError
 
+# More than any prompt file can hold, since that has a limit too; what is typed need not be valid yet.
+MAX_TABLE_ROWS: Final = 2_000
+MAX_CHARACTERS: Final = 4 * MAX_TEMPLATE_BYTES
 TABLES: Final = ("examples", "tests")
 _TEXTS: Final = ("description", "instruction", "query", "options")
 _FIELDS: Final = (*_TEXTS, "kind", "preset", "labels", *TABLES)
@@ -78,6 +83,13 @@ def read_state(value: object) -> TemplateState:
         raise RequestError("A template's state has a kind and texts.")
     if not _are_texts(labels) or not all(isinstance(rows, list) and all(map(_is_row, rows)) for rows in tables):
         raise RequestError("A template's state has lists of labels and of rows.")
+    check_num_rows(max(map(len, tables)))
+    cells = (cell for rows in tables for row in rows for cell in row)
+    num_characters = sum(map(len, (*texts.values(), *labels, *cells)))
+    if num_characters > MAX_CHARACTERS:
+        raise RequestError(
+            f"The template has {num_characters:,} characters, at most {MAX_CHARACTERS:,}. Shorten it to save it."
+        )
     if texts["preset"] not in (*PRESETS, OWN_PRESET):
         texts["preset"] = "normal"
     examples, tests = (tuple(Example(row[0], row[1]) for row in rows) for rows in tables)
@@ -87,6 +99,12 @@ def read_state(value: object) -> TemplateState:
         examples=examples,
         tests=tests,
     )
+
+
+def check_num_rows(num_rows: int) -> None:
+    """Raise RequestError for more rows than a table may have."""
+    if num_rows > MAX_TABLE_ROWS:
+        raise RequestError(f"The table has {num_rows:,} rows, at most {MAX_TABLE_ROWS:,}. Take a part of them.")
 
 
 def state_json(state: TemplateState) -> dict[str, Any]:
@@ -191,15 +209,18 @@ def _joined_lists(old: Sequence[Any], own: Sequence[Any], other: Sequence[Any]) 
     added = Counter(other) - Counter(old)
     # What both added is there once.
     missing = added - (Counter(kept) - Counter(old))
+    places: defaultdict[Any, list[int]] = defaultdict(list)
+    for i, one in enumerate(kept):
+        places[one].append(i)
+    new_at: defaultdict[int, list[Any]] = defaultdict(list)  # by the place in `kept` before which they belong
     place = 0
     for one in other:
         if missing[one] > 0:
             missing[one] -= 1
-            kept.insert(place, one)
-            place += 1
-        elif one in kept[place:]:
-            place = kept.index(one, place) + 1
-    return tuple(kept)
+            new_at[place].append(one)
+        elif one in places and places[one][-1] >= place:
+            place = places[one][bisect_left(places[one], place)] + 1
+    return tuple(one for i in range(len(kept) + 1) for one in (*new_at[i], *kept[i : i + 1]))
 
 
 def _are_texts(values: object) -> bool:

@@ -50,7 +50,7 @@ class Stage:
         """Show a message to all, kept unless its author asked not to be read; return it as it is kept."""
         if is_kept:
             message = await self.messages.add(message, nonce=nonce)
-        self.show(message)
+        self.show(message, nonce=nonce or "")
         if message.scope.thread and is_kept:
             await self._show_root(message.scope)
         return message
@@ -80,9 +80,9 @@ class Stage:
         self.show(changed)
         return changed
 
-    def show(self, message: HostedMessage) -> None:
-        """Show a message as it is now to all windows that show its channel."""
-        frame = {"op": "message", "message": message_json(message, self.places.people, self._bot_name)}
+    def show(self, message: HostedMessage, *, nonce: str = "") -> None:
+        """Show a message as it is now to all windows with its channel; a new one with what it was said with."""
+        frame = {"op": "message", "message": message_json(message, self.places.people, self._bot_name), "nonce": nonce}
         self.windows.broadcast(frame, where=lambda window: message.scope in window.scopes)
 
     def json_of(self, message: HostedMessage) -> Json:

@@ -123,7 +123,7 @@ class Page:
 
     async def show(self, message: Json) -> None:
         """Tell all windows of a new or changed message."""
-        await self.tell(message["channel"], {"op": "message", "message": message})
+        await self.tell(message["channel"], {"op": "message", "message": message, "nonce": ""})
 
     async def change(self, message: Json, **fields: Any) -> None:
         """Change a message, and tell it."""

@@ -1,5 +1,7 @@
 """What a person does in a channel, with real keys in a real browser."""
 
+import asyncio
+
 from tests.platforms.web.browser.browsing import Context, Tab, eventually
 from tests.servers.page import Page
 from tests.servers.page.cards import card, text
@@ -270,3 +272,19 @@ async def drop(tab: Tab, name: str, text: str) -> None:
             }}
         }}"""
     )
+
+
+async def test_what_is_being_sent_makes_place_for_what_came_back(page: Page, windows: Context) -> None:
+    page.hold("say")
+    tab = await windows.open(page.channel_address)
+    await tab.says("hello")
+    await tab.locator(".is-pending").wait_for()
+    while not page.say_requests():
+        await asyncio.sleep(0.02)
+    asked = page.say_requests()[-1]
+    me = page.people[0]["id"]
+    # Before the answer to the request, as the bot tells it.
+    message = page.add(me, "hello")
+    await page.tell("c1", {"op": "message", "message": message, "nonce": f"{me}.{asked['nonce']}"})
+    await eventually(tab.locator(".is-pending").count, lambda number: number == 0)
+    assert await tab.texts(".message .text") == ["hello"]

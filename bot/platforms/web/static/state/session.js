@@ -85,6 +85,8 @@ export class Session {
     const { store } = this;
     switch (event.op) {
       case "message":
+        // What is being sent makes place for what came back, at once.
+        store.pending = store.pending.filter((one) => `${store.me.id}.${one.nonce}` !== event.nonce);
         this.#merge(event.message);
         break;
       case "removed":

@@ -64,7 +64,7 @@
  *   finish_reason: string | null,
  * }} Strategy
  *
- * @typedef {{op: "message", message: Message}} MessageEvent
+ * @typedef {{op: "message", message: Message, nonce: string}} MessageEvent
  * @typedef {{op: "removed", id: string}} RemovedEvent
  * @typedef {{op: "private", channel: string, thread: string, key: string, card: Card}} PrivateEvent
  * @typedef {{op: "form", channel: string, thread: string, cause: unknown, form: Form}} FormEvent
