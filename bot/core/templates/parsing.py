@@ -189,7 +189,7 @@ class _Reader:
         """Return the labels of a classify template, all different."""
         labels = self._texts("labels")
         if not 2 <= len(labels) <= MAX_LABELS:
-            problem = f"Kind classify needs labels, a list of 2 to {MAX_LABELS} texts."
+            problem = f"Kind classify needs 2 to {MAX_LABELS} labels: the answers that it chooses from."
             raise self.error(problem, "labels" if labels else "kind")
         for i, label in enumerate(labels):
             if not label or label != label.strip():

@@ -69,7 +69,7 @@ async def test_labels_make_it_classify_and_rows_are_lines(talk: Talk) -> None:
         ({"query": "$inptu"}, "There is no slot $inptu; did you mean $input?"),
         ({"query": "no slot"}, "The text needs $input exactly once, where the input goes."),
         ({"instruction": "It costs $5."}, "Write a dollar sign as $$. A single one starts a slot, such as $input."),
-        ({"labels": "Yes"}, "Kind classify needs labels, a list of 2 to 50 texts."),
+        ({"labels": "Yes"}, "Kind classify needs 2 to 50 labels: the answers that it chooses from."),
         ({"file": "nothing"}, "Line 1 of the file: The first line must be exactly +++."),
     ],
 )
@@ -161,7 +161,7 @@ async def test_kind_and_sampling_are_chosen_on_the_card(talk: Talk) -> None:
     assert 'preset = "wild"' in card.data["source"]
     assert card.answers == "public", "in the place of the card, which only its owner sees"
     card = await talk.click(card, "kind", value="classify", **MOD)
-    assert card.data["problem"] == "Kind classify needs labels, a list of 2 to 50 texts."
+    assert card.data["problem"] == "Kind classify needs 2 to 50 labels: the answers that it chooses from."
     opened = await talk.click(card, "edit", **MOD)
     assert opened.form is not None
     card = await fill(talk, opened.form, {"labels": "Yes\nNo, never"})

@@ -120,7 +120,7 @@ def test_fields_that_a_form_would_cut_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"labels": "A"}, "Kind classify needs labels, a list of 2 to 50 texts."),
+        ({"labels": "A"}, "Kind classify needs 2 to 50 labels: the answers that it chooses from."),
         ({"labels": "Positive, Bad"}, "Example 2 has the output 'Negative', which is not a label."),
         ({"examples": "no arrow"}, "Examples: Line 1 has no =>; write it as"),
         ({"tests": "a => Maybe"}, "Tests: Line 1 has the output 'Maybe', which is not a label"),

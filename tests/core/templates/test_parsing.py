@@ -210,11 +210,11 @@ MISTAKES = {
     ),
     "no labels": (
         file(kind="classify"),
-        "^3Kind classify needs labels, a list of 2 to 50 texts.",
+        "^3Kind classify needs 2 to 50 labels: the answers that it chooses from.",
     ),
     "one label": (
         file('labels = ["a"]', kind="classify"),
-        "^4Kind classify needs labels, a list of 2 to 50 texts.",
+        "^4Kind classify needs 2 to 50 labels: the answers that it chooses from.",
     ),
     "labels in one text": (
         file('labels = "a, b"', kind="classify"),

@@ -1,7 +1,8 @@
 """The less usual ways through the workbench: files, hostile texts, the same field changed twice, a search, deletion."""
 
 from tests.bots import MOOD
-from tests.platforms.web.browser.browsing import Context, Tab
+from tests.platforms.web.browser.browsing import Browser, Context, Tab
+from tests.platforms.web.browser.test_talking import focused
 from tests.platforms.web.browser.test_workbench import (
     begin,
     is_saved,
@@ -178,3 +179,36 @@ async def test_free_text_is_tested_and_the_model_asked_about_a_test(open_page: S
         await tab.get_by_role("button", name="Ask the model about test 1").click()
         await tab.locator(".bench-answer .model-text").wait_for()
         assert await value_of(tab, "#bench-try") == "dog"
+
+
+async def test_the_focus_goes_into_a_new_template_and_publishing_keeps_the_view(
+    open_page: ServePage, windows: Context
+) -> None:
+    async with open_page() as served:
+        await log_in(windows, served.address)
+        tab = await open_bench(windows, served.origin)
+        await tab.get_by_role("button", name="New template").click()
+        await tab.keyboard.type("mood")
+        await tab.keyboard.press("Enter")
+        await soon(lambda: _focused_class(tab), lambda name: "bench-description" in name)
+        await tab.locator('.bench-item[aria-current="page"]').wait_for()
+        other = await open_bench(windows, served.origin)
+        await write(other, "tone")
+        await other.get_by_role("tab", name="History").click()
+        await publish(other, "First")
+        await other.sees("version 1 · Ada", within=".bench-title")
+        assert await other.get_by_role("tab", name="History").get_attribute("aria-selected") == "true"
+
+
+async def test_on_a_narrow_window_the_focus_goes_where_the_list_was(open_page: ServePage, browser: Browser) -> None:
+    async with open_page() as served, browser.context(viewport={"width": 360, "height": 720}) as windows:
+        await log_in(windows, served.address)
+        tab = await open_bench(windows, served.origin, "translate-en-fr")
+        await soon(lambda: focused(tab), lambda name: name == "translate-en-fr")
+        await tab.get_by_role("link", name="All templates").click()
+        await soon(lambda: _focused_class(tab), lambda name: "bench-item" in name)
+
+
+async def _focused_class(tab: Tab) -> str:
+    found: str = await tab.evaluate("() => document.activeElement.className")
+    return found

@@ -2,6 +2,7 @@
 
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const SHORT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 const DAY_MS = 86_400_000;
 
 /** @param {string} at */
@@ -13,6 +14,15 @@ export function timeOf(at) {
 export function fullTimeOf(at) {
   const date = new Date(at);
   return `${DAY.format(date)}, ${TIME.format(date)}`;
+}
+
+/**
+ * Return a day and a time in little room.
+ *
+ * @param {string} at
+ */
+export function shortTimeOf(at) {
+  return SHORT.format(new Date(at));
 }
 
 /**

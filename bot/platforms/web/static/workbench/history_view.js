@@ -7,6 +7,7 @@
 import { Dialog } from "../dialogs/dialog.js";
 import { h, onAction } from "../dom/elements.js";
 import { alarm, speak } from "../dom/speaking.js";
+import { shortTimeOf } from "../messages/times.js";
 import { sentenceOf } from "../state/session.js";
 import { drawDiff } from "./changes.js";
 
@@ -91,8 +92,8 @@ export class HistoryView {
         h("strong", {}, `Version ${one.number}`),
         isCurrent && h("span", { class: "badge" }, "published"),
         h("span", { class: "quiet", dir: "auto" }, ` ${ACTIONS[one.action] ?? one.action} `),
-        one.author !== "" && h("bdi", {}, one.author),
-        h("time", { class: "quiet", datetime: one.at }, ` ${new Date(one.at).toLocaleString("en")}`),
+        one.author !== "" && ["by ", h("bdi", {}, one.author)],
+        h("time", { class: "quiet", datetime: one.at }, ` ${shortTimeOf(one.at)}`),
       ),
       one.reason !== "" && h("p", { dir: "auto" }, one.reason),
       one.score !== null && h("p", { class: "quiet" }, scoreWords(one)),

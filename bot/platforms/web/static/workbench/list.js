@@ -1,13 +1,16 @@
 /**
  * The templates of a server, to search and to choose from.
  *
- * @import {ListedTemplate} from "../wire/types.js"
+ * @import {Kind, ListedTemplate} from "../wire/types.js"
  * @import {Desk} from "./desk.js"
  */
 import { h, morph } from "../dom/elements.js";
 import { iconOf } from "../dom/icons.js";
 import { makeStop, roving } from "../dom/roving.js";
 import { workbenchAddress } from "../state/route.js";
+
+/** What each kind does, in few words. @type {Record<Kind, string>} */
+const KINDS = { classify: "chooses a label", complete: "writes a text", chat: "talks" };
 
 export class TemplateList {
   /** @param {Desk} desk */
@@ -39,7 +42,7 @@ export class TemplateList {
     this.create.hidden = !desk.isModerator;
     const words = this.search.value.trim().toLowerCase();
     const shown = desk.templates.filter((one) =>
-      `${one.name} ${one.description} ${one.kind}`.toLowerCase().includes(words),
+      `${one.name} ${one.description} ${one.kind} ${kindOf(one)}`.toLowerCase().includes(words),
     );
     this.none.textContent =
       shown.length > 0
@@ -63,7 +66,7 @@ export class TemplateList {
     const { desk } = this;
     const isOpen = one.name === desk.name;
     const others = [...new Set(desk.editors.filter((editor) => editor.name === one.name).map((editor) => editor.who))];
-    const facts = [one.kind, one.author || (one.is_shipped && one.number === 0 ? "built-in" : "")].filter(
+    const facts = [kindOf(one), one.author || (one.is_shipped && one.number === 0 ? "built-in" : "")].filter(
       (fact) => fact !== "",
     );
     return h(
@@ -78,7 +81,7 @@ export class TemplateList {
         },
         h("strong", { class: "one-line" }, one.name),
         h("span", { class: "quiet one-line", dir: "auto" }, facts.join(" · ")),
-        one.score !== "" && h("span", { class: "one-line bench-score" }, one.score),
+        one.score !== "" && h("span", { class: "bench-score" }, one.score),
         one.needs_larger_model && h("span", { class: "quiet" }, "needs a larger model"),
         one.has_draft && h("span", { class: "badge" }, one.is_published ? "your draft" : "new, your draft"),
         one.drafts_of.length > 0 && h("span", { class: "quiet", dir: "auto" }, `draft: ${one.drafts_of.join(", ")}`),
@@ -87,4 +90,9 @@ export class TemplateList {
       ),
     );
   }
+}
+
+/** @param {ListedTemplate} one */
+function kindOf(one) {
+  return one.kind === "" ? "" : KINDS[one.kind];
 }

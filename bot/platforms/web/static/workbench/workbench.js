@@ -32,11 +32,20 @@ export class Workbench {
   #tab = "write";
   /** The tab before that of the prompt, which only a narrow window has. @type {TabName} */
   #before = "write";
+  /** The template that was opened last. */
+  #shown = "";
   element = h("section", { class: "view bench", "aria-label": "Workbench" });
   servers = h("select", { class: "field bench-server", "aria-label": "Server" });
   body = h("div", { class: "bench-body" });
   refusal = h("p", { class: "problem", hidden: true, dir: "auto" });
-  welcome = h("p", { class: "quiet bench-welcome" }, "Choose a template, or begin a new one.");
+  welcome = h(
+    "div",
+    { class: "quiet bench-welcome" },
+    h("p", {}, "Choose a template to read and try it."),
+    h("p", {}, "It is what the model reads before a text: what to do, a few examples, and how it is asked."),
+  );
+  /** Whether a template was chosen in the list, or left, by what has the focus. */
+  #wasChosen = false;
   editor = h("section", { class: "bench-editor", "aria-label": "Template", hidden: true });
   aside = h("div", { class: "bench-aside" });
   back = h(
@@ -44,7 +53,7 @@ export class Workbench {
     { class: "icon-button bench-back", href: "#/workbench", "aria-label": "All templates" },
     iconOf("back"),
   );
-  name = h("h2", { class: "one-line" });
+  name = h("h2", { class: "one-line", tabindex: -1 });
   about = h("p", { class: "quiet one-line", dir: "auto" });
   publish = button("publish", "Publish …", "is-primary");
   propose = button("propose", "Propose an example …", "");
@@ -214,13 +223,39 @@ export class Workbench {
     this.refusal.textContent = desk.refusal;
     this.body.classList.toggle("has-open", desk.name !== "");
     this.aside.hidden = opened === null;
-    if (opened === null) return;
-    this.#choose("write");
+    if (opened === null) {
+      this.#wasChosen = this.list.element.contains(document.activeElement);
+      if (desk.name === "") this.#goToList();
+      return;
+    }
+    if (opened.name !== this.#shown) this.#choose("write");
+    this.#shown = opened.name;
     this.#showState();
+    this.#goToTemplate();
     this.prompt.begin();
     this.testing.begin();
     this.history.begin();
     this.#showAbout();
+  }
+
+  /** The focus comes into a template that was made, or whose list is no longer shown. */
+  #goToTemplate() {
+    const { desk, list, fields, name } = this;
+    const { activeElement } = document;
+    const isGone = activeElement === null || activeElement === document.body || !activeElement.checkVisibility();
+    if (this.#wasChosen && (isGone || activeElement === list.create)) {
+      if (desk.opened?.is_moderator === true && desk.state?.description === "") fields.description.focus();
+      else name.focus();
+    }
+    this.#wasChosen = false;
+  }
+
+  /** Where the list takes the place of the template, the focus goes there. */
+  #goToList() {
+    this.#shown = "";
+    const { activeElement } = document;
+    const isGone = activeElement !== null && activeElement !== document.body && !activeElement.checkVisibility();
+    if (isGone) this.list.items.querySelector("a")?.focus();
   }
 
   /** Show what is typed, where it came from elsewhere. */

@@ -10,6 +10,7 @@ import { download } from "../cards/acting.js";
 import { h } from "../dom/elements.js";
 import { iconOf } from "../dom/icons.js";
 import { openMenu } from "../dom/menu.js";
+import { shortTimeOf } from "../messages/times.js";
 
 const UNNAMED = "A new text";
 
@@ -126,8 +127,7 @@ export class Header {
 
 /** @param {{num_branches: number, changed_at: string}} entry */
 function helpOf({ num_branches, changed_at }) {
-  const when = new Date(changed_at).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
-  return `${num_branches} ${num_branches === 1 ? "branch" : "branches"} · ${when}`;
+  return `${num_branches} ${num_branches === 1 ? "branch" : "branches"} · ${shortTimeOf(changed_at)}`;
 }
 
 /**

@@ -113,6 +113,7 @@ export class Paper {
   untint() {
     hideNote();
     this.mirror.untint();
+    this.mirror.showGhost(this.#grey, this.#drawnCaret);
   }
 
   /**
