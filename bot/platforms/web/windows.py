@@ -11,6 +11,8 @@ from bot.services.hosted_places import HostedPerson
 # A window that does not read for so many frames is closed: it reconnects and reads the channel as it is then.
 _MAX_FRAMES: Final = 2_000
 _MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
+# A long row of frames goes on when the browser has taken most of those before.
+_MAX_STREAMED: Final = 100
 
 
 class Window:
@@ -21,6 +23,7 @@ class Window:
         self.scopes: frozenset[Scope] = frozenset()
         self._frames: asyncio.Queue[str | None] = asyncio.Queue()
         self._num_bytes = 0
+        self._has_room = asyncio.Event()
         self.is_closed = False
 
     def put(self, frame: dict[str, Any]) -> None:
@@ -37,9 +40,17 @@ class Window:
             return
         self._frames.put_nowait(text)
 
+    async def put_soon(self, frame: dict[str, Any]) -> None:
+        """Send a frame of a long row when the browser has taken most of those before, so that it can keep up."""
+        while self._frames.qsize() >= _MAX_STREAMED and not self.is_closed:
+            self._has_room.clear()
+            await self._has_room.wait()
+        self.put(frame)
+
     def close(self) -> None:
         """End the connection; what is on its way is dropped."""
         self.is_closed = True
+        self._has_room.set()
         while not self._frames.empty():
             self._frames.get_nowait()
         self._frames.put_nowait(None)
@@ -47,6 +58,7 @@ class Window:
     async def next_frame(self) -> str | None:
         """Return the next frame, None when the window is to be closed."""
         text = await self._frames.get()
+        self._has_room.set()
         if text is not None:
             self._num_bytes -= len(text)
         return text

@@ -378,7 +378,7 @@ class WorkbenchSession:
                     if last in step:
                         found = step[last]
                     else:
-                        self._window.put({"op": "workbench_step", "work": frame["n"], **step})
+                        await self._window.put_soon({"op": "workbench_step", "work": frame["n"], **step})
         except FewshotError:
             if not stopper.is_stopped:
                 raise
