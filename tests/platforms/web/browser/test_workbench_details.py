@@ -199,6 +199,16 @@ async def test_the_focus_goes_into_a_new_template_and_publishing_keeps_the_view(
         await publish(other, "First")
         await other.sees("version 1 · Ada", within=".bench-title")
         assert await other.get_by_role("tab", name="History").get_attribute("aria-selected") == "true"
+        await other.get_by_role("tab", name="Write").click()
+        await other.locator(".bench-description").fill("Which tone?")
+        await is_saved(other)
+        await publish(other, "Second")
+        await other.get_by_role("tab", name="History").click()
+        await other.get_by_role("button", name="Roll back to version 1").click()
+        await other.locator("dialog").get_by_role("button", name="Roll back").click()
+        await other.sees("version 3 · Ada", within=".bench-title")
+        await other.sees("rolled back", within=".bench-versions")
+        assert await focused(other) == "Roll back to version 1"
 
 
 async def test_on_a_narrow_window_the_focus_goes_where_the_list_was(open_page: ServePage, browser: Browser) -> None:

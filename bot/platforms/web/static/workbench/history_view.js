@@ -5,7 +5,7 @@
  * @import {Desk} from "./desk.js"
  */
 import { Dialog } from "../dialogs/dialog.js";
-import { h, onAction } from "../dom/elements.js";
+import { h, morph, onAction } from "../dom/elements.js";
 import { alarm, speak } from "../dom/speaking.js";
 import { shortTimeOf } from "../messages/times.js";
 import { sentenceOf } from "../state/session.js";
@@ -28,6 +28,7 @@ export class HistoryView {
     /** @type {TemplateVersion[]} */
     this.versions = [];
     this.changes = h("div", { class: "bench-changes" });
+    this.title = h("h3", { tabindex: -1 }, "Versions");
     this.list = h("ol", { class: "bench-versions" });
     this.shown = h("div", { role: "status" });
     this.element = h(
@@ -35,7 +36,7 @@ export class HistoryView {
       { class: "bench-history", "aria-label": "History" },
       h("h3", {}, "Your changes"),
       this.changes,
-      h("h3", {}, "Versions"),
+      this.title,
       this.list,
       this.shown,
     );
@@ -72,9 +73,8 @@ export class HistoryView {
     const isModerator = opened.is_moderator;
     const items = this.versions.map((one) => this.#item(one, isModerator));
     if (opened.is_shipped) items.push(builtIn(isModerator && opened.number > 0));
-    this.list.replaceChildren(
-      ...(items.length > 0 ? items : [h("li", { class: "quiet" }, "It is not published yet.")]),
-    );
+    if (items.length === 0) items.push(h("li", { class: "quiet" }, "It is not published yet."));
+    morph(this.list, h("ol", { class: "bench-versions" }, items));
   }
 
   /**
@@ -85,7 +85,7 @@ export class HistoryView {
     const isCurrent = one.number === this.desk.opened?.number;
     return h(
       "li",
-      { class: "bench-version" },
+      { class: "bench-version", "data-key": one.number },
       h(
         "p",
         {},
@@ -156,7 +156,11 @@ export class HistoryView {
       }
     });
     reason.focus();
-    if (await done) await this.desk.refresh();
+    if (!(await done)) return;
+    await this.desk.refresh();
+    await this.update();
+    // The built-in version that is used now has no button any more.
+    if (document.activeElement === document.body) this.title.focus();
   }
 }
 
@@ -164,7 +168,7 @@ export class HistoryView {
 function builtIn(canGoBack) {
   return h(
     "li",
-    { class: "bench-version" },
+    { class: "bench-version", "data-key": "built-in" },
     h("p", {}, h("strong", {}, "Built-in version")),
     canGoBack && h("div", { class: "bench-tools" }, backButton("built-in", "the built-in version")),
   );

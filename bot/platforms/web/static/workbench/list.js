@@ -80,7 +80,7 @@ export class TemplateList {
           "aria-current": isOpen ? "page" : null,
         },
         h("strong", { class: "one-line" }, one.name),
-        h("span", { class: "quiet one-line", dir: "auto" }, facts.join(" · ")),
+        h("span", { class: "quiet", dir: "auto" }, facts.join(" · ")),
         one.score !== "" && h("span", { class: "bench-score" }, one.score),
         one.needs_larger_model && h("span", { class: "quiet" }, "needs a larger model"),
         one.has_draft && h("span", { class: "badge" }, one.is_published ? "your draft" : "new, your draft"),

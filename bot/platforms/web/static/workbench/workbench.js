@@ -55,6 +55,7 @@ export class Workbench {
   );
   name = h("h2", { class: "one-line", tabindex: -1 });
   about = h("p", { class: "quiet one-line", dir: "auto" });
+  keys = h("p", { class: "help" }, KEYS);
   publish = button("publish", "Publish …", "is-primary");
   propose = button("propose", "Propose an example …", "");
   more = moreButton();
@@ -96,7 +97,7 @@ export class Workbench {
   /** @param {HTMLElement} menu */
   #build(menu) {
     const { fields, examples, tests, editor, body } = this;
-    this.panels.write.append(fields.element, examples.element, tests.element, h("p", { class: "help" }, KEYS));
+    this.panels.write.append(fields.element, examples.element, tests.element, this.keys);
     this.panels.tests.append(this.testing.element);
     this.panels.history.append(this.history.element);
     this.aside.append(this.prompt.element);
@@ -286,6 +287,7 @@ export class Workbench {
     this.publish.setAttribute("aria-disabled", String(!opened.has_draft || opened.is_same || opened.problem !== ""));
     this.propose.hidden = opened.is_moderator || desk.state?.kind === "chat";
     this.more.hidden = !opened.is_moderator;
+    this.keys.hidden = !opened.is_moderator;
     this.notices.update();
     this.testing.update();
     if (this.#tab === "history") void this.history.update();
