@@ -1,5 +1,6 @@
 """Whatever a window sends, it gets one sentence and keeps nobody waiting: wrong types, huge numbers, long names."""
 
+import json
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -73,7 +74,12 @@ class OneWindow:
         )
         self._numbers = count(1)
         self.answers: list[Json] = []
-        self._window.put = self.answers.append  # type: ignore[method-assign]
+        self._window.put = self._put  # type: ignore[method-assign]
+
+    def _put(self, frame: Json) -> None:
+        # A browser reads neither NaN nor Infinity.
+        json.dumps(frame, allow_nan=False)
+        self.answers.append(frame)
 
     def ask(self, op: str, fields: Json) -> tuple[Json, Stall, set[str]]:
         frame = Frame({**fields, "op": op, "n": next(self._numbers)})

@@ -9,6 +9,7 @@ from tests.platforms.web.browser.test_workbench import (
     log_in,
     next_step,
     open_bench,
+    paste,
     publish,
     rows_of,
     soon,
@@ -222,3 +223,17 @@ async def test_on_a_narrow_window_the_focus_goes_where_the_list_was(open_page: S
 async def _focused_class(tab: Tab) -> str:
     found: str = await tab.evaluate("() => document.activeElement.className")
     return found
+
+
+async def test_more_rows_than_a_template_can_have_are_not_pasted(serve: ServePage, windows: Context) -> None:
+    async with serve() as served:
+        await log_in(windows, served.address)
+        tab = await open_bench(windows, served.origin)
+        await begin(tab, "mood")
+        await tab.get_by_role("button", name="Add an example").click()
+        await paste(tab, "a\tgood\n" * 30_000)
+        await tab.sees("That makes 30,000 rows, at most 2,000. Paste a part of them.", within=".bench-rows .problem")
+        assert len(await rows_of(tab, "Examples")) == 1
+        await paste(tab, "a\tgood\nb\tbad\n")
+        await soon(lambda: rows_of(tab, "Examples"), lambda rows: len(rows) == 2)
+        assert await tab.locator(".bench-rows .problem").nth(0).is_hidden()

@@ -129,3 +129,21 @@ async def _stored(served: Served) -> list[str]:
 
 async def _saved(page: Page) -> list[str]:
     return [one["text"] for one in page.asked if one["op"] == "save_writing"]
+
+
+async def test_a_text_that_is_too_large_to_send_is_refused_and_the_page_goes_on(
+    serve: ServePage, windows: Context
+) -> None:
+    async with serve() as served:
+        tab = await _writing(served, windows, "Once")
+        await tab.evaluate(
+            """() => {
+                const area = document.querySelector('.write-text');
+                area.value = '天'.repeat(900000);
+                area.dispatchEvent(new Event('input', { bubbles: true }));
+            }"""
+        )
+        await tab.sees("too large to send", within=".write-below")
+        await tab.locator(".write-text").fill("Once more")
+        await eventually(lambda: _stored(served), lambda texts: texts == ["Once more"])
+        assert await tab.evaluate("() => document.body.dataset.connection") == "open"

@@ -9,6 +9,9 @@ const LONGEST_WAIT_MS = 5000;
 const NOT_LOGGED_IN = 4001;
 /** Too many frames, or one that is too large. */
 const TOO_MUCH = [4008, 1009];
+/** The bot ends a connection over which more comes at once, and the page could not send anything again. */
+const MAX_BYTES = 2 * 1024 * 1024;
+const TOO_LARGE = "That is too large to send: at most 2 MB. Shorten it.";
 /** Frames that are steps of an answer. */
 const STEPS = new Set(["continuing", "looking"]);
 
@@ -106,9 +109,11 @@ export class Connection {
     const socket = this.#socket;
     if (socket === null || socket.readyState !== WebSocket.OPEN) return Promise.reject(new Disconnected());
     const n = ++this.#number;
+    const frame = JSON.stringify({ op, n, ...fields });
+    if (isTooLarge(frame)) return Promise.reject(new Refused(TOO_LARGE));
     return new Promise((resolve, reject) => {
       this.#asked.set(n, { resolve, reject, heard });
-      socket.send(JSON.stringify({ op, n, ...fields }));
+      socket.send(frame);
     });
   }
 
@@ -158,4 +163,10 @@ export class Connection {
     this.state = state;
     this.listener.changed(state);
   }
+}
+
+/** @param {string} text */
+function isTooLarge(text) {
+  // A unit has at most three bytes, so that most texts need not be encoded to be counted.
+  return text.length * 3 > MAX_BYTES && new TextEncoder().encode(text).length > MAX_BYTES;
 }

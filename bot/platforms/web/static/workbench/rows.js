@@ -15,6 +15,8 @@ import { cellsOf, formatOfText } from "./pasting.js";
 
 const PARTS = ["input", "output"];
 const MAX_UNDONE = 20;
+/** More than a template can have. */
+const MAX_ROWS = 2000;
 
 export class RowTable {
   /** @type {Row[]} */
@@ -46,7 +48,8 @@ export class RowTable {
       iconOf("add"),
       `Add ${/^[aeiou]/.test(what) ? "an" : "a"} ${what}`,
     );
-    this.tools = h("div", { class: "bench-tools" }, this.add, this.undo);
+    this.problem = h("p", { class: "problem", role: "alert", hidden: true });
+    this.tools = h("div", { class: "bench-tools" }, this.add, this.undo, this.problem);
     this.element = h(
       "section",
       { class: "bench-rows", "aria-label": title },
@@ -299,11 +302,22 @@ export class RowTable {
     if (place === null || this.isReadOnly || !/[\t\n]/.test(text.trim())) return;
     event.preventDefault();
     const { at, part } = place;
+    if (!this.#hasRoom(at + text.trimEnd().split("\n").length)) return;
     /** @type {Row[]} */
     let read = [];
     if (part === 0) read = await this.listener.read(text, formatOfText(text)).catch(() => []);
     if (read.length > 0) this.#fill(at, 0, read);
     else this.#fill(at, part, cellsOf(text));
+  }
+
+  /** Say whether there is room for so many rows, and if not, tell. @param {number} num */
+  #hasRoom(num) {
+    const hasRoom = num <= MAX_ROWS;
+    this.problem.hidden = hasRoom;
+    this.problem.textContent = hasRoom
+      ? ""
+      : `That makes ${num.toLocaleString("en")} rows, at most ${MAX_ROWS.toLocaleString("en")}. Paste a part of them.`;
+    return hasRoom;
   }
 
   /**
