@@ -34,6 +34,7 @@ _TESTS: Final = (
     ("Is there a train after nine?", "question"),
     ("Nobody answered my letter", "complaint"),
 )
+_SEED: Final = "3"
 _TEXT: Final = "The old man walked down to the sea and"
 
 
@@ -117,8 +118,10 @@ async def _write(tab: Tab) -> None:
         await tab.locator(".write-text").focus()
         await tab.locator(".write-text").evaluate("(area) => area.setSelectionRange(32, 32)")
         await tab.get_by_role("heading", name="Instead of “sea”").wait_for()
+        await tab.locator("#sampling-seed").fill(_SEED)
+        await tab.get_by_label("Fix").check()
         await tab.locator(".instead-word").nth(1).click()
-        await eventually(tab.locator(".branch.is-fork").count, bool, patience_s=60)
+        await eventually(tab.locator(".branch-text.is-model").count, bool, patience_s=60)
         await eventually(tab.locator(".write-hint").inner_text, lambda hint: hint.startswith("Tab shows"))
     await tab.locator(".write-text").focus()
     await tab.keyboard.press("Control+End")

@@ -217,7 +217,8 @@ def parse_command_line(text: str, commands: Mapping[str, Command]) -> CommandLin
         word, after = _split_argument(rest)
         if not rest:
             if i < len(command.arguments) - command.num_optional_arguments:
-                raise RequestError(f"{name} is missing. Write {mention(command.short_usage)}.")
+                such_as = f", such as {mention(command.examples[0])}" if command.examples else ""
+                raise RequestError(f"{name} is missing. Write {mention(command.short_usage)}{such_as}.")
             break
         arguments[name] = word
         rest = after
