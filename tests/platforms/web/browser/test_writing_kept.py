@@ -147,3 +147,25 @@ async def test_a_text_that_is_too_large_to_send_is_refused_and_the_page_goes_on(
         await tab.locator(".write-text").fill("Once more")
         await eventually(lambda: _stored(served), lambda texts: texts == ["Once more"])
         assert await tab.evaluate("() => document.body.dataset.connection") == "open"
+
+
+async def test_what_another_window_wrote_is_shown_though_this_one_waits_for_an_answer(
+    page: Page, windows: Context
+) -> None:
+    text = page.writings.add("p1", "Once")
+    tab = await windows.open(f"{page.address}/#/write")
+    await eventually(tab.locator(".write-text").input_value, lambda value: value == "Once")
+    page.hold("writings")
+    window = page.windows[-1]
+    num_before = len([one for one in page.asked if one["op"] == "writings"])
+    await window.send({"op": "writings"})
+    await eventually(lambda: _num_lists(page), lambda number: number > num_before)
+    page.writings._branch(text, "Once more")
+    text["revision"] += 1
+    await window.send({"op": "writing", "writing": page.writings._shown(text)})
+    page.release("writings")
+    await eventually(tab.locator(".write-text").input_value, lambda value: value == "Once more")
+
+
+async def _num_lists(page: Page) -> int:
+    return len([one for one in page.asked if one["op"] == "writings"])
