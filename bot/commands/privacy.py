@@ -15,6 +15,7 @@ from bot.core.messages import Author, Click, Scope
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
 from bot.services.open_cards import open_card
+from bot.services.writing import WRITING_CARD
 from bot.store.cards import OpenCard
 
 PRIVACY_CARD: Final = "privacy"
@@ -78,10 +79,14 @@ async def _do(services: Services, scope: Scope, author: Author, action: str) -> 
     if action == "forget":
         how = f"use {mention(f'privacy --do {FORGET_NOW}')}"
         how = how if services.traits.has_buttons else f"type yes, or {how}"
+        num_texts = await store.count_cards(platform, author.id, WRITING_CARD)
+        texts = (
+            f" Your {_texts(num_texts)} in Write {'is' if num_texts == 1 else 'are'} erased, too." if num_texts else ""
+        )
         return replace(
             _private_card(
                 "This permanently erases everything you said to this bot, on all"
-                f" {services.traits.server_word}s, and its answers to you."
+                f" {services.traits.server_word}s, and its answers to you.{texts}"
                 f" To confirm, {how}."
             ),
             buttons=(Button(FORGET_NOW, "Erase everything", "danger"),),
@@ -111,6 +116,8 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
     num_messages = await services.store.count_messages_of(scope.platform, author.id)
     is_out = await services.store.is_opted_out(scope.platform, author.id)
     days = (await services.settings_in(scope))["retention_days"]
+    num_texts = await services.store.count_cards(scope.platform, author.id, WRITING_CARD)
+    texts = (("in Write, until you remove them", _texts(num_texts)),) if num_texts else ()
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
     return Card(
         blocks=(
@@ -119,16 +126,26 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
                 (
                     ("your stored messages", f"{num_messages:,}"),
                     ("kept here for", f"{days} days"),
+                    *texts,
                     ("the bot reads you", "no" if is_out else "yes"),
                 )
             ),
             Text(_IF_NOT_READ, is_quiet=True),
             Text(" · ".join(mention(f"privacy {one}") for one in _CHOICES), is_quiet=True),
         ),
-        data={"num_messages": num_messages, "retention_days": int(days), "is_read": not is_out},
+        data={
+            "num_messages": num_messages,
+            "num_texts": num_texts,
+            "retention_days": int(days),
+            "is_read": not is_out,
+        },
         buttons=(Button("export", "Export my data"), read, Button("forget", "Forget me", "danger")),
         answers="private",
     )
+
+
+def _texts(num: int) -> str:
+    return "1 text" if num == 1 else f"{num:,} texts"
 
 
 async def answer_forget(request: Request) -> Cards:

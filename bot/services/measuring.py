@@ -172,6 +172,7 @@ class Measuring:
                 if (known := outcomes[i]) is not None:
                     if on_outcome:
                         on_outcome(i, known)
+                        await asyncio.sleep(0)  # others take their turns between a thousand stored rows
                     continue
                 if stopper is not None and stopper.is_stopped:
                     return None
@@ -276,7 +277,7 @@ class Measuring:
     ) -> list[RowOutcome | None]:
         keys = [self._row_key(template, row, is_swapped) for row in rows]
         stored = await self._store.get_row_outcomes(prompt_key, self.fingerprint, list(dict.fromkeys(keys)))
-        known = {key: from_numbers(numbers) for key, numbers in stored.items()}
+        known = await asyncio.to_thread(lambda: {key: from_numbers(numbers) for key, numbers in stored.items()})
         if template.neighbours is not None:
             known = {key: one for key, one in known.items() if isinstance(one, ClassifyOutcome) and one.sketch}
         return [known.get(key) for key in keys]

@@ -93,6 +93,18 @@ class OpenCards(Records):
         )
         return tuple((row["id"], from_microseconds(row["saved_at_utc"]), tuple(row[2:])) for row in rows)
 
+    async def count_cards(self, platform: str, owner_id: str, kind: str) -> int:
+        """Return how many cards of a kind somebody has on a platform."""
+        (row,) = await self._database.read(
+            "SELECT count(*) AS num FROM open_cards o CROSS JOIN conversations c ON c.id = o.conversation_id"
+            " WHERE o.owner_id = ? AND c.platform = ? AND o.kind = ? AND o.expires_at_utc > ?",
+            owner_id,
+            platform,
+            kind,
+            to_microseconds(now_utc()),
+        )
+        return int(row["num"])
+
     async def was_asked_since(self, card: OpenCard, *, except_id: str) -> bool:
         """Say whether a request other than `except_id` was accepted in the card's scope after `card` was saved last."""
         rows = await self._database.read(

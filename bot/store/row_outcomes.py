@@ -1,5 +1,6 @@
 """Measured outcomes of single template rows, so that an interrupted measurement can resume: numbers, no text."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -26,7 +27,8 @@ class RowOutcomes(Records):
             prompt_sha256,
             model,
         )
-        return {row["row_sha256"]: json.loads(row["numbers"]) for row in rows}
+        # A template may have a thousand rows, each with a sketch of a hundred numbers.
+        return await asyncio.to_thread(lambda: {row["row_sha256"]: json.loads(row["numbers"]) for row in rows})
 
     async def put_row_outcomes(self, prompt_sha256: str, model: str, outcomes: Mapping[str, Outcome]) -> None:
         """Save outcomes by the rows' checksums. Raises ValueError for anything but finite numbers."""

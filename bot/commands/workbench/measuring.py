@@ -45,8 +45,9 @@ async def run_tests(
             tell({"figures": None})
             return
 
+        num_before = len(tested.kept_examples) + len(tested.tests)
+
         def on_progress(num_done: int, num_all: int) -> None:
-            num_before = len(tested.kept_examples) + len(tested.tests)
             tell({"progress": [num_before + num_done, num_before + num_all]})
 
         score = await measure_score(

@@ -1,5 +1,6 @@
 """What a page shows of the templates of a server: the list, and one template with its draft, score and test rows."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -168,10 +169,13 @@ async def _results_of(
     if kept is None and template.kept_examples:
         return [None] * len(rows)
     outcomes = await services.measuring.known_outcomes(template, rows)
-    return [
-        None if outcome is None else row_result(template, row, outcome, prior, kept)
-        for row, outcome in zip(rows, outcomes, strict=True)
-    ]
+    # Each is compared with all kept examples.
+    return await asyncio.to_thread(
+        lambda: [
+            None if outcome is None else row_result(template, row, outcome, prior, kept)
+            for row, outcome in zip(rows, outcomes, strict=True)
+        ]
+    )
 
 
 def result_data(

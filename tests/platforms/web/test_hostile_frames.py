@@ -32,6 +32,8 @@ LONG: Final = {
     "line breaks": "+++\n" * (_NUM_CHARACTERS // 4),
     "invisible": "\u200b" * _NUM_CHARACTERS,
 }
+ROWS: Final = {"examples": 800, "tests": 300}
+NEIGHBOURS: Final = "[neighbours]\nin_prompt = 4\nnearest = 8\nweight = 0.5\n"
 ODD: Final = {
     "nothing": None,
     "a list": [[1]],
@@ -174,3 +176,28 @@ def test_no_state_of_a_template_breaks_the_workbench_or_keeps_the_loop_waiting(w
                     slow[f"{op}, {field}: {what}"] = f"{stall.cpu_s:.2f} s"
     assert not broken
     assert not slow
+
+
+def test_a_template_with_a_thousand_examples_outside_its_prompt_keeps_nobody_waiting(window: OneWindow) -> None:
+    channel = window.ask("hello", {})[0]["servers"][1]["channels"][0]["id"]
+    good = {"channel": channel, "name": "mood", "input": "a"}
+    opened = window.ask("workbench_open", good)[0]["template"]
+    labels, base = opened["state"]["labels"], opened["state"]
+    tables = {name: [[f"{name} {i}", labels[i % 2]] for i in range(num)] for name, num in ROWS.items()}
+    state = {**base, **tables}
+    saved = window.ask("workbench_save", {**good, "state": state, "base": base, "revision": opened["revision"]})[0]
+    assert saved["problem"] == ""
+    source = window.ask("workbench_open", good)[0]["template"]["source"]
+    with_kept = source.replace("[[examples]]", f"{NEIGHBOURS}\n[[examples]]", 1)
+    stalls = {}
+    for op, fields in (
+        ("workbench_import", {"text": with_kept}),
+        ("workbench_test", {}),
+        ("workbench_test", {}),
+        ("workbench_open", {}),
+        ("workbench_preview", {"state": state}),
+        ("workbench_try", {"state": state}),
+    ):
+        answer, stalls[op], _ = window.ask(op, {**good, **fields})
+        assert answer["op"] == "ok", (op, answer)
+    assert not {op: f"{stall.cpu_s:.2f} s" for op, stall in stalls.items() if stall.cpu_s > MAX_STALL_S}

@@ -8,7 +8,7 @@ import pytest
 
 from bot.services.writing import MAX_WRITINGS
 from tests.platforms.web.conftest import Served, ServePage
-from tests.platforms.web.windows import BrowserWindow, Json, Refused
+from tests.platforms.web.windows import BrowserWindow, Json, Refused, texts_of
 
 SEEDED = {"num": 2, "max_new_tokens": 8, "seed": 3}
 
@@ -257,3 +257,16 @@ async def test_a_word_in_a_script_without_spaces_is_put_where_it_stands(served: 
         for wrong in ({**word, "word": ""}, {**word, "word": "x"}, {**word, "probability": float("nan")}):
             with pytest.raises(Refused, match="Choose a word first"):
                 await changed(window, "put_word", writing, **wrong)
+
+
+async def test_privacy_says_that_texts_are_kept_and_that_they_will_be_erased(served: Served):
+    async with served.window() as window:
+        await window.open(window.welcome["servers"][0]["channels"][0]["id"])
+        await window.say("/privacy")
+        assert "Write" not in texts_of(await window.private_card())
+        await begun(window, "one text")
+        await window.say("/privacy")
+        assert "1 text" in texts_of(await window.private_card(1))
+        await begun(window, "another text")
+        await window.say("/privacy --do forget")
+        assert "Your 2 texts in Write are erased, too." in texts_of(await window.private_card(2))
