@@ -80,7 +80,7 @@ class Hearing:
             workspace = self._workspaces.get(place.team)
             try:
                 return workspace is not None and await self._is_missed_in(place, workspace, oldest, latest)
-            except FewshotError as e:
+            except (FewshotError, ValueError) as e:  # also a time of Slack's that is no number
                 logger.info("could not look at channel %s: %s", place.channel, e)
                 return False
 
