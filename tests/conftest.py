@@ -9,6 +9,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,19 +58,30 @@ _LONG_FILES = (
 )
 
 
+_IN_BROWSER = "/web/browser/"
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many tests `-n auto` runs at a time: most of them wait most of the time, each in up to 600 MB."""
     return min(3 * count_processors(), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of long files first, in the order of the list."""
+    """Put the tests of long files first, in the order of the list, and spread those in a browser among all others."""
 
     def rank(item: pytest.Item) -> int:
         path = item.path.as_posix()
         return next((i for i, name in enumerate(_LONG_FILES) if path.endswith(name)), len(_LONG_FILES))
 
-    items.sort(key=rank)
+    in_browser = [item for item in items if _IN_BROWSER in item.path.as_posix()]
+    others = sorted((item for item in items if _IN_BROWSER not in item.path.as_posix()), key=rank)
+    # A browser takes all processors, so that several of them at the end would only slow one another down.
+    files = [list(tests) for _, tests in groupby(in_browser, key=lambda item: item.path)]
+    whole = [list(tests) for _, tests in groupby(others, key=lambda item: item.path)]
+    every = max(1, len(whole) * 2 // 3 // max(1, len(files)))
+    for number, tests in reversed(list(enumerate(files))):
+        whole.insert(number * every, tests)
+    items[:] = chain.from_iterable(whole)
 
 
 @pytest.fixture(scope="session")
