@@ -189,7 +189,8 @@ class Writings:
         branch = next(one for one in text["branches"] if one["id"] == asked["branch"])
         branch["is_pruned"] = True
         text["past"].append((text["at"], branch))
-        text["at"] = branch["parent"]
+        if self.text_at(text, text["at"]).startswith(branch["whole"]):
+            text["at"] = branch["parent"]
         return await self._changed(who, text)
 
     async def _undo_writing(self, who: Asker, asked: Json) -> Json:
