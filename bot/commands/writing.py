@@ -31,11 +31,10 @@ class Continued:
 
 @dataclass(frozen=True, slots=True)
 class OtherWord:
-    """A word that the model expects in the place of another: as it is written there, with the text up to its end."""
+    """A word that the model expects in the place of another, as it is written there."""
 
     text: str
     probability: float
-    whole: str
 
 
 class Desk:
@@ -74,7 +73,7 @@ class Desk:
         """
         before, word = replace_lone_surrogates(before), replace_lone_surrogates(word)
         probability, others = await expected_instead(self._services.engine, _asker(person), before, word)
-        return probability, tuple(OtherWord(text, share, before + text) for text, share in others)
+        return probability, tuple(OtherWord(text, share) for text, share in others)
 
     def exported(self, tree: TextTree, form: Literal["txt", "json"]) -> TextFile:
         """Return a whole tree as a file."""

@@ -9,7 +9,7 @@ FALLBACK_NAME: Final = "member"
 # Vietnamese, Hebrew with points and Thai need at most 3 marks on one letter after NFC; more is decoration ("zalgo").
 MAX_COMBINING_MARKS: Final = 4
 
-_LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATES: Final = re.compile("[\ud800-\udfff]+")
 # Direction marks, embeddings, overrides and isolates.
 _BIDI: Final = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # The tag block (invisible ASCII), other invisible fillers, interlinear annotation, the byte order mark.
@@ -24,8 +24,12 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """Return `text` with each lone surrogate replaced by U+FFFD, so that UTF-8 can encode it."""
-    return _LONE_SURROGATES.sub("\ufffd", text)
+    """Return `text` with each lone surrogate replaced by U+FFFD, so that UTF-8 can encode it; the length stays the same."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE_SURROGATES.sub(lambda run: "\ufffd" * len(run[0]), text)
+    return text
 
 
 def one_line(text: str) -> str:

@@ -9,12 +9,13 @@ import torch
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Expected, SketchedScores, TokenScore
+from bot.core.safe_text import replace_lone_surrogates
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.paged_cache import count_blocks, count_blocks_of_branches
 from bot.engine.requests.sketching import sketch_logits
 from bot.engine.requests.work import Feed, Job, ResultT, Steps
 from bot.engine.sampler.log_sums import log_sums
-from bot.engine.tokens.tokenizing import EncodedText, replace_surrogates
+from bot.engine.tokens.tokenizing import EncodedText
 from bot.engine.tokens.vocabulary import BROKEN_CHARACTER
 from bot.errors import PromptTooLong, RequestError
 
@@ -33,7 +34,7 @@ def plan_score_text(
     Equals lm-evaluation-harness `loglikelihood_rolling`. Raises RequestError for a text without tokens, or
     with one that the model does not have.
     """
-    text = replace_surrogates(text)
+    text = replace_lone_surrogates(text)
     encoded = model.tokenizer.encode_text(text)
     if not encoded.ids:
         raise RequestError("There is nothing to score. Give at least one word.")

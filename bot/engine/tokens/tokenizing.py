@@ -9,10 +9,10 @@ from typing import Final
 from tokenizers import Encoding, Tokenizer
 
 from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.safe_text import replace_lone_surrogates
 from bot.engine.tokens.vocabulary import Vocabulary
 from bot.errors import RequestError
 
-_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LOOKS_LIKE_A_MARKER: Final = re.compile(r"<.+>|\[.+\]")
 # What tokenizers take for white space: without the separators \x1c to \x1f.
 _SPACE_BEFORE: Final = re.compile(r"\A[^\S\x1c-\x1f]+")
@@ -24,11 +24,6 @@ def _find_any(contents: Iterable[str]) -> re.Pattern[str] | None:
     """Return the pattern, one group, of any of these texts, the longest one first; None without texts."""
     in_order = sorted(contents, key=len, reverse=True)
     return re.compile(f"({'|'.join(map(re.escape, in_order))})") if in_order else None
-
-
-def replace_surrogates(text: str) -> str:
-    """Return `text` with each lone surrogate, which no tokenizer accepts, as U+FFFD; the length stays the same."""
-    return _LONE_SURROGATE.sub("\ufffd", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +103,7 @@ class PromptTokenizer:
         `known` are not encoded again; the others are added to it.
         """
         known = {} if known is None else known
-        parts = [PromptPart(replace_surrogates(part.text), part.is_markup) for part in _merge_plain(prompt.parts)]
+        parts = [PromptPart(replace_lone_surrogates(part.text), part.is_markup) for part in _merge_plain(prompt.parts)]
         ids: list[int] = []
         is_first = True
         for is_marker, text in self._cut_at_markup(parts):
@@ -142,7 +137,7 @@ class PromptTokenizer:
 
     def encode_text(self, text: str) -> EncodedText:
         """Return `text` encoded as plain text: `<|endoftext|>` in it is thirteen characters, and nothing is added."""
-        text = replace_surrogates(text)
+        text = replace_lone_surrogates(text)
         ids: list[int] = []
         offsets: list[tuple[int, int]] = []
         start = 0
@@ -166,7 +161,7 @@ class PromptTokenizer:
         if whole[: len(prompt_ids)] == tuple(prompt_ids):
             return whole[len(prompt_ids) :]
         # A token spans the border, so the continuation is encoded as a separate text.
-        return self._encode_between(replace_surrogates(continuation), is_first=False)
+        return self._encode_between(replace_lone_surrogates(continuation), is_first=False)
 
     def _cut_at_markup(self, parts: Sequence[PromptPart]) -> list[tuple[bool, str]]:
         """Return the text of `parts` cut before and after each marker of the markup; True: a marker."""

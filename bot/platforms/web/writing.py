@@ -216,7 +216,7 @@ class WritingSession:
         probability, others = await self._bot.desk.words_instead(before, word, person=self._owner)
         return {
             "probability": probability,
-            "words": [{"text": one.text, "probability": one.probability, "whole": one.whole} for one in others],
+            "words": [{"text": one.text, "probability": one.probability} for one in others],
         }
 
     @property

@@ -160,19 +160,18 @@ async def test_greedy_and_beams_write_one_continuation(served: Served):
             assert len(answer["texts"]) == 1
 
 
-async def test_other_words_come_with_the_text_that_they_would_make(open_page: ServePage):
+async def test_other_words_come_as_they_would_be_written_there(open_page: ServePage):
     async with open_page() as served, served.window() as window:
         found = await window.ask("instead", before="The cat ", word="sat")
         assert found["words"]
         for one in found["words"]:
-            assert one["whole"] == "The cat " + one["text"]
             assert not one["text"].startswith(" ")
             assert 0 < one["probability"] <= 1
         assert all(one["text"].strip() != "sat" for one in found["words"])
         probabilities = [one["probability"] for one in found["words"]]
         assert probabilities == sorted(probabilities, reverse=True)
         first = await window.ask("instead", before="", word="The")
-        assert all(one["whole"] == one["text"] for one in first["words"])
+        assert first["words"]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@
  *   id: string, name: string, revision: number, at: number, text: string, can_undo: boolean, notice: string,
  *   branches: Branch[],
  * }} Writing
- * @typedef {{text: string, probability: number, whole: string}} Alternative
+ * @typedef {{text: string, probability: number}} Alternative
  * @typedef {{
  *   name: string, sentence: string, options: Record<string, unknown>, seed: number | null, text: string,
  *   finish_reason: string | null,

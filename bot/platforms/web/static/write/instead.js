@@ -22,12 +22,13 @@ export class Instead {
   #asked = "";
   /** @type {Alternative[]} */
   #words = [];
+  #before = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
 
   /**
    * @param {Session} session
-   * @param {(chosen: Alternative) => void} choose
+   * @param {(chosen: Alternative, before: string) => void} choose Called with a word and the text that it comes behind.
    * @param {() => void} leave Called to go back to the text.
    */
   constructor(session, choose, leave) {
@@ -48,7 +49,7 @@ export class Instead {
     onAction(this.list, {
       instead: (element) => {
         const word = this.#words[Number(element.dataset.at)];
-        if (word !== undefined) choose(word);
+        if (word !== undefined) choose(word, this.#before);
       },
     });
     this.list.addEventListener("keydown", (event) => {
@@ -114,6 +115,7 @@ export class Instead {
         probability === null
           ? "It is not among the words that the model expected most:"
           : `The model gave it ${percent(probability)}. It expected:`;
+      this.#before = place.before;
       this.#draw(`Instead of “${place.word}”`, about, words);
     } catch (error) {
       if (number !== this.#number) return;

@@ -58,7 +58,7 @@ export class Write {
     this.found = new Continuations(session, this.sampling, () => this.#draw());
     this.instead = new Instead(
       session,
-      (word) => this.#run(() => this.#putWord(word)),
+      (word, before) => this.#run(() => this.#putWord(word, before)),
       () => this.#leaveTools(),
     );
     this.branches = new Branches(this.#branchActions());
@@ -297,9 +297,11 @@ export class Write {
    * Put a word in the place of another one, in a new branch, and let the model go on from there.
    *
    * @param {Alternative} word
+   * @param {string} before The text that it comes behind.
    */
-  async #putWord({ text: word, whole, probability }) {
+  async #putWord({ text: word, probability }, before) {
     const { writings, paper, found } = this;
+    const whole = before + word;
     this.#close();
     await writings.change("put_word", { whole, word, probability });
     if (paper.text !== whole) return;
