@@ -2,11 +2,13 @@
 
 import asyncio
 import gc
+import json
+import re
 import selectors
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from bot.core.chat_prompt import PromptTools
 from bot.core.prompt_parts import Prompt
@@ -16,6 +18,11 @@ from bot.services.measuring import OnProgress
 from tests.bots import Script, ScriptedEngine, ScriptedTools
 
 T = TypeVar("T")
+
+MAX_STALL_S: Final = 0.1
+_YARDSTICK_S: Final = 0.010  # how long `_work` takes on a processor of 2021 that has little else to do
+_WORDS: Final = "Once upon a time there was e\u0301 " * 400
+_WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass(slots=True)
@@ -27,6 +34,26 @@ class Stall:
 
     cpu_s: float = 0.0
     wall_s: float = 0.0
+
+
+def too_long(stalls: Mapping[str, Stall]) -> dict[str, str]:
+    """Return the stalls that are longer than `MAX_STALL_S`, by name; on a slower machine one may be as much longer."""
+    longer = {name: stall.cpu_s for name, stall in stalls.items() if stall.cpu_s > MAX_STALL_S}
+    if not longer:
+        return {}
+    allowed_s = MAX_STALL_S * max(1.0, min(_work() for _ in range(5)) / _YARDSTICK_S)
+    return {name: f"{stall_s:.2f} of {allowed_s:.2f} s" for name, stall_s in longer.items() if stall_s > allowed_s}
+
+
+def _work() -> float:
+    """Return the processor's time, in seconds, that work of the kind that is measured here takes."""
+    since = time.thread_time()
+    for _ in range(3):
+        sum(len(found[0]) for found in _WORD.finditer(_WORDS))
+    rows = [[f"in {number}", "Good"] for number in range(6000)]
+    json.dumps(rows)
+    " ".join(row[0].strip() for row in rows).split()
+    return time.thread_time() - since
 
 
 class _Selector(selectors.DefaultSelector):

@@ -14,9 +14,8 @@ from bot.core.messages import AttachmentFormat, Author, Message
 from bot.core.stopping import Stopper
 from bot.platforms.discord.outgoing.rendering import prepare, render
 from tests.bots import HERE, MANY, MOOD, PROMPTS, Talk, open_scripted_bot
-from tests.stalls import QuickEngine, Stall, StallLoop
+from tests.stalls import QuickEngine, Stall, StallLoop, too_long
 
-MAX_STALL_S: Final = 0.1
 ANN: Final = Author("ann", "Ann", is_moderator=True)
 
 
@@ -147,8 +146,7 @@ def talk(loop: StallLoop, tmp_path: Path) -> Iterator[Talk]:
 
 
 def _check(stalls: dict[str, Stall]) -> None:
-    slow = {what: f"{stall.cpu_s:.3f} s" for what, stall in stalls.items() if stall.cpu_s > MAX_STALL_S}
-    assert not slow
+    assert not too_long(stalls)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

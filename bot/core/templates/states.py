@@ -29,6 +29,7 @@ MAX_TABLE_ROWS: Final = 2_000
 MAX_CHARACTERS: Final = 4 * MAX_TEMPLATE_BYTES
 TABLES: Final = ("examples", "tests")
 _TEXTS: Final = ("description", "instruction", "query", "options")
+_NO_LISTS: Final = "A template's state has lists of labels and of rows."
 _FIELDS: Final = (*_TEXTS, "kind", "preset", "labels", *TABLES)
 
 
@@ -81,9 +82,11 @@ def read_state(value: object) -> TemplateState:
     labels, tables = value.get("labels", []), [value.get(name, []) for name in TABLES]
     if not all(isinstance(text, str) for text in texts.values()) or texts["kind"] not in KINDS:
         raise RequestError("A template's state has a kind and texts.")
-    if not _are_texts(labels) or not all(isinstance(rows, list) and all(map(_is_row, rows)) for rows in tables):
-        raise RequestError("A template's state has lists of labels and of rows.")
+    if not isinstance(labels, list) or not all(isinstance(rows, list) for rows in tables):
+        raise RequestError(_NO_LISTS)
     check_num_rows(max(map(len, tables)))
+    if not _are_texts(labels) or not all(all(map(_is_row, rows)) for rows in tables):
+        raise RequestError(_NO_LISTS)
     cells = (cell for rows in tables for row in rows for cell in row)
     num_characters = sum(map(len, (*texts.values(), *labels, *cells)))
     if num_characters > MAX_CHARACTERS:
@@ -223,8 +226,8 @@ def _joined_lists(old: Sequence[Any], own: Sequence[Any], other: Sequence[Any]) 
     return tuple(one for i in range(len(kept) + 1) for one in (*new_at[i], *kept[i : i + 1]))
 
 
-def _are_texts(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(one, str) for one in values)
+def _are_texts(values: Sequence[object]) -> bool:
+    return all(isinstance(one, str) for one in values)
 
 
 def _is_row(row: object) -> bool:

@@ -18,11 +18,10 @@ from bot.services.hosted_messages import Clock, HostedMessages
 from bot.services.hosted_places import Places
 from bot.services.ledger import Delivery
 from tests.bots import MOOD, PROMPTS, Talk, open_scripted_bot
-from tests.stalls import QuickEngine, Stall, StallLoop
+from tests.stalls import QuickEngine, Stall, StallLoop, too_long
 
 Json = dict[str, Any]
 
-MAX_STALL_S: Final = 0.1
 _NUM_CHARACTERS: Final = 600_000  # of a frame that is just taken
 LONG: Final = {
     "marks": "e\u0301" * (_NUM_CHARACTERS // 2),
@@ -128,7 +127,8 @@ def test_every_field_of_every_frame_is_checked_and_none_keeps_the_loop_waiting(w
     session = window.session
     state = window.ask("workbench_open", good)[0]["template"]["state"]
     good |= {"state": state, "base": state, "nonce": "two", "form": "none", "version": "1", "table": "tests"}
-    broken, slow = [], {}
+    broken: list[str] = []
+    stalls: dict[str, Stall] = {}
     for op in (*session._ordered, *session._at_once):
         if op in ("remove_server", "remove_channel", "remove_writing"):
             continue
@@ -138,10 +138,9 @@ def test_every_field_of_every_frame_is_checked_and_none_keeps_the_loop_waiting(w
                 answer, stall, _ = window.ask(op, {**good, field: value})
                 if answer.get("sentence") == BROKEN:
                     broken.append(f"{op}, {field}: {what}")
-                if stall.cpu_s > MAX_STALL_S:
-                    slow[f"{op}, {field}: {what}"] = f"{stall.cpu_s:.2f} s"
+                stalls[f"{op}, {field}: {what}"] = stall
     assert not broken
-    assert not slow
+    assert not too_long(stalls)
 
 
 def test_no_state_of_a_template_breaks_the_workbench_or_keeps_the_loop_waiting(window: OneWindow) -> None:
@@ -163,7 +162,8 @@ def test_no_state_of_a_template_breaks_the_workbench_or_keeps_the_loop_waiting(w
         "the same labels": ["Good"] * 50_000,
         "a long label": ["Good" * 100_000],
     }
-    broken, slow = [], {}
+    broken: list[str] = []
+    stalls: dict[str, Stall] = {}
     for op in ("workbench_save", "workbench_preview", "workbench_try", "workbench_open", "workbench_list"):
         for field in (*state, "rows of both"):
             for what, value in {**ODD, **LONG, **many}.items():
@@ -172,10 +172,9 @@ def test_no_state_of_a_template_breaks_the_workbench_or_keeps_the_loop_waiting(w
                 answer, stall, _ = window.ask(op, sent)
                 if answer.get("sentence") == BROKEN:
                     broken.append(f"{op}, {field}: {what}")
-                if stall.cpu_s > MAX_STALL_S:
-                    slow[f"{op}, {field}: {what}"] = f"{stall.cpu_s:.2f} s"
+                stalls[f"{op}, {field}: {what}"] = stall
     assert not broken
-    assert not slow
+    assert not too_long(stalls)
 
 
 def test_a_template_with_a_thousand_examples_outside_its_prompt_keeps_nobody_waiting(window: OneWindow) -> None:
@@ -200,4 +199,4 @@ def test_a_template_with_a_thousand_examples_outside_its_prompt_keeps_nobody_wai
     ):
         answer, stalls[op], _ = window.ask(op, {**good, **fields})
         assert answer["op"] == "ok", (op, answer)
-    assert not {op: f"{stall.cpu_s:.2f} s" for op, stall in stalls.items() if stall.cpu_s > MAX_STALL_S}
+    assert not too_long(stalls)
