@@ -25,6 +25,7 @@ from benchmarks.bench import Machine
 from benchmarks.workers import Progress
 from bot.core.channel_settings import declare_settings
 from bot.core.chat_prompt import ChatPrompt
+from bot.core.engine import Asker
 from bot.core.history import Turn
 from bot.core.messages import Author, Message, Scope
 from bot.core.safe_text import one_line
@@ -32,9 +33,8 @@ from bot.core.statistics import wilson_interval
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import PromptTemplate
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import resolve_model
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.chat import Chat
 from bot.services.places import load_place
@@ -160,7 +160,7 @@ class Measurement:
     """The open bot, the conversations, and how much of them to run."""
 
     chat: SeededChat
-    engine: Engine
+    engine: LocalEngine
     store: Store
     templates: Templates
     settings: Mapping[str, Any]
@@ -312,7 +312,7 @@ async def measure(
     with tempfile.TemporaryDirectory() as place:
         async with (
             Store.open(Path(place) / "measured.db") as store,
-            Engine.open(folder, name=model, device="cpu", precision=precision, hang_s=_PATIENCE_S) as engine,
+            LocalEngine.open(folder, name=model, device="cpu", precision=precision, hang_s=_PATIENCE_S) as engine,
         ):
             templates = Templates(TemplateLibrary({"chat": template}), store)
             chat = SeededChat(engine, store, templates, settings, bot_name=BOT_NAME, timeout_s=_PATIENCE_S, seeds=seeds)

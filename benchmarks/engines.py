@@ -14,8 +14,8 @@ from benchmarks.rows import percentile
 from benchmarks.workloads import Question
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
-from bot.engine.stream import Generation
+from bot.engine.engine import LocalEngine
+from bot.engine.stream import LocalGeneration
 
 _MAX_WAIT_S = 1200.0
 
@@ -82,7 +82,7 @@ class FewshotRunner:
     def __init__(self, folder: Path, device: str, precision: str, num_threads: int) -> None:
         self._loop = asyncio.new_event_loop()
         self._stack = AsyncExitStack()
-        opening = Engine.open(
+        opening = LocalEngine.open(
             folder, name=folder.name, device=device, precision=precision, num_threads=num_threads, max_waiting=128
         )
         self._engine = self._loop.run_until_complete(self._stack.enter_async_context(opening))
@@ -229,13 +229,13 @@ class FewshotRunner:
         return Lag(percentile(idle, 99), percentile(busy, 99), percentile(accepted_s, 99) * 1000, num_tokens)
 
 
-async def _write(generation: Generation) -> None:
+async def _write(generation: LocalGeneration) -> None:
     async with generation:
         async for _ in generation:
             pass
 
 
-def _count_tokens(generation: Generation) -> int:
+def _count_tokens(generation: LocalGeneration) -> int:
     return sum(len(completion.token_ids) for completion in generation.completions)
 
 

@@ -21,7 +21,7 @@ from benchmarks.bench import Machine
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.statistics import wilson_interval
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import resolve_model
 from bot.settings import Settings
 
@@ -84,7 +84,7 @@ def is_word(word: str) -> bool:
     return not bare or bool(_NUMBER.fullmatch(bare)) or any(bare in words for words in _lists())
 
 
-async def finish(engine: Engine, beginnings: Sequence[Beginning]) -> list[Finished]:
+async def finish(engine: LocalEngine, beginnings: Sequence[Beginning]) -> list[Finished]:
     """Return five continuations of each beginning, sampled with its number as the seed."""
     found = []
     for seed, beginning in enumerate(beginnings):
@@ -119,7 +119,7 @@ def table(finished: Sequence[Finished]) -> list[str]:
 
 async def measure(model: str, folder: Path, beginnings: Sequence[Beginning], precision: str) -> list[Finished]:
     """Return the continuations of `beginnings` by the model in `folder`."""
-    async with Engine.open(folder, name=model, device="cpu", precision=precision) as engine:
+    async with LocalEngine.open(folder, name=model, device="cpu", precision=precision) as engine:
         return await finish(engine, beginnings)
 
 

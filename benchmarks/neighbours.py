@@ -16,11 +16,11 @@ from typing import Any, Final
 
 from benchmarks.__main__ import describe_run
 from benchmarks.bench import Machine
+from bot.core.engine import Asker
 from bot.core.statistics import ClassifyFigures, compare
 from bot.core.templates.template import Example, Neighbours, PromptTemplate
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import resolve_model
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import Measuring
 from bot.services.neighbours import NUM_IN_PROMPT, find_neighbours
@@ -162,7 +162,7 @@ async def measure(model: str, folder: Path, num_tests: int | None, facts: dict[s
     with tempfile.TemporaryDirectory() as place:
         async with (
             Store.open(Path(place) / "measured.db") as store,
-            Engine.open(folder, name=model, device="cpu", precision="float32") as engine,
+            LocalEngine.open(folder, name=model, device="cpu", precision="float32") as engine,
         ):
             measuring = Measuring(engine, store)
             for name in _ASKED:

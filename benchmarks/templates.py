@@ -16,15 +16,15 @@ from typing import Any, Final
 
 from benchmarks.__main__ import describe_run
 from benchmarks.bench import Machine
+from bot.core.engine import Asker
 from bot.core.prompt import build_prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.statistics import ClassifyFigures, ClassifyOutcome, compare, measure_classify, paired_bootstrap
 from bot.core.statistics import wilson_interval as interval_of
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import Example, PromptTemplate
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import resolve_model
-from bot.engine.requests.work import Asker
 from bot.services.measuring import Measuring
 from bot.settings import Settings
 from bot.store.store import Store
@@ -76,7 +76,7 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
 
 
 async def sample(
-    engine: Engine, template: PromptTemplate, rows: Sequence[Example], params: SamplingParams, name: str
+    engine: LocalEngine, template: PromptTemplate, rows: Sequence[Example], params: SamplingParams, name: str
 ) -> Way:
     """Let the model write each answer, as in a prompt without a bot around it, and see which label it begins with."""
     is_right, num_nameless = [], 0
@@ -93,7 +93,7 @@ async def sample(
 
 
 async def measure_template(
-    engine: Engine, measuring: Measuring, template: PromptTemplate, rows: Sequence[Example]
+    engine: LocalEngine, measuring: Measuring, template: PromptTemplate, rows: Sequence[Example]
 ) -> str:
     """Return the table of one template, all ways, and the draft with wrong examples beside it."""
     outcomes = await measuring.outcomes(template, rows, asker=_ME)
@@ -159,7 +159,7 @@ async def measure(model: str, folder: Path, num_rows: int | None, facts: dict[st
         database = Path(place) / "measured.db"
         async with (
             Store.open(database) as store,
-            Engine.open(folder, name=model, device="cpu", precision="float32") as engine,
+            LocalEngine.open(folder, name=model, device="cpu", precision="float32") as engine,
         ):
             measuring = Measuring(engine, store)
             for name in TEMPLATES:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from bot.core.chat_prompt import PromptTools
+from bot.core.engine import Asker
 from bot.core.prompt_parts import Prompt
 from bot.core.results import EngineStats, Expected, SketchedScores, TokenScore, WordProbability
-from bot.engine.requests.work import Asker
 from bot.services.measuring import OnProgress
 from tests.bots import Script, ScriptedEngine, ScriptedTools
 

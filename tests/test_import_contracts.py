@@ -39,6 +39,8 @@ PLANTED = (
     ("bot.engine.networks.planted_upwards", "bot.engine.paged_cache"),
     ("bot.engine.sampler.planted_upwards", "bot.engine.requests.work"),
     ("bot.store.planted_engine", "bot.engine.engine"),
+    ("bot.services.planted_engine", "bot.engine.engine"),
+    ("bot.commands.planted_engine", "bot.engine.engine"),
     ("bot.store.planted_picture", "PIL"),
     ("bot.pictures.planted_store", "bot.store.store"),
     ("bot.platforms.planted_neighbours.planted", "bot.engine.engine"),

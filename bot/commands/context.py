@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from bot.core.channel_settings import ChannelSetting, with_chat_templates
+from bot.core.engine import Engine
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.platform_traits import PlatformTraits
 from bot.core.rights import is_moderator
-from bot.engine.engine import Engine
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.places import Place, load_place

@@ -6,12 +6,10 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
+from bot.core.engine import Asker, Engine, Generation
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
-from bot.engine.requests.work import Asker
-from bot.engine.stream import Generation
 from bot.errors import FewshotError
 
 # Discord gives 3 s for all of it, and the next key is pressed before that.

@@ -11,13 +11,13 @@ from bot.commands.framework.command import Cards, Command
 from bot.commands.framework.rebuilding import rebuild, why_not_same
 from bot.commands.rerunning import Again, draw_again
 from bot.core.cards import Block, Card, Table, Text, TintedText
+from bot.core.engine import Asker
 from bot.core.perplexity import WordSurprisal, words_of
 from bot.core.results import DrawnScore, DrawnText, DrawnTokens, TokenScore
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
 from bot.core.token_names import with_signs
 from bot.core.word_differences import own_pieces
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.store.replies import StoredReply
 

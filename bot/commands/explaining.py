@@ -14,6 +14,7 @@ from bot.commands.framework.rebuilding import Rebuilt, changed, changes_since, r
 from bot.commands.framework.request import asked_line, own_text
 from bot.commands.rerunning import write_again
 from bot.core.cards import Block, Button, Card, Facts, Text, Verbatim
+from bot.core.engine import Asker
 from bot.core.history import HistoryMessage
 from bot.core.mentions import mention
 from bot.core.prompt_parts import Prompt
@@ -22,7 +23,6 @@ from bot.core.safe_text import clean_name
 from bot.core.sampling_params import OPTIONS, WARPERS, SamplingParams
 from bot.core.stopping import Stopper
 from bot.core.wording import quote
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError, Unavailable
 from bot.services.neighbours import NearExample, known_nearest
 from bot.store.replies import StoredReply

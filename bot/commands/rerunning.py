@@ -11,6 +11,7 @@ from bot.commands.framework.command import Cards, Command
 from bot.commands.framework.rebuilding import Rebuilt, rebuild, why_not_same
 from bot.commands.framework.request import asked_line
 from bot.core.cards import Block, Card, Text
+from bot.core.engine import Asker
 from bot.core.history import clean_messages
 from bot.core.prompt import speakers_of
 from bot.core.reply_draft import ReplyDraft
@@ -18,7 +19,6 @@ from bot.core.results import SCORING_PRECISION, DrawnTokens
 from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams
 from bot.core.sentences import end_of_sentence
 from bot.core.stopping import Stopper
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.chat import GRACE_SHARE, NUM_COMPARED, end_of_whole
 from bot.services.open_cards import COMPLETING

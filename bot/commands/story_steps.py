@@ -9,6 +9,7 @@ from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command
 from bot.commands.framework.told import Told, load_told
 from bot.core.cards import Block, Button, Card, Choices, Text
+from bot.core.engine import Generation
 from bot.core.mentions import mention
 from bot.core.messages import Author, Click, Message, Scope
 from bot.core.safe_text import clean_model_text
@@ -16,7 +17,6 @@ from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams
 from bot.core.sentences import end_of_sentence
 from bot.core.stopping import Stopper
 from bot.core.story import StoryFit, StoryPrompt, count_words, join_parts, last_passage
-from bot.engine.stream import Generation
 from bot.errors import FewshotError, RequestError
 from bot.services.chat import asker_of
 from bot.services.queueing import deltas_or_waiting, waiting_card

@@ -9,11 +9,11 @@ from bot.commands.context import Services
 from bot.commands.tree.branches import as_json, as_text
 from bot.commands.tree.expected import expected_instead
 from bot.core.cards import TextFile
+from bot.core.engine import Asker
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams, apply_options
 from bot.core.text_tree import TextTree
-from bot.engine.requests.work import Asker
 from bot.services.completions import CompletionState
 
 # So often a reader sees more of a text that is being written.

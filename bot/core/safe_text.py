@@ -24,7 +24,7 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """Return `text` with each lone surrogate replaced by U+FFFD, so that UTF-8 can encode it; the length stays the same."""
+    """Return `text` with U+FFFD for each lone surrogate, so that UTF-8 can encode it; the length stays the same."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot.background import keep_running
 from bot.core.chat_prompt import PromptTools
+from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, EndAt, Priority
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
@@ -25,16 +26,16 @@ from bot.core.results import (
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
-from bot.engine.requests.work import Asker, Job, Priority, QuickWork, Work
+from bot.engine.requests.work import Job, QuickWork, Work
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
-from bot.engine.stream import Generation
+from bot.engine.stream import LocalGeneration
 from bot.errors import Unavailable
 from bot.trace import note_step
 
 if TYPE_CHECKING:  # these import torch, which only the model thread does at run time
     from bot.engine.language_model import LanguageModel
-    from bot.engine.requests.generation import EndAt, GenerationResult
+    from bot.engine.requests.generation import GenerationResult
 
     PlanGeneration = Callable[[LanguageModel, Callable[[Delta], None]], Job[GenerationResult]]
 
@@ -44,11 +45,9 @@ logger = logging.getLogger(__name__)
 
 MAX_PASS_S: Final = 120.0  # a longer pass counts as hanging
 _WATCH_S: Final = 1.0
-NOBODY: Final = Asker()
-MAX_QUEUE_S: Final = 60.0  # how long a request without its own time limit waits in the queue
 
 
-class Engine:
+class LocalEngine:
     """The model. Open it once and use it from one event loop; every call is one request in its queue.
 
     If the model thread dies or hangs, its requests fail with Unavailable, and a new thread loads the model.
@@ -77,7 +76,7 @@ class Engine:
         models_dir: Path | None = None,
         max_running_per_person: int = 1,
         hang_s: float = MAX_PASS_S,
-    ) -> AsyncIterator["Engine"]:
+    ) -> AsyncIterator["LocalEngine"]:
         """Load the model in `folder`; at the end cancel all requests and free it.
 
         `device` is auto, cpu, cuda, cuda:N or mps; `precision` is auto, float32, bfloat16, float16 or int8; at most
@@ -149,13 +148,13 @@ class Engine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: "EndAt | None" = None,
+        end_at: EndAt | None = None,
         end_from: int = 0,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
         priority: Priority = "chat",
         is_alone: bool = False,
-    ) -> Generation:
+    ) -> LocalGeneration:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
         `heal` completes a half-typed last word (token healing); with `is_word_whole` it is complete, and the first
@@ -168,7 +167,7 @@ class Engine:
         any precision the result depends on nothing but its input, if it `was_alone`.
         """
         params = params.with_seed()
-        return Generation(
+        return LocalGeneration(
             self._scheduler,
             self._statistics,
             lambda model, emit: model.generate(
@@ -195,10 +194,10 @@ class Engine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: "EndAt | None" = None,
+        end_at: EndAt | None = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
-    ) -> Generation:
+    ) -> LocalGeneration:
         """Return a generation of one continuation for each of `prompts`, in one batch; otherwise it is like `generate`.
 
         Completion k equals that of `generate` for prompt k with the options `params[k]`. The prompts' common prefix is
@@ -209,7 +208,7 @@ class Engine:
         given, options = tuple(prompts), tuple(one.with_seed() for one in params)
         if not given or len(options) != len(given) or any(one.n != 1 for one in options):
             raise ValueError("A batch needs at least one prompt, options for each prompt, and n = 1.")
-        return Generation(
+        return LocalGeneration(
             self._scheduler,
             self._statistics,
             lambda model, emit: model.generate_batch(

@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from bot.engine.requests.work import Asker, Priority, Work
+from bot.core.engine import Asker, Priority
+from bot.engine.requests.work import Work
 
 PRIORITIES: Final[tuple[Priority, ...]] = ("chat", "scoring")
 WorkT = TypeVar("WorkT", bound=Work[Any, Any])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from bot.core.engine import EndAt
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
@@ -23,7 +24,7 @@ from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
 from bot.engine.requests.batch import plan_batch
 from bot.engine.requests.drawn import plan_score_drawn
-from bot.engine.requests.generation import EndAt, GenerationResult, plan_generation, plan_job
+from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
 from bot.engine.requests.next_words import plan_expect_drawn, plan_expect_tokens, plan_expect_words
 from bot.engine.requests.scoring import plan_score_and_sketch, plan_score_continuations, plan_score_text
 from bot.engine.requests.work import Job

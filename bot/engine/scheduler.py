@@ -9,8 +9,9 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from bot.core.engine import Asker
 from bot.engine.fair_queue import PRIORITIES, FairQueue
-from bot.engine.requests.work import Asker, Job, QuickWork, Work, WorkCancelled
+from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError, Unavailable
 
 if TYPE_CHECKING:

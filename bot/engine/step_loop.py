@@ -8,9 +8,10 @@ from typing import Any, Final, Protocol
 
 import torch
 
+from bot.core.engine import Priority
 from bot.engine.networks.network import Segment
 from bot.engine.passes import Fed, OpenPass, Part, Running, check_ids, read_parts, share_out
-from bot.engine.requests.work import Feed, Job, Priority, Work, WorkCancelled
+from bot.engine.requests.work import Feed, Job, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError
 
 logger = logging.getLogger(__name__)

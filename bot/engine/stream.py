@@ -8,13 +8,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bot.core.engine import Asker, Priority
 from bot.core.results import (
     Completion,
     Delta,
     Timings,
 )
 from bot.core.sampling_params import SamplingParams
-from bot.engine.requests.work import Asker, Job, Priority, Work
+from bot.engine.requests.work import Job, Work
 from bot.engine.scheduler import Scheduler
 from bot.engine.statistics import Statistics
 from bot.errors import Unavailable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # these import torch, which only the model thread does at run
     PlanGeneration = Callable[[LanguageModel, Callable[[Delta], None]], Job[GenerationResult]]
 
 
-class Generation:
+class LocalGeneration:
     """One generation: `async with` starts it, `async for` yields its deltas, then `completions` holds the results.
 
     `params` has the drawn seed if none was given. At the end, `timings` are those of the whole request, and
@@ -86,7 +87,7 @@ class Generation:
         if work is not None and self._scheduler.withdraw(work):
             work.future.cancel()
 
-    async def __aenter__(self) -> "Generation":
+    async def __aenter__(self) -> "LocalGeneration":
         if self._work is not None:
             raise RuntimeError("A generation can be entered only once.")
         # The model thread only has a weak reference: it must not keep alive a generation that nobody uses.
@@ -125,7 +126,7 @@ class Generation:
         if work is not None:
             work.is_cancelled = True  # without a lock, because __del__ may run in any thread
 
-    def __aiter__(self) -> "Generation":
+    def __aiter__(self) -> "LocalGeneration":
         return self
 
     async def __anext__(self) -> Delta:
@@ -179,7 +180,7 @@ def _timings_of(result: "GenerationResult", queue_ms: float) -> Timings:
 class _Delivery:
     """Delivers deltas from the model thread to a generation, as long as that exists."""
 
-    def __init__(self, scheduler: "Scheduler[LanguageModel]", generation: "weakref.ref[Generation]") -> None:
+    def __init__(self, scheduler: "Scheduler[LanguageModel]", generation: "weakref.ref[LocalGeneration]") -> None:
         self._scheduler = scheduler
         self._generation = generation
 

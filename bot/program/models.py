@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import ModelChoice, list_models, resolve_model
 from bot.errors import ModelError
 from bot.program.opening import prepare_model, pull, say
@@ -42,7 +42,7 @@ def _named(choice: ModelChoice, name: str | None) -> ModelChoice:
 
 
 async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, Any]:
-    async with Engine.open(
+    async with LocalEngine.open(
         choice.folder,
         name=choice.name,
         device=settings.device,

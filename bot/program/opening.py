@@ -14,7 +14,7 @@ from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.platform_traits import PlatformTraits
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, resolve_model
 from bot.engine.models.model_folder import check_model_folder
 from bot.engine.precision.choice import is_measured
@@ -111,7 +111,7 @@ class Core:
 
     settings: Settings
     store: Store
-    engine: Engine
+    engine: LocalEngine
     measuring: Measuring
     shipped: TemplateLibrary
     stalls: LoopStalls
@@ -159,7 +159,7 @@ async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Co
     shipped = TemplateLibrary.read(settings.prompts_dir)
     async with (
         Store.open(settings.database) as store,
-        Engine.open(
+        LocalEngine.open(
             choice.folder,
             name=choice.name,
             device=settings.device,

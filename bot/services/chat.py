@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from bot.core.cards import Card, Text
 from bot.core.channel_settings import ChannelSetting
 from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversation
+from bot.core.engine import Asker, Engine, Generation
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
 from bot.core.messages import Click, Message, Scope
@@ -21,9 +22,6 @@ from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.sentences import ends_whole
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
-from bot.engine.engine import Engine
-from bot.engine.requests.work import Asker
-from bot.engine.stream import Generation
 from bot.errors import PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
 from bot.services.places import Place, load_place

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.core.classification import content_free_prior
+from bot.core.engine import Asker, Engine
 from bot.core.figures import measure_template
 from bot.core.history import Turn
 from bot.core.mentions import mention
@@ -39,8 +40,6 @@ from bot.core.statistics import (
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import format_template
 from bot.core.templates.template import Example, PromptTemplate
-from bot.engine.engine import Engine
-from bot.engine.requests.work import Asker
 from bot.errors import PromptTooLong, RequestError
 from bot.services.outcome_numbers import from_numbers, list_of, to_numbers
 from bot.services.queueing import ask_patiently

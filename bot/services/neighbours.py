@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.core.classification import Classification, classify
+from bot.core.engine import Asker
 from bot.core.mentions import mention
 from bot.core.neighbours import Choice, KeptRows, Near
 from bot.core.statistics import ClassifyFigures, ClassifyOutcome, FiguresComparison, Interval, compare, paired_bootstrap
 from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, Neighbours, PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import Measuring, OnProgress
 

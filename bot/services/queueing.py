@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final, TypeVar
 
 from bot.core.cards import Card, Text
+from bot.core.engine import Generation
 from bot.core.results import Delta
-from bot.engine.stream import Generation
 from bot.errors import Unavailable
 
 ResultT = TypeVar("ResultT")

@@ -6,14 +6,13 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from bot.core.engine import Engine, Generation
 from bot.core.mentions import mention
 from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.results import SCORING_PRECISION, FinishReason, Timings
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
-from bot.engine.engine import Engine
-from bot.engine.stream import Generation
 from bot.errors import OptedOut, Unavailable
 from bot.store.messages import MessageKind
 from bot.store.replies import MessageRead, Provenance, TemplateVersion

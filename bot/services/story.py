@@ -6,8 +6,8 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from bot.core.cards import Card
+from bot.core.engine import Generation
 from bot.core.messages import Scope
-from bot.engine.stream import Generation
 from bot.services.queueing import Line, waiting_card
 
 # The id of a card that shows a story is this and the story's own id.

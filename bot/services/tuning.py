@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bot.core.engine import Asker
 from bot.core.mentions import mention
 from bot.core.statistics import (
     ClassifyFigures,
@@ -20,7 +21,6 @@ from bot.core.statistics import (
 )
 from bot.core.stopping import Stopper
 from bot.core.templates.template import Example, PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import Measuring, OnProgress
 

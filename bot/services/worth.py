@@ -4,12 +4,11 @@ import asyncio
 import logging
 from typing import Final
 
+from bot.core.engine import Asker, Engine
 from bot.core.statistics import CompleteFigures, measure_complete
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.core.templates.worth import Worth, fit_of, swap_inputs
-from bot.engine.engine import Engine
-from bot.engine.requests.work import Asker
 from bot.errors import FewshotError, RequestError
 from bot.services.measuring import Measuring, OnProgress
 from bot.services.templates import TemplateLibrary

@@ -15,15 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
+from bot.core.engine import Asker
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Segment
-from bot.engine.requests.work import Asker
-from bot.engine.stream import Generation
+from bot.engine.stream import LocalGeneration
 from bot.errors import GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
 from tests.engine.watching import WatchedNetwork
 
@@ -56,18 +56,18 @@ def slow_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def engine(tiny_llama: Path) -> AsyncIterator[Engine]:
-    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1, max_waiting=4) as opened:
+async def engine(tiny_llama: Path) -> AsyncIterator[LocalEngine]:
+    async with LocalEngine.open(tiny_llama, name="tiny", device="cpu", num_threads=1, max_waiting=4) as opened:
         yield opened
 
 
-async def run(generation: Generation) -> tuple[list[Delta], tuple[Completion, ...]]:
+async def run(generation: LocalGeneration) -> tuple[list[Delta], tuple[Completion, ...]]:
     async with generation:
         deltas = [delta async for delta in generation]
     return deltas, generation.completions
 
 
-async def test_the_deltas_joined_are_the_completions(engine: Engine) -> None:
+async def test_the_deltas_joined_are_the_completions(engine: LocalEngine) -> None:
     for seed in range(10):
         params = SamplingParams(n=3, seed=seed, max_new_tokens=25, top_k=0, stop=("a", "the"))
         deltas, completions = await run(engine.generate(PROMPT, params))
@@ -79,7 +79,7 @@ async def test_the_deltas_joined_are_the_completions(engine: Engine) -> None:
             assert own[-1].completion == completion
 
 
-async def test_the_same_seed_gives_the_same_text_whatever_ran_before(engine: Engine) -> None:
+async def test_the_same_seed_gives_the_same_text_whatever_ran_before(engine: LocalEngine) -> None:
     params = SamplingParams(n=3, seed=11, max_new_tokens=15)
     first = (await run(engine.generate(PROMPT, params)))[1]
     await run(engine.generate(Prompt.plain("Something else"), SamplingParams(seed=1, max_new_tokens=5)))
@@ -87,7 +87,7 @@ async def test_the_same_seed_gives_the_same_text_whatever_ran_before(engine: Eng
     assert (await run(engine.generate(PROMPT, replace(params, seed=12))))[1] != first
 
 
-async def test_the_logprob_is_that_of_the_tokens_at_temperature_1(engine: Engine) -> None:
+async def test_the_logprob_is_that_of_the_tokens_at_temperature_1(engine: LocalEngine) -> None:
     num_checked = 0
     for params in (SamplingParams(num_beams=4, n=4, max_new_tokens=2), SamplingParams(n=5, seed=3, max_new_tokens=2)):
         for completion in (await run(engine.generate(PROMPT, params)))[1]:
@@ -99,7 +99,7 @@ async def test_the_logprob_is_that_of_the_tokens_at_temperature_1(engine: Engine
     assert num_checked
 
 
-async def test_timings_count_what_was_fed_and_written(engine: Engine) -> None:
+async def test_timings_count_what_was_fed_and_written(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(seed=1, n=2, max_new_tokens=5))
     await run(generation)
     assert generation.timings is not None
@@ -113,7 +113,7 @@ async def test_timings_count_what_was_fed_and_written(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_cancel_ends_within_a_token_and_keeps_what_was_written(engine: Engine) -> None:
+async def test_cancel_ends_within_a_token_and_keeps_what_was_written(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, LONG)
     shown = ""
     async with generation:
@@ -127,7 +127,7 @@ async def test_cancel_ends_within_a_token_and_keeps_what_was_written(engine: Eng
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_beams_can_be_cancelled_too(engine: Engine) -> None:
+async def test_beams_can_be_cancelled_too(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(num_beams=4, n=2, max_new_tokens=80))
     async with generation:
         await started(engine)
@@ -138,7 +138,7 @@ async def test_beams_can_be_cancelled_too(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: Engine) -> None:
+async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: LocalEngine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY) as first:
         await started(engine)
         second = engine.generate(PROMPT, SamplingParams(n=2, seed=1), asker=SOMEBODY)
@@ -150,7 +150,7 @@ async def test_cancel_while_waiting_gives_empty_completions_at_once(engine: Engi
         first.cancel()
 
 
-async def test_cancelled_before_it_is_entered_it_ends_at_once(engine: Engine) -> None:
+async def test_cancelled_before_it_is_entered_it_ends_at_once(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, LONG)
     generation.cancel()
     _, (completion,) = await asyncio.wait_for(run(generation), 5)
@@ -164,7 +164,7 @@ async def test_a_signal_arrives_although_the_model_wrote_much_while_the_loop_sto
     loop, arrived = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGUSR1, arrived.set)
     try:
-        async with Engine.open(roomy_model("gpt2"), name="tiny", device="cpu", num_threads=1) as engine:
+        async with LocalEngine.open(roomy_model("gpt2"), name="tiny", device="cpu", num_threads=1) as engine:
             params = SamplingParams(n=5, seed=1, max_new_tokens=400, temperature=1.5, top_k=0, repetition_penalty=1.0)
             async with engine.generate(PROMPT, params) as generation:
                 await anext(generation)
@@ -179,14 +179,14 @@ async def test_a_signal_arrives_although_the_model_wrote_much_while_the_loop_sto
         loop.remove_signal_handler(signal.SIGUSR1)
 
 
-async def test_a_seed_is_drawn_and_told(engine: Engine) -> None:
+async def test_a_seed_is_drawn_and_told(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(max_new_tokens=8))
     _, completions = await run(generation)
     assert generation.params.seed is not None
     assert (await run(engine.generate(PROMPT, generation.params)))[1] == completions
 
 
-async def test_cancel_after_the_end_changes_nothing(engine: Engine) -> None:
+async def test_cancel_after_the_end_changes_nothing(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(seed=1, max_new_tokens=3))
     _, completions = await run(generation)
     generation.cancel()
@@ -194,7 +194,7 @@ async def test_cancel_after_the_end_changes_nothing(engine: Engine) -> None:
     assert [delta async for delta in generation] == []
 
 
-async def test_leaving_early_frees_the_model_for_the_next(engine: Engine) -> None:
+async def test_leaving_early_frees_the_model_for_the_next(engine: LocalEngine) -> None:
     async with engine.generate(PROMPT, LONG) as generation:
         async for _ in generation:
             break
@@ -203,7 +203,7 @@ async def test_leaving_early_frees_the_model_for_the_next(engine: Engine) -> Non
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_a_cancelled_task_cancels_its_generation(engine: Engine) -> None:
+async def test_a_cancelled_task_cancels_its_generation(engine: LocalEngine) -> None:
     task = asyncio.create_task(run(engine.generate(PROMPT, LONG)))
     await started(engine)
     task.cancel()
@@ -214,8 +214,8 @@ async def test_a_cancelled_task_cancels_its_generation(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_a_consumer_that_vanishes_ends_its_generation(engine: Engine) -> None:
-    generation: Generation | None = await engine.generate(PROMPT, LONG).__aenter__()
+async def test_a_consumer_that_vanishes_ends_its_generation(engine: LocalEngine) -> None:
+    generation: LocalGeneration | None = await engine.generate(PROMPT, LONG).__aenter__()
     await started(engine)
     generation = None
     gc.collect()
@@ -226,7 +226,7 @@ async def test_a_consumer_that_vanishes_ends_its_generation(engine: Engine) -> N
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_a_cancelled_score_stops_between_its_chunks(engine: Engine) -> None:
+async def test_a_cancelled_score_stops_between_its_chunks(engine: LocalEngine) -> None:
     task = asyncio.create_task(engine.score("The cat sat on the mat. " * 2000))
     await started(engine)
     task.cancel()
@@ -236,7 +236,7 @@ async def test_a_cancelled_score_stops_between_its_chunks(engine: Engine) -> Non
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
+async def test_a_full_queue_refuses_with_a_sentence(engine: LocalEngine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY) as running:
         await started(engine)
         waiting = [await engine.generate(PROMPT, LONG, asker=SOMEBODY).__aenter__() for _ in range(4)]
@@ -254,7 +254,7 @@ async def test_a_full_queue_refuses_with_a_sentence(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
+async def test_a_turn_that_never_comes_is_unavailable(engine: LocalEngine) -> None:
     async with engine.generate(PROMPT, LONG, asker=SOMEBODY):
         await started(engine)
         with pytest.raises(Unavailable, match="without a turn"):
@@ -262,7 +262,7 @@ async def test_a_turn_that_never_comes_is_unavailable(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("slow_passes")
-async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine) -> None:
+async def test_quick_work_does_not_wait_for_a_running_generation(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, LONG)
     async with generation:
         await started(engine)
@@ -274,7 +274,7 @@ async def test_quick_work_does_not_wait_for_a_running_generation(engine: Engine)
 
 @pytest.mark.usefixtures("slow_passes")
 async def test_closing_while_busy_ends_within_a_token(tiny_llama: Path) -> None:
-    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
         running = asyncio.create_task(run(engine.generate(PROMPT, LONG, asker=SOMEBODY)))
         scoring = asyncio.create_task(engine.score("text", asker=SOMEBODY))
         waiting = asyncio.create_task(run(engine.generate(PROMPT, LONG, asker=SOMEBODY)))
@@ -290,7 +290,7 @@ async def test_closing_while_busy_ends_within_a_token(tiny_llama: Path) -> None:
         await engine.score("text")
 
 
-async def test_a_generation_is_entered_once_and_before_it_is_read(engine: Engine) -> None:
+async def test_a_generation_is_entered_once_and_before_it_is_read(engine: LocalEngine) -> None:
     generation = engine.generate(PROMPT, SamplingParams(temperature=0, max_new_tokens=1))
     with pytest.raises(RuntimeError):
         await anext(generation)
@@ -299,7 +299,7 @@ async def test_a_generation_is_entered_once_and_before_it_is_read(engine: Engine
         await generation.__aenter__()
 
 
-async def test_a_request_that_breaks_leaves_the_others_alone(engine: Engine) -> None:
+async def test_a_request_that_breaks_leaves_the_others_alone(engine: LocalEngine) -> None:
     too_long = Prompt.plain("cat " * 200)
     with pytest.raises(PromptTooLong) as caught:
         await run(engine.generate(too_long, LONG))
@@ -315,7 +315,7 @@ async def test_numbers_that_are_not_finite_end_only_their_request(tiny_gpt2: Pat
     cat_id = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("!").ids[0]
     weights["transformer.wte.weight"][cat_id] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    async with Engine.open(folder, name="broken", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(folder, name="broken", device="cpu", num_threads=1) as engine:
         for _ in range(2):
             with pytest.raises(GenerationError, match="returned invalid numbers"):
                 await run(engine.generate(Prompt.plain("cat!"), LONG))
@@ -323,13 +323,13 @@ async def test_numbers_that_are_not_finite_end_only_their_request(tiny_gpt2: Pat
         assert await engine.count_tokens([PROMPT])
 
 
-async def test_no_token_comes_twice_when_single_tokens_may_not_repeat(engine: Engine) -> None:
+async def test_no_token_comes_twice_when_single_tokens_may_not_repeat(engine: LocalEngine) -> None:
     params = SamplingParams(no_repeat_ngram_size=1, max_new_tokens=90, temperature=0)
     _, (completion,) = await run(engine.generate(Prompt.plain("a"), params))
     assert len(set(completion.token_ids)) == len(completion.token_ids)
 
 
-async def test_new_tokens_are_clipped_to_what_the_context_leaves(engine: Engine) -> None:
+async def test_new_tokens_are_clipped_to_what_the_context_leaves(engine: LocalEngine) -> None:
     text = "cat"
     while (await engine.count_tokens([Prompt.plain(f"{text} cat")]))[0] < engine.info.context_length:
         text += " cat"
@@ -338,7 +338,7 @@ async def test_new_tokens_are_clipped_to_what_the_context_leaves(engine: Engine)
     assert 1 <= len(completion.token_ids) <= engine.info.context_length - num_tokens
 
 
-async def test_an_empty_prompt_begins_from_bos(engine: Engine) -> None:
+async def test_an_empty_prompt_begins_from_bos(engine: LocalEngine) -> None:
     params = SamplingParams(temperature=0, max_new_tokens=4)
     empty = (await run(engine.generate(Prompt.plain(""), params)))[1]
     bos = Prompt((PromptPart("<|im_start|>", is_markup=True),))
@@ -347,14 +347,14 @@ async def test_an_empty_prompt_begins_from_bos(engine: Engine) -> None:
 
 
 async def test_an_empty_prompt_without_bos_and_eos_is_refused(tiny_openai_gpt: Path) -> None:
-    async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_openai_gpt, name="tiny", device="cpu", num_threads=1) as engine:
         with pytest.raises(RequestError, match="at least one word"):
             await run(engine.generate(Prompt.plain(""), LONG))
         assert await engine.count_tokens([Prompt.plain("")]) == (0,)
         assert not engine.info.has_cache
 
 
-async def test_chat_markup_is_the_models_own_and_contents_stay_plain(engine: Engine) -> None:
+async def test_chat_markup_is_the_models_own_and_contents_stay_plain(engine: LocalEngine) -> None:
     turns = [ChatTurn("system", "Be kind."), ChatTurn("user", " <|im_end|>\n{{ messages }} ")]
     prompt = await engine.render_chat(turns)
     assert prompt.parts == (
@@ -367,7 +367,7 @@ async def test_chat_markup_is_the_models_own_and_contents_stay_plain(engine: Eng
 
 
 async def test_a_model_without_chat_template_says_so(tiny_gpt2: Path) -> None:
-    async with Engine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1) as engine:
         assert not engine.info.has_chat_template
         with pytest.raises(ModelError, match="no chat template"):
             await engine.render_chat([ChatTurn("user", "Hello")])
@@ -386,7 +386,7 @@ async def test_a_model_without_chat_template_says_so(tiny_gpt2: Path) -> None:
 )
 async def test_a_wrong_setting_is_one_sentence(tiny_gpt2: Path, options: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        async with Engine.open(tiny_gpt2, name="tiny", **options):
+        async with LocalEngine.open(tiny_gpt2, name="tiny", **options):
             pass
 
 
@@ -394,21 +394,21 @@ async def test_a_precision_that_a_model_can_not_have_is_refused_in_one_sentence(
     with pytest.raises(
         ModelError, match=r"^PRECISION=int8 is not available for this model on cpu; set PRECISION=auto\.$"
     ):
-        async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", precision="int8"):
+        async with LocalEngine.open(tiny_openai_gpt, name="tiny", device="cpu", precision="int8"):
             pass
 
 
 async def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
-        async with Engine.open(tmp_path / "nothing", name="nothing"):
+        async with LocalEngine.open(tmp_path / "nothing", name="nothing"):
             pass
 
 
-async def started(engine: Engine) -> None:
+async def started(engine: LocalEngine) -> None:
     await until(lambda: engine.stats().num_running == 1)
 
 
-async def idle(engine: Engine) -> None:
+async def idle(engine: LocalEngine) -> None:
     await until(lambda: engine.stats().num_running == 0)
 
 
@@ -421,12 +421,12 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 
 async def test_without_a_compiler_the_same_is_written_and_the_operator_is_told(
-    engine: Engine, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: LocalEngine, tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = SamplingParams(temperature=0, max_new_tokens=10)
     expected = (await run(engine.generate(PROMPT, params)))[1]
     monkeypatch.setenv("PATH", str(tmp_path))
-    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as slower:
+    async with LocalEngine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as slower:
         assert [completion.token_ids for completion in (await run(slower.generate(PROMPT, params)))[1]] == [
             completion.token_ids for completion in expected
         ]
@@ -436,7 +436,7 @@ async def test_without_a_compiler_the_same_is_written_and_the_operator_is_told(
     assert "No C++ compiler" in notice
 
 
-async def test_near_the_limit_the_caller_may_end_a_text_and_the_reason_is_the_limit(engine: Engine) -> None:
+async def test_near_the_limit_the_caller_may_end_a_text_and_the_reason_is_the_limit(engine: LocalEngine) -> None:
     params = SamplingParams(seed=3, max_new_tokens=20, top_k=0)
     whole = (await run(engine.generate(PROMPT, params)))[1][0]
     num_asked = 0

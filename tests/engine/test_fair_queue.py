@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.core.engine import Asker, Priority
 from bot.engine.fair_queue import PRIORITIES, FairQueue
-from bot.engine.requests.work import Asker, Priority
 from tests.engine.running import PlainWork
 
 

@@ -21,7 +21,7 @@ import torch
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Network, Segment
@@ -29,7 +29,7 @@ from bot.engine.paged_cache import PagedCache
 from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
 from bot.engine.requests.work import Feed, Job, QuickWork, Steps, Work, WorkCancelled
 from bot.engine.sampler.sampler import Choice, TokenChooser
-from bot.engine.stream import Generation
+from bot.engine.stream import LocalGeneration
 from bot.errors import FewshotError, GenerationError
 from tests.engine.running import Ends, Pair, load_pair, run_transformers
 from tests.engine.watching import Arrival, WatchedNetwork, check_nothing_is_left, drive, on_network
@@ -235,7 +235,7 @@ def count_objects() -> dict[str, int]:
         Work,
         QuickWork,
         Feed,
-        Generation,
+        LocalGeneration,
         torch.Tensor,
         asyncio.Future,
         asyncio.Task,
@@ -313,7 +313,7 @@ def check_stalled(pair: Pair, ends: Ends, stalled: Sequence[Arrival]) -> None:
 @pytest.fixture
 async def engine(
     loaded: Callable[[str], Pair], tiny_gpt2: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Engine]:
+) -> AsyncIterator[LocalEngine]:
     """Return an engine on a network that fails now and then; in the end see that none of its blocks is left in use."""
     pair = loaded("gpt2")
     ids = {word: single_id(pair.ours, mark) for word, mark in zip(("poison", "curse", "burden"), "%@#", strict=True)}
@@ -328,7 +328,7 @@ async def engine(
 
     monkeypatch.setattr("bot.engine.loading.open_network", open_faulty)
     monkeypatch.setattr("bot.engine.loading.PagedCache", open_cache)
-    async with Engine.open(
+    async with LocalEngine.open(
         tiny_gpt2, name="tiny", device="cpu", precision="float32", num_threads=1, max_waiting=2000
     ) as engine:
         yield engine
@@ -336,14 +336,14 @@ async def engine(
     check_nothing_is_left(blocks)
 
 
-async def good_one(engine: Engine, pair: Pair, text: str, params: SamplingParams) -> None:
+async def good_one(engine: LocalEngine, pair: Pair, text: str, params: SamplingParams) -> None:
     async with engine.generate(Prompt.plain(text), params) as generation:
         async for _ in generation:
             pass
     assert [list(one.token_ids) for one in generation.completions] == written_alone(pair, text, params)
 
 
-async def fault_of_kind(engine: Engine, kind: int) -> None:
+async def fault_of_kind(engine: LocalEngine, kind: int) -> None:
     """Do something wrong with the engine, in one of many ways, and take note of nothing."""
     prompt, params = Prompt.plain(TEXTS[kind % len(TEXTS)]), GOOD[kind % len(GOOD)]
     ends_at: list[Callable[[str], Any]] = [raise_error, lambda shown: raise_error() if len(shown) > 2 else None]
@@ -388,7 +388,7 @@ async def fault_of_kind(engine: Engine, kind: int) -> None:
                 await engine._ask_quick(raise_error)
 
 
-async def consume(generation: Generation) -> None:
+async def consume(generation: LocalGeneration) -> None:
     async with generation:
         async for _ in generation:
             pass
@@ -396,7 +396,7 @@ async def consume(generation: Generation) -> None:
 
 @pytest.mark.usefixtures("quiet")
 async def test_a_thousand_faults_leave_two_hundred_answers_right_and_nothing_behind(
-    engine: Engine, loaded: Callable[[str], Pair]
+    engine: LocalEngine, loaded: Callable[[str], Pair]
 ) -> None:
     pair = loaded("gpt2")
     drawn = random.Random(5)
@@ -423,7 +423,7 @@ async def test_a_thousand_faults_leave_two_hundred_answers_right_and_nothing_beh
     await good_one(engine, pair, TEXTS[0], GOOD[0])
 
 
-async def idle(engine: Engine) -> None:
+async def idle(engine: LocalEngine) -> None:
     async with asyncio.timeout(20):
         while engine.stats().num_running or engine.stats().num_waiting:
             await asyncio.sleep(0.001)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.networks.network import Segment
 from bot.engine.sampler.log_sums import log_sums
 from tests.engine.networks.test_torch_network import TOLERANCE, WITH_CACHE, Bench, compare_closely, make_model
@@ -36,7 +36,7 @@ def test_tokens_are_those_of_transformers(tiny_llama: Path, params: SamplingPara
 async def test_scores_are_those_of_the_processor(tiny_llama: Path) -> None:
     figures = []
     for device in ("cpu", "cuda"):
-        async with Engine.open(tiny_llama, name="tiny", device=device) as engine:
+        async with LocalEngine.open(tiny_llama, name="tiny", device=device) as engine:
             figures.append([score.logprob for score in await engine.score(TEXT * 10)])
     assert figures[0] == pytest.approx(figures[1], rel=1e-4)
 

@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
-from bot.engine.stream import Generation
+from bot.engine.engine import LocalEngine
+from bot.engine.stream import LocalGeneration
 from bot.errors import RequestError
 
 PARAMS = SamplingParams(max_new_tokens=3, seed=1)
@@ -31,13 +31,13 @@ def folder(tiny_llama: Path, tmp_path: Path) -> Path:
     return add_tokens(tiny_llama, tmp_path / "model", "wug")
 
 
-async def finish(generation: Generation) -> None:
+async def finish(generation: LocalGeneration) -> None:
     async with generation:
         async for _ in generation:
             pass
 
 
-PATHS: dict[str, Callable[[Engine], Awaitable[object]]] = {
+PATHS: dict[str, Callable[[LocalEngine], Awaitable[object]]] = {
     "generate": lambda engine: finish(engine.generate(UNKNOWN, PARAMS)),
     "beams": lambda engine: finish(engine.generate(UNKNOWN, SamplingParams(num_beams=2, max_new_tokens=3))),
     "heal": lambda engine: finish(engine.generate(Prompt.document("The cat and wug"), PARAMS, heal=True)),
@@ -52,7 +52,7 @@ PATHS: dict[str, Callable[[Engine], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_text_with_an_added_token_is_refused_in_one_sentence(path: str, folder: Path) -> None:
-    async with Engine.open(folder, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(folder, name="tiny", device="cpu", num_threads=1) as engine:
         with pytest.raises(RequestError) as caught:
             await PATHS[path](engine)
         assert str(caught.value) == (
@@ -65,14 +65,14 @@ async def test_a_text_with_an_added_token_is_refused_in_one_sentence(path: str, 
 
 
 async def test_one_notice_at_load_names_both_sizes(folder: Path, tiny_llama: Path) -> None:
-    async with Engine.open(folder, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(folder, name="tiny", device="cpu", num_threads=1) as engine:
         size = engine.info.vocab_size
         assert engine.info.notices == (
             f"The tokenizer of tiny has {size + 1:,} tokens, but the model only {size:,}: "
             "texts with the added tokens are refused.",
         )
         assert engine.info.has_chat_template
-    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
         assert engine.info.notices == ()
 
 
@@ -82,7 +82,7 @@ async def test_chat_markup_that_the_model_does_not_have_is_not_used(tiny_gpt2: P
     (folder / "chat_template.jinja").write_text(
         "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
     )
-    async with Engine.open(folder, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(folder, name="tiny", device="cpu", num_threads=1) as engine:
         assert not engine.info.has_chat_template, "chat is written as a transcript"
         assert engine.info.start_token == "<|endoftext|>"
         await finish(engine.generate(Prompt.plain("<|im_start|> is only text"), PARAMS))

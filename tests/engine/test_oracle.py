@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer
 
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 
 pytestmark = [
     pytest.mark.oracle,
@@ -37,7 +37,7 @@ def models() -> list[str]:
 async def test_scores_are_those_of_lm_evaluation_harness(name: str, tiny_model: Callable[[str], Path]) -> None:
     pytest.importorskip("lm_eval")
     folder = Path(os.environ["FEWSHOT_TEST_MODEL"]) if name == "real" else tiny_model(name)
-    async with Engine.open(folder, name=name, device="cpu") as engine:
+    async with LocalEngine.open(folder, name=name, device="cpu") as engine:
         context_length, start_token = engine.info.context_length, engine.info.start_token
         # The last text is longer than the context, unless that is too much for a processor.
         texts = (*TEXTS[:-1], TEXTS[-1] * max(1, min(context_length, 1024) // 300))

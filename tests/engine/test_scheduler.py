@@ -11,19 +11,20 @@ from typing import Any, Self
 import pytest
 import torch
 
+from bot.core.engine import Asker
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.fair_queue import PRIORITIES, Priority
 from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
 from bot.engine.paged_cache import PagedCache
 from bot.engine.requests.generation import plan_generation, plan_job
 from bot.engine.requests.scoring import plan_score_text
-from bot.engine.requests.work import Asker, Feed, Job, QuickWork, Steps, Work, WorkCancelled
+from bot.engine.requests.work import Feed, Job, QuickWork, Steps, Work, WorkCancelled
 from bot.engine.scheduler import Scheduler
 from bot.engine.step_loop import SCORING_CHUNK_TOKENS
-from bot.engine.stream import Generation
+from bot.engine.stream import LocalGeneration
 from bot.errors import GenerationError, ModelError, RequestError, Unavailable
 from tests.engine.running import load_pair
 from tests.engine.watching import Arrival, drive, watch
@@ -475,21 +476,21 @@ async def test_what_needs_more_room_than_there_is_is_refused_and_nothing_is_kept
 
 
 @pytest.fixture
-async def engine(tiny_llama: Path) -> AsyncIterator[Engine]:
-    async with Engine.open(
+async def engine(tiny_llama: Path) -> AsyncIterator[LocalEngine]:
+    async with LocalEngine.open(
         tiny_llama, name="tiny", device="cpu", precision="float32", num_threads=1, hang_s=1.0
     ) as opened:
         yield opened
 
 
-async def consume(generation: Generation) -> Generation:
+async def consume(generation: LocalGeneration) -> LocalGeneration:
     async with generation:
         async for _ in generation:
             pass
     return generation
 
 
-async def test_an_answer_whose_time_is_up_ends_with_what_it_has(engine: Engine) -> None:
+async def test_an_answer_whose_time_is_up_ends_with_what_it_has(engine: LocalEngine) -> None:
     def look(shown: str) -> None:
         time.sleep(0.01)
 
@@ -499,7 +500,9 @@ async def test_an_answer_whose_time_is_up_ends_with_what_it_has(engine: Engine) 
     assert 0 < len(completion.token_ids) < 80
 
 
-async def test_a_thread_that_died_is_started_anew_and_says_so(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_thread_that_died_is_started_anew_and_says_so(
+    engine: LocalEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     def die(shown: str) -> None:
         raise SystemExit
 
@@ -514,7 +517,7 @@ async def test_a_thread_that_died_is_started_anew_and_says_so(engine: Engine, ca
 
 
 async def test_a_thread_that_hangs_is_left_and_another_one_serves(
-    engine: Engine, caplog: pytest.LogCaptureFixture
+    engine: LocalEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     may_wake = threading.Event()
 
@@ -535,7 +538,7 @@ async def test_a_thread_that_hangs_is_left_and_another_one_serves(
 
 
 async def test_a_restart_that_fails_is_tried_again(
-    engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    engine: LocalEngine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start, num_starts = engine._start, 0
 
@@ -567,7 +570,7 @@ async def test_closing_does_not_wait_for_a_thread_that_hangs(tiny_llama: Path) -
         may_wake.wait(20)
 
     started_at = time.perf_counter()
-    async with Engine.open(tiny_llama, name="tiny", device="cpu", precision="float32", hang_s=1.0) as engine:
+    async with LocalEngine.open(tiny_llama, name="tiny", device="cpu", precision="float32", hang_s=1.0) as engine:
         hanging = asyncio.create_task(consume(engine.generate(PROMPT, LONG, end_at=hang)))
         await until(lambda: engine.stats().num_running == 1)
     assert time.perf_counter() - started_at < 15

@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from bot.core.engine import Asker
 from bot.core.perplexity import rolling_windows
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, TokenScore, WordProbability
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.networks.choosing_network import open_network
 from bot.engine.networks.network import Network
@@ -28,7 +29,7 @@ from bot.engine.paged_cache import PagedCache
 from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
 from bot.engine.requests.next_words import plan_expect_tokens, plan_expect_words
 from bot.engine.requests.scoring import plan_score_continuations, plan_score_text
-from bot.engine.requests.work import Asker, Job
+from bot.engine.requests.work import Job
 from bot.errors import FewshotError
 from tests.engine.running import Pair, load_pair, run_job, run_transformers
 from tests.engine.watching import Arrival, WatchedNetwork, check_nothing_is_left, drive, watch
@@ -292,14 +293,16 @@ def lanes(loaded: Callable[[str], Pair], monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 @asynccontextmanager
-async def open_engine(folder: Path) -> AsyncIterator[Engine]:
-    async with Engine.open(
+async def open_engine(folder: Path) -> AsyncIterator[LocalEngine]:
+    async with LocalEngine.open(
         folder, name="tiny", device="cpu", precision="float32", num_threads=1, max_waiting=400, kv_cache_mb=1
     ) as engine:
         yield engine
 
 
-async def ask_engine(engine: Engine, ask: Ask, comes_at: float, cancelled_after: float | None) -> Sequence[Completion]:
+async def ask_engine(
+    engine: LocalEngine, ask: Ask, comes_at: float, cancelled_after: float | None
+) -> Sequence[Completion]:
     await asyncio.sleep(comes_at)
     asker = Asker(conversation=ask.params.seed % 7 if ask.params.seed else None)
     async with engine.generate(Prompt.plain(ask.text), ask.params, asker=asker) as generation:

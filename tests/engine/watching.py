@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from bot.core.engine import Priority
 from bot.engine.loaded_model import Lane, LoadedModel
 from bot.engine.networks.network import BLOCK_TOKENS, Network, Segment
 from bot.engine.paged_cache import PagedCache
-from bot.engine.requests.work import Job, Priority
+from bot.engine.requests.work import Job
 from bot.engine.step_loop import StepLoop
 from tests.engine.running import Ends, PlainWork
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from bot.core.engine import Asker
 from bot.core.prompt_parts import Prompt
 from bot.core.statistics import ClassifyFigures, CompleteFigures, Interval
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import Example, PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.tuning import MAX_ROWS, MAX_SCORINGS, Candidate, Trial, Tuning, candidates_of, count_scorings, tune
 from tests.bots import MOOD, Talk, open_tiny_bot

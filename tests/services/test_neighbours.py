@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from bot.core.engine import Asker
 from bot.core.statistics import ClassifyFigures
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import Example, Neighbours, PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import Measuring
 from bot.services.neighbours import answer_label, find_neighbours, known_nearest, load_kept, with_room

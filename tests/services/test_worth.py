@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from bot.core.cards import Table, Text
+from bot.core.engine import Asker
 from bot.core.prompt_parts import Prompt
 from bot.core.templates.template import PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.services.worth import known_worth, measure_when_idle, measure_worth
 from tests.bots import MOOD, PROMPTS, Talk
 

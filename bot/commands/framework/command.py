@@ -6,11 +6,11 @@ from typing import Any, Final, Literal
 
 from bot.commands.context import Services
 from bot.core.cards import Card, Table
+from bot.core.engine import Asker
 from bot.core.messages import AttachmentFormat, Click, FormSubmitted, Message
 from bot.core.sampling_params import OPTIONS, PRESETS, SamplingOption
 from bot.core.stopping import Stopper
 from bot.core.wording import quote
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.chat import asker_of
 from bot.store.cards import OpenCard

@@ -11,13 +11,13 @@ from typing import Any
 from bot.commands.context import Services
 from bot.commands.framework.progress import Finished, watched
 from bot.core.cards import Card
+from bot.core.engine import Asker
 from bot.core.mentions import mention
 from bot.core.messages import Scope
 from bot.core.statistics import ClassifyFigures, Figures, FiguresComparison, compare
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.core.templates.worth import Worth
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.measuring import OnProgress, TokenCost
 from bot.services.worth import known_worth, measure_worth, num_asked

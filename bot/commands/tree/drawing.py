@@ -11,6 +11,7 @@ from bot.commands.tree.lists import Shown
 from bot.commands.tree.strategies import strategies_data, strategies_table
 from bot.commands.tree.words import choices_of, show_word, show_words
 from bot.core.cards import Block, Button, Card, Choices, Text
+from bot.core.engine import Generation
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
 from bot.core.safe_text import clean_model_text
@@ -19,7 +20,6 @@ from bot.core.sentences import end_of_sentence
 from bot.core.strategies import STRATEGIES
 from bot.core.text_tree import BEGINNING
 from bot.core.written_words import has_words
-from bot.engine.stream import Generation
 from bot.errors import OptedOut
 from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, ViewKind, drawn_branch, save_completion
 from bot.services.queueing import deltas_or_waiting, waiting_card

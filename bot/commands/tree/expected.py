@@ -1,14 +1,13 @@
 """What the model expects in the place of a word: words, or tokens in a script without spaces."""
 
 from bot.commands.tree.words import NUM_INSTEAD, instead_of, stem_before
+from bot.core.engine import Asker, Engine
 from bot.core.prompt_parts import Prompt
 from bot.core.results import WordProbability
 from bot.core.sampling_params import COMPLETION_DEFAULTS
 from bot.core.text_tree import BEGINNING
 from bot.core.word_spans import is_unspaced
 from bot.core.written_words import WrittenWord
-from bot.engine.engine import Engine
-from bot.engine.requests.work import Asker
 from bot.services.completions import CompletionState
 
 _NUM_TOKENS = 30  # more than are shown, since parts of characters are left out

@@ -11,12 +11,12 @@ from bot.commands.templates.scoring import measure_score
 from bot.commands.templates.testing import valid_state
 from bot.commands.templates.tuning import take_examples, tuning_data, tuning_title
 from bot.commands.workbench.opening import known_results, result_data
+from bot.core.engine import Asker
 from bot.core.messages import Author, Scope
 from bot.core.statistics import RowOutcome
 from bot.core.stopping import Stopper
 from bot.core.templates.row_results import row_result
 from bot.core.templates.template import PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.neighbours import load_kept
 from bot.services.tuning import count_scorings, tune

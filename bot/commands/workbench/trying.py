@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.templates.drafts import checked_name, parsed, published_template
+from bot.core.engine import Asker
 from bot.core.messages import Author, Scope
 from bot.core.prompt import build_prompt, label_continuations
 from bot.core.prompt_parts import Prompt
@@ -15,7 +16,6 @@ from bot.core.templates.rendered import prompt_parts
 from bot.core.templates.states import TemplateState, apply_state
 from bot.core.templates.template import PromptTemplate
 from bot.core.verdicts import judge_label
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 from bot.services.neighbours import answer_label, known_kept
 from bot.store.drafts import Draft

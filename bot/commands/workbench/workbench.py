@@ -10,11 +10,11 @@ from bot.commands.templates.history import diff_versions, roll_back, version_dat
 from bot.commands.templates.proposals import propose
 from bot.commands.templates.publishing import Published, checked_reason, delete_published, own_draft, publish_draft
 from bot.commands.workbench import measuring, opening, saving, trying
+from bot.core.engine import Asker
 from bot.core.mentions import type_mentions
 from bot.core.messages import AttachmentFormat, Author, Scope
 from bot.core.stopping import Stopper
 from bot.core.templates.states import TemplateState
-from bot.engine.requests.work import Asker
 from bot.errors import RequestError
 
 Json = dict[str, Any]

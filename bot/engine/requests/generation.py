@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from bot.core.engine import EndAt
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
 from bot.core.sampling_params import SamplingParams
@@ -16,8 +17,6 @@ from bot.engine.requests.work import Feed, Job, Steps, WorkCancelled
 from bot.engine.sampler.sampler import Choice, TokenChooser
 from bot.engine.tokens.detokenizing import Detokenizer, StopMatcher
 from bot.errors import PromptTooLong
-
-EndAt = Callable[[str], int | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+from bot.core.engine import Asker, Priority
 from bot.core.results import FinishReason
 from bot.engine.paged_cache import Row
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:  # the event loop's thread, which makes requests, does not nee
 
 ModelT = TypeVar("ModelT")
 ResultT = TypeVar("ResultT")
-
-Priority = Literal["chat", "scoring"]
 
 
 class WorkCancelled(BaseException):
@@ -63,18 +62,6 @@ class Job(Generic[ResultT]):
     lane: "Lane"
     num_rows: int
     num_blocks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Asker:
-    """The conversation and person that a request is for: the scheduler is fair between them.
-
-    `request_id` is the id of the message or click that asked, "" if nobody did.
-    """
-
-    conversation: Hashable = None
-    person: Hashable = None
-    request_id: str = ""
 
 
 def _future_of_one_consumer() -> "asyncio.Future[Any]":

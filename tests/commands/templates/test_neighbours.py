@@ -10,12 +10,12 @@ import pytest
 from bot.commands.workbench.measuring import run_tests
 from bot.commands.workbench.trying import preview, try_out
 from bot.core.cards import Bars, Card, Facts, Progress, Table, Text, Verbatim
+from bot.core.engine import Asker
 from bot.core.messages import Author
 from bot.core.prompt import build_prompt
 from bot.core.stopping import Stopper
 from bot.core.templates.parsing import format_template, parse_template
 from bot.core.templates.template import Neighbours, PromptTemplate
-from bot.engine.requests.work import Asker
 from bot.services.measuring import _prior_key
 from bot.store.drafts import Draft
 from bot.store.row_outcomes import Outcome

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.model_folder import SUPPORTED_MODELS
 from tests.tiny_models import make_byte_level_tokenizer
 
@@ -52,7 +52,7 @@ def make_model(model_type: str, folder: Path) -> Any:
 async def test_a_supported_model_writes_what_transformers_writes(model_type: str, tmp_path: Path) -> None:
     model = make_model(model_type, tmp_path)
     params = SamplingParams(temperature=0, repetition_penalty=1.0, max_new_tokens=20)
-    async with Engine.open(tmp_path, name=model_type, device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tmp_path, name=model_type, device="cpu", num_threads=1) as engine:
         async with engine.generate(Prompt.plain(TEXT), params) as generation:
             async for _ in generation:
                 pass

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.core.results import ReferenceFigure
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.loading import measure_model
 from bot.engine.references.measuring import read_texts
 from bot.engine.references.record import RECORD, read_references, write_references
@@ -50,7 +50,7 @@ async def test_what_was_recorded_is_told_by_the_engine(tiny_model: Callable[[str
     folder = tiny_model("llama")
     figures = (ReferenceFigure("news", 20.5), ReferenceFigure("code", 7.25))
     write_references(folder, tmp_path, figures)
-    async with Engine.open(folder, name="tiny", device="cpu", num_threads=1, models_dir=tmp_path) as engine:
+    async with LocalEngine.open(folder, name="tiny", device="cpu", num_threads=1, models_dir=tmp_path) as engine:
         assert engine.info.references == figures
 
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from bot.core.prompt_parts import Prompt
 from bot.core.results import DrawnTokens
 from bot.core.sampling_params import SamplingParams
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.errors import PromptTooLong, RequestError
 
 PROMPT = Prompt.document("The cat sat")
@@ -23,13 +23,13 @@ OPTIONS = (
 
 
 @pytest.fixture(params=["gpt2", "llama", "openai_gpt"])
-async def engine(request: pytest.FixtureRequest, tiny_model: Callable[[str], Path]) -> AsyncIterator[Engine]:
+async def engine(request: pytest.FixtureRequest, tiny_model: Callable[[str], Path]) -> AsyncIterator[LocalEngine]:
     folder = tiny_model(request.param)
-    async with Engine.open(folder, name=request.param, device="cpu", num_threads=1, precision="float32") as opened:
+    async with LocalEngine.open(folder, name=request.param, device="cpu", num_threads=1, precision="float32") as opened:
         yield opened
 
 
-async def written(engine: Engine, params: SamplingParams) -> tuple[str, tuple[int, ...], float]:
+async def written(engine: LocalEngine, params: SamplingParams) -> tuple[str, tuple[int, ...], float]:
     async with engine.generate(PROMPT, params) as generation:
         async for _ in generation:
             pass
@@ -39,7 +39,7 @@ async def written(engine: Engine, params: SamplingParams) -> tuple[str, tuple[in
 
 @pytest.mark.parametrize("params", OPTIONS, ids=["normal", "wild", "greedy"])
 async def test_each_token_has_the_probability_with_which_transformers_draws_it(
-    engine: Engine, params: SamplingParams
+    engine: LocalEngine, params: SamplingParams
 ) -> None:
     text, token_ids, _ = await written(engine, params)
     found = await engine.score_drawn(PROMPT, text, params, drawn=DrawnTokens(token_ids, heal=False))
@@ -61,7 +61,7 @@ async def test_each_token_has_the_probability_with_which_transformers_draws_it(
         assert score.logprob == pytest.approx(float(logits[at - 1].log_softmax(-1)[score.token_id]), abs=1e-3)
 
 
-async def _ids_of(engine: Engine, tail: list[int]) -> list[int]:
+async def _ids_of(engine: LocalEngine, tail: list[int]) -> list[int]:
     """Return the tokens of the prompt, as the engine reads it, and `tail`."""
     from bot.engine.language_model import LanguageModel
 
@@ -82,7 +82,7 @@ def _config(model: object, params: SamplingParams) -> object:
 async def test_the_tokens_cover_the_answer_and_the_likeliest_white_space_before_it_is_not_part_of_it(
     tiny_gpt2: Path,
 ) -> None:
-    async with Engine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
+    async with LocalEngine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
         for lead in ("", " ", "\n"):
             scores = (await engine.score_drawn(PROMPT, "naïve 日本", OPTIONS[0], leads=(lead,))).scores
             assert scores[0].start == 0
@@ -96,7 +96,7 @@ async def test_the_tokens_cover_the_answer_and_the_likeliest_white_space_before_
 
 
 async def test_a_half_typed_word_is_scored_with_its_end(tiny_gpt2: Path) -> None:
-    async with Engine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
+    async with LocalEngine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
         whole = await engine.score_drawn(Prompt.document("The c"), "at sat", OPTIONS[0])
         assert (
             "".join("The cat sat"[len("The c") + one.start : len("The c") + one.end] for one in whole.scores)
@@ -105,7 +105,7 @@ async def test_a_half_typed_word_is_scored_with_its_end(tiny_gpt2: Path) -> None
 
 
 async def test_an_answer_without_words_and_one_that_does_not_fit_are_refused(tiny_gpt2: Path) -> None:
-    async with Engine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
+    async with LocalEngine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
         with pytest.raises(RequestError, match="nothing to score"):
             await engine.score_drawn(PROMPT, "", OPTIONS[0])
         with pytest.raises(PromptTooLong):
@@ -113,7 +113,7 @@ async def test_an_answer_without_words_and_one_that_does_not_fit_are_refused(tin
 
 
 async def test_the_tokens_of_a_finished_word_and_of_a_stop_text_are_told_from_the_answer_s(tiny_gpt2: Path) -> None:
-    async with Engine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
+    async with LocalEngine.open(tiny_gpt2, name="tiny", device="cpu", num_threads=1, precision="float32") as engine:
         prompt = Prompt.document("The ca")
         async with engine.generate(prompt, OPTIONS[0], heal=True) as generation:
             async for _ in generation:

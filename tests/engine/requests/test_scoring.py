@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from bot.core.prompt_parts import Prompt
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.networks.native.building import NativeUnavailable, load_library
 from bot.engine.requests.sketching import SKETCH_SIZE
 from bot.errors import PromptTooLong, RequestError
@@ -19,9 +19,9 @@ LABELS = (" Positive", " Negative", " a", " the other cats")
 
 
 @pytest.fixture(params=MODELS)
-async def engine(request: pytest.FixtureRequest, tiny_model: Callable[[str], Path]) -> AsyncIterator[Engine]:
+async def engine(request: pytest.FixtureRequest, tiny_model: Callable[[str], Path]) -> AsyncIterator[LocalEngine]:
     folder = tiny_model(request.param)
-    async with Engine.open(folder, name=request.param, device="cpu", num_threads=1) as opened:
+    async with LocalEngine.open(folder, name=request.param, device="cpu", num_threads=1) as opened:
         yield opened
 
 
@@ -32,7 +32,7 @@ def plain_logprobs(network: PreTrainedModel, ids: list[int]) -> list[float]:
     return [float(logprobs[at, token_id]) for at, token_id in enumerate(ids[1:])]
 
 
-def load(engine: Engine) -> tuple[PreTrainedModel, list[int]]:
+def load(engine: LocalEngine) -> tuple[PreTrainedModel, list[int]]:
     network = AutoModelForCausalLM.from_pretrained(engine.info.folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(engine.info.folder)
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -48,7 +48,7 @@ def plain_ranks(network: PreTrainedModel, ids: list[int]) -> list[tuple[int, int
 
 
 @pytest.mark.parametrize("text", TEXTS)
-async def test_a_score_is_that_of_a_plain_forward_pass(engine: Engine, text: str) -> None:
+async def test_a_score_is_that_of_a_plain_forward_pass(engine: LocalEngine, text: str) -> None:
     network, prefix = load(engine)
     scores = await engine.score(text, num_expected=3)
     ids = prefix + [score.token_id for score in scores]
@@ -68,14 +68,14 @@ async def test_a_score_is_that_of_a_plain_forward_pass(engine: Engine, text: str
 
 
 async def test_without_bos_and_eos_the_first_token_stays_unscored(tiny_openai_gpt: Path) -> None:
-    async with Engine.open(tiny_openai_gpt, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_openai_gpt, name="tiny", device="cpu", num_threads=1) as engine:
         first, *others = await engine.score("the cat sat")
         assert first.logprob is None
         assert all(score.logprob is not None for score in others)
         assert (await engine.score("the"))[0].logprob is None
 
 
-async def test_a_text_longer_than_the_context_is_scored_in_rolling_windows(engine: Engine) -> None:
+async def test_a_text_longer_than_the_context_is_scored_in_rolling_windows(engine: LocalEngine) -> None:
     network, prefix = load(engine)
     scores = await engine.score("The cat sat on the mat and looked at the dog. " * 20)
     ids = prefix + [score.token_id for score in scores]
@@ -96,7 +96,7 @@ def plain_logprobs_of_last(network: PreTrainedModel, ids: list[int], num: int) -
     return [float(logprobs[at, ids[at + 1]]) for at in range(len(ids) - 1)][-num:]
 
 
-async def test_scoring_in_small_chunks_is_the_same(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_scoring_in_small_chunks_is_the_same(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "The cat sat on the mat and looked at the dog. " * 5
     whole = await engine.score(text, num_expected=2)
     monkeypatch.setattr("bot.engine.step_loop.SCORING_CHUNK_TOKENS", 7)
@@ -105,12 +105,12 @@ async def test_scoring_in_small_chunks_is_the_same(engine: Engine, monkeypatch: 
     assert [s.logprob for s in whole][1:] == pytest.approx([s.logprob for s in pieces][1:], rel=1e-4)
 
 
-async def test_an_empty_text_is_refused(engine: Engine) -> None:
+async def test_an_empty_text_is_refused(engine: LocalEngine) -> None:
     with pytest.raises(RequestError, match="at least one word"):
         await engine.score("")
 
 
-async def test_continuations_score_as_each_does_alone_in_a_plain_forward_pass(engine: Engine) -> None:
+async def test_continuations_score_as_each_does_alone_in_a_plain_forward_pass(engine: LocalEngine) -> None:
     network, _ = load(engine)
     prompt = Prompt.plain("The cat sat on the mat ->")
     tokenizer = AutoTokenizer.from_pretrained(engine.info.folder)
@@ -122,7 +122,7 @@ async def test_continuations_score_as_each_does_alone_in_a_plain_forward_pass(en
         assert (await engine.score_continuations(prompt, [label]))[0] == pytest.approx(total, rel=1e-5)
 
 
-async def test_a_sketch_of_the_prompt_comes_with_the_same_scores(engine: Engine) -> None:
+async def test_a_sketch_of_the_prompt_comes_with_the_same_scores(engine: LocalEngine) -> None:
     for text in ("The cat sat on the mat ->", "A dog"):
         scores = await engine.score_and_sketch(Prompt.plain(text), LABELS)
         assert scores.logprobs == await engine.score_continuations(Prompt.plain(text), LABELS)
@@ -133,7 +133,7 @@ async def test_a_sketch_of_the_prompt_comes_with_the_same_scores(engine: Engine)
     assert (nothing.logprobs, nothing.sketch) == ((), ())
 
 
-async def test_more_continuations_than_fit_into_one_pass(engine: Engine) -> None:
+async def test_more_continuations_than_fit_into_one_pass(engine: LocalEngine) -> None:
     prompt = Prompt.plain("The cat")
     labels = [f" sat on {word} mat{end}" for word in ("the", "a", "that", "this") for end in (".", "!", "?", ";", ",")]
     together = await engine.score_continuations(prompt, labels)
@@ -153,7 +153,7 @@ async def test_natively_a_continuations_score_is_the_same_bits_in_any_company_an
         pytest.skip(str(e))
     prompt = Prompt.plain("The cat sat on the")
     labels = (*LABELS, *(f" mat and looked at {animal} other cats for a long time" for animal in ("the", "all", "no")))
-    async with Engine.open(tiny_model(name), name=name, device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_model(name), name=name, device="cpu", num_threads=1) as engine:
         together = await engine.score_continuations(prompt, labels)
         alone = [(await engine.score_continuations(prompt, [label]))[0] for label in labels]
         assert list(together) == alone
@@ -162,7 +162,7 @@ async def test_natively_a_continuations_score_is_the_same_bits_in_any_company_an
 
 
 async def test_with_few_branches_at_once_the_figures_are_the_same(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = Prompt.plain("The cat sat on the")
     totals = await engine.score_continuations(prompt, LABELS)
@@ -174,7 +174,7 @@ async def test_with_few_branches_at_once_the_figures_are_the_same(
     assert [word.text for word in again] == [word.text for word in words]
 
 
-async def test_continuations_that_are_empty_or_too_long_are_refused(engine: Engine) -> None:
+async def test_continuations_that_are_empty_or_too_long_are_refused(engine: LocalEngine) -> None:
     with pytest.raises(RequestError, match="at least one word"):
         await engine.score_continuations(Prompt.plain("The cat"), [" sat", ""])
     with pytest.raises(PromptTooLong):
@@ -182,7 +182,7 @@ async def test_continuations_that_are_empty_or_too_long_are_refused(engine: Engi
     assert await engine.score_continuations(Prompt.plain("The cat"), []) == ()
 
 
-async def test_next_tokens_are_the_softmax_of_a_plain_forward_pass(engine: Engine) -> None:
+async def test_next_tokens_are_the_softmax_of_a_plain_forward_pass(engine: LocalEngine) -> None:
     network, _ = load(engine)
     tokenizer = AutoTokenizer.from_pretrained(engine.info.folder)
     tokens = await engine.next_tokens(Prompt.plain("The cat sat"), num=10_000)
@@ -192,7 +192,7 @@ async def test_next_tokens_are_the_softmax_of_a_plain_forward_pass(engine: Engin
     assert sum(token.probability for token in tokens) == pytest.approx(1, abs=1e-4)
 
 
-async def test_next_words_are_whole_and_add_up_to_at_most_1(engine: Engine) -> None:
+async def test_next_words_are_whole_and_add_up_to_at_most_1(engine: LocalEngine) -> None:
     words = await engine.next_words(Prompt.plain("The cat sat"), num=20)
     assert len({word.text for word in words}) == len(words) > 0
     assert sum(word.probability for word in words) <= 1
@@ -201,7 +201,7 @@ async def test_next_words_are_whole_and_add_up_to_at_most_1(engine: Engine) -> N
 
 
 async def test_a_words_probability_is_that_of_its_tokens_and_an_end_after_them(tiny_llama: Path) -> None:
-    async with Engine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
+    async with LocalEngine.open(tiny_llama, name="tiny", device="cpu", num_threads=1) as engine:
         prompt = Prompt.plain("The cat sat")
         words = await engine.next_words(prompt, num=12)
         for word in words:
@@ -214,6 +214,6 @@ async def test_a_words_probability_is_that_of_its_tokens_and_an_end_after_them(t
             assert word.probability >= torch.tensor(start).exp().item() * ends * 0.98
 
 
-async def test_next_of_a_prompt_that_fills_the_context_is_refused(engine: Engine) -> None:
+async def test_next_of_a_prompt_that_fills_the_context_is_refused(engine: LocalEngine) -> None:
     with pytest.raises(PromptTooLong):
         await engine.next_words(Prompt.plain("cat " * 300), num=3)

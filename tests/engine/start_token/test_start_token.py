@@ -19,7 +19,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import StartFigures
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.parsing import parse_template
-from bot.engine.engine import Engine
+from bot.engine.engine import LocalEngine
 from bot.engine.models.pull_progress import ProgressDisplay
 from bot.engine.start_token import measuring
 from bot.engine.start_token.candidates import find_candidates
@@ -55,8 +55,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def open_engine(folder: Path, **options: Any) -> AbstractAsyncContextManager[Engine]:
-    return Engine.open(folder, name="tiny", device="cpu", num_threads=1, **options)
+def open_engine(folder: Path, **options: Any) -> AbstractAsyncContextManager[LocalEngine]:
+    return LocalEngine.open(folder, name="tiny", device="cpu", num_threads=1, **options)
 
 
 def logprobs_after(folder: Path, ids: list[int]) -> torch.Tensor:
