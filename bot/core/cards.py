@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from bot.core.safe_text import clean_model_text
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -12,6 +14,11 @@ class Text:
     text: str
     is_model_text: bool = False
     is_quiet: bool = False
+
+    @property
+    def is_blank(self) -> bool:
+        """Say whether nothing of it is seen; of a model's words, control characters are not."""
+        return not (clean_model_text(self.text) if self.is_model_text else self.text).strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class PagedCache:
         while self._idle:
             self._free.append(self._drop_oldest())
 
-    def _open(self, ids: Sequence[int], *, is_remembered: bool, after: Row | None) -> Row:
+    def _open(self, ids: Sequence[int], *, is_remembered: bool, after: Row | None, num_unread: int) -> Row:
         row = Row(ids, is_remembered=is_remembered)
         if after is not None:
             self.remember(after)
@@ -145,8 +145,7 @@ class PagedCache:
         num_shared = row.length
         if not is_remembered or num_shared > row.num_known * BLOCK_TOKENS:
             return row
-        # Leave at least one token to read, as every request needs its logits.
-        for at in range(row.num_known, (len(row.ids) - 1) // BLOCK_TOKENS):
+        for at in range(row.num_known, max(0, len(row.ids) - num_unread) // BLOCK_TOKENS):
             block = self._block_at.get((row.node, tuple(row.ids[at * BLOCK_TOKENS : (at + 1) * BLOCK_TOKENS])))
             if block is None:
                 break
@@ -218,12 +217,15 @@ class Rows:
         self._cache = cache
         self._open: dict[int, Row] = {}
 
-    def open(self, ids: Sequence[int], *, is_remembered: bool = True, after: Row | None = None) -> Row:
+    def open(
+        self, ids: Sequence[int], *, is_remembered: bool = True, after: Row | None = None, num_unread: int = 1
+    ) -> Row:
         """Open a row of the tokens `ids`; what is remembered of its beginning counts as read already.
 
-        Where `ids` begin with all tokens of an open row, `after`, it shares that row's own blocks.
+        Where `ids` begin with all tokens of an open row, `after`, it shares that row's own blocks. What is remembered
+        of the last `num_unread` tokens is read once more: a request needs the logits after each of them.
         """
-        return self._keep(self._cache._open(ids, is_remembered=is_remembered, after=after))
+        return self._keep(self._cache._open(ids, is_remembered=is_remembered, after=after, num_unread=num_unread))
 
     def fork(self, row: Row, new_ids: Iterable[int] = ()) -> Row:
         """Open a copy of `row` that continues with `new_ids`; both share the blocks read so far."""

@@ -139,7 +139,7 @@ def weigh(
                 ends = row.index_fill(0, inside_ids.to(row.device), float("-inf"))
                 found[at] = float(ends.logsumexp(dim=-1))
 
-    typed = rows.open((*ids, *healing.typed_ids), after=after)
+    typed = rows.open((*ids, *healing.typed_ids), after=after, num_unread=num + 1)
     yield [Feed(typed, take=take, num_logits=num + 1)]
     rows.close(typed)
     log_odds = sum(found[at] for at in range(num + 1)) - found[-1]

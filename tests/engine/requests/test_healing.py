@@ -17,6 +17,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
 from bot.engine.networks import choosing_network
+from bot.engine.paged_cache import BLOCK_TOKENS
 from bot.engine.requests.generation import plan_generation, plan_job
 from bot.engine.requests.healing import Healing
 from bot.engine.step_loop import StepLoop
@@ -205,6 +206,16 @@ def test_a_word_of_many_tokens_takes_nothing_from_max_new_tokens(model: LoadedMo
     assert lengths <= {(True, 4), (False, 5)}
     (shortest,) = write(model, "la bask", max_new_tokens=1, temperature=0)
     assert len(shortest.token_ids) in (1, 2)
+
+
+@pytest.mark.parametrize("num_repeated", range(BLOCK_TOKENS))
+def test_what_is_remembered_of_a_text_changes_nothing_wherever_its_blocks_end(
+    model: LoadedModel, num_repeated: int
+) -> None:
+    for word in ("the", " the bask"):
+        text = "a" * num_repeated + " " + "the sky" * 6 + word
+        first, again = (write(model, text, max_new_tokens=2, temperature=0) for _ in range(2))
+        assert [one.token_ids for one in first] == [one.token_ids for one in again]
 
 
 @pytest.mark.parametrize("options", [{"seed": 3}, {"temperature": 0}, {"seed": 1, "n": 3}, {"num_beams": 3}])

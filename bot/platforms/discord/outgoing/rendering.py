@@ -259,7 +259,7 @@ def _is_words(card: Card) -> bool:
 
 
 def _add_blocks(made: _Layout, card: Card, pictures: Sequence[Picture]) -> None:
-    blocks = [block for block in card.blocks if not (isinstance(block, Text) and not block.text.strip())]
+    blocks = [block for block in card.blocks if not (isinstance(block, Text) and block.is_blank)]
     drawn = iter(pictures)
     picture_of = {i: next(drawn, None) for i, block in enumerate(blocks) if is_drawn(block)}
     texts, is_whole = _fit_blocks([None if picture_of.get(i) else block for i, block in enumerate(blocks)])

@@ -84,7 +84,7 @@ def cut(text: str, room: int) -> tuple[str, bool]:
 
 
 def _show_text(text: Text, room: int, *, is_title: bool) -> Shown:
-    if not text.text.strip():
+    if text.is_blank:
         return Shown()
     if text.is_model_text:
         return _show_model_text(text.text.rstrip(), min(room, MAX_MARKDOWN))

@@ -111,7 +111,7 @@ def _fallback(text: str) -> str:
 
 def _body(card: Card, pictures: Sequence[Picture]) -> tuple[list[Json], bool, tuple[Attached, ...]]:
     """Return the card's blocks, whether nothing was left out, and its pictures."""
-    blocks = [block for block in card.blocks if not (isinstance(block, Text) and not block.text.strip())]
+    blocks = [block for block in card.blocks if not (isinstance(block, Text) and block.is_blank)]
     drawn = iter(pictures)
     picture_of = {i: next(drawn, None) for i, block in enumerate(blocks) if is_drawn(block)}
     table_at = next((i for i, block in enumerate(blocks) if isinstance(block, Table)), None)

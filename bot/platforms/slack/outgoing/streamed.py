@@ -71,7 +71,7 @@ class StreamedWords:
 
 def words_of(card: Card) -> str | None:
     """Return the markdown of a card that is nothing but the model's words, None for any other."""
-    blocks = [block for block in card.blocks if not isinstance(block, Text) or block.text.strip()]
+    blocks = [block for block in card.blocks if not isinstance(block, Text) or not block.is_blank]
     if card.error is not None or card.file is not None or len(blocks) != 1:
         return None
     (block,) = blocks

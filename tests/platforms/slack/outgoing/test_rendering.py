@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.core.cards import (
@@ -384,6 +384,8 @@ SELECTS = st.lists(
 )
 
 
+@example([Text(""), Text("\x08", is_model_text=True)], [], [], False, None)
+@example([Text("\x08", is_model_text=True)], [], [], True, None)
 @given(st.lists(BLOCKS, max_size=6), BUTTONS, SELECTS, st.booleans(), st.none() | WORDS)
 def test_no_card_breaks_a_limit_pings_or_links(
     blocks: Sequence[Block], buttons: Sequence[Button], selects: Sequence[Select], is_final: bool, file: str | None
