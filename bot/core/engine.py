@@ -16,6 +16,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     Timings,
     TokenScore,
@@ -147,6 +148,22 @@ class Engine(Protocol):
 
         Long texts are scored with rolling windows; `on_progress` is called with the number of tokens scored so far, and
         of all. Cancelling the call ends the scoring. Raises RequestError for a text without tokens, Unavailable.
+        """
+
+    async def score_tokens(
+        self,
+        prompt: Prompt,
+        new_ids: Sequence[int] = (),
+        *,
+        num_likeliest: int = 0,
+        with_prompt: bool = True,
+        asker: Asker = NOBODY,
+    ) -> tuple[ScoredToken, ...]:
+        """Return the tokens of `prompt` and the tokens `new_ids` behind it, each with its log-probability.
+
+        Each has the `num_likeliest` likeliest tokens in its place. What the tokenizer puts before a prompt is read, but
+        not returned. Without `with_prompt` only `new_ids` are returned. They are computed in float32. Raises
+        RequestError, PromptTooLong, Unavailable.
         """
 
     async def score_continuations(

@@ -67,6 +67,31 @@ class TokenScore:
 
 
 @dataclass(frozen=True, slots=True)
+class LikelyToken:
+    """A token that the model found likely in some place, with its log-probability in nats.
+
+    `data` are the bytes that it adds to a text, of a special token its name; they may be a part of a character.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """One token as it was read, with its log-probability (nats) after those before it; None if there were none.
+
+    `data` is that of LikelyToken. `likeliest` are the likeliest tokens in its place, best first, if asked for.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float | None
+    likeliest: tuple[LikelyToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SketchedScores:
     """The total log-probabilities (nats) of continuations of a prompt, and a sketch of what may follow the prompt.
 

@@ -21,6 +21,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     TokenScore,
     WordProbability,
@@ -236,6 +237,26 @@ class LocalEngine:
         """
         report = None if on_progress is None else partial(self._scheduler.post, on_progress)
         return await self._ask(lambda model: model.score(text, num_expected=num_expected, report=report), asker)
+
+    async def score_tokens(
+        self,
+        prompt: Prompt,
+        new_ids: Sequence[int] = (),
+        *,
+        num_likeliest: int = 0,
+        with_prompt: bool = True,
+        asker: Asker = NOBODY,
+    ) -> tuple[ScoredToken, ...]:
+        """Return the tokens of `prompt` and the tokens `new_ids` behind it, each with its log-probability.
+
+        Each has the `num_likeliest` likeliest tokens in its place. What the tokenizer puts before a prompt is read, but
+        not returned. Without `with_prompt` only `new_ids` are returned. They are computed in float32. Raises
+        RequestError, PromptTooLong, Unavailable.
+        """
+        given = tuple(new_ids)
+        return await self._ask(
+            lambda model: model.score_tokens(prompt, given, num_likeliest=num_likeliest, with_prompt=with_prompt), asker
+        )
 
     async def score_continuations(
         self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
