@@ -235,8 +235,8 @@ class EngineStats:
     """Counts since the engine was opened, and rates and percentiles of the latest requests.
 
     `num_failed` counts requests that failed inside the model, `num_refused` those that were too long or not let into
-    the queue. `tokens_per_s` is the speed of decoding; it and the percentiles (milliseconds) are None before the first
-    answer.
+    the queue, `num_restarts` how often the model was started again. `tokens_per_s` is the speed of decoding; it and the
+    percentiles (milliseconds) are None before the first answer.
     """
 
     num_waiting: int
@@ -250,3 +250,4 @@ class EngineStats:
     queue_ms: Percentiles | None
     first_token_ms: Percentiles | None
     total_ms: Percentiles | None
+    num_restarts: int = 0

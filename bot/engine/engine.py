@@ -321,7 +321,10 @@ class LocalEngine:
     def stats(self) -> EngineStats:
         """Return counts, rates and percentiles since the engine was opened."""
         return self._statistics.snapshot(
-            num_waiting=self._scheduler.num_waiting, num_running=self._scheduler.num_running, now=time.perf_counter()
+            num_waiting=self._scheduler.num_waiting,
+            num_running=self._scheduler.num_running,
+            num_restarts=self.num_restarts,
+            now=time.perf_counter(),
         )
 
     async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:
