@@ -24,7 +24,7 @@ from bot.core.results import (
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
-from bot.errors import FewshotError, GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
+from bot.errors import Busy, FewshotError, GenerationError, ModelError, PromptTooLong, RequestError, Unavailable
 
 # Both sides must have the same one. It is raised when a call, a frame or the meaning of a field changes.
 PROTOCOL: Final = 1
@@ -359,7 +359,7 @@ def key_of(info: ModelInfo) -> str:
 
 # The classes that a caller tells apart; another error is sent as the first of these that it is one of.
 _KINDS: Final[Mapping[str, type[FewshotError]]] = {
-    one.__name__: one for one in (OtherModel, RequestError, Unavailable, GenerationError, ModelError)
+    one.__name__: one for one in (OtherModel, RequestError, Busy, Unavailable, GenerationError, ModelError)
 }
 
 

@@ -51,6 +51,8 @@ def _coder_of(kind: Any) -> _Coder:
         return _Coder(lambda value: value, lambda sent: _read_choice(get_args(kind), sent))
     if origin is tuple:
         return _tuple_coder(get_args(kind))
+    if origin is Mapping:
+        return _mapping_coder(*get_args(kind))
     if origin in (UnionType, Union):
         return _union_coder(get_args(kind))
     if is_dataclass(kind) and isinstance(kind, type):
@@ -99,6 +101,16 @@ def _tuple_coder(kinds: tuple[Any, ...]) -> _Coder:
         return tuple(coder.read(one) for coder, one in zip(coders, sent, strict=True))
 
     return _Coder(lambda value: [coder.write(one) for coder, one in zip(coders, value, strict=True)], read_fixed)
+
+
+def _mapping_coder(key: Any, kind: Any) -> _Coder:
+    if key is not str:
+        raise TypeError("only names can be the keys of what is sent")
+    write, read = _coder_of(kind)
+    return _Coder(
+        lambda value: {name: write(one) for name, one in value.items()},
+        lambda sent: {name: read(one) for name, one in _mapped(sent, "a mapping").items()},
+    )
 
 
 def _listed(sent: Any) -> list[Any]:
