@@ -224,7 +224,8 @@ class ModelInfo:
     `precision` is that of the weights used for decoding; `precision_reason` completes "Precision: int8, because …";
     `precision_figures` are those of all precisions that were measured; `start_token` is what plain texts are read after
     (None: nothing), the best of `start_figures`; `references` are its perplexities on texts of known kinds, where
-    measured; `notices` tell the operator what this machine or the model lacks.
+    measured; `notices` tell the operator what this machine or the model lacks; `weights_digest` changes with the
+    model's files ("": unknown).
     """
 
     name: str
@@ -243,6 +244,7 @@ class ModelInfo:
     start_figures: tuple[StartFigures, ...] = ()
     references: tuple[ReferenceFigure, ...] = ()
     notices: tuple[str, ...] = ()
+    weights_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

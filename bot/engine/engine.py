@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot.background import keep_running
 from bot.core.chat_prompt import PromptTools
-from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, EndAt, Priority
+from bot.core.ending import EndRule
+from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, Priority
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
@@ -149,7 +150,7 @@ class LocalEngine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         end_from: int = 0,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
@@ -159,8 +160,8 @@ class LocalEngine:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
         `heal` completes a half-typed last word (token healing); with `is_word_whole` it is complete, and the first
-        token does not go on with it. `end_at` is a pure function, called in the model thread with each continuation's
-        text after each token; it returns the index at which the text ends ("stop"), or None.
+        token does not go on with it. `end_at` is a rule, called in the model thread with each continuation's text
+        after each token; it returns the index at which the text ends ("stop"), or None.
         With `end_from` it is called from that number of tokens on, near the limit, and an end counts as "length".
         After `timeout_s` a waiting generation is refused, and a running one ends with its text so far ("length").
         `asker` is the conversation and person it is for: conversations take turns, and the priority "chat" goes before
@@ -195,7 +196,7 @@ class LocalEngine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
     ) -> LocalGeneration:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bot.core.engine import EndAt
+from bot.core.ending import EndRule
 from bot.core.prompt import ChatTurn
 from bot.core.prompt_parts import Prompt
 from bot.core.results import (
@@ -52,7 +52,7 @@ class LanguageModel:
         *,
         heal: bool,
         is_word_whole: bool,
-        end_at: EndAt | None,
+        end_at: EndRule | None,
         end_from: int,
         emit: Callable[[Delta], None],
     ) -> Job[GenerationResult]:
@@ -69,7 +69,7 @@ class LanguageModel:
         *,
         heal: bool,
         is_word_whole: bool,
-        end_at: EndAt | None,
+        end_at: EndRule | None,
         emit: Callable[[Delta], None],
     ) -> Job[GenerationResult]:
         """Continue each of `prompts` with its own options. Raises RequestError, PromptTooLong, GenerationError."""
