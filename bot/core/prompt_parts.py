@@ -1,6 +1,17 @@
 """The exact prompt given to the model, in parts with or without special tokens."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """One turn in the form that a model's own chat template reads."""
+
+    role: Role
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +31,13 @@ class Prompt:
     """A prompt as a sequence of parts; adjacent plain parts are one text to the tokenizer.
 
     An `is_document` prompt is a text of its own, not a template's or a conversation: it is read after the token with
-    which this model's plain texts start (`ModelInfo.start_token`).
+    which this model's plain texts start (`ModelInfo.start_token`). `turns` are those of a conversation whose markup a
+    server adds: it gets them instead of the parts, which are what people are shown.
     """
 
     parts: tuple[PromptPart, ...]
     is_document: bool = False
+    turns: tuple[ChatTurn, ...] = ()
 
     @classmethod
     def plain(cls, text: str) -> "Prompt":

@@ -95,11 +95,14 @@ class Measuring:
     def fingerprint(self) -> str:
         """Return the model's name and a digest of its files' sizes and times; it changes with the weights.
 
+        Of a server's model it is a digest of the server's name and version instead.
+
         Scores are always computed in float32, whatever the precision of generation.
         """
         info = self._engine.info
         if self._named is None or self._named[0] is not info:
-            self._named = (info, f"{info.name}@{_digest_of_folder(Path(info.folder))}" if info.folder else info.name)
+            files = _digest_of_folder(Path(info.folder)) if info.folder else _digest(info.server)[:16]
+            self._named = (info, f"{info.name}@{files}" if info.folder or info.server else info.name)
         return self._named[1]
 
     async def measure(
