@@ -67,6 +67,31 @@ class TokenScore:
 
 
 @dataclass(frozen=True, slots=True)
+class LikelyToken:
+    """A token that the model found likely in some place, with its log-probability in nats.
+
+    `data` are the bytes that it adds to a text, of a special token its name; they may be a part of a character.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """One token as it was read, with its log-probability (nats) after those before it; None if there were none.
+
+    `data` is that of LikelyToken. `likeliest` are the likeliest tokens in its place, best first, if asked for.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float | None
+    likeliest: tuple[LikelyToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SketchedScores:
     """The total log-probabilities (nats) of continuations of a prompt, and a sketch of what may follow the prompt.
 
@@ -199,7 +224,8 @@ class ModelInfo:
     `precision` is that of the weights used for decoding; `precision_reason` completes "Precision: int8, because …";
     `precision_figures` are those of all precisions that were measured; `start_token` is what plain texts are read after
     (None: nothing), the best of `start_figures`; `references` are its perplexities on texts of known kinds, where
-    measured; `notices` tell the operator what this machine or the model lacks.
+    measured; `notices` tell the operator what this machine or the model lacks; `weights_digest` changes with the
+    model's files ("": unknown).
     """
 
     name: str
@@ -218,6 +244,7 @@ class ModelInfo:
     start_figures: tuple[StartFigures, ...] = ()
     references: tuple[ReferenceFigure, ...] = ()
     notices: tuple[str, ...] = ()
+    weights_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +260,8 @@ class EngineStats:
     """Counts since the engine was opened, and rates and percentiles of the latest requests.
 
     `num_failed` counts requests that failed inside the model, `num_refused` those that were too long or not let into
-    the queue. `tokens_per_s` is the speed of decoding; it and the percentiles (milliseconds) are None before the first
-    answer.
+    the queue, `num_restarts` how often the model was started again. `tokens_per_s` is the speed of decoding; it and the
+    percentiles (milliseconds) are None before the first answer.
     """
 
     num_waiting: int
@@ -248,3 +275,4 @@ class EngineStats:
     queue_ms: Percentiles | None
     first_token_ms: Percentiles | None
     total_ms: Percentiles | None
+    num_restarts: int = 0

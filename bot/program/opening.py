@@ -154,28 +154,32 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Core]:
-    """Open store and engine, and begin the work in the background; close everything at the end."""
-    shipped = TemplateLibrary.read(settings.prompts_dir)
-    async with (
-        Store.open(settings.database) as store,
-        LocalEngine.open(
-            choice.folder,
-            name=choice.name,
-            device=settings.device,
-            precision=settings.precision,
-            max_waiting=settings.max_waiting,
-            num_threads=settings.num_threads or None,
-            kv_cache_mb=settings.kv_cache_mb,
-            models_dir=settings.models_dir,
-            max_running_per_person=settings.max_running_per_person,
-        ) as engine,
-    ):
-        for notice in store.notices:
-            say(notice)
+async def open_engine(settings: Settings, choice: ModelChoice) -> AsyncIterator[LocalEngine]:
+    """Open the engine as the settings say, and tell the operator what it lacks; close it at the end."""
+    async with LocalEngine.open(
+        choice.folder,
+        name=choice.name,
+        device=settings.device,
+        precision=settings.precision,
+        max_waiting=settings.max_waiting,
+        num_threads=settings.num_threads or None,
+        kv_cache_mb=settings.kv_cache_mb,
+        models_dir=settings.models_dir,
+        max_running_per_person=settings.max_running_per_person,
+    ) as engine:
         if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
             for notice in engine.info.notices:
                 say(notice)
+        yield engine
+
+
+@asynccontextmanager
+async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Core]:
+    """Open store and engine, and begin the work in the background; close everything at the end."""
+    shipped = TemplateLibrary.read(settings.prompts_dir)
+    async with Store.open(settings.database) as store, open_engine(settings, choice) as engine:
+        for notice in store.notices:
+            say(notice)
         measuring = Measuring(engine, store, bot_name=settings.bot_name)
         stalls = LoopStalls()
         background = [
