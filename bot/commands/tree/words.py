@@ -124,7 +124,7 @@ def instead_of(state: CompletionState, given: str, word: WrittenWord, found: Seq
                 continue
             text = text.removeprefix(" ")
         name = token_name(clean_model_text(one.text), follows_word=before[-1:].isalnum())
-        if text.strip() and text.strip() != word.text and name not in instead:
+        if text and text.strip() != word.text and name not in instead:
             instead[name] = (text, probability)
     view = replace(state.view, kind="word", branch_id=word.branch_id, start=word.start)
     likeliest = sorted(instead.values(), key=lambda one: -one[1])

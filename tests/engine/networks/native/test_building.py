@@ -104,9 +104,7 @@ def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
         load_library(tmp_path / "cache" / "native")
 
 
-def test_two_processes_may_build_at_once(
-    tmp_path: Path, library_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_may_build_at_once(tmp_path: Path, library_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Each waits for the other, and then writes what took the compiler ten seconds.
     compiler, path, (built,) = find_compiler(), os.environ["PATH"], library_folder.glob("*.so")
     both_are_here = f"echo >> {tmp_path}/here; while [ $(wc -l < {tmp_path}/here) -lt 2 ]; do sleep 0.05; done"
