@@ -6,6 +6,7 @@ FewshotError
 │   ├── OptedOut            the person asked not to be read, so nothing may be stored for them
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
 ├── Unavailable             it may work later: queue full, disk full, shutting down
+│   ├── Busy                too many requests wait; the same one works in a moment
 │   └── DeliveryFailed      the platform could not be reached in time
 ├── MissingPermission       the bot may not do this in the channel
 ├── MessageGone             the message, channel or interaction is no longer there
@@ -53,6 +54,10 @@ class PromptTooLong(RequestError):
 
 class Unavailable(FewshotError):
     """The request may work later: the queue or the disk is full, or the bot is shutting down."""
+
+
+class Busy(Unavailable):
+    """Too many requests are waiting, or this one waited too long; in a moment it may work."""
 
 
 class DeliveryFailed(Unavailable):

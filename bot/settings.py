@@ -60,6 +60,10 @@ class Settings:
     slack_command_prefix: str = ""
     web_port: int = 8123
     web_host: str = "127.0.0.1"
+    serve_host: str = "127.0.0.1"
+    serve_port: int = 8124
+    api_key: str = field(default="", repr=False)
+    api_key_file: Path | None = None
     owner_ids: tuple[str, ...] = ()
     visual: str = ""
     editor: str = ""
@@ -78,7 +82,7 @@ class Settings:
             if suggestion:
                 raise SetupError(f"{env_file} sets {name}, which is not a setting; did you mean {suggestion}?")
         values = {**from_file, **(os.environ if environ is None else environ)}
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for f in fields(cls):
             name = f.name.upper()
             text = values.get(name, "").strip()
@@ -86,6 +90,7 @@ class Settings:
                 raise SetupError(f"{name} contains a control character, such as a line break; remove it.")
             if text:
                 chosen[f.name] = _READERS[f.name](name, text)
+        _read_key_file("api_key", chosen)
         return cls(**chosen)
 
     def read_model_api_key(self) -> str:
@@ -103,6 +108,23 @@ class Settings:
         if not key:
             raise SetupError(f"MODEL_API_KEY_FILE names {path}, which is empty.")
         return _token(f"The file {path}", key)
+
+
+def _read_key_file(name: str, chosen: dict[str, Any]) -> None:
+    """Let a key in a file of its own, as container platforms hand out secrets, be the setting `name` in `chosen`."""
+    setting, path = name.upper(), chosen.get(f"{name}_file")
+    if path is None:
+        return
+    if name in chosen:
+        raise SetupError(f"{setting} and {setting}_FILE are both set; remove one of them.")
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as e:
+        reason = e.strerror.lower() if isinstance(e, OSError) and e.strerror else "it is not text"
+        raise SetupError(f"{setting}_FILE names {path}, which can't be read: {reason}.") from e
+    if not key:
+        raise SetupError(f"{setting}_FILE names {path}, which is empty.")
+    chosen[name] = _token(f"The file that {setting}_FILE names", key)
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
@@ -272,6 +294,12 @@ def _loopback(name: str, value: str) -> str:
     return "127.0.0.1"
 
 
+def _host(name: str, value: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z.:_\[\]-]{1,253}", value):
+        raise SetupError(f"{name} takes an address of this machine such as 127.0.0.1 or 0.0.0.0, not {_shown(value)}.")
+    return value
+
+
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model": _text,
     "model_api_base": _api_base,
@@ -304,6 +332,10 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "slack_command_prefix": _name_prefix,
     "web_port": _whole(0, 65535),
     "web_host": _loopback,
+    "serve_host": _host,
+    "serve_port": _whole(0, 65535),
+    "api_key": _token,
+    "api_key_file": _path,
     "owner_ids": _ids,
     "visual": _text,
     "editor": _text,

@@ -179,6 +179,22 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             for value in ("0.0.0.0", "::", "192.168.1.2", "example.org")
         },
     ),
+    "SERVE_HOST": (
+        {"0.0.0.0": "0.0.0.0", "::1": "::1", "localhost": "localhost"},
+        {
+            value: f"takes an address of this machine such as 127.0.0.1 or 0.0.0.0, not '{value}'."
+            for value in ("http://0.0.0.0", "a b")
+        },
+    ),
+    "SERVE_PORT": ({"0": 0, "65535": 65535}, whole(0, "65,535", "-1", "65536", "http")),
+    "API_KEY": ({"s3cret": "s3cret"}, dict.fromkeys(("two words", "…"), NO_TOKEN)),
+    "API_KEY_FILE": (
+        {},
+        {
+            "~nobody-here/k": f"{NO_HOME}: '~nobody-here/k'.",
+            "no-such-file": "names no-such-file, which can't be read: no such file or directory.",
+        },
+    ),
     "OWNER_IDS": (
         {
             "U012AB3CD": ("U012AB3CD",),
@@ -207,7 +223,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 
 def test_the_table_has_a_row_for_every_setting() -> None:
     assert list(TABLE) == [f.name.upper() for f in fields(Settings)]
-    assert all(good and bad for good, bad in TABLE.values())
+    assert all((good or name.endswith("_FILE")) and bad for name, (good, bad) in TABLE.items())
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -272,6 +288,20 @@ def test_a_misspelt_setting_in_the_file_is_named_and_foreign_names_are_left_alon
 
 def test_the_token_is_not_shown() -> None:
     assert "secret" not in repr(Settings.from_env({"DISCORD_TOKEN": "secret"}, NOWHERE))
+
+
+def test_a_key_may_be_in_a_file_of_its_own_and_is_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("s3cret\n")
+    settings = Settings.from_env({"API_KEY_FILE": str(file)}, NOWHERE)
+    assert (settings.api_key, "s3cret" in repr(settings)) == ("s3cret", False)
+    with pytest.raises(SetupError, match="API_KEY and API_KEY_FILE are both set; remove one of them"):
+        Settings.from_env({"API_KEY": "other", "API_KEY_FILE": str(file)}, NOWHERE)
+    for wrong, reason in ((" \n", "which is empty"), ("s3cret word", "has no spaces")):
+        file.write_text(wrong)
+        with pytest.raises(SetupError, match=reason) as caught:
+            Settings.from_env({"API_KEY_FILE": str(file)}, NOWHERE)
+        assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ['MODEL="gpt2', "MODEL", "hello world", "MODEL gpt2", "'x"])

@@ -1,6 +1,6 @@
 """Writing a stored answer again with the same prompt, options and seed, to see whether the text is the same."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import takewhile
@@ -11,16 +11,16 @@ from bot.commands.framework.command import Cards, Command
 from bot.commands.framework.rebuilding import Rebuilt, rebuild, why_not_same
 from bot.commands.framework.request import asked_line
 from bot.core.cards import Block, Card, Text
+from bot.core.ending import AfterSentence, AfterWhole, EndRule
 from bot.core.engine import Asker
 from bot.core.history import clean_messages
 from bot.core.prompt import speakers_of
 from bot.core.reply_draft import ReplyDraft
 from bot.core.results import SCORING_PRECISION, DrawnTokens
 from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams
-from bot.core.sentences import end_of_sentence
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
-from bot.services.chat import GRACE_SHARE, NUM_COMPARED, end_of_whole
+from bot.services.chat import GRACE_SHARE, NUM_COMPARED
 from bot.services.open_cards import COMPLETING
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.store.replies import StoredReply
@@ -36,7 +36,7 @@ class _Way:
 
     heal: bool = False
     is_word_whole: bool = False
-    end_at: Callable[[str], int | None] | None = None
+    end_at: EndRule | None = None
     end_from: int = 0
 
 
@@ -146,10 +146,10 @@ async def _way_of(
     if command == "chat":
         said = reply.message.text[: inputs.get("num_said", 0)]
         num = params.max_new_tokens
-        return _Way(end_at=end_of_whole(said), end_from=num - num // GRACE_SHARE)
+        return _Way(end_at=AfterWhole(said), end_from=num - num // GRACE_SHARE)
     if inputs["mode"] == "story":
         ends_sentence = params.max_new_tokens == COMPLETION_DEFAULTS.max_new_tokens
-        end_at = end_of_sentence if ends_sentence else None
+        end_at = AfterSentence() if ends_sentence else None
         return _Way(inputs.get("heals", False), inputs.get("is_word_whole", False), end_at)
     if command not in COMPLETING:
         return _Way()
@@ -157,7 +157,7 @@ async def _way_of(
     asked = await services.store.load_messages(reply.message.scope, [asked_id] if asked_id else [])
     line = asked_line(asked[0], services.command_prefix, commands) if asked else None
     has_length = line is not None and "max_new_tokens" in line.options
-    end_at = None if has_length else end_of_sentence
+    end_at = None if has_length else AfterSentence()
     return _Way(not inputs["suffix"], inputs.get("is_word_whole", False), end_at)
 
 

@@ -9,12 +9,12 @@ from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command
 from bot.commands.framework.told import Told, load_told
 from bot.core.cards import Block, Button, Card, Choices, Text
+from bot.core.ending import AfterSentence
 from bot.core.engine import Generation
 from bot.core.mentions import mention
 from bot.core.messages import Author, Click, Message, Scope
 from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams
-from bot.core.sentences import end_of_sentence
 from bot.core.stopping import Stopper
 from bot.core.story import StoryFit, StoryPrompt, count_words, join_parts, last_passage
 from bot.errors import FewshotError, RequestError
@@ -206,7 +206,7 @@ class Step:
             params,
             # What somebody has sent ends with a whole word; the model's own words may go on.
             is_word_whole=not told.parts[-1].is_bot,
-            end_at=end_of_sentence if _ends_sentence(params) else None,
+            end_at=AfterSentence() if _ends_sentence(params) else None,
             timeout_s=self.services.request_timeout_s,
             asker=asker_of(self.event),
         )

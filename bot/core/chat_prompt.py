@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from bot.core.history import (
     CleanMessage,
@@ -21,6 +21,8 @@ from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
 from bot.errors import PromptTooLong, RequestError
+
+_FIRST_LINES: Final = 8
 
 
 class PromptTools(Protocol):
@@ -85,9 +87,15 @@ class ConversationFit:
             raise RequestError("There is nothing here to read yet. Write to the bot first.")
         room = self.context_length - min(self.params.max_new_tokens, self.context_length // 2)
 
+        line_counts: dict[int, int] = {}
+
         def count_line(index: int) -> int:
-            line = transcript_line(*join_messages([messages[index]]), bot_name=self.bot_name)
-            return tools.count_tokens([Prompt.plain(f"{line}\n")])[0]
+            if index not in line_counts:
+                # Counted from the newest on, in growing batches: tools may be far away.
+                first = max(0, index + 1 - max(_FIRST_LINES, len(line_counts)))
+                lines = [self._line(messages[i]) for i in range(first, index + 1)]
+                line_counts.update(zip(range(first, index + 1), tools.count_tokens(lines), strict=True))
+            return line_counts[index]
 
         @cache
         def read_from(index: int) -> tuple[tuple[Turn, ...], Prompt, int]:
@@ -120,6 +128,10 @@ class ConversationFit:
             num_template_tokens=num_template_tokens,
             num_messages_dropped=first,
         )
+
+    def _line(self, message: CleanMessage) -> Prompt:
+        line = transcript_line(*join_messages([message]), bot_name=self.bot_name)
+        return Prompt.plain(f"{line}\n")
 
     def _stops(self, speakers: Sequence[str]) -> tuple[str, ...]:
         stops = stops_of(self.template, speakers)

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final, Literal, Protocol, TypeVar
 
 from bot.core.chat_prompt import PromptTools
+from bot.core.ending import EndRule
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import (
     Completion,
@@ -15,6 +16,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     Timings,
     TokenScore,
@@ -25,9 +27,6 @@ from bot.core.sampling_params import SamplingParams
 ResultT = TypeVar("ResultT")
 
 Priority = Literal["chat", "scoring"]
-# Where a text ends: called with it after each token, returns the index of its end, or None while it goes on.
-EndAt = Callable[[str], int | None]
-
 MAX_QUEUE_S: Final = 60.0  # how long a request without its own time limit waits in the queue
 
 
@@ -100,7 +99,7 @@ class Engine(Protocol):
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         end_from: int = 0,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
@@ -110,8 +109,8 @@ class Engine(Protocol):
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
         `heal` completes a half-typed last word (token healing); with `is_word_whole` it is complete, and the first
-        token does not go on with it. `end_at` is a pure function, called in the model thread with each continuation's
-        text after each token; it returns the index at which the text ends ("stop"), or None.
+        token does not go on with it. `end_at` is a rule, called with each continuation's text after each token; it
+        returns the index at which the text ends ("stop"), or None.
         With `end_from` it is called from that number of tokens on, near the limit, and an end counts as "length".
         After `timeout_s` a waiting generation is refused, and a running one ends with its text so far ("length").
         `asker` is the conversation and person it is for: conversations take turns, and the priority "chat" goes before
@@ -126,7 +125,7 @@ class Engine(Protocol):
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
     ) -> Generation:
@@ -150,6 +149,22 @@ class Engine(Protocol):
 
         Long texts are scored with rolling windows; `on_progress` is called with the number of tokens scored so far, and
         of all. Cancelling the call ends the scoring. Raises RequestError for a text without tokens, Unavailable.
+        """
+
+    async def score_tokens(
+        self,
+        prompt: Prompt,
+        new_ids: Sequence[int] = (),
+        *,
+        num_likeliest: int = 0,
+        with_prompt: bool = True,
+        asker: Asker = NOBODY,
+    ) -> tuple[ScoredToken, ...]:
+        """Return the tokens of `prompt` and the tokens `new_ids` behind it, each with its log-probability.
+
+        Each has the `num_likeliest` likeliest tokens in its place. What the tokenizer puts before a prompt is read, but
+        not returned. Without `with_prompt` only `new_ids` are returned. They are computed in float32. Raises
+        RequestError, PromptTooLong, Unavailable.
         """
 
     async def score_continuations(

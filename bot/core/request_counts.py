@@ -47,7 +47,7 @@ class RequestCounts:
         """Add the timings of one answer."""
         self._recent.append(timings)
 
-    def snapshot(self, *, num_waiting: int, num_running: int, now: float) -> EngineStats:
+    def snapshot(self, *, num_waiting: int, num_running: int, num_restarts: int, now: float) -> EngineStats:
         """Return all figures at the time `now` (of time.perf_counter)."""
         latest = list(self._recent)[-_NUM_RECENT_FOR_RATE:]
         decode_s = sum(timings.decode_ms for timings in latest) / 1000
@@ -58,6 +58,7 @@ class RequestCounts:
             num_cancelled=self._num_cancelled,
             num_failed=self._num_failed,
             num_refused=self._num_refused,
+            num_restarts=num_restarts,
             uptime_s=now - self._started_at,
             tokens_per_s=sum(timings.num_new_tokens for timings in latest) / decode_s if decode_s > 0 else None,
             queue_ms=_percentiles([t.queue_ms for t in self._recent]),

@@ -69,6 +69,31 @@ class TokenScore:
 
 
 @dataclass(frozen=True, slots=True)
+class LikelyToken:
+    """A token that the model found likely in some place, with its log-probability in nats.
+
+    `data` are the bytes that it adds to a text, of a special token its name; they may be a part of a character.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredToken:
+    """One token as it was read, with its log-probability (nats) after those before it; None if there were none.
+
+    `data` is that of LikelyToken. `likeliest` are the likeliest tokens in its place, best first, if asked for.
+    """
+
+    token_id: int
+    data: bytes
+    logprob: float | None
+    likeliest: tuple[LikelyToken, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SketchedScores:
     """The total log-probabilities (nats) of continuations of a prompt, and a sketch of what may follow the prompt.
 
@@ -210,12 +235,13 @@ class ModelInfo:
     `precision` is that of the weights used for decoding; `precision_reason` completes "Precision: int8, because …";
     `precision_figures` are those of all precisions that were measured; `start_token` is what plain texts are read after
     (None: nothing), the best of `start_figures`; `references` are its perplexities on texts of known kinds, where
-    measured; `notices` tell the operator what this machine or the model lacks.
+    measured; `notices` tell the operator what this machine or the model lacks; `weights_digest` changes with the
+    model's files ("": unknown).
 
     Of a model on a server, `server` is the server's name, `folder` is "", `num_parameters` and `vocab_size` are 0
-    (nobody says them), `abilities` are what it was found to do, and `lacking` says of sampling options that it can't
-    do, by name, who could. Such an option is refused where somebody asks for it, and left out where a template or
-    preset sets it.
+    (nobody says them), `weights_digest` changes with the server's version, `abilities` are what it was found to do, and
+    `lacking` says of sampling options that it can't do, by name, who could. Such an option is refused where somebody
+    asks for it, and left out where a template or preset sets it.
     """
 
     name: str
@@ -234,6 +260,7 @@ class ModelInfo:
     start_figures: tuple[StartFigures, ...] = ()
     references: tuple[ReferenceFigure, ...] = ()
     notices: tuple[str, ...] = ()
+    weights_digest: str = ""
     server: str = ""
     abilities: tuple[Ability, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict)
@@ -252,8 +279,8 @@ class EngineStats:
     """Counts since the engine was opened, and rates and percentiles of the latest requests.
 
     `num_failed` counts requests that failed inside the model, `num_refused` those that were too long or not let into
-    the queue. `tokens_per_s` is the speed of decoding; it and the percentiles (milliseconds) are None before the first
-    answer.
+    the queue, `num_restarts` how often the model was started again. `tokens_per_s` is the speed of decoding; it and the
+    percentiles (milliseconds) are None before the first answer.
     """
 
     num_waiting: int
@@ -267,3 +294,4 @@ class EngineStats:
     queue_ms: Percentiles | None
     first_token_ms: Percentiles | None
     total_ms: Percentiles | None
+    num_restarts: int = 0

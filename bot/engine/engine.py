@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from bot.background import keep_running
 from bot.core.chat_prompt import PromptTools
-from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, EndAt, Priority
+from bot.core.ending import EndRule
+from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, Priority
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.request_counts import RequestCounts
 from bot.core.results import (
@@ -21,6 +22,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     TokenScore,
     WordProbability,
@@ -147,7 +149,7 @@ class LocalEngine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         end_from: int = 0,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
@@ -157,8 +159,8 @@ class LocalEngine:
         """Return a generation of `params.n` continuations; it starts when it is entered.
 
         `heal` completes a half-typed last word (token healing); with `is_word_whole` it is complete, and the first
-        token does not go on with it. `end_at` is a pure function, called in the model thread with each continuation's
-        text after each token; it returns the index at which the text ends ("stop"), or None.
+        token does not go on with it. `end_at` is a rule, called in the model thread with each continuation's text
+        after each token; it returns the index at which the text ends ("stop"), or None.
         With `end_from` it is called from that number of tokens on, near the limit, and an end counts as "length".
         After `timeout_s` a waiting generation is refused, and a running one ends with its text so far ("length").
         `asker` is the conversation and person it is for: conversations take turns, and the priority "chat" goes before
@@ -193,7 +195,7 @@ class LocalEngine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
     ) -> LocalGeneration:
@@ -235,6 +237,26 @@ class LocalEngine:
         """
         report = None if on_progress is None else partial(self._scheduler.post, on_progress)
         return await self._ask(lambda model: model.score(text, num_expected=num_expected, report=report), asker)
+
+    async def score_tokens(
+        self,
+        prompt: Prompt,
+        new_ids: Sequence[int] = (),
+        *,
+        num_likeliest: int = 0,
+        with_prompt: bool = True,
+        asker: Asker = NOBODY,
+    ) -> tuple[ScoredToken, ...]:
+        """Return the tokens of `prompt` and the tokens `new_ids` behind it, each with its log-probability.
+
+        Each has the `num_likeliest` likeliest tokens in its place. What the tokenizer puts before a prompt is read, but
+        not returned. Without `with_prompt` only `new_ids` are returned. They are computed in float32. Raises
+        RequestError, PromptTooLong, Unavailable.
+        """
+        given = tuple(new_ids)
+        return await self._ask(
+            lambda model: model.score_tokens(prompt, given, num_likeliest=num_likeliest, with_prompt=with_prompt), asker
+        )
 
     async def score_continuations(
         self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
@@ -319,7 +341,10 @@ class LocalEngine:
     def stats(self) -> EngineStats:
         """Return counts, rates and percentiles since the engine was opened."""
         return self._statistics.snapshot(
-            num_waiting=self._scheduler.num_waiting, num_running=self._scheduler.num_running, now=time.perf_counter()
+            num_waiting=self._scheduler.num_waiting,
+            num_running=self._scheduler.num_running,
+            num_restarts=self.num_restarts,
+            now=time.perf_counter(),
         )
 
     async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bot.core.engine import EndAt
+from bot.core.ending import EndRule
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import (
     Delta,
@@ -14,6 +14,7 @@ from bot.core.results import (
     DrawnTokens,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     TokenScore,
     WordProbability,
@@ -26,6 +27,7 @@ from bot.engine.requests.drawn import plan_score_drawn
 from bot.engine.requests.generation import GenerationResult, plan_generation, plan_job
 from bot.engine.requests.next_words import plan_expect_drawn, plan_expect_tokens, plan_expect_words
 from bot.engine.requests.scoring import plan_score_and_sketch, plan_score_continuations, plan_score_text
+from bot.engine.requests.token_scores import plan_score_tokens
 from bot.engine.requests.work import Job
 from bot.engine.tokens.chat_markup import render_turns
 from bot.errors import RequestError
@@ -49,7 +51,7 @@ class LanguageModel:
         *,
         heal: bool,
         is_word_whole: bool,
-        end_at: EndAt | None,
+        end_at: EndRule | None,
         end_from: int,
         emit: Callable[[Delta], None],
     ) -> Job[GenerationResult]:
@@ -66,7 +68,7 @@ class LanguageModel:
         *,
         heal: bool,
         is_word_whole: bool,
-        end_at: EndAt | None,
+        end_at: EndRule | None,
         emit: Callable[[Delta], None],
     ) -> Job[GenerationResult]:
         """Continue each of `prompts` with its own options. Raises RequestError, PromptTooLong, GenerationError."""
@@ -81,6 +83,12 @@ class LanguageModel:
     ) -> Job[tuple[TokenScore, ...]]:
         """Score each token of `text`. Raises RequestError."""
         return plan_score_text(self._loaded, text, num_expected=num_expected, report=report)
+
+    def score_tokens(
+        self, prompt: Prompt, new_ids: Sequence[int], *, num_likeliest: int, with_prompt: bool
+    ) -> Job[tuple[ScoredToken, ...]]:
+        """Score the tokens of a prompt and behind it. Raises RequestError, PromptTooLong."""
+        return plan_score_tokens(self._loaded, prompt, new_ids, num_likeliest=num_likeliest, with_prompt=with_prompt)
 
     def score_continuations(self, prompt: Prompt, continuations: Sequence[str]) -> Job[tuple[float, ...]]:
         """Score whole continuations. Raises RequestError, PromptTooLong."""

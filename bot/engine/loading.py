@@ -20,7 +20,7 @@ from bot.core.prompt_parts import ChatTurn
 from bot.core.results import ModelInfo, PrecisionFigures
 from bot.core.wording import MAX_PATH, shorten
 from bot.engine.loaded_model import Lane, LoadedModel
-from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder
+from bot.engine.models.model_folder import ModelConfigFacts, check_model_folder, digest_model_folder
 from bot.engine.models.small_files import shown
 from bot.engine.networks.choosing_network import PRECISIONS, open_network
 from bot.engine.networks.native.native_network import NativeNetwork
@@ -222,6 +222,7 @@ def _load(
         start_figures=start.figures,
         references=read_references(folder, models_dir) or (),
         notices=tuple(notices),
+        weights_digest=digest_model_folder(folder),
     )
     eos_ids = _find_eos_ids(folder, config)
     return LoadedModel(writing, scoring, chat_tokenizer, tokenizer, vocabulary, device, eos_ids, info)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from bot.core.engine import Asker
 from bot.core.fair_queue import PRIORITIES, FairQueue
 from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
-from bot.errors import FewshotError, GenerationError, Unavailable
+from bot.errors import Busy, FewshotError, GenerationError, Unavailable
 
 if TYPE_CHECKING:
     from bot.engine.step_loop import StepLoop
@@ -130,7 +130,7 @@ class Scheduler(Generic[ModelT]):
                 raise Unavailable(_STOPPED)
             num_waiting = len(self._quick) if isinstance(work, QuickWork) else len(self._waiting)
             if num_waiting >= self._max_waiting:
-                raise Unavailable(f"{num_waiting} requests are already waiting; try again in a minute.")
+                raise Busy(f"{num_waiting} requests are already waiting; try again in a minute.")
             if isinstance(work, QuickWork):
                 self._quick.append(work)
             else:
@@ -180,7 +180,7 @@ class Scheduler(Generic[ModelT]):
             waited = f"{time.perf_counter() - work.queued_at:.0f} s"
             self._settle(
                 work,
-                error=Unavailable(f"The bot is busy: your request waited {waited} without a turn. Try again later."),
+                error=Busy(f"The bot is busy: your request waited {waited} without a turn. Try again later."),
             )
         elif isinstance(work, Work) and work.started_at is None and not work.future.done():
             self._loop.call_later(_RETRY_S, self._expire, work)  # it is being admitted right now

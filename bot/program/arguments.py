@@ -7,6 +7,7 @@ from typing import Final
 
 from bot.program.chat_services import run_chat_services
 from bot.program.models import print_info, print_models, pull_model
+from bot.program.serve import run_serve
 from bot.program.terminal import run_terminal
 
 _TRACE_HELP: Final = "print the steps of each request with their times, but not its text"
@@ -57,6 +58,11 @@ def build_parser() -> argparse.ArgumentParser:
     web.add_argument("--as", dest="name", default=_user_name(), metavar="NAME", help="your name at the first start")
     web.add_argument("--trace", action="store_true", help=_TRACE_HELP)
     web.set_defaults(run=run_chat_services)
+
+    serve = commands.add_parser(
+        "serve", parents=[version], help="serve the model to other programs, with an interface in OpenAI's form"
+    )
+    serve.set_defaults(run=run_serve)
 
     model = commands.add_parser("model", parents=[version], help="list, download and describe models")
     actions = model.add_subparsers(dest="action", required=True)

@@ -182,13 +182,21 @@ class Core:
         )
 
 
-def open_engine(settings: Settings, choice: Choice) -> AbstractAsyncContextManager[Engine]:
-    """Return the engine of the chosen model; entering it loads the model, or finds out what its server can do.
+@asynccontextmanager
+async def open_engine(settings: Settings, choice: Choice) -> AsyncIterator[Engine]:
+    """Open the engine of the chosen model, and tell the operator what it lacks; close it at the end.
 
-    Raises, when entered, SetupError.
+    A model on this machine is loaded; of one on a server it is found out what that can do. Raises SetupError.
     """
-    if isinstance(choice, RemoteChoice):
-        return _open_remote(settings, choice)
+    opened = _open_remote(settings, choice) if isinstance(choice, RemoteChoice) else _open_local(settings, choice)
+    async with opened as engine:
+        if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
+            for notice in engine.info.notices:
+                say(notice)
+        yield engine
+
+
+def _open_local(settings: Settings, choice: ModelChoice) -> AbstractAsyncContextManager[Engine]:
     return LocalEngine.open(
         choice.folder,
         name=choice.name,
@@ -220,15 +228,9 @@ def _open_remote(settings: Settings, choice: RemoteChoice) -> AbstractAsyncConte
 async def open_core(settings: Settings, choice: Choice) -> AsyncIterator[Core]:
     """Open store and engine, and begin the work in the background; close everything at the end."""
     shipped = TemplateLibrary.read(settings.prompts_dir)
-    async with (
-        Store.open(settings.database) as store,
-        open_engine(settings, choice) as engine,
-    ):
+    async with Store.open(settings.database) as store, open_engine(settings, choice) as engine:
         for notice in store.notices:
             say(notice)
-        if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
-            for notice in engine.info.notices:
-                say(notice)
         measuring = Measuring(engine, store, bot_name=settings.bot_name)
         stalls = LoopStalls()
         background = [

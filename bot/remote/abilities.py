@@ -44,6 +44,7 @@ NO_SKETCH: Final = (
     "This template compares each message with its kept examples, for which only Fewshot's own engine has the figures;"
     " this model runs on a server."
 )
+NO_IDS: Final = "Token ids are known only to a model on this machine; this one runs on a server."
 NO_DRAWABLE: Final = (
     "Only Fewshot's own engine can show what sampling options leave of the next tokens; this model runs on a server."
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bot.core.engine import EndAt
+from bot.core.ending import EndRule
 from bot.core.results import Completion, FinishReason
 from bot.remote.answers import Token
 from bot.remote.bodies import Join
@@ -23,7 +23,7 @@ class Continuation:
         index: int,
         *,
         stops: Sequence[str] = (),
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         end_from: int = 0,
         before: str = "",
         join: Join = "as it is",

@@ -1,6 +1,7 @@
 """A model of a server behind the face that all engines have."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,7 +10,8 @@ from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 from bot.core.chat_prompt import PromptTools
-from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, EndAt, Priority
+from bot.core.ending import EndRule
+from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, Priority
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.request_counts import RequestCounts
 from bot.core.results import (
@@ -18,13 +20,14 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     TokenScore,
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
 from bot.errors import FewshotError, RequestError, SetupError
-from bot.remote.abilities import NO_DRAWABLE, NO_DRAWN, NO_SKETCH, Abilities
+from bot.remote.abilities import NO_DRAWABLE, NO_DRAWN, NO_IDS, NO_SKETCH, Abilities
 from bot.remote.admission import Admission
 from bot.remote.bodies import options_of, put
 from bot.remote.choice import RemoteChoice
@@ -94,7 +97,7 @@ class RemoteEngine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         end_from: int = 0,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
@@ -124,7 +127,7 @@ class RemoteEngine:
         *,
         heal: bool = False,
         is_word_whole: bool = False,
-        end_at: EndAt | None = None,
+        end_at: EndRule | None = None,
         timeout_s: float = MAX_QUEUE_S,
         asker: Asker = NOBODY,
     ) -> RemoteGeneration:
@@ -157,6 +160,18 @@ class RemoteEngine:
         """
         scores = self._scoring.score(text, num_expected=num_expected, on_progress=on_progress)
         return await self._ask(lambda: scores, asker)
+
+    async def score_tokens(
+        self,
+        prompt: Prompt,
+        new_ids: Sequence[int] = (),
+        *,
+        num_likeliest: int = 0,
+        with_prompt: bool = True,
+        asker: Asker = NOBODY,
+    ) -> tuple[ScoredToken, ...]:
+        """Raise RequestError: servers name no token ids."""
+        raise RequestError(NO_IDS)
 
     async def score_continuations(
         self, prompt: Prompt, continuations: Sequence[str], *, asker: Asker = NOBODY
@@ -226,11 +241,14 @@ class RemoteEngine:
     def stats(self) -> EngineStats:
         """Return counts, rates and percentiles since the engine was opened."""
         return self._counts.snapshot(
-            num_waiting=self._admission.num_waiting, num_running=self._admission.num_running, now=time.perf_counter()
+            num_waiting=self._admission.num_waiting,
+            num_running=self._admission.num_running,
+            num_restarts=0,
+            now=time.perf_counter(),
         )
 
     def _part(
-        self, prompt: Prompt, params: SamplingParams, indexes: range, end_at: EndAt | None, end_from: int
+        self, prompt: Prompt, params: SamplingParams, indexes: range, end_at: EndRule | None, end_from: int
     ) -> Part:
         """Return the request for continuations of one prompt. Raises RequestError for beam search."""
         self._abilities.check_beams(params.num_beams)
@@ -295,6 +313,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         server=f"{choice.host} {abilities.server}".strip(),
         abilities=abilities.rows,
         lacking=abilities.lacking,
+        weights_digest=hashlib.sha256(f"{choice.api_base} {abilities.server}".encode()).hexdigest()[:16],
     )
 
 

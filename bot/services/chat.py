@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 from bot.core.cards import Card, Text
 from bot.core.channel_settings import ChannelSetting
 from bot.core.chat_prompt import ChatPrompt, ConversationFit, render_conversation
+from bot.core.ending import AfterWhole
 from bot.core.engine import Asker, Engine, Generation
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
@@ -19,7 +20,6 @@ from bot.core.prompt_parts import Prompt
 from bot.core.reply_draft import ReplyDraft
 from bot.core.results import FinishReason
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
-from bot.core.sentences import ends_whole
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
 from bot.errors import PromptTooLong, RequestError
@@ -297,7 +297,7 @@ class Chat:
             generation = self._engine.generate(
                 chat_prompt.prompt,
                 params,
-                end_at=end_of_whole(said),
+                end_at=AfterWhole(said),
                 end_from=params.max_new_tokens - params.max_new_tokens // GRACE_SHARE,
                 timeout_s=self._timeout_s,
                 asker=asker,
@@ -366,15 +366,6 @@ class Chat:
             "model": self._engine.info.name,
         }
         return answer_card(text, kept.id, notice=kept.notice, data=data)
-
-
-def end_of_whole(said: str) -> Callable[[str], int | None]:
-    """Return the function that ends an answer after a whole sentence; `said` comes before its text."""
-
-    def end_at(text: str) -> int | None:
-        return len(text) if ends_whole(said + text) else None
-
-    return end_at
 
 
 def _drawn_again(params: SamplingParams) -> SamplingParams:

@@ -7,10 +7,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 from bot.core.classification import content_free_prior
+from bot.core.ending import UnlessExactly
 from bot.core.engine import Asker, Engine
 from bot.core.figures import measure_template
 from bot.core.history import Turn
@@ -28,7 +28,6 @@ from bot.core.prompt import (
 )
 from bot.core.prompt_parts import Prompt
 from bot.core.reply_text import clean_reply
-from bot.core.results import ModelInfo
 from bot.core.safe_text import one_line
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.statistics import (
@@ -51,7 +50,6 @@ OnOutcome = Callable[[int, RowOutcome], None]
 
 _SAVE_EVERY_S: Final = 1.0
 _MAX_PRIORS_KEPT: Final = 1_000
-_MODEL_FILES: Final = ("*.safetensors", "config.json", "tokenizer.json")
 _MAX_NEW_TOKENS: Final = int(OPTIONS["max_new_tokens"].highest)
 
 
@@ -89,21 +87,15 @@ class Measuring:
         self._bot_name = bot_name
         self._priors: OrderedDict[tuple[str, str], tuple[float, ...]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
-        self._named: tuple[ModelInfo, str] | None = None
 
     @property
     def fingerprint(self) -> str:
-        """Return the model's name and a digest of its files' sizes and times; it changes with the weights.
-
-        Of a server's model it is a digest of the server's name and version instead.
+        """Return the model's name and the digest of its files; it changes with the weights.
 
         Scores are always computed in float32, whatever the precision of generation.
         """
         info = self._engine.info
-        if self._named is None or self._named[0] is not info:
-            files = _digest_of_folder(Path(info.folder)) if info.folder else _digest(info.server)[:16]
-            self._named = (info, f"{info.name}@{files}" if info.folder or info.server else info.name)
-        return self._named[1]
+        return f"{info.name}@{info.weights_digest}" if info.weights_digest else info.name
 
     async def measure(
         self,
@@ -352,13 +344,6 @@ class Measuring:
 
     async def _is_exact(self, template: PromptTemplate, question: _Question, output: str, asker: Asker) -> bool:
         """Say whether greedy decoding writes exactly `output`."""
-
-        def end_at(text: str) -> int | None:
-            # A text that can't become the output any more is cut short.
-            written = text.lstrip()
-            is_lost = not written.startswith(output) if len(written) >= len(output) else not output.startswith(written)
-            return len(text) if is_lost or written[len(output) :].strip() else None
-
         params = SamplingParams(
             n=1,
             max_new_tokens=min(_MAX_NEW_TOKENS, len(output.encode()) + 8),  # no token is shorter than a byte
@@ -368,7 +353,9 @@ class Measuring:
         )
 
         async def write() -> str:
-            generation = self._engine.generate(question.prompt, params, end_at=end_at, asker=asker, priority="scoring")
+            generation = self._engine.generate(
+                question.prompt, params, end_at=UnlessExactly(output), asker=asker, priority="scoring"
+            )
             async with generation:
                 async for _ in generation:
                     pass
@@ -394,9 +381,3 @@ def _prior_key(template: PromptTemplate) -> str:
 
 def _digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _digest_of_folder(folder: Path) -> str:
-    paths = sorted(path for pattern in _MODEL_FILES for path in folder.glob(pattern))
-    files = [f"{path.name} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths]
-    return _digest(*files)[:16]

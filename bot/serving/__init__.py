@@ -1,1 +1,1 @@
-"""The engine as a server: an API like OpenAI's over HTTP, and all that an engine can do for a bot elsewhere."""
+"""The engine as a server with OpenAI's HTTP interface, for other programs. It knows the engine by its face only."""

@@ -11,12 +11,12 @@ from bot.commands.tree.lists import Shown
 from bot.commands.tree.strategies import strategies_data, strategies_table
 from bot.commands.tree.words import choices_of, show_word, show_words
 from bot.core.cards import Block, Button, Card, Choices, Text
+from bot.core.ending import AfterSentence
 from bot.core.engine import Generation
 from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
 from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import SamplingParams
-from bot.core.sentences import end_of_sentence
 from bot.core.strategies import STRATEGIES
 from bot.core.text_tree import BEGINNING
 from bot.core.written_words import has_words
@@ -73,7 +73,7 @@ class Step:
             params,
             heal=parent is None,
             is_word_whole=is_word_whole,
-            end_at=end_of_sentence if state.ends_sentence else None,
+            end_at=AfterSentence() if state.ends_sentence else None,
             timeout_s=services.request_timeout_s,
             asker=self.request.asker,
         )
@@ -103,7 +103,7 @@ class Step:
             params,
             heal=parent is None,
             is_word_whole=is_word_whole,
-            end_at=end_of_sentence if state.ends_sentence else None,
+            end_at=AfterSentence() if state.ends_sentence else None,
             timeout_s=services.request_timeout_s,
             asker=self.request.asker,
         )
@@ -132,7 +132,7 @@ class Step:
         generation = services.engine.generate_batch(
             [Prompt.document(self.base + taken + text) for text in shown],
             params,
-            end_at=end_of_sentence if state.ends_sentence else None,
+            end_at=AfterSentence() if state.ends_sentence else None,
             timeout_s=services.request_timeout_s,
             asker=self.request.asker,
         )

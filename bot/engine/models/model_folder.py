@@ -1,5 +1,7 @@
 """Checks of a model's folder without loading it: complete, safe to load, and of a type that the engine supports."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ SUPPORTED_MODELS: Final[Mapping[str, str]] = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }
+_DIGESTED: Final = ("*.safetensors", "config.json", "tokenizer.json")
 _WITHOUT_CACHE: Final = frozenset({"openai-gpt"})
 # transformers ties the input and output embeddings of these unless config.json says otherwise.
 _TIED_BY_DEFAULT: Final = frozenset({"gpt2", "openai-gpt"})
@@ -233,3 +236,10 @@ def _listed(config: Mapping[str, Any], key: str, source: str) -> list[Any]:
     if not isinstance(value, list):
         raise ModelError(f"The config.json of {source} has {key}={shown(value)}, which is not valid.")
     return value
+
+
+def digest_model_folder(folder: Path) -> str:
+    """Return a digest of the sizes and times of a model's files; it changes with the weights and the tokenizer."""
+    paths = sorted(path for pattern in _DIGESTED for path in folder.glob(pattern))
+    files = [f"{path.name} {(status := path.stat()).st_size} {status.st_mtime_ns}" for path in paths]
+    return hashlib.sha256(json.dumps(files).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bot.core.engine import EndAt
+from bot.core.ending import EndRule
 from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, Delta, FinishReason
 from bot.core.sampling_params import SamplingParams
@@ -31,7 +31,7 @@ class Plan:
     healing: Healing
     is_space_due: bool
     max_new_tokens: int
-    end_at: EndAt | None = None
+    end_at: EndRule | None = None
     end_from: int = 0
 
     @property
@@ -62,7 +62,7 @@ def plan_generation(
     *,
     heal: bool,
     is_word_whole: bool = False,
-    end_at: EndAt | None = None,
+    end_at: EndRule | None = None,
     end_from: int = 0,
 ) -> Plan:
     """Encode `prompt` and find how many tokens may follow it. Raises RequestError, PromptTooLong."""

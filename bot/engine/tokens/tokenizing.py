@@ -28,7 +28,7 @@ def _find_any(contents: Iterable[str]) -> re.Pattern[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPrompt:
-    """An encoded prompt: its `ids`.
+    """An encoded prompt: its `ids`, of which the first `num_added` were put before what the prompt says.
 
     `plain_ids` are those of the plain text at the prompt's end; `ends_in_space` says whether that text ends in white
     space.
@@ -37,6 +37,7 @@ class EncodedPrompt:
     ids: tuple[int, ...]
     plain_ids: tuple[int, ...]
     ends_in_space: bool
+    num_added: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,9 @@ class PromptTokenizer:
         The result is that of the whole text, in which only markup has markers. Texts between two markers that are in
         `known` are not encoded again; the others are added to it.
         """
+        if prompt.token_ids:
+            # Where words end in a space of their own, the last token holds that space.
+            return EncodedPrompt(prompt.token_ids, (), ends_in_space=True)
         known = {} if known is None else known
         parts = [PromptPart(replace_lone_surrogates(part.text), part.is_markup) for part in _merge_plain(prompt.parts)]
         ids: list[int] = []
@@ -123,7 +127,7 @@ class PromptTokenizer:
                 raise RequestError("This model can't start from an empty text. Give at least one word.")
             prefix = (self.start_id,)
         ends_in_space = bool(parts) and not parts[-1].is_markup and parts[-1].text[-1:].isspace()
-        return EncodedPrompt((*prefix, *ids), plain_ids, ends_in_space)
+        return EncodedPrompt((*prefix, *ids), plain_ids, ends_in_space, len(prefix))
 
     def check_known(self, ids: Sequence[int]) -> None:
         """Raise RequestError if the model, which may be smaller than its tokenizer, has no weights for one of `ids`."""
@@ -157,6 +161,8 @@ class PromptTokenizer:
 
     def encode_continuation(self, prompt: Prompt, prompt_ids: Sequence[int], continuation: str) -> tuple[int, ...]:
         """Return the tokens of `continuation` after `prompt`, whose tokens are `prompt_ids`."""
+        if prompt.token_ids:
+            return self._encode_between(replace_lone_surrogates(continuation), is_first=False)
         whole = self.encode_prompt(replace(prompt, parts=(*prompt.parts, PromptPart(continuation)))).ids
         if whole[: len(prompt_ids)] == tuple(prompt_ids):
             return whole[len(prompt_ids) :]

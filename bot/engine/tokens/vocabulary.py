@@ -78,6 +78,10 @@ class Vocabulary:
             self._bytes[token_id] = self._make_bytes(token_id)
         return self._bytes[token_id]
 
+    def shown_bytes(self, token_id: int) -> bytes:
+        """Return the bytes that the token adds to a text, of a special token its name."""
+        return self._added[token_id].content.encode() if self.is_special(token_id) else self.token_bytes(token_id)
+
     def token_text(self, token_id: int) -> str:
         """Return the token as a person reads it: special tokens by name, broken characters as BROKEN_CHARACTER."""
         if self.is_special(token_id):
