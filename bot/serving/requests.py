@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bot.core.prompt import ChatTurn, Role
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart, Role
 from bot.core.sampling_params import OPTIONS, SamplingParams
 from bot.errors import RequestError
 from bot.serving.errors import refuse
