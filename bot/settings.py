@@ -30,6 +30,8 @@ class Settings:
     """All settings; in the environment each has its upper-case name. Explained in .env.example."""
 
     model: str = "auto"
+    models: tuple[str, ...] = ()
+    models_memory_mb: int = 0
     model_api_base: str = "https://api.openai.com/v1"
     model_api_key: str = field(default="", repr=False)
     model_api_key_file: Path | None = None
@@ -264,6 +266,10 @@ def _ids(name: str, value: str) -> tuple[str, ...]:
     return ids
 
 
+def _names(name: str, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.strip() for one in value.split(",") if one.strip()))
+
+
 def _tokens(name: str, value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_token(name, one) for one in value.replace(",", " ").split()))
 
@@ -292,6 +298,8 @@ def _host(name: str, value: str) -> str:
 
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model": _text,
+    "models": _names,
+    "models_memory_mb": _whole(0, 10_000_000),
     "model_api_base": _api_base,
     "model_api_key": _token,
     "model_api_key_file": _path,

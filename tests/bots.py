@@ -25,6 +25,7 @@ from bot.platforms.discord.traits import DISCORD
 from bot.program.opening import open_bot
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
+from bot.services.models import Models
 from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
 from bot.store.database import Transaction
@@ -384,10 +385,14 @@ async def open_scripted_bot(
     """Open the bot on `engine`: everything else is real."""
     shipped = TemplateLibrary.read(write_prompts(folder / "prompts", prompts))
     settings = declare_settings(
-        ["chat", "pirate"], retention_days=30, quota_per_minute=600, mention_pattern=traits.mention_pattern
+        ["chat", "pirate"],
+        models=[engine.info.name],
+        retention_days=30,
+        quota_per_minute=600,
+        mention_pattern=traits.mention_pattern,
     )
     async with Store.open(lay_new_database(folder / "fewshot.db")) as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
-        services = Services(engine, store, templates, chat, settings, Measuring(engine, store), traits)
+        services = Services(engine, store, templates, chat, settings, Measuring(engine, store), traits, Models(engine))
         yield Talk(Bot(services), services)

@@ -14,6 +14,7 @@ from bot.commands.context import PlatformFigure, Services
 from bot.commands.continuations import Continuations
 from bot.commands.framework.command import Cards
 from bot.commands.framework.line_completion import Expected
+from bot.commands.framework.model_choice import model_of_chat
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
@@ -123,7 +124,10 @@ class Bot:
 
     async def context_card(self, scope: Scope) -> Card:
         """Return what the model would read in `scope` now, with the prompt. Raises FewshotError."""
-        return await context_card(self._services, scope, shows_prompt=True)
+        services = self._services
+        name = model_of_chat(services, await services.place_of(scope))
+        async with services.models.lease(name) as engine:
+            return await context_card(services.on(engine), scope, shows_prompt=True)
 
     def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""

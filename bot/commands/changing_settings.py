@@ -285,6 +285,7 @@ _LEVEL: Final = Option(
 COMMANDS: Final = (
     Command(
         name="settings",
+        needs_model=False,
         summary="Show the settings that are in force here, or change one",
         answer=answer_settings,
         arguments=("NAME", "VALUE"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
 from bot.commands.framework.help_topics import TOPICS, topic_card
+from bot.commands.framework.model_choice import model_of_chat
 from bot.commands.framework.parsing import DASHES
 from bot.commands.framework.request import why_not
 from bot.commands.framework.spelling import Spelling
@@ -41,6 +42,12 @@ async def answer_context(request: Request) -> Cards:
             raise
         # A typed command, since threads have no other.
         raise RequestError(f"{e} Each thread is a conversation: write {services.command_prefix}context in one.") from e
+
+
+async def find_chat_model(request: Request) -> str:
+    """Return the model that answers messages where the request was made."""
+    place = await request.services.place_of(request.message.scope)
+    return model_of_chat(request.services, place)
 
 
 async def context_card(services: Services, scope: Scope, *, shows_prompt: bool = False) -> Card:
@@ -314,6 +321,7 @@ def _how_to_answer(command: Command, traits: PlatformTraits) -> str:
 COMMANDS: Final = (
     Command(
         name="fresh",
+        needs_model=False,
         summary="Start the conversation over: nothing above is read again",
         answer=answer_fresh,
         needs_conversation=True,
@@ -322,11 +330,18 @@ COMMANDS: Final = (
         name="context",
         summary="Show what the model would read now, in tokens",
         answer=answer_context,
+        find_model=find_chat_model,
         needs_conversation=True,
     ),
-    Command(name="stats", summary="Show the model, its speed, the queue and what is stored", answer=answer_stats),
+    Command(
+        name="stats",
+        needs_model=False,
+        summary="Show the model, its speed, the queue and what is stored",
+        answer=answer_stats,
+    ),
     Command(
         name="help",
+        needs_model=False,
         summary="Show all commands, or explain one",
         answer=answer_help,
         text="optional",

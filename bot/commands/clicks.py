@@ -1,7 +1,8 @@
 """Clicks on cards and submitted forms: the owner, the revision, and the function that answers."""
 
 import asyncio
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -12,6 +13,14 @@ from bot.commands.completing import MOVED_ON
 from bot.commands.context import Services
 from bot.commands.explaining import ACTIONS, WHY_CARD, act_on_why, explain
 from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
+from bot.commands.framework.model_choice import (
+    answer_request,
+    answered_by,
+    model_of_place,
+    model_of_template,
+    model_that_wrote,
+    without_model,
+)
 from bot.commands.framework.request import UNREADABLE, check_message, check_owner, load_asked, message_of, read_request
 from bot.commands.templates import (
     browser,
@@ -32,8 +41,9 @@ from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
 from bot.services.answer_cards import REPLY_CARD, reply_card
 from bot.services.chat import NOT_LATEST, asker_of
-from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, command_of
+from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, command_of, model_of
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD
+from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
 from bot.store.cards import OpenCard
 from bot.store.messages import EXAMPLE_FORM
@@ -60,10 +70,17 @@ _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
     publishing.REASON_FORM: ("prompt publish", publishing.submit_reason),
 }
 
+# These ask nothing of the model.
+_NO_TEMPLATES: Final = frozenset({changing_settings.SETTINGS_CARD, privacy.PRIVACY_CARD, privacy.FORGET_CARD})
+_WITHOUT_MODEL: Final = frozenset({"edit", "rows", "discard", "try"})
 # The buttons that may open a form; a platform that must open it within a time asks before it knows the answer.
 FORM_ACTIONS: Final = frozenset({"open", "edit", "rows", "publish", "publish-anyway", "try", "name"})
 # The buttons whose work may take longer than a restart; it goes on from what was done before.
 LONG_ACTIONS: Final = frozenset({"open", "test", privacy.FORGET_NOW})
+
+
+def _writer(reply: StoredReply) -> str:
+    return reply.provenance.model_name
 
 
 class Clicks:
@@ -76,45 +93,82 @@ class Clicks:
         self._busy: dict[str, str] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
+    def _by(self, model: str | None, act: "Callable[[Clicks], Cards]") -> Cards:
+        """Return the cards of `act` by the model (None: whichever)."""
+
+        def answer(services: Services) -> Cards:
+            other = copy.copy(self)
+            other._services = services
+            return act(other)
+
+        return answered_by(self._services, model, answer)
+
     async def answer(
-        self, click: Click, stopper: Stopper, *, may_store: bool, typed: Message | None = None
+        self, click: Click, stopper: Stopper, place: Place, *, may_store: bool, typed: Message | None = None
     ) -> tuple[str, Cards]:
         """Return the name of the clicked card's command, and the cards that answer the click.
 
         Without `may_store` nothing may be stored for the person who clicked. `typed` is the message whose words stand
-        for the click: what is written then answers it. Raises RequestError if there is no such card.
+        for the click: what is written then answers it. A card goes on with the model that made it, others with that of
+        their template or `place`. Raises RequestError if there is no such card, or the model is not there any more.
         """
         store = self._services.store
         if click.card_id.startswith(REPLY_CARD):
-            reply = await store.get_reply(click.scope, click.card_id.removeprefix(REPLY_CARD))
-            if reply is None:
-                raise RequestError(DELETED)
-            return reply.provenance.command, self._act_on_reply(click, reply, stopper, may_store=may_store)
+            reply = await self._reply_of(click, REPLY_CARD)
+            model = self._known(reply) if click.action == "why" else model_that_wrote(self._services, _writer(reply))
+            cards = self._by(model, lambda by: by._act_on_reply(click, reply, stopper, may_store=may_store))
+            return reply.provenance.command, cards
         if click.card_id.startswith(WHY_CARD):
-            reply = await store.get_reply(click.scope, click.card_id.removeprefix(WHY_CARD))
-            if reply is None:
-                raise RequestError(DELETED)
+            reply = await self._reply_of(click, WHY_CARD)
             if click.action not in ACTIONS:
                 raise RequestError(MOVED_ON)
-            return "why", act_on_why(self._services, self._commands, reply, click.action, asker_of(click), stopper)
+            return "why", self._by(
+                self._known(reply),
+                lambda by: act_on_why(by._services, by._commands, reply, click.action, asker_of(click), stopper),
+            )
         card = await store.get_open_card(click.scope, click.card_id)
         if card is None:
             raise RequestError(GONE)
         if card.kind == COMMAND_CARD:
             return str(card.state["command"]), self._open(click, card, stopper, may_store=may_store)
         if card.kind == COMPLETION_CARD:
-            return command_of(card.state), self._complete(click, card, stopper, may_store=may_store, typed=typed)
+            wrote = model_of(card.state)
+            model = model_that_wrote(self._services, wrote) if wrote else model_of_place(self._services, place)
+            return command_of(card.state), self._by(
+                model, lambda by: by._complete(click, card, stopper, may_store=may_store, typed=typed)
+            )
         if card.kind == browser.BROWSER_CARD:
-            cards = browser.browse(self._services, self._commands, click, card, stopper, may_store=may_store)
-            return "prompt list", cards
+            return "prompt list", self._by(
+                model_of_place(self._services, place),
+                lambda by: browser.browse(by._services, by._commands, click, card, stopper, may_store=may_store),
+            )
         if card.kind == publishing.TRY_CARD and click.action == "why":
             return "prompt run", self._explain_try(click, card)
         if card.kind not in _ACTS:
             raise RequestError(GONE)
         name, act = _ACTS[card.kind]
-        return name, act(self._services, click, card, stopper)
+        model = None
+        if click.action not in _WITHOUT_MODEL and card.kind not in _NO_TEMPLATES:
+            model = await self._model_of_template(card, place, click.scope)
+        return name, self._by(model, lambda by: act(by._services, click, card, stopper))
 
-    async def submit(self, submitted: FormSubmitted) -> tuple[str, Cards]:
+    async def _model_of_template(self, card: OpenCard, place: Place, scope: Scope) -> str:
+        """Return the model of the template that a card is about."""
+        name = str(card.state.get("name", ""))
+        return await model_of_template(self._services, place, scope, name, card.owner_id)
+
+    async def _reply_of(self, click: Click, prefix: str) -> StoredReply:
+        reply = await self._services.store.get_reply(click.scope, click.card_id.removeprefix(prefix))
+        if reply is None:
+            raise RequestError(DELETED)
+        return reply
+
+    def _known(self, reply: StoredReply) -> str | None:
+        """Return the model that wrote an answer, None if it is not there any more."""
+        name = _writer(reply)
+        return name if name in self._services.models.names else None
+
+    async def submit(self, submitted: FormSubmitted, place: Place) -> tuple[str, Cards]:
         """Return the name of the form's command, and the cards that answer the form.
 
         Raises RequestError if there is no such form.
@@ -128,7 +182,8 @@ class Clicks:
         if card is None or card.kind not in _SUBMITS:
             raise RequestError("That form has expired, or its message was deleted. Give the command again.")
         name, submit = _SUBMITS[card.kind]
-        return name, submit(self._services, submitted, card)
+        model = await self._model_of_template(card, place, submitted.scope)
+        return name, self._by(model, lambda by: submit(by._services, submitted, card))
 
     async def _try(self, submitted: FormSubmitted, card: OpenCard) -> Cards:
         """Answer the text in the form with the template that was just published, as its command does."""
@@ -142,7 +197,7 @@ class Clicks:
         request = await read_request(services, self._commands, message, Stopper(), may_store=may_store)
         if may_store:
             await services.store.add_message(message, kind="command")
-        async with aclosing(request.command.answer(request)) as cards:
+        async with aclosing(await answer_request(request)) as cards:
             async for snapshot in cards:
                 if not submitted.is_on_card or card.state.get("is_beside") or snapshot.error is not None:
                     yield replace(snapshot, answers="private")
@@ -250,7 +305,7 @@ class Clicks:
         request = await read_request(services, self._commands, message, stopper, may_store=may_store, click_id=click.id)
         if request.command.name != name:
             raise RequestError("That message was edited and now holds another command. Send it again.")
-        async with aclosing(request.command.answer(request)) as cards:
+        async with aclosing(await answer_request(request)) as cards:
             async for snapshot in cards:
                 yield snapshot
 
@@ -297,7 +352,7 @@ class Clicks:
         request = await read_request(services, self._commands, message, stopper, click_id=click.id)
         if request.command.name != "prompt run":
             raise RequestError("The message behind this answer holds another command now. Give the command again.")
-        async with aclosing(running.run_template(request, replaces=reply)) as cards:
+        async with aclosing(running.run_template(without_model(request), replaces=reply)) as cards:
             async for snapshot in cards:
                 yield snapshot
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
-from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.command import MODEL, SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.tree import walking
 from bot.commands.tree.drawing import Step
 from bot.commands.tree.lists import PICK, named_by_number
@@ -92,6 +92,7 @@ async def _begin(request: Request, params: SamplingParams, *, by_strategy: bool 
         ends_sentence="max_new_tokens" not in request.options,
         request_id=request.message.id,
         by_strategy=by_strategy,
+        model=request.services.engine.info.name,
     )
     async with aclosing(Step(request, request.text, None).draw(state)) as snapshots:
         async for snapshot in snapshots:
@@ -167,7 +168,7 @@ COMMANDS: Final = (
         answer=answer_complete,
         text="required",
         continues_text=True,
-        options=SAMPLING_OPTIONS,
+        options=(*SAMPLING_OPTIONS, MODEL),
         menu="Complete",
         details="A number goes on with that continuation; more adds continuations, longer extends them, again replaces"
         " them and undo goes one step back. Words lists the words that the model was least sure of: open one to see"
@@ -183,7 +184,7 @@ COMMANDS: Final = (
         text="required",
         continues_text=True,
         allows_look=True,
-        options=tuple(option for option in SAMPLING_OPTIONS if option.name in _SHARED),
+        options=(*(option for option in SAMPLING_OPTIONS if option.name in _SHARED), MODEL),
         refused_options={option.name: _OWN for option in SAMPLING_OPTIONS if option.name not in _SHARED},
         details="Greedy and beam search for a likely text; careful, normal and wild draw, all with the same seed. A"
         " number goes on with that text, again by each strategy; longer extends each by its own strategy, again takes"

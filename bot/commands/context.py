@@ -11,6 +11,7 @@ from bot.core.platform_traits import PlatformTraits
 from bot.core.rights import is_moderator
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
+from bot.services.models import Models
 from bot.services.places import Place, load_place
 from bot.services.story import StoryTurns
 from bot.services.templates import Templates
@@ -50,10 +51,10 @@ class PlatformFigure:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts of the running bot. `traits` are the facts of its platform, `names` its roles and channels.
+    """The parts of the running bot. `engine`, `chat` and `measuring` are those of one of the `models`.
 
-    `owner_ids` are the ids of the operators, who are moderators everywhere. `platform_figures` are what `stats` shows
-    of the platform, by their names in JSON.
+    `traits` are the facts of its platform, `names` its roles and channels. `owner_ids` are the ids of the operators,
+    who are moderators everywhere. `platform_figures` are what `stats` shows of the platform, by their names in JSON.
     """
 
     engine: Engine
@@ -63,6 +64,7 @@ class Services:
     channel_settings: Mapping[str, ChannelSetting]
     measuring: Measuring
     traits: PlatformTraits
+    models: Models
     command_prefix: str = "!"
     request_timeout_s: float = 60.0
     started_at_utc: datetime = field(default_factory=now_utc)
@@ -71,6 +73,12 @@ class Services:
     platform_figures: dict[str, PlatformFigure] = field(default_factory=dict)
     story_turns: StoryTurns = field(default_factory=StoryTurns)
     stalls: LoopStalls = field(default_factory=LoopStalls)
+
+    def on(self, engine: Engine) -> "Services":
+        """Return the same parts with another model."""
+        if engine is self.engine:
+            return self
+        return replace(self, engine=engine, chat=self.chat.on(engine), measuring=self.measuring.on(engine))
 
     async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
         """Return the settings of `scope`, whose server may have its own chat templates."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.drawn_words import show_words
-from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.command import MODEL, Cards, Command, Request
 from bot.commands.framework.near_examples import near_blocks, near_data, near_sentence
 from bot.commands.framework.rebuilding import Rebuilt, changed, changes_since, rebuild
 from bot.commands.framework.request import asked_line, own_text
@@ -163,6 +163,13 @@ async def _find(request: Request) -> _Found:
     return _Found(newest, note=Text(note))
 
 
+async def find_model(request: Request) -> str | None:
+    """Return the model that wrote what the request is about, None for no such model, or one that is not there."""
+    reply = (await _find(request)).reply
+    name = "" if reply is None else reply.provenance.model_name
+    return name if name in request.services.models.names else None
+
+
 def _explain_measurement(request: Request, message: HistoryMessage) -> Card | None:
     """Return the card about a measurement, of which nothing is stored but the message that asked for it.
 
@@ -176,7 +183,7 @@ def _explain_measurement(request: Request, message: HistoryMessage) -> Card | No
         return None
     texts = tuple(line.command.texts_measured(text)) if text else ()
     changes = [changed(1, "edited later")] if message.revision > 1 else []
-    model = request.services.engine.info.name
+    model = line.options.get(MODEL.name) or request.services.engine.info.name
     facts = Facts((("command", line.command.name), ("model", model), ("precision", SCORING_PRECISION)))
     blocks: list[Block] = [facts, Text(_measured(len(texts), is_edited=bool(changes))), *map(Text, changes)]
     for letter, one in zip(ascii_uppercase, texts, strict=False):
@@ -274,6 +281,7 @@ COMMANDS: Final = (
         name="why",
         summary="Explain your last answer: its exact prompt, template, sampling and timings",
         answer=answer_why,
+        find_model=find_model,
         needs_conversation=True,
         answers="private",
         menu="Why",

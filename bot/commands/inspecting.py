@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.command import MODEL, SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.framework.parsing import split_text_parts
 from bot.commands.framework.progress import Finished, watched
 from bot.core.cards import Bars, Block, Card, Contrast, ContrastedText, Facts, Progress, Table, Text, TintedText
@@ -392,7 +392,7 @@ COMMANDS: Final = (
         summary="Show the probable next words of a text, or what sampling options leave of them",
         answer=answer_next,
         text="required",
-        options=_NEXT_OPTIONS,
+        options=(*_NEXT_OPTIONS, MODEL),
         details="Options that are left out cut nothing here.",
         texts_measured=lambda text: (text.rstrip(),),
         examples=("next The capital of France is", "next --top_k 3 --temperature 0.5 The capital of France is"),

@@ -148,6 +148,7 @@ async def answer_report(request: Request) -> Cards:
 COMMANDS: Final = (
     Command(
         name="purge",
+        needs_model=False,
         summary=f"Remove the bot's last N answers here, 1 to {MAX_PURGED}",
         answer=answer_purge,
         arguments=("N",),
@@ -159,6 +160,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="report",
+        needs_model=False,
         summary="Report an answer of the bot to the moderators",
         answer=answer_report,
         text="optional",

@@ -200,6 +200,7 @@ def _how_to_forget(request: Request) -> str:
 COMMANDS: Final = (
     Command(
         name="privacy",
+        needs_model=False,
         summary="Show what is stored about you; export it, erase it, or stop being read",
         answer=answer_privacy,
         answers="private",
@@ -212,6 +213,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="forget",
+        needs_model=False,
         summary="Erase one message from what the bot stores",
         answer=answer_forget,
         answers="private",

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from bot.commands import changing_settings, channel, completing, explaining, inspecting, moderating, privacy, story
 from bot.commands.clicks import Clicks
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.model_choice import answer_request, answered_by, model_of_chat, model_of_place
 from bot.commands.framework.request import (
     Quotas,
     TextBudget,
@@ -141,9 +143,11 @@ class Router:
             asked.command = STORY
             if place.is_opted_out:
                 raise RequestError(READ_AGAIN)
-            return story.go_on_with(self._services, COMMANDS, message, stopper)
+            model = model_of_place(self._services, place)
+            go_on = partial(story.go_on_with, commands=COMMANDS, message=message, stopper=stopper)
+            return answered_by(self._services, model, go_on, is_shown=True)
         if not is_command and (answer := await find_answered(self._services, message)) is not None:
-            return await self._answer_card(asked, message, answer, stopper, may_store=may_store)
+            return await self._answer_card(asked, message, answer, stopper, place)
         if not has_buttons:
             await self._leave_card(message, is_command=is_command)
         if is_command:
@@ -155,11 +159,13 @@ class Router:
                 may_store=may_store,
             )
             asked.command = request.command.name
-            return await self._run(request)
+            return await self._run(request, place)
         if place.is_opted_out:
             raise RequestError(READ_AGAIN)
         await self._services.store.add_message(message, kind="chat")
-        return self._services.chat.reply(message, stopper, place)
+        model = model_of_chat(self._services, place)
+        chat = partial(_chat, message=message, stopper=stopper, place=place)
+        return answered_by(self._services, model, chat, is_shown=True)
 
     async def begin_look(self, asked: Asked, message: Message, stopper: Stopper) -> Cards:
         """Return the cards that answer a command without storing anything or counting a quota, if it allows that."""
@@ -168,10 +174,10 @@ class Router:
         asked.command = request.command.name
         if not request.command.allows_look:
             raise RequestError(f"{mention(request.command.name)} does more than look. Send it as a message.")
-        return request.command.answer(replace(request, is_look=True))
+        return await answer_request(replace(request, is_look=True))
 
     async def _answer_card(
-        self, asked: Asked, message: Message, answer: TypedAnswer, stopper: Stopper, *, may_store: bool
+        self, asked: Asked, message: Message, answer: TypedAnswer, stopper: Stopper, place: Place
     ) -> Cards:
         """Return the answer to a message whose words stand for a button."""
         click = Click(
@@ -188,7 +194,8 @@ class Router:
             check_owner(answer.card, message.author, "card", "help")
             await self._services.store.close_open_card(message.scope, answer.card_id)
             return _nothing_changed()
-        asked.command, cards = await self._clicks.answer(click, stopper, may_store=may_store, typed=message)
+        may_store = not place.is_opted_out
+        asked.command, cards = await self._clicks.answer(click, stopper, place, may_store=may_store, typed=message)
         if may_store:
             await self._services.store.add_message(message, kind="command")
         return cards
@@ -212,8 +219,9 @@ class Router:
         note_step(click.id, "accepted")
         if click.card_id.startswith(STORY_CARD):
             asked.command = STORY
-            return story.press(self._services, COMMANDS, click, stopper)
-        asked.command, cards = await self._clicks.answer(click, stopper, may_store=not place.is_opted_out)
+            press = partial(story.press, commands=COMMANDS, click=click, stopper=stopper)
+            return answered_by(self._services, model_of_place(self._services, place), press)
+        asked.command, cards = await self._clicks.answer(click, stopper, place, may_store=not place.is_opted_out)
         return cards
 
     async def begin_form(self, asked: Asked, submitted: FormSubmitted) -> Cards:
@@ -221,7 +229,7 @@ class Router:
         place = await self._services.place_of(submitted.scope, submitted.author)
         submitted = replace(submitted, author=await self._admit(submitted.scope, submitted.author, place))
         note_step(submitted.id, "accepted")
-        asked.command, cards = await self._clicks.submit(submitted)
+        asked.command, cards = await self._clicks.submit(submitted, place)
         return cards
 
     async def _admit(self, scope: Scope, author: Author, place: Place, *, is_counted: bool = True) -> Author:
@@ -243,7 +251,7 @@ class Router:
     def _command_word(self, message: Message) -> str:
         return message.text[len(self._services.command_prefix) :].split(maxsplit=1)[0].lower()
 
-    async def _run(self, request: Request) -> Cards:
+    async def _run(self, request: Request, place: Place) -> Cards:
         """Store the command's message and return its answer, or a card with an Open button for it."""
         if request.may_store:
             try:
@@ -254,7 +262,7 @@ class Router:
                     raise
         is_secret_for = request.command.is_secret_for
         if not _needs_opening(request) or (is_secret_for is not None and not await is_secret_for(request)):
-            return request.command.answer(request)
+            return await answer_request(request, place)
         if not request.may_store:
             raise self._no_button(request)
         return self._offer(request)
@@ -300,6 +308,10 @@ def _is_to_another_card(message: Message) -> bool:
     """Say whether `message` replies to a card with words that act on it, and that is not a story's."""
     shown = message.replied_card
     return shown is not None and not shown.id.startswith(STORY_CARD) and may_answer(message)
+
+
+def _chat(services: Services, *, message: Message, stopper: Stopper, place: Place) -> Cards:
+    return services.chat.reply(message, stopper, place)
 
 
 async def _nothing_changed() -> Cards:

@@ -125,6 +125,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="story off",
+        needs_model=False,
         summary="End the story and show all of it",
         answer=answer_off,
         who="moderators",
@@ -132,6 +133,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="story export",
+        needs_model=False,
         summary="Show the story as a text file",
         answer=answer_export,
         options=(

@@ -76,10 +76,10 @@ def _choice(name: str, help: str, default: str, choices: Sequence[str]) -> Chann
     takes = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]}"
 
     def read(name: str, value: str) -> str:
-        value = value if value in choices else value.casefold()
-        if value not in choices:
+        found = value if value in choices else next((one for one in choices if one.casefold() == value.casefold()), "")
+        if not found:
             raise RequestError(f"{name} can't be {quote(value)}; {suggest(value, choices, f'it takes {takes}.')}")
-        return value
+        return found
 
     return ChannelSetting(name, help, default, takes, read, choices=tuple(choices))
 
@@ -133,13 +133,16 @@ def declare_settings(
     mention_pattern: str = "",
     roles: NamedIds = ROLES,
     channels: NamedIds = CHANNELS,
+    models: Sequence[str] = ("default",),
 ) -> Mapping[str, ChannelSetting]:
     """Return all settings by name; the operator's `retention_days` and `quota_per_minute` are defaults and maxima.
 
-    `chat_templates` are the names of all templates for chat, at least one. `mention_pattern`, `roles` and `channels`
+    `chat_templates` are the names of all templates for chat, at least one, and `models` those of all models, the
+    default one first. `mention_pattern`, `roles` and `channels`
     are the platform's: see PlatformTraits.
     """
     settings = (
+        _choice("model", "the model that answers", models[0], models),
         _chat_template(chat_templates),
         replace(_choice("preset", "sampling preset for chat answers", "normal", tuple(PRESETS)), acts_in=_CHATS),
         replace(_whole("history_length", "the most messages that the model may read", 12, 1, 200), acts_in=_CHATS),

@@ -83,7 +83,8 @@ class LocalEngine:
         `device` is auto, cpu, cuda, cuda:N or mps; `precision` is auto, float32, bfloat16, float16 or int8; at most
         `max_waiting` requests wait; `num_threads` is the number for a pass on the CPU; `kv_cache_mb` is the size of the
         KV cache in MiB; what is measured of the model is saved in `models_dir` (None: beside the model); a pass
-        longer than `hang_s` counts as hanging. Raises ModelError.
+        longer than `hang_s` counts as hanging. Several models may be open: each has its thread, and their passes
+        run one at a time. Raises ModelError.
         """
 
         def open_model() -> "AbstractContextManager[LanguageModel]":

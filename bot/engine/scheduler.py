@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from bot.core.engine import Asker
 from bot.core.fair_queue import PRIORITIES, FairQueue
+from bot.engine.pass_turns import OF_THIS_PROGRAM, PassTurns
 from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
 from bot.errors import Busy, FewshotError, GenerationError, Unavailable
 
@@ -37,8 +38,9 @@ class Scheduler(Generic[ModelT]):
 
     Between two passes it handles cancellation, closing, new requests and quick work (which needs no pass), so none of
     them waits longer than a pass. Chats come before scoring, conversations take turns, and each person has at most
-    `max_running_per_person` running requests. Call every method from the event loop's thread, except `_run` and what it
-    calls.
+    `max_running_per_person` running requests. The passes of models that share `turns`, by default all of this program,
+    run one at a time, since they share the processor. Call every method from the event loop's thread, except `_run`
+    and what it calls.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Scheduler(Generic[ModelT]):
         *,
         max_waiting: int,
         max_running_per_person: int = 1,
+        turns: PassTurns = OF_THIS_PROGRAM,
     ) -> None:
         self._open_model = open_model
         self._max_waiting = max_waiting
         self._max_running_per_person = max_running_per_person
+        self._turns = turns
         self._loop = asyncio.get_running_loop()
         self._condition = threading.Condition()  # guards the three fields below
         self._waiting: FairQueue[Work[ModelT, Any]] = FairQueue()
@@ -97,6 +101,7 @@ class Scheduler(Generic[ModelT]):
     def abandon(self) -> None:
         """Give up on a thread that hangs: fail all its requests; if it resumes, it ends."""
         self._is_closing = True  # no lock: the thread that hangs may hold it
+        self._turns.leave(self)
         self._fail_all()
 
     @property
@@ -251,7 +256,7 @@ class Scheduler(Generic[ModelT]):
                     self._pass_started_at = time.perf_counter()
                     self._do_quick_work(model)
                     self._let_in(model, steps)
-                    steps.step()
+                    self._step(steps)
                     self._flush()
                     self._pass_started_at = None
                 steps.close()
@@ -261,6 +266,18 @@ class Scheduler(Generic[ModelT]):
             self._pass_started_at = None
             self.post(self._ended.set)
             self._flush()
+
+    def _step(self, steps: "StepLoop") -> None:
+        """Run one step when it is this model's turn; the wait for another model's pass is no time of this pass."""
+        if not steps.num_running:
+            return
+        self._pass_started_at = None
+        self._turns.enter(self)
+        try:
+            self._pass_started_at = time.perf_counter()
+            steps.step()
+        finally:
+            self._turns.leave(self)
 
     def _wait_for_work(self, steps: "StepLoop") -> bool:
         """Wait until there is something to do; return False when closing."""

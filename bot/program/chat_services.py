@@ -16,8 +16,10 @@ from bot.core.platform_traits import PlatformTraits
 from bot.errors import SetupError
 from bot.platforms.shared.masking import mask_secrets
 from bot.platforms.shared.signals import ended_by_signals
-from bot.program.opening import Choice, Core, choose_model, is_loaded, load_quickly, open_core, prepare_model, say
+from bot.program.offers import choose_models, prepare_models
+from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core, say
 from bot.services.ledger import Delivery
+from bot.services.models import Offers
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 from bot.store.preparation import hold_platform
@@ -48,17 +50,18 @@ def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         for traits, _ in starts:
             stack.enter_context(hold_platform(settings.database, traits.name))
-        choice = choose_model(settings)
-        say(choice.line)
-        prepare_model(settings, choice)
-        asyncio.run(_run(settings, choice, [start for _, start in starts]))
+        choices = choose_models(settings)
+        for choice in choices:
+            say(choice.line)
+        offers = prepare_models(settings, choices)
+        asyncio.run(_run(settings, choices[0], offers, [start for _, start in starts]))
     return 0
 
 
-async def _run(settings: Settings, choice: Choice, starts: Sequence[Start]) -> None:
+async def _run(settings: Settings, choice: Choice, offers: Offers, starts: Sequence[Start]) -> None:
     """Answer on all platforms until a signal."""
     is_over = asyncio.Event()
-    async with open_core(settings, choice) as core:
+    async with open_core(settings, choice, offers) as core:
         is_loaded()
         with ended_by_signals(is_over):
             error = await _wait_for_all([start(core, is_over) for start in starts], is_over)

@@ -19,7 +19,7 @@ from bot.core.platform_traits import PlatformTraits
 from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, resolve_model
 from bot.engine.models.model_folder import check_model_folder
-from bot.engine.precision.choice import is_measured
+from bot.engine.precision.choice import choose_precision, is_measured
 from bot.engine.processors import count_processors
 from bot.engine.references.record import read_references
 from bot.engine.start_token.record import read_start_figures
@@ -27,6 +27,7 @@ from bot.errors import FewshotError, ModelError, SetupError
 from bot.remote.choice import RemoteChoice, check_remote_name, is_remote_name
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
+from bot.services.models import NO_OTHERS, Models, Offers
 from bot.services.templates import TemplateLibrary, Templates
 from bot.services.worth import measure_when_idle
 from bot.settings import Settings
@@ -106,19 +107,19 @@ def pull(name: str, settings: Settings) -> ModelChoice:
     return pull_model(name, settings.models_dir, PullLimits(timeout_s=settings.pull_timeout_s))
 
 
-def prepare_model(settings: Settings, choice: Choice) -> None:
-    """Measure the model's start token and precisions if that is not done yet, and print the chosen precision.
+def prepare_model(settings: Settings, choice: Choice) -> str:
+    """Measure the model's start token and precisions if that is not done yet; print and return the chosen precision.
 
     Call it before the event loop starts, so that Ctrl-C ends it at once. What a server can do is found when it is
     opened.
     """
     if isinstance(choice, RemoteChoice):
-        return
+        return ""
     num_parameters = check_model_folder(choice.folder).num_parameters
     has_start = read_start_figures(choice.folder, settings.models_dir) is not None
     has_references = read_references(choice.folder, settings.models_dir) is not None
     if has_start and has_references and not is_measured(settings.precision, num_parameters):
-        return
+        return choose_precision(settings.precision, num_parameters, ()).precision
     from bot.engine.loading import measure_model
 
     precision = measure_model(
@@ -132,6 +133,7 @@ def prepare_model(settings: Settings, choice: Choice) -> None:
     )
     if precision.is_worth_saying:
         say(precision.line)
+    return precision.precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class Core:
     settings: Settings
     store: Store
     engine: Engine
+    models: Models
     measuring: Measuring
     shipped: TemplateLibrary
     stalls: LoopStalls
@@ -150,6 +153,7 @@ class Core:
         settings, chat_templates = self.settings, [one.name for one in self.shipped if one.kind == "chat"]
         channel_settings = declare_settings(
             chat_templates,
+            models=self.models.names,
             retention_days=settings.retention_days,
             quota_per_minute=settings.quota_per_minute,
             mention_pattern=traits.mention_pattern,
@@ -174,6 +178,7 @@ class Core:
                 channel_settings=channel_settings,
                 measuring=self.measuring,
                 traits=traits,
+                models=self.models,
                 command_prefix=settings.command_prefix,
                 request_timeout_s=settings.request_timeout_s,
                 owner_ids=frozenset(settings.owner_ids),
@@ -225,13 +230,14 @@ def _open_remote(settings: Settings, choice: RemoteChoice) -> AbstractAsyncConte
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, choice: Choice) -> AsyncIterator[Core]:
-    """Open store and engine, and begin the work in the background; close everything at the end."""
+async def open_core(settings: Settings, choice: Choice, offers: Offers = NO_OTHERS) -> AsyncIterator[Core]:
+    """Open store and engine, offer other models, and begin the work in the background; close everything at the end."""
     shipped = TemplateLibrary.read(settings.prompts_dir)
     async with Store.open(settings.database) as store, open_engine(settings, choice) as engine:
         for notice in store.notices:
             say(notice)
         measuring = Measuring(engine, store, bot_name=settings.bot_name)
+        models = Models(engine, offers)
         stalls = LoopStalls()
         background = [
             keep_running(stalls.watch, "watching the event loop"),
@@ -241,17 +247,20 @@ async def open_core(settings: Settings, choice: Choice) -> AsyncIterator[Core]:
             start = partial(measure_when_idle, measuring, engine, shipped)
             background.append(keep_running(start, "measuring the built-in templates"))
         try:
-            yield Core(settings, store, engine, measuring, shipped, stalls)
+            yield Core(settings, store, engine, models, measuring, shipped, stalls)
         finally:
+            await models.close()
             for task in background:
                 task.cancel()
             await asyncio.wait(background)
 
 
 @asynccontextmanager
-async def open_bot(settings: Settings, choice: Choice, traits: PlatformTraits) -> AsyncIterator[Bot]:
+async def open_bot(
+    settings: Settings, choice: Choice, traits: PlatformTraits, offers: Offers = NO_OTHERS
+) -> AsyncIterator[Bot]:
     """Open everything that the bot needs on one platform; close it at the end."""
-    async with open_core(settings, choice) as core:
+    async with open_core(settings, choice, offers) as core:
         yield core.bot(traits)
 
 

@@ -13,13 +13,15 @@ from bot.core.stopping import Stopper
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_once, run_piped
 from bot.platforms.terminal.traits import TERMINAL
-from bot.program.opening import Choice, choose_model, is_loaded, load_quickly, open_bot, prepare_model, say
+from bot.program.offers import choose_models, prepare_models
+from bot.program.opening import Choice, is_loaded, load_quickly, open_bot, say
+from bot.services.models import Offers
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 
 
-async def _run_terminal(settings: Settings, choice: Choice, arguments: argparse.Namespace) -> int:
-    async with open_bot(settings, choice, TERMINAL) as bot:
+async def _run_terminal(settings: Settings, choice: Choice, offers: Offers, arguments: argparse.Namespace) -> int:
+    async with open_bot(settings, choice, TERMINAL, offers) as bot:
         is_loaded()
         conversation = Conversation.of(
             bot,
@@ -48,7 +50,8 @@ def run_terminal(settings: Settings, arguments: argparse.Namespace) -> int:
     """Talk until the person leaves; return the exit status."""
     load_quickly()
     TemplateLibrary.read(settings.prompts_dir)
-    choice = choose_model(settings)
-    say(choice.line)
-    prepare_model(settings, choice)
-    return asyncio.run(_run_terminal(settings, choice, arguments))
+    choices = choose_models(settings)
+    for choice in choices:
+        say(choice.line)
+    offers = prepare_models(settings, choices)
+    return asyncio.run(_run_terminal(settings, choices[0], offers, arguments))

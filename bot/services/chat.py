@@ -1,5 +1,6 @@
 """Chat: a message in, the model's reply out, from a prompt of the channel's template and history."""
 
+import copy
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -100,6 +101,12 @@ class Chat:
         self._timeout_s = timeout_s
         self.bot_name = bot_name
         self._lines: WeakValueDictionary[Scope, Line] = WeakValueDictionary()
+
+    def on(self, engine: Engine) -> "Chat":
+        """Return the same chat with another model; a conversation is still answered one message at a time."""
+        other = copy.copy(self)
+        other._engine = engine
+        return other
 
     async def reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
         """Answer the stored `message`: snapshots while the model writes, then the whole reply.

@@ -63,7 +63,8 @@ class CompletionState:
     rounds of sampling; each round's seed follows from the first. With `ends_sentence` continuations end with their
     sentence, as no length was asked for. `num_named` counts the last revisions that only named a branch: buttons from
     before them still mean the same. Where words are typed, one that `is_left` is meant only by the word that brings it
-    back. With `by_strategy` each round has a continuation by each strategy, all with the round's seed.
+    back. With `by_strategy` each round has a continuation by each strategy, all with the round's seed. `model` writes
+    it, "" if it was begun before that was stored.
     """
 
     message_id: str
@@ -77,6 +78,7 @@ class CompletionState:
     num_named: int = 0
     is_left: bool = False
     by_strategy: bool = False
+    model: str = ""
 
     @property
     def command(self) -> str:
@@ -192,6 +194,7 @@ class CompletionState:
             "num_named": self.num_named,
             "is_left": self.is_left,
             "by_strategy": self.by_strategy,
+            "model": self.model,
         }
 
     @classmethod
@@ -210,6 +213,7 @@ class CompletionState:
             num_named=values.get("num_named", 0),
             is_left=values.get("is_left", False),
             by_strategy=values.get("by_strategy", False),
+            model=values.get("model", ""),
         )
 
 
@@ -222,6 +226,11 @@ def view_kind_of(values: Mapping[str, Any]) -> ViewKind:
 def command_of(values: Mapping[str, Any]) -> str:
     """Return the name of the command whose answer the card of a stored state is, without reading all of it."""
     return STRATEGIES if values.get("by_strategy", False) else COMPLETE
+
+
+def model_of(values: Mapping[str, Any]) -> str:
+    """Return the model that writes on the card of a stored state, "" if that is not stored."""
+    return str(values.get("model", ""))
 
 
 def is_left(values: Mapping[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """Measurement of a template's rows with the model: one by one, stored as numbers, resumed after an interruption."""
 
 import asyncio
+import copy
 import hashlib
 import json
 import time
@@ -87,6 +88,12 @@ class Measuring:
         self._bot_name = bot_name
         self._priors: OrderedDict[tuple[str, str], tuple[float, ...]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Lock] = {}
+
+    def on(self, engine: Engine) -> "Measuring":
+        """Return the same with another model, whose outcomes are apart: they are kept under its fingerprint."""
+        other = copy.copy(self)
+        other._engine = engine
+        return other
 
     @property
     def fingerprint(self) -> str:
@@ -252,7 +259,7 @@ class Measuring:
     def _prompt_key(self, template: PromptTemplate) -> str:
         """Return the digest of everything that the model reads before a row's answer."""
         examples = template.prompt_examples
-        bare = replace(template, description="-", tests=(), sampling={}, examples=examples, neighbours=None)
+        bare = replace(template, description="-", tests=(), sampling={}, model="", examples=examples, neighbours=None)
         who = ""
         if template.kind == "chat":
             who = f"{self._is_markup(template)} {self._bot_name}"

@@ -39,6 +39,7 @@ async def value_of(talk: Talk, name: str, **how: object) -> str:
 async def test_settings_shows_all_with_their_defaults(talk: Talk) -> None:
     card = await talk.card("!settings")
     assert card.data["settings"] == {
+        "model": "tiny",
         "chat_template": "chat",
         "preset": "normal",
         "history_length": "12",

@@ -58,6 +58,8 @@ SAMPLING_OPTIONS: Final = (
     Option("preset", "choice", "a named set of options", choices=tuple(PRESETS)),
 )
 
+MODEL: Final = Option("model", "text", "another model than the one that answers here")
+
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
@@ -127,10 +129,11 @@ class Command:
     answer is not stored. With `allows_look` the page may ask for its answer alone: nothing is stored or changed then.
     With `needs_reply` it acts on the message that is replied to; with `needs_conversation` on what is stored of the
     talk around it, which is nothing where the bot reads none, and with `needs_moderators` there must be others who are
-    moderators; with `needs_published` its NAME is a published template. `words` act on its answer when they are typed
-    to that, as its buttons do. `refused_options` says of options that the command sets itself why it does not take
-    them. `details` is a longer explanation for help, `details_in_threads` the one where nothing can be replied to but
-    in threads, if it differs. `help_table` is what help lists besides the options.
+    moderators; with `needs_published` its NAME is a published template. It is answered with the model of its template
+    or place, unless `find_model` returns another (None: whichever); without `needs_model` it asks none. `words` act on
+    its answer when they are typed to that, as its buttons do. `refused_options` says of options that the command sets
+    itself why it does not take them. `details` is a longer explanation for help, `details_in_threads` the one where
+    nothing can be replied to but in threads, if it differs. `help_table` is what help lists besides the options.
     """
 
     name: str
@@ -162,6 +165,8 @@ class Command:
     needs_conversation: bool = False
     needs_moderators: bool = False
     needs_published: bool = False
+    needs_model: bool = True
+    find_model: Callable[["Request"], Awaitable[str | None]] | None = None
     words: tuple[str, ...] = ()
     details: str = ""
     details_in_threads: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.commands.context import Services
+from bot.commands.framework.model_choice import model_for
 from bot.commands.framework.request import check_moderator
 from bot.core.mentions import mention, type_mentions
 from bot.core.messages import Author, Scope, now_utc
@@ -124,7 +125,7 @@ def parsed(source_text: str | None, name: str) -> PromptTemplate | None:
 
 
 async def check_template(services: Services, template: PromptTemplate) -> None:
-    """Raise RequestError for a template that can't be published here: too long, or not of its shipped kind."""
+    """Raise RequestError for a template that can't be published here: too long, or of a wrong kind or model."""
     shipped = services.templates.shipped
     if template.name in shipped.names and shipped.get(template.name).kind != template.kind:
         kind = shipped.get(template.name).kind
@@ -132,6 +133,7 @@ async def check_template(services: Services, template: PromptTemplate) -> None:
             f"{template.name} is a built-in template of kind {kind}, and its kind can't change."
             f" Create a template of kind {template.kind} under another name."
         )
+    model_for(services, template)
     await services.measuring.count_tokens(template)
 
 

@@ -258,6 +258,7 @@ async def answer_import(request: Request) -> Cards:
 COMMANDS: Final = (
     Command(
         name="prompt new",
+        needs_model=False,
         summary="Create a template for everyone here",
         answer=answer_new,
         arguments=("NAME",),
@@ -269,6 +270,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt edit",
+        needs_model=False,
         summary="Edit your draft of a template, or start one",
         answer=answer_edit,
         arguments=("NAME",),
@@ -288,6 +290,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt discard",
+        needs_model=False,
         summary="Discard your draft of a template",
         answer=answer_discard,
         arguments=("NAME",),

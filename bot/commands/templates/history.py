@@ -237,6 +237,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt diff",
+        needs_model=False,
         summary="Show the changes between two versions of a template",
         answer=answer_diff,
         arguments=("NAME", "A", "B"),
@@ -257,6 +258,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt export",
+        needs_model=False,
         summary="Export a template as a file, which can be imported elsewhere",
         answer=answer_export,
         arguments=("NAME", "NUMBER"),

@@ -221,6 +221,7 @@ def proposals_card(name: str, proposals: Sequence[Proposal]) -> Card:
 COMMANDS: Final = (
     Command(
         name="prompt example",
+        needs_model=False,
         summary="Propose a text as an example for a template",
         answer=answer_example,
         text="required",

@@ -313,6 +313,7 @@ COMMANDS: Final = (
     ),
     Command(
         name="prompt delete",
+        needs_model=False,
         summary="Delete a template, after a confirmation",
         answer=answer_delete,
         arguments=("NAME",),

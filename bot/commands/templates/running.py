@@ -6,7 +6,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
 
-from bot.commands.framework.command import SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.command import MODEL, SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.framework.near_examples import kept_examples, near_data, near_sentence
 from bot.commands.templates.running_lines import FIELD, LINES, answer_lines, check_takes_options, lines_of
 from bot.core.cards import Bars, Block, Button, Card, Table, Text
@@ -199,7 +199,7 @@ COMMANDS: Final = (
         answer=answer_run,
         arguments=("NAME",),
         text="required",
-        options=(*SAMPLING_OPTIONS, LINES, FIELD),
+        options=(*SAMPLING_OPTIONS, MODEL, LINES, FIELD),
         is_family_default=True,
         needs_published=True,
         details="Each line of a text, and each row of a .csv, .tsv or .jsonl file, gets its own answer, unless the"

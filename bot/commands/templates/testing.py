@@ -4,7 +4,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.command import MODEL, Cards, Command, Request
 from bot.commands.templates.drafts import not_finished
 from bot.commands.templates.score_cards import score_blocks, score_data
 from bot.commands.templates.scoring import measured_cards
@@ -79,6 +79,7 @@ COMMANDS: Final = (
         summary="Measure your draft, or the published version, on its held-out tests",
         answer=answer_test,
         arguments=("NAME",),
+        options=(MODEL,),
         who="moderators",
         answers="private",
         is_secret_for=is_about_draft,

@@ -23,6 +23,7 @@ def diff_templates(old: PromptTemplate, new: PromptTemplate) -> str:
     sections = {
         "Description": _changes([old.description], [new.description]),
         "Kind": _changes([old.kind], [new.kind]),
+        "Model": _changes([old.model] if old.model else [], [new.model] if new.model else []),
         "Labels": _list_changes(old.labels, new.labels),
         "Instruction": _changes(_lines(old.instruction), _lines(new.instruction)),
         "Position of the examples": _changes(

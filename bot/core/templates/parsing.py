@@ -26,6 +26,7 @@ MAX_TEMPLATE_BYTES: Final = 64 * 1024
 MAX_LABELS: Final = 50
 MAX_STOPS: Final = 16
 MAX_STOP_CHARACTERS: Final = 200
+MAX_MODEL_CHARACTERS: Final = 200
 
 _CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -33,6 +34,7 @@ _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "description": KINDS,
     "kind": KINDS,
+    "model": KINDS,
     "labels": ("classify",),
     "separator": ("complete", "classify"),
     "example_separator": ("complete", "classify"),
@@ -93,6 +95,7 @@ def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
         markup=cast(Markup, reader.choice("markup", MARKUPS, default="auto")),
         stop=stop,
         sampling=reader.sampling(),
+        model=reader.model(),
         neighbours=reader.neighbours(),
         source=source,
         source_text=text,
@@ -103,6 +106,8 @@ def parse_template(text: str, *, name: str, source: str) -> PromptTemplate:
 def format_template(template: PromptTemplate) -> str:
     """Return the canonical prompt file of `template`; it parses back to an equal template."""
     lines = [FENCE, f"description = {toml_string(template.description)}", f"kind = {toml_string(template.kind)}"]
+    if template.model:
+        lines.append(f"model = {toml_string(template.model)}")
     if template.labels:
         lines.append(f"labels = {_toml_list(template.labels)}")
     if template.separator != " ":
@@ -163,6 +168,14 @@ class _Reader:
         if "\n" in text:
             raise self.error("The description must be one line.", "description")
         return text
+
+    def model(self) -> str:
+        """Return the name of the model that answers, "" if the file names none."""
+        name = self.text("model", default="").strip()
+        if "model" in self._values and not (name and name.isprintable() and len(name) <= MAX_MODEL_CHARACTERS):
+            problem = f"model takes the name of a model, of at most {MAX_MODEL_CHARACTERS} characters."
+            raise self.error(problem, "model")
+        return name
 
     def text(self, key: str, *, default: str) -> str:
         """Return the text at `key`."""

@@ -75,7 +75,8 @@ class PromptTemplate:
 
     `instruction` (the text before the examples) and `query` (the prompt of one case; in a chat template, the history
     and the bot's line) still hold their slots and `$$`. `stop` holds the stop texts, defaults included.
-    `sampling` holds options as a person gives them (`apply_options`). `version` is the first 12 hex digits of the
+    `sampling` holds options as a person gives them (`apply_options`). `model` is the model that answers, "" for that of
+    the place. `version` is the first 12 hex digits of the
     SHA-256 of `source_text`, the normalised file.
     """
 
@@ -94,6 +95,7 @@ class PromptTemplate:
     markup: Markup = "auto"
     stop: tuple[str, ...] = ()
     sampling: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    model: str = ""
     neighbours: Neighbours | None = None
     source: str = field(default="", compare=False)
     source_text: str = field(default="", compare=False)
