@@ -33,6 +33,7 @@ SETTINGS_CARD: Final = "settings"
 _LIFETIME: Final = timedelta(days=365)
 # These have a select on the card; the others are typed.
 _SELECTED: Final = {
+    "model": ("model", "the model of"),
     "chat_template": ("chat template", "the chat template of"),
     "preset": ("sampling preset", "the sampling preset of"),
     "answer_when": ("when to answer", "when to answer in"),
@@ -172,7 +173,7 @@ def _settings_card(settings: _InForce, card: OpenCard | None, change: _Change | 
     selects = tuple(
         _select(here[name], values[name], *labels, words.get(level, level))
         for name, labels in _SELECTED.items()
-        if name in here
+        if name in here and (name != "model" or len(here[name].choices) > 1)
     )
     return replace(shown, selects=selects, open_card_id=card.id, revision=card.revision)
 

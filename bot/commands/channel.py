@@ -120,6 +120,7 @@ async def answer_stats(request: Request) -> Cards:
                     ("failed", str(stats.num_failed)),
                 )
             ),
+            *_table_of_models(services),
             Facts(
                 (
                     ("first token p50", _figure(first.get("p50"), " ms")),
@@ -149,6 +150,25 @@ async def answer_stats(request: Request) -> Cards:
     )
 
 
+def _table_of_models(services: Services) -> tuple[Table, ...]:
+    """Return the figures of each model where there are several; all other figures are the default one's."""
+    states = services.models.states() if len(services.models.names) > 1 else ()
+    if not states:
+        return ()
+    rows = tuple(
+        (
+            state.name,
+            _figure(state.stats.tokens_per_s if state.stats else None, ""),
+            str(state.stats.num_waiting if state.stats and state.is_loaded else 0),
+            str(state.stats.num_running if state.stats and state.is_loaded else 0),
+            str(state.num_done),
+            str(state.num_failed),
+        )
+        for state in states
+    )
+    return (Table(("model", "tokens/s", "waiting", "running", "done", "failed"), rows),)
+
+
 def _facts_of_platform(services: Services) -> tuple[Facts, ...]:
     figures = services.platform_figures.values()
     return (Facts(tuple((figure.label, f"{figure.read():,}") for figure in figures)),) if figures else ()
@@ -175,6 +195,15 @@ def _stats_data(services: Services, stored: StoreStats) -> dict[str, Any]:
         "num_running": stats.num_running,
         "num_done": stats.num_done,
         "num_failed": stats.num_failed,
+        "models": [
+            {
+                "model": state.name,
+                "is_loaded": state.is_loaded,
+                "num_done": state.num_done,
+                "num_failed": state.num_failed,
+            }
+            for state in services.models.states()
+        ],
         "first_token_ms": _percentiles(stats.first_token_ms),
         "total_ms": _percentiles(stats.total_ms),
         "uptime_s": (now_utc() - services.started_at_utc).total_seconds(),

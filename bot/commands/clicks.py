@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 from weakref import WeakValueDictionary
 
-from bot.commands import changing_settings, completing, privacy
+from bot.commands import changing_settings, completing, models, privacy
 from bot.commands.completing import MOVED_ON
 from bot.commands.context import Services
 from bot.commands.explaining import ACTIONS, WHY_CARD, act_on_why, explain
@@ -56,6 +56,7 @@ NOT_ASKER: Final = "Only the person who asked, or a moderator, can change this a
 
 _ACTS: Final[Mapping[str, tuple[str, Act]]] = {
     changing_settings.SETTINGS_CARD: ("settings", changing_settings.act_on_settings),
+    models.MODELS_CARD: ("model", models.act_on_models),
     privacy.PRIVACY_CARD: ("privacy", privacy.act_on_privacy),
     privacy.FORGET_CARD: ("privacy", privacy.act_on_privacy),
     draft_cards.DRAFT_CARD: ("prompt edit", editing.act_on_draft),
@@ -71,7 +72,9 @@ _SUBMITS: Final[Mapping[str, tuple[str, Submit]]] = {
 }
 
 # These ask nothing of the model.
-_NO_TEMPLATES: Final = frozenset({changing_settings.SETTINGS_CARD, privacy.PRIVACY_CARD, privacy.FORGET_CARD})
+_NO_TEMPLATES: Final = frozenset(
+    {changing_settings.SETTINGS_CARD, models.MODELS_CARD, privacy.PRIVACY_CARD, privacy.FORGET_CARD}
+)
 _WITHOUT_MODEL: Final = frozenset({"edit", "rows", "discard", "try"})
 # The buttons that may open a form; a platform that must open it within a time asks before it knows the answer.
 FORM_ACTIONS: Final = frozenset({"open", "edit", "rows", "publish", "publish-anyway", "try", "name"})

@@ -8,10 +8,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from bot.commands.framework.command import MODEL, SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.command import MODEL, ONE_OR_TWO_MODELS, SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.framework.parsing import split_text_parts
-from bot.commands.framework.progress import Finished, watched
-from bot.core.cards import Bars, Block, Card, Contrast, ContrastedText, Facts, Progress, Table, Text, TintedText
+from bot.commands.framework.progress import Finished
+from bot.commands.framework.scored_texts import STOPPED, AllScores, score_texts
+from bot.commands.side_by_side import side_by_side
+from bot.core.cards import Bars, Block, Card, Contrast, ContrastedText, Facts, Table, Text, TintedText
 from bot.core.mentions import mention
 from bot.core.perplexity import (
     MAX_DIFFERING,
@@ -30,9 +32,6 @@ from bot.core.token_names import add_up, token_name, with_signs
 from bot.core.verdicts import BITS, BITS_PER_BYTE, compare_with, judge_next, judge_text
 from bot.core.word_differences import difference_pieces, own_pieces
 from bot.errors import RequestError
-from bot.services.measuring import OnProgress
-
-AllScores = Sequence[Sequence[TokenScore]]  # of each of several texts
 
 _NUM_SURPRISING: Final = 3
 _MAX_COMPARED: Final = 5
@@ -40,8 +39,6 @@ _MAX_DIFFERENCES: Final = 8
 _NUM_NEXT: Final = 10
 _MAX_TAIL: Final = 40
 _LETTERS: Final = "ABCDE"
-_SCORING: Final = "tokens read"
-_STOPPED: Final = Card(blocks=(Text("Stopped before all of the text was read."),), data={"is_stopped": True})
 _NOT_ALL_COMPARED: Final = (
     f"The texts are long, so {MAX_DIFFERING} words of each are compared word by word, from the first difference on."
 )
@@ -105,22 +102,8 @@ async def _scored(
 
     A long text has tens of thousands of words, over which the event loop would stand.
     """
-    engine = request.services.engine
-
-    async def start(on_progress: OnProgress) -> AllScores:
-        found: list[Sequence[TokenScore]] = []
-        counts = (0,) if len(texts) == 1 else await engine.count_tokens([Prompt.plain(text) for text in texts])
-        for text in texts:
-
-            def on_token(num_done: int, num_total: int, before: int = sum(map(len, found))) -> None:
-                on_progress(before + num_done, max(before + num_total, sum(counts)))
-
-            found.append(await engine.score(text, num_expected=num_expected, asker=request.asker, on_progress=on_token))
-        return found
-
-    yield Card(blocks=(Progress(_SCORING),), is_final=False)  # with a button to stop while it waits in the queue
-    last = _STOPPED
-    async with aclosing(watched(_SCORING, start, stopper=request.stopper)) as steps:
+    last = STOPPED
+    async with aclosing(score_texts(request, texts, num_expected=num_expected)) as steps:
         async for step in steps:
             if isinstance(step, Finished):
                 last = await asyncio.to_thread(show, step.value)
@@ -130,9 +113,13 @@ async def _scored(
 
 
 async def answer_perplexity(request: Request) -> Cards:
-    """Answer with the surprisal of the text, word by word."""
-    show = partial(_perplexity_card, request)
-    async with aclosing(_scored(request, [request.text], show, num_expected=_NUM_SURPRISING)) as cards:
+    """Answer with the surprisal of the text, word by word; two models are put side by side."""
+    if MODEL.name in request.options:
+        answer = side_by_side(request, [request.text])
+    else:
+        show = partial(_perplexity_card, request)
+        answer = _scored(request, [request.text], show, num_expected=_NUM_SURPRISING)
+    async with aclosing(answer) as cards:
         async for card in cards:
             yield card
 
@@ -171,10 +158,10 @@ def _perplexity_card(request: Request, all_scores: AllScores) -> Card:
     )
 
 
-def _split_compared(text: str) -> list[str]:
+def _split_compared(text: str, *, at_least: int = 2) -> list[str]:
     texts = split_text_parts(text)
     usage = f"Write {mention('compare A | B')}, with 2 to {_MAX_COMPARED} texts."
-    if len(texts) < 2:
+    if len(texts) < at_least:
         raise RequestError(f"There is only one text. {usage}")
     if not all(texts):
         raise RequestError(f"One of the texts is empty. {usage}")
@@ -184,9 +171,11 @@ def _split_compared(text: str) -> list[str]:
 
 
 async def answer_compare(request: Request) -> Cards:
-    """Answer which of several texts the model finds likeliest, and where they differ."""
-    texts = _split_compared(request.text)
-    async with aclosing(_scored(request, texts, partial(_comparison_card, request, texts))) as cards:
+    """Answer which of several texts the model finds likeliest, and where they differ; or compare two models."""
+    is_of_two = MODEL.name in request.options
+    texts = _split_compared(request.text, at_least=1 if is_of_two else 2)
+    one = partial(_comparison_card, request, texts)
+    async with aclosing(side_by_side(request, texts) if is_of_two else _scored(request, texts, one)) as cards:
         async for card in cards:
             yield card
 
@@ -369,8 +358,9 @@ COMMANDS: Final = (
         summary="Show how surprising a text is to the model, word by word",
         answer=answer_perplexity,
         text="required",
+        options=(ONE_OR_TWO_MODELS,),
         texts_measured=lambda text: (text,),
-        examples=("perplexity Can it does what?",),
+        examples=("perplexity Can it does what?", "perplexity --model gpt2,smollm2-135m Can it does what?"),
         menu="Perplexity",
     ),
     Command(
@@ -383,7 +373,8 @@ COMMANDS: Final = (
         text_name="A | B",
         text_parts=("a", "b", "c", "d", "e"),
         num_required_parts=2,
-        details=r"A bar inside a text is written \|.",
+        options=(ONE_OR_TWO_MODELS,),
+        details=r"A bar inside a text is written \|. Two models are compared by bits per byte, also on one text.",
         examples=("compare Can it do that? | Can it does what?",),
     ),
     Command(

@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-from bot.commands import changing_settings, channel, completing, explaining, inspecting, moderating, privacy, story
+from bot.commands import (
+    changing_settings,
+    channel,
+    completing,
+    explaining,
+    inspecting,
+    models,
+    moderating,
+    privacy,
+    story,
+)
 from bot.commands.clicks import Clicks
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
@@ -65,6 +75,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *publishing.COMMANDS,
         *history.COMMANDS,
         *changing_settings.COMMANDS,
+        *models.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,
         *privacy.COMMANDS,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.commands.context import Services
-from bot.commands.framework.command import Command
+from bot.commands.framework.command import MODEL, Command
 from bot.commands.framework.help_topics import TOPICS
 from bot.commands.framework.line_completion import Expected, expected_at_end
 from bot.core.channel_settings import ChannelSetting, kind_of_place, with_chat_templates
@@ -19,6 +19,7 @@ class KnownNames:
     templates: tuple[str, ...] = ()
     chat_templates: tuple[str, ...] = ()
     settings: Mapping[str, ChannelSetting] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
 
 
 async def known_names(services: Services, scope: Scope) -> KnownNames:
@@ -27,7 +28,7 @@ async def known_names(services: Services, scope: Scope) -> KnownNames:
     declared = with_chat_templates(services.channel_settings, library.chat_names)
     kind = kind_of_place(scope, services.traits)
     here = {name: setting for name, setting in declared.items() if kind in setting.acts_in}
-    return KnownNames(tuple(library.names), tuple(library.chat_names), here)
+    return KnownNames(tuple(library.names), tuple(library.chat_names), here, services.models.names)
 
 
 async def suggest_values(
@@ -43,6 +44,7 @@ async def suggest_values(
     There are at most as many as the platform allows.
     """
     has_names = command_name.split(" ", maxsplit=1)[0] in ("settings", "prompt", "help")
+    has_names = has_names or option_name.casefold() == MODEL.name
     known = await known_names(services, scope) if has_names else KnownNames()
     values = ranked(typed, _values(commands, known, command_name, option_name.casefold()))
     return values[: services.traits.max_options]
@@ -71,6 +73,8 @@ def _values(commands: Mapping[str, Command], known: KnownNames, command_name: st
     if command_name == "settings" and name == "value":
         listed = (choice for setting in known.settings.values() for choice in setting.choices)
         return tuple(dict.fromkeys((*listed, "default")))
+    if name == MODEL.name and any(option.name == MODEL.name for option in command.options):
+        return known.models
     for option in command.options:
         if option.name == name and option.choices:
             return option.choices

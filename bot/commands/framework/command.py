@@ -22,7 +22,7 @@ OptionKind = Literal["whole", "real", "text", "choice"]
 class Option:
     """One `--name value`. A repeatable option may be given several times; its values form a tuple.
 
-    `number` is the range of a whole or real one.
+    `number` is the range of a whole or real one. With `is_suggested` its values are names that a platform may suggest.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Option:
     choices: tuple[str, ...] = ()
     is_repeatable: bool = False
     number: SamplingOption | None = None
+    is_suggested: bool = False
 
     @property
     def takes(self) -> str:
@@ -58,7 +59,8 @@ SAMPLING_OPTIONS: Final = (
     Option("preset", "choice", "a named set of options", choices=tuple(PRESETS)),
 )
 
-MODEL: Final = Option("model", "text", "another model than the one that answers here")
+MODEL: Final = Option("model", "text", "another model than the one that answers here", is_suggested=True)
+ONE_OR_TWO_MODELS: Final = Option("model", "text", "another model, or two with a comma between", is_suggested=True)
 
 
 @dataclass(frozen=True, slots=True)

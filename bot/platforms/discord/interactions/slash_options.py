@@ -143,7 +143,7 @@ def _declared_option(option: Option, name: str, help_text: str) -> SlashOption:
             return SlashOption(name, option.name, help_text, is_suggested=True)
         return SlashOption(name, option.name, help_text, choices=option.choices)
     if option.number is None:
-        return SlashOption(name, option.name, help_text, lowest=1)
+        return SlashOption(name, option.name, help_text, lowest=1, is_suggested=option.is_suggested)
     kind = AppCommandOptionType.number if option.number.is_real else AppCommandOptionType.integer
     highest = min(option.number.highest, MAX_WHOLE)
     return SlashOption(name, option.name, help_text, kind, lowest=option.number.lowest, highest=highest)
