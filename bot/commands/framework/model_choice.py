@@ -1,0 +1,144 @@
+"""The model that a request is for, and its answer by that model, which is loaded first where that is needed."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Final
+
+from bot.commands.context import Services
+from bot.commands.framework.command import MODEL, Cards, Request
+from bot.core.cards import Card, Text
+from bot.core.mentions import mention
+from bot.core.messages import Scope
+from bot.core.templates.parsing import parse_template
+from bot.core.templates.template import PromptTemplate
+from bot.errors import RequestError, TemplateError
+from bot.services.places import Place
+
+_OWN_DRAFTS: Final = "prompt "  # commands about a template: they mean the asker's draft before the published version
+
+
+def model_of_place(services: Services, place: Place) -> str:
+    """Return the model that answers in a place, by its settings."""
+    return place.values["model"]
+
+
+def model_of_chat(services: Services, place: Place) -> str:
+    """Return the model that answers the messages of a place. Raises RequestError if its template's is not there."""
+    template = place.templates.get(place.values["chat_template"])
+    return model_for(services, template) or model_of_place(services, place)
+
+
+def model_for(services: Services, template: PromptTemplate) -> str:
+    """Return the model that `template` names, "" if it names none. Raises RequestError for one that is not there."""
+    if not template.model:
+        return ""
+    try:
+        return services.models.check(template.model)
+    except RequestError as e:
+        raise RequestError(
+            f"The template {template.name} names the model {template.model}, which is not here;"
+            f" {services.models.listed}. A moderator can change that line of the file with"
+            f" {mention(f'prompt import {template.name}')}."
+        ) from e
+
+
+async def model_of_template(services: Services, place: Place, scope: Scope, name: str, author_id: str = "") -> str:
+    """Return the model of the template `name`: that of the draft of `author_id`, else of the published version.
+
+    Raises RequestError if it names one that is not there.
+    """
+    draft = await services.store.get_draft(scope, name, author_id) if author_id else None
+    if draft is not None and draft.source_text is not None:
+        try:
+            template = parse_template(draft.source_text, name=name, source=name)
+        except TemplateError:  # whoever reads the draft says so
+            return model_of_place(services, place)
+        return model_for(services, template) or model_of_place(services, place)
+    published = place.templates.get(name) if name in place.templates.names else None
+    return (model_for(services, published) if published else "") or model_of_place(services, place)
+
+
+def model_that_wrote(services: Services, name: str) -> str:
+    """Return the model `name` that wrote an answer. Raises RequestError if it is not there any more."""
+    if name not in services.models.names:
+        raise RequestError(
+            f"{name} wrote this, and it is no longer here; {services.models.listed}. Ask again for an answer by"
+            " another model."
+        )
+    return name
+
+
+async def model_of_request(request: Request, place: Place | None = None) -> str | None:
+    """Return the model that a command is answered with, None if it needs none.
+
+    That is the one that its option names, else the command's own choice, its template's, and the place's. Raises
+    RequestError for one that is not there.
+    """
+    services, command, scope = request.services, request.command, request.message.scope
+    if not command.needs_model:
+        return None
+    named = _named(request)
+    if named and _names_two(named):
+        return None  # the command asks one after the other
+    if named:
+        return services.models.check(named)
+    if command.find_model is not None:
+        return await command.find_model(request)
+    place = place or await services.place_of(scope)
+    name = request.arguments.get("NAME")
+    if name is None or not command.name.startswith(_OWN_DRAFTS):
+        return model_of_place(services, place)
+    author_id = "" if command.needs_published else request.message.author.id
+    return await model_of_template(services, place, scope, name, author_id)
+
+
+async def answer_request(request: Request, place: Place | None = None) -> Cards:
+    """Return the answer to a command by the model that it is for."""
+    name = await model_of_request(request, place)
+    shows_loading = request.command.answers == "public"
+    return answered_by(
+        request.services, name, lambda services: request.command.answer(_by(request, services)), is_shown=shows_loading
+    )
+
+
+def _by(request: Request, services: Services) -> Request:
+    """Return the request to the model of `services`, which the option has chosen by now."""
+    return replace(without_model(request), services=services)
+
+
+def _named(request: Request) -> str:
+    """Return what the option that chooses a model says, "" without it."""
+    return str(request.options.get(MODEL.name, ""))
+
+
+def _names_two(named: str) -> bool:
+    return "," in named
+
+
+def without_model(request: Request) -> Request:
+    """Return the request without the option that chooses a model; all others are the command's own."""
+    named = _named(request)
+    if not named or _names_two(named):
+        return request
+    options = {name: value for name, value in request.options.items() if name != MODEL.name}
+    return replace(request, options=options)
+
+
+async def answered_by(
+    services: Services, name: str | None, answer: Callable[[Services], Cards], *, is_shown: bool = False
+) -> Cards:
+    """Yield the cards of `answer` by the model `name` (None: whichever), which stays loaded until the end.
+
+    With `is_shown` a first snapshot says that it is being loaded. Raises what `Models.lease` raises.
+    """
+    if name is None or name == services.engine.info.name:
+        async with aclosing(answer(services)) as cards:
+            async for card in cards:
+                yield card
+        return
+    if is_shown and not services.models.is_ready(name):
+        yield Card(blocks=(Text(f"Loading {name} …", is_quiet=True),), is_final=False)
+    async with services.models.lease(name) as engine, aclosing(answer(services.on(engine))) as cards:
+        async for card in cards:
+            yield card
