@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,16 +23,17 @@ from bot.core.stopping import Stopper
 from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
 from bot.platforms.discord.traits import DISCORD
-from bot.program.opening import open_bot
+from bot.program.opening import open_bot, open_engine
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
-from bot.services.models import Models
+from bot.services.models import ModelOffer, Models, Offers
 from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
 from bot.store.database import Transaction
 from bot.store.store import Store
 from tests.databases import lay_new_database
 
+NO_MODELS: Mapping[str, Path] = {}
 HERE = Scope("terminal", "home", "general")
 
 # Short, since each character of most words is a token of its own to the tiny models; the seed makes answers repeat.
@@ -232,9 +234,14 @@ async def open_tiny_bot(
     *,
     prompts: Mapping[str, str] = PROMPTS,
     traits: PlatformTraits = DISCORD,
+    others: Mapping[str, Path] = NO_MODELS,
+    room: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Talk]:
-    """Open the real bot on the model in `model_folder`, with its database and prompt files in `folder`."""
+    """Open the real bot on the model in `model_folder`, with its database and prompt files in `folder`.
+
+    `others` are the folders of other models by name; `room` is for how many of them there is memory (None: for all).
+    """
     chosen = Settings(
         database=lay_new_database(folder / "fewshot.db"),
         prompts_dir=write_prompts(folder / "prompts", prompts),
@@ -242,7 +249,10 @@ async def open_tiny_bot(
         num_threads=1,
         **settings,
     )
-    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), traits) as bot:
+    choices = [ModelChoice(name, path, "a test asks for it") for name, path in others.items()]
+    offered = tuple(ModelOffer(one.name, partial(open_engine, chosen, one), 1, 512, 1000) for one in choices)
+    offers = Offers(offered, max_bytes=len(offered) if room is None else room, default_bytes=1)
+    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), traits, offers) as bot:
         yield Talk(bot, bot._services)
 
 
@@ -340,8 +350,15 @@ class ScriptedEngine:
     `read`, `params` and `how` hold what each of the `generations` was given. `pause_s` is how long each piece takes.
     """
 
-    def __init__(self, scripts: Sequence[Script], *, context_length: int = 2000, pause_s: float = 0.0) -> None:
-        self.info = ModelInfo("scripted", "", "cpu", "float32", context_length, 1, "none", True, False, 256)
+    def __init__(
+        self,
+        scripts: Sequence[Script],
+        *,
+        context_length: int = 2000,
+        pause_s: float = 0.0,
+        name: str = "scripted",
+    ) -> None:
+        self.info = ModelInfo(name, "", "cpu", "float32", context_length, 1, "none", True, False, 256)
         self.scripts = list(scripts)
         self.pause_s = pause_s
         self.read: list[Prompt] = []

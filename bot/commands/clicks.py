@@ -152,13 +152,14 @@ class Clicks:
         name, act = _ACTS[card.kind]
         model = None
         if click.action not in _WITHOUT_MODEL and card.kind not in _NO_TEMPLATES:
-            model = await self._model_of_template(card, place, click.scope)
+            is_asked = click.action == "test"
+            model = await self._model_of_template(card, place, click.scope, is_asked=is_asked)
         return name, self._by(model, lambda by: act(by._services, click, card, stopper))
 
-    async def _model_of_template(self, card: OpenCard, place: Place, scope: Scope) -> str:
+    async def _model_of_template(self, card: OpenCard, place: Place, scope: Scope, *, is_asked: bool = False) -> str:
         """Return the model of the template that a card is about."""
         name = str(card.state.get("name", ""))
-        return await model_of_template(self._services, place, scope, name, card.owner_id)
+        return await model_of_template(self._services, place, scope, name, author_id=card.owner_id, is_asked=is_asked)
 
     async def _reply_of(self, click: Click, prefix: str) -> StoredReply:
         reply = await self._services.store.get_reply(click.scope, click.card_id.removeprefix(prefix))

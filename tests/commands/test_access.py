@@ -252,8 +252,8 @@ async def card_with(talk: Talk, place: str, kind: str, action: str) -> Card:
         await said(talk, keeper, scope, "!story off")
         card = await said(talk, keeper, scope, "!story on --seed 3 --max_new_tokens 6 Once")
         return await clicked(talk, ASKER, scope, card, "1") if action in ("undo", "branches") else card
-    if kind == "settings":
-        return await said(talk, keeper, scope, "!settings")
+    if kind in ("settings", "models"):
+        return await said(talk, keeper, scope, "!settings" if kind == "settings" else "!model")
     if kind == "browser":
         return await browser_with(talk, place, action)
     if kind == "template_draft":
@@ -287,6 +287,7 @@ async def run_click(talk: Talk, author: Author, place: str, kind: str, action: s
     values = {
         "pick": "2",
         "chat_template": "pirate",
+        "model": "tiny",
         "preset": "wild",
         "answer_when": "every",
         "kind": "chat",
@@ -360,8 +361,11 @@ async def prepare(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("what", ROWS)
-async def test_each_may_do_what_the_table_says(open_tiny: OpenTiny, what: str) -> None:
-    async with open_tiny(owner_ids=("olga", "oskar"), quota_per_minute=600) as talk:
+async def test_each_may_do_what_the_table_says(
+    open_tiny: OpenTiny, roomy_model: Callable[[str], Path], what: str
+) -> None:
+    others = {"other": roomy_model("gpt2")}
+    async with open_tiny(owner_ids=("olga", "oskar"), quota_per_minute=600, others=others) as talk:
         await prepare(talk)
         for place, scope in PLACES.items():
             cell = ROWS[what][place]

@@ -1,7 +1,7 @@
 """The model that a request is for, and its answer by that model, which is loaded first where that is needed."""
 
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -43,20 +43,36 @@ def model_for(services: Services, template: PromptTemplate) -> str:
         ) from e
 
 
-async def model_of_template(services: Services, place: Place, scope: Scope, name: str, author_id: str = "") -> str:
+async def model_of_template(
+    services: Services, place: Place, scope: Scope, name: str, *, author_id: str = "", is_asked: bool = False
+) -> str:
     """Return the model of the template `name`: that of the draft of `author_id`, else of the published version.
 
-    Raises RequestError if it names one that is not there.
+    If it names one that is not there, that raises RequestError where the model `is_asked` for answers; what only edits
+    or shows the template is done with the model of the place.
     """
+    here = model_of_place(services, place)
+    template = place.templates.get(name) if name in place.templates.names else None
     draft = await services.store.get_draft(scope, name, author_id) if author_id else None
-    if draft is not None and draft.source_text is not None:
-        try:
+    with suppress(TemplateError):  # whoever reads the draft says what is wrong with it
+        if draft is not None and draft.source_text is not None:
             template = parse_template(draft.source_text, name=name, source=name)
-        except TemplateError:  # whoever reads the draft says so
-            return model_of_place(services, place)
-        return model_for(services, template) or model_of_place(services, place)
-    published = place.templates.get(name) if name in place.templates.names else None
-    return (model_for(services, published) if published else "") or model_of_place(services, place)
+    if template is None:
+        return here
+    try:
+        return model_for(services, template) or here
+    except RequestError:
+        if is_asked:
+            raise
+        return here
+
+
+async def find_template_model(request: Request) -> str:
+    """Return the model of the template that a command asks for answers. Raises RequestError if it is not there."""
+    author_id = "" if request.command.needs_published else request.message.author.id
+    scope, name = request.message.scope, request.arguments.get("NAME", "")
+    place = await request.services.place_of(scope)
+    return await model_of_template(request.services, place, scope, name, author_id=author_id, is_asked=True)
 
 
 def model_that_wrote(services: Services, name: str) -> str:
@@ -89,8 +105,7 @@ async def model_of_request(request: Request, place: Place | None = None) -> str 
     name = request.arguments.get("NAME")
     if name is None or not command.name.startswith(_OWN_DRAFTS):
         return model_of_place(services, place)
-    author_id = "" if command.needs_published else request.message.author.id
-    return await model_of_template(services, place, scope, name, author_id)
+    return await model_of_template(services, place, scope, name, author_id=request.message.author.id)
 
 
 async def answer_request(request: Request, place: Place | None = None) -> Cards:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.framework.model_choice import find_template_model
 from bot.commands.framework.near_examples import near_sentence
 from bot.commands.framework.progress import Finished, watched
 from bot.commands.framework.request import check_owner
@@ -243,6 +244,7 @@ COMMANDS: Final = (
         name="prompt neighbours",
         summary="Use all examples of a template, also those that its prompt has no room for",
         answer=answer_neighbours,
+        find_model=find_template_model,
         arguments=("ACTION", "NAME"),
         argument_choices={"ACTION": ACTIONS},
         options=(

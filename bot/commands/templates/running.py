@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bot.commands.framework.command import MODEL, SAMPLING_OPTIONS, Cards, Command, Request
+from bot.commands.framework.model_choice import find_template_model
 from bot.commands.framework.near_examples import kept_examples, near_data, near_sentence
 from bot.commands.templates.running_lines import FIELD, LINES, answer_lines, check_takes_options, lines_of
 from bot.core.cards import Bars, Block, Button, Card, Table, Text
@@ -197,6 +198,7 @@ COMMANDS: Final = (
         name="prompt run",
         summary="Fill a template with a text and answer",
         answer=answer_run,
+        find_model=find_template_model,
         arguments=("NAME",),
         text="required",
         options=(*SAMPLING_OPTIONS, MODEL, LINES, FIELD),

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot.commands.framework.command import MODEL, Cards, Command, Request
+from bot.commands.framework.model_choice import find_template_model
 from bot.commands.templates.drafts import not_finished
 from bot.commands.templates.score_cards import score_blocks, score_data
 from bot.commands.templates.scoring import measured_cards
@@ -78,6 +79,7 @@ COMMANDS: Final = (
         name="prompt test",
         summary="Measure your draft, or the published version, on its held-out tests",
         answer=answer_test,
+        find_model=find_template_model,
         arguments=("NAME",),
         options=(MODEL,),
         who="moderators",

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.framework.model_choice import find_template_model
 from bot.commands.framework.progress import Finished, watched
 from bot.commands.framework.request import check_owner
 from bot.commands.templates.draft_cards import draft_card
@@ -164,6 +165,7 @@ COMMANDS: Final = (
         name="prompt tune",
         summary="Search for better examples or a better order, as a draft",
         answer=answer_tune,
+        find_model=find_template_model,
         arguments=("NAME",),
         options=(Option("take", "choice", "make the best your draft even if it may be chance", choices=("yes",)),),
         who="moderators",

@@ -50,6 +50,7 @@ TRIES = {
     "settings": Try("history"),
     "fresh": Try("Fresh start"),
     "context": Try("reserved for the answer"),
+    "model": Try("answers here"),
     "stats": Try("tokens/s"),
     "help": Try("what it does"),
     "why": Try("The prompt", is_private=True),

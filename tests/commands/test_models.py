@@ -1,0 +1,150 @@
+"""Several models at once: which one answers, and what goes on with the one that began it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import pytest
+
+from bot.core.cards import Table, Text
+from tests.bots import MOOD, PROMPTS, Talk
+
+Open = Callable[..., AbstractAsyncContextManager[Talk]]
+
+NAMED = PROMPTS | {
+    "mood": MOOD,
+    "far": PROMPTS["exact"].replace("[sampling]", 'model = "other"\n[sampling]'),
+    "gone": PROMPTS["exact"].replace("[sampling]", 'model = "lost"\n[sampling]'),
+    "sailor": PROMPTS["pirate"].replace("[sampling]", 'model = "other"\n[sampling]'),
+    "ghost": PROMPTS["pirate"].replace("[sampling]", 'model = "lost"\n[sampling]'),
+}
+
+
+@pytest.fixture
+async def two(open_tiny: Open, roomy_model: Callable[[str], Path]) -> AsyncIterator[Talk]:
+    """Return the real bot on a tiny GPT-2, which also offers a tiny Llama by the name `other`."""
+    async with open_tiny("gpt2", others={"other": roomy_model("llama")}, prompts=NAMED) as talk:
+        yield talk
+
+
+async def test_the_channel_chooses_and_the_model_is_loaded_when_it_is_first_asked_for(two: Talk) -> None:
+    assert (await two.ask("hello"))["model"] == "tiny"
+    assert not two.services.models.is_ready("other")
+    changed = await two.ask("!settings model OTHER")
+    assert changed["text"] == "model: tiny → other, for this channel."
+    cards = [card async for card in two.snapshots("hello again")]
+    assert cards[0].blocks == (Text("Loading other …", is_quiet=True),)
+    assert not cards[0].is_final
+    assert cards[-1].data["model"] == "other"
+    assert (await two.why())["model"] == "other"
+    assert Text("Loading other …", is_quiet=True) not in [
+        block async for card in two.snapshots("and again") for block in card.blocks
+    ]
+    for line in ("!next The cat", "!perplexity The cat", "!prompt story a cat", "!complete --n 1 The cat"):
+        assert (await two.ask(line))["model"] == "other", line
+    assert (await two.ask("!next --model tiny The cat"))["model"] == "tiny"
+
+
+async def test_an_unknown_model_is_refused_with_the_names_that_there_are(two: Talk) -> None:
+    refusal = "There is no model 'gpt9' here; the models are tiny and other."
+    for line in ("!next --model gpt9 a", "!perplexity --model tiny,gpt9 a", "!complete --model gpt9 a"):
+        assert await two.refusal(line) == refusal, line
+    assert await two.refusal("!settings model gpt9") == "model can't be 'gpt9'; it takes one of tiny, other."
+    assert "two different ones" in await two.refusal("!compare --model tiny,TINY a | b")
+
+
+async def test_a_template_names_its_model_and_nothing_else_answers_where_that_is_gone(two: Talk) -> None:
+    assert (await two.ask("!prompt far good"))["model"] == "other"
+    assert (await two.ask("!prompt exact good"))["model"] == "tiny"
+    assert (await two.ask("!prompt far --model tiny good"))["model"] == "tiny"
+    refusal = await two.refusal("!prompt gone good")
+    assert refusal == (
+        "The template gone names the model lost, which is not here; the models are tiny and other. A moderator can"
+        " change that line of the file with !prompt import gone."
+    )
+    await two.ask("!settings chat_template sailor")
+    assert (await two.ask("hello"))["model"] == "other"
+    await two.ask("!settings chat_template ghost")
+    assert "names the model lost" in await two.refusal("hello")
+    assert "chat is refused" in "".join(
+        block.text for block in (await two.card("!model")).blocks if isinstance(block, Text)
+    )
+
+
+async def test_cards_go_on_with_the_model_that_made_them(two: Talk) -> None:
+    options = {"has_buttons": True}
+    await two.ask("!settings model other")
+    answer = await two.card("hello", **options)
+    grown = await two.card("!complete --n 1 --max_new_tokens 4 The cat", **options)
+    await two.ask("!settings model tiny")
+    assert (await two.click(grown, "more")).data["model"] == "other"
+    assert (await two.click(answer, "again")).data["model"] == "other"
+    assert (await two.card("hello", **options)).data["model"] == "tiny"
+
+
+async def test_where_the_model_is_gone_a_card_says_so_and_why_still_explains(
+    open_tiny: Open, roomy_model: Callable[[str], Path]
+) -> None:
+    async with open_tiny("gpt2", others={"other": roomy_model("gpt2")}) as talk:
+        await talk.ask("!settings model other")
+        answer = await talk.card("hello", has_buttons=True)
+    async with open_tiny("gpt2") as talk:
+        said = await talk.click_refusal(answer, "again", who="Ann")
+        assert said == (
+            "other wrote this, and it is no longer here; the only one is tiny. Ask again for an answer by another"
+            " model."
+        )
+        assert (await talk.why())["model"] == "other"
+        shown = await talk.card("!model")
+        assert [block.text for block in shown.blocks if isinstance(block, Text)][:2] == [
+            "tiny answers here: it is the only one.",
+            "The settings ask for 'other', which is no longer here.",
+        ]
+
+
+async def test_model_lists_them_and_a_moderator_chooses_on_its_card(two: Talk) -> None:
+    card = await two.card("!model", has_buttons=True)
+    (table,) = [block for block in card.blocks if isinstance(block, Table)]
+    assert [row[0] for row in table.rows] == ["tiny (default)", "other"]
+    assert [row[-1] for row in table.rows] == ["loaded", "loaded when it is asked for"]
+    (select,) = card.selects
+    assert [option.value for option in select.options] == ["tiny", "other"]
+    assert await two.click_refusal(card, "model", value="other", who="Bob") == "Only moderators can use /settings."
+    chosen = await two.click(card, "model", value="other", is_moderator=True)
+    assert chosen.data["text"] == "other answers here: this channel's setting."
+    assert not (await two.card("!model", has_buttons=True, is_moderator=False)).selects
+
+
+async def test_two_models_are_compared_by_bits_per_byte_only(two: Talk) -> None:
+    one = [await two.ask(f"!perplexity --model {name} The cat sat.") for name in ("tiny", "other")]
+    both = await two.card("!perplexity --model tiny,other The cat sat.")
+    assert [found["bits_per_byte"][0] for found in both.data["models"]] == [found["bits_per_byte"] for found in one]
+    (table,) = [block for block in both.blocks if isinstance(block, Table)]
+    assert "perplexity" not in table.columns
+    better, worse = sorted(one, key=lambda found: float(found["bits_per_byte"]))
+    assert both.data["verdict"] == (
+        f"{better['model']} predicts the text better: it takes {better['bits_per_byte']:.3f} bits per byte,"
+        f" {worse['model']} takes {worse['bits_per_byte']:.3f}."
+    )
+    compared = await two.card("!compare --model tiny,other The cat | The dog ran")
+    (table,) = [block for block in compared.blocks if isinstance(block, Table)]
+    assert table.columns == ("", "text", "tiny, bits per byte", "other, bits per byte")
+    assert len(table.rows) == 2
+
+
+async def test_scores_of_templates_are_kept_apart_and_statistics_count_for_all(two: Talk) -> None:
+    scores = [await two.ask(f"!prompt test mood{option}") for option in ("", " --model other", "")]
+    assert scores[0] == scores[2] != scores[1]
+    stats = await two.ask("!stats")
+    assert [one["model"] for one in stats["models"]] == ["tiny", "other"]
+    assert all(one["num_done"] > 0 for one in stats["models"])
+
+
+async def test_a_draft_that_names_an_unknown_model_is_kept_but_not_published(two: Talk) -> None:
+    for name in ("gone", "tale"):
+        kept = await two.ask(f"!prompt import {name} {NAMED['gone']}")
+        assert "names the model lost, which is not here" in kept["problem"], name
+        assert "is not valid" in await two.refusal(f"!prompt publish {name}")
+        await two.ask(f"!prompt import {name} {NAMED['far'].replace('so', 'as')}")
+    await two.ask("!prompt publish tale")
+    assert (await two.ask("!prompt tale good"))["model"] == "other"
