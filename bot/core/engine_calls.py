@@ -18,6 +18,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     Timings,
     TokenScore,
@@ -139,6 +140,19 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreTokens:
+    """Engine.score_tokens."""
+
+    prompt: Prompt
+    new_ids: tuple[int, ...]
+    num_likeliest: int
+    with_prompt: bool
+
+    def __post_init__(self) -> None:
+        _check_num(self.num_likeliest)
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreContinuations:
     """Engine.score_continuations."""
 
@@ -232,6 +246,7 @@ Call = (
     Generate
     | GenerateBatch
     | Score
+    | ScoreTokens
     | ScoreContinuations
     | ScoreAndSketch
     | ScoreDrawn
@@ -266,6 +281,7 @@ RESULTS: Final[Mapping[type[Any], Any]] = {
     Generate: Written,
     GenerateBatch: Written,
     Score: tuple[TokenScore, ...],
+    ScoreTokens: tuple[ScoredToken, ...],
     ScoreContinuations: tuple[float, ...],
     ScoreAndSketch: SketchedScores,
     ScoreDrawn: DrawnText,
