@@ -27,7 +27,7 @@ from bot.core.wire import WireError, from_wire, to_wire
 from bot.errors import Busy, FewshotError, GenerationError, ModelError, RequestError, Unavailable
 
 _CONNECT_S: Final = 5.0
-_SILENT_S: Final = 60 * BEAT_S  # a server under load may miss many beats
+SILENT_S: Final = 60 * BEAT_S  # a server under load may miss many beats
 _UNREADABLE: Final = "The engine's server gave an answer that can't be read. Is it the same version as this program?"
 _GATEWAY: Final = frozenset({502, 503, 504})
 
@@ -47,22 +47,22 @@ class NotOurs(FewshotError):
 class Connection:
     """One server's address and key. `front` is the id of this run of the front; `num_calls` counts what was sent."""
 
-    def __init__(self, api_base: str, key: str) -> None:
+    def __init__(self, api_base: str, key: str, *, silent_s: float = SILENT_S) -> None:
         self.base = api_base.removesuffix("/v1") + PREFIX
         self.front = secrets.token_hex(8)
         self.num_calls = 0
         self._client = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(_SILENT_S, connect=_CONNECT_S, pool=None),
+            timeout=httpx2.Timeout(silent_s, connect=_CONNECT_S, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
             trust_env=False,
         )
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, api_base: str, key: str) -> AsyncIterator["Connection"]:
-        """Open the connections; close them at the end."""
-        connection = cls(api_base, key)
+    async def open(cls, api_base: str, key: str, *, silent_s: float = SILENT_S) -> AsyncIterator["Connection"]:
+        """Open the connections; close them at the end. A server that is silent for `silent_s` counts as away."""
+        connection = cls(api_base, key, silent_s=silent_s)
         try:
             yield connection
         finally:
@@ -74,13 +74,11 @@ class Connection:
             response = await self._client.get(f"{self.base}/engine")
         except httpx2.TransportError as e:
             raise ServerAway(type(e).__name__) from e
-        if response.status_code == 404:
-            raise NotOurs("The server is none of this bot.")
-        if response.status_code != 200:
+        if response.status_code in _GATEWAY:
             raise _refusal(response.status_code, response.content)
-        sent = _parsed(response.content)
-        if not isinstance(sent, dict) or "protocol" not in sent:
-            raise NotOurs("The server is none of this bot.")
+        sent = _hello_in(response)
+        if sent is None:
+            raise NotOurs("The server is none of this bot, or it refuses the key.")
         if sent["protocol"] != PROTOCOL:
             raise ModelError(
                 f"The engine's server is another version of this bot (its protocol is {sent['protocol']!r:.20}, this"
@@ -121,6 +119,17 @@ class Connection:
             await self._client.delete(f"{self.base}/calls/{self.front}/{call_id}")
         except httpx2.TransportError as e:
             raise ServerAway(type(e).__name__) from e
+
+
+def _hello_in(response: httpx2.Response) -> dict[str, Any] | None:
+    """Return what a server of this bot says of itself; None for an answer of another server, or a refusal."""
+    if response.status_code != 200:
+        return None
+    try:
+        sent = json.loads(response.content)
+    except ValueError:
+        return None
+    return sent if isinstance(sent, dict) and "protocol" in sent else None
 
 
 def _refusal(status: int, body: bytes) -> Exception:
