@@ -30,6 +30,11 @@ class Settings:
     """All settings; in the environment each has its upper-case name. Explained in .env.example."""
 
     model: str = "auto"
+    model_api_base: str = "https://api.openai.com/v1"
+    model_api_key: str = field(default="", repr=False)
+    model_api_key_file: Path | None = None
+    model_context_length: int = 4096
+    model_max_running: int = 32
     models_dir: Path = _DATA_FOLDER / "models"
     device: str = "auto"
     precision: str = "auto"
@@ -87,6 +92,22 @@ class Settings:
                 chosen[f.name] = _READERS[f.name](name, text)
         _read_key_file("api_key", chosen)
         return cls(**chosen)
+
+    def read_model_api_key(self) -> str:
+        """Return the key of the model's server, "" for none; a container has it in a file. Raises SetupError."""
+        path = self.model_api_key_file
+        if path is None:
+            return self.model_api_key
+        if self.model_api_key:
+            raise SetupError("MODEL_API_KEY and MODEL_API_KEY_FILE are both set; remove one of them.")
+        try:
+            key = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as e:
+            reason = (e.strerror or str(e)).lower() if isinstance(e, OSError) else "it is no text"
+            raise SetupError(f"MODEL_API_KEY_FILE names {path}, which can't be read: {reason}.") from e
+        if not key:
+            raise SetupError(f"MODEL_API_KEY_FILE names {path}, which is empty.")
+        return _token(f"The file {path}", key)
 
 
 def _read_key_file(name: str, chosen: dict[str, Any]) -> None:
@@ -167,6 +188,13 @@ def _url(name: str, value: str) -> str:
     if found is None or int((found[2] or ":0")[1:]) > _MAX_PORT:
         raise SetupError(f"{name} takes a URL that starts with https:// or http://, not {_shown(value)}.")
     return value.rstrip("/")
+
+
+def _api_base(name: str, value: str) -> str:
+    url = _url(name, value)
+    if "?" in url or "@" in url:
+        raise SetupError(f"{name} takes a URL without a key or other parameters in it; the key is MODEL_API_KEY.")
+    return url
 
 
 def _whole(low: int, high: int) -> Callable[[str, str], int]:
@@ -274,6 +302,11 @@ def _host(name: str, value: str) -> str:
 
 _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model": _text,
+    "model_api_base": _api_base,
+    "model_api_key": _token,
+    "model_api_key_file": _path,
+    "model_context_length": _whole(128, 10_000_000),
+    "model_max_running": _whole(1, 4096),
     "models_dir": _path,
     "device": _device,
     "precision": _precision,

@@ -15,8 +15,7 @@ from bot.core.channel_settings import declare_settings
 from bot.core.chat_prompt import PromptTools
 from bot.core.messages import AttachmentFormat, Author, Click, Message, Reach, Scope, ShownCard
 from bot.core.platform_traits import PlatformTraits
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
@@ -290,6 +289,7 @@ class ScriptedGeneration:
         self.completions: tuple[Completion, ...] = ()
         self.is_cancelled = False
         self.num_ahead = 0
+        self.notice = ""
         self.was_alone = True
 
     def cancel(self) -> None:

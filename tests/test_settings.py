@@ -18,6 +18,7 @@ EXAMPLE = Path(__file__).parent.parent / ".env.example"
 NOWHERE = Path("no-such-file.env")
 BREAK = "contains a control character, such as a line break; remove it."
 NO_TOKEN = "takes an access token, which has no spaces and no special letters; copy it again."
+NO_KEY = "takes a URL without a key or other parameters in it; the key is MODEL_API_KEY."
 NO_HOME = "names the home folder of an unknown user"
 MEMORY_ONLY = (":memory:", "file::memory:?cache=shared", "file:x?mode=memory&cache=shared")
 IN_MEMORY = (
@@ -65,6 +66,21 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 # Rows of MODEL are few as the model's name is checked where models are found; an editor is anybody's command line.
 TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "MODEL": ({"gpt2": "gpt2", " ./a folder ": "./a folder"}, {"gpt2\nx": BREAK, "\0": BREAK}),
+    "MODEL_API_BASE": (
+        {"https://x.openai.azure.com/openai/v1/": "https://x.openai.azure.com/openai/v1"},
+        {
+            "example.org": "takes a URL that starts with https:// or http://, not 'example.org'.",
+            "https://x.org/v1?key=s3cret": NO_KEY,
+            "https://s3cret@x.org/v1": NO_KEY,
+        },
+    ),
+    "MODEL_API_KEY": ({"sk-abc": "sk-abc"}, {"s3cret x": NO_TOKEN}),
+    "MODEL_API_KEY_FILE": (
+        {"/run/secrets/k": Path("/run/secrets/k")},
+        {"~nobody-here/k": f"{NO_HOME}: '~nobody-here/k'."},
+    ),
+    "MODEL_CONTEXT_LENGTH": ({"128": 128}, whole(128, "10,000,000", "127", "10000001")),
+    "MODEL_MAX_RUNNING": ({"4096": 4096}, whole(1, "4,096", "0", "4097")),
     "MODELS_DIR": ({"/m": Path("/m"), "~": Path.home()}, {"~nobody-here/m": f"{NO_HOME}: '~nobody-here/m'."}),
     "DEVICE": (
         {"CPU": "cpu", "cuda:3": "cuda:3", "mps": "mps"},
@@ -295,3 +311,33 @@ def test_a_line_of_the_file_that_is_no_setting_is_named(tmp_path: Path, line: st
     with pytest.raises(SetupError) as caught:
         Settings.from_env({}, env_file)
     assert str(caught.value) == f"Line 3 of {env_file} is not a setting. Write NAME=value, or # before it."
+
+
+def test_the_key_of_a_server_may_be_in_a_file_and_is_never_shown(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("s3cret\n")
+    settings = Settings.from_env({"MODEL_API_KEY_FILE": str(path)}, NOWHERE)
+    assert settings.read_model_api_key() == "s3cret"
+    given = Settings.from_env({"MODEL_API_KEY": "s3cret"}, NOWHERE)
+    assert (given.read_model_api_key(), "s3cret" in repr(given)) == ("s3cret", False)
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "sentence"),
+    [
+        (None, "", "MODEL_API_KEY_FILE names PATH, which can't be read: no such file or directory."),
+        ("\n", "", "MODEL_API_KEY_FILE names PATH, which is empty."),
+        ("two words", "", f"The file PATH {NO_TOKEN}"),
+        ("one", "two", "MODEL_API_KEY and MODEL_API_KEY_FILE are both set; remove one of them."),
+    ],
+)
+def test_a_key_that_can_not_be_read_is_one_sentence(
+    tmp_path: Path, content: str | None, key: str, sentence: str
+) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_text(content)
+    settings = Settings(model_api_key=key, model_api_key_file=path)
+    with pytest.raises(SetupError) as caught:
+        settings.read_model_api_key()
+    assert str(caught.value) == sentence.replace("PATH", str(path))

@@ -86,6 +86,8 @@ class Bot:
     def model_line(self) -> str:
         """Return one line about the model, for people."""
         info = self._services.engine.info
+        if info.server:
+            return f"{info.name} · {info.device}"
         return f"{info.name} · {info.num_parameters / 1e6:.0f}M parameters · {info.device} · {info.precision}"
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:

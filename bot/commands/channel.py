@@ -98,8 +98,8 @@ async def answer_stats(request: Request) -> Cards:
             Facts(
                 (
                     ("model", info.name),
-                    ("parameters", f"{info.num_parameters:,}"),
-                    ("device", info.device),
+                    *([("parameters", f"{info.num_parameters:,}")] if info.num_parameters else []),
+                    ("server" if info.server else "device", info.device),
                     ("precision", info.precision),
                     ("context", f"{info.context_length:,} tokens"),
                 )
@@ -162,7 +162,7 @@ def _stats_data(services: Services, stored: StoreStats) -> dict[str, Any]:
         "device": info.device,
         "precision": info.precision,
         "context_length": info.context_length,
-        "num_parameters": info.num_parameters,
+        "num_parameters": info.num_parameters or None,
         "tokens_per_s": stats.tokens_per_s,
         "num_waiting": stats.num_waiting,
         "num_running": stats.num_running,

@@ -16,16 +16,8 @@ from bot.core.history import (
     leave_out_repeats,
     select_turns,
 )
-from bot.core.prompt import (
-    ChatTurn,
-    build_chat_turns,
-    build_transcript,
-    continue_prompt,
-    speakers_of,
-    stops_of,
-    transcript_line,
-)
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt import build_chat_turns, build_transcript, continue_prompt, speakers_of, stops_of, transcript_line
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.template import PromptTemplate
 from bot.errors import PromptTooLong, RequestError

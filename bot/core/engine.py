@@ -7,8 +7,7 @@ from typing import Final, Literal, Protocol, TypeVar
 
 from bot.core.chat_prompt import PromptTools
 from bot.core.ending import EndRule
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import (
     Completion,
     Delta,
@@ -59,6 +58,10 @@ class Generation(Protocol):
     completions: tuple[Completion, ...]
     timings: Timings | None
     part_timings: tuple[Timings, ...]
+
+    @property
+    def notice(self) -> str:
+        """Return what people must know of the answer, such as that it was cut; "" if there is nothing."""
 
     @property
     def was_alone(self) -> bool:

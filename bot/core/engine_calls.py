@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from bot.core.ending import EndRule
 from bot.core.engine import Asker, Priority
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import (
     Completion,
     Delta,

@@ -2,29 +2,19 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
 from bot.core.classification import CONTENT_FREE_INPUTS
 from bot.core.history import Turn
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart, Role
 from bot.core.safe_text import clean_name, one_line, replace_lone_surrogates
 from bot.core.templates.body import fill_slots
 from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 
-Role = Literal["system", "user", "assistant"]
-
 # The speaker of the inputs in a chat template's examples.
 EXAMPLE_SPEAKER: Final = "Member"
-
-
-@dataclass(frozen=True, slots=True)
-class ChatTurn:
-    """One turn in the form that a model's own chat template reads."""
-
-    role: Role
-    content: str
 
 
 def build_prompt(template: PromptTemplate, input: str) -> Prompt:
@@ -109,7 +99,9 @@ def continue_prompt(prompt: Prompt, said: str, *, is_markup: bool) -> Prompt:
     """Return `prompt` followed by `said`, the start of its answer."""
     if not said:
         return prompt
-    return replace(prompt, parts=(*prompt.parts, PromptPart(said if is_markup else f" {said}")))
+    parts = (*prompt.parts, PromptPart(said if is_markup else f" {said}"))
+    turns = (*prompt.turns, ChatTurn("assistant", said)) if prompt.turns else ()
+    return replace(prompt, parts=parts, turns=turns)
 
 
 def transcript_line(turn: Turn, *, bot_name: str) -> str:

@@ -2,6 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """One turn in the form that a model's own chat template reads."""
+
+    role: Role
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +32,15 @@ class Prompt:
     """A prompt as a sequence of parts; adjacent plain parts are one text to the tokenizer.
 
     An `is_document` prompt is a text of its own, not a template's or a conversation: it is read after the token with
-    which this model's plain texts start (`ModelInfo.start_token`).
+    which this model's plain texts start (`ModelInfo.start_token`). `turns` are those of a conversation whose markup a
+    server adds: it gets them instead of the parts, which are what people are shown.
 
     A prompt of `token_ids` has no parts: the model reads exactly these tokens.
     """
 
     parts: tuple[PromptPart, ...]
     is_document: bool = False
+    turns: tuple[ChatTurn, ...] = ()
     token_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

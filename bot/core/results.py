@@ -1,6 +1,7 @@
 """The engine's results, as plain data that every layer may read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -13,15 +14,16 @@ class Completion:
     """One finished continuation.
 
     `text` ends before the stop string. `token_ids` are all generated tokens, including those of the stop string and the
-    end-of-text token. `logprob` (nats) is the sum of their log-probabilities at temperature 1, before any logits
-    processor. `token_ends` are where those tokens end in `text` that do more than repeat a half-typed word, and
-    `token_logprobs` their log-probabilities; one that holds a part of a character ends where the one before does.
+    end-of-text token, () where a server does not tell them. `logprob` (nats) is the sum of their log-probabilities at
+    temperature 1, before any logits processor; None where a server does not tell it. `token_ends` are where those
+    tokens end in `text` that do more than repeat a half-typed word, and `token_logprobs` their log-probabilities; one
+    that holds a part of a character ends where the one before does.
     """
 
     index: int
     text: str
     token_ids: tuple[int, ...]
-    logprob: float
+    logprob: float | None
     finish_reason: FinishReason
     token_logprobs: tuple[float, ...] = ()
     token_ends: tuple[int, ...] = ()
@@ -218,6 +220,15 @@ SCORING_PRECISION: Final = "float32"
 
 
 @dataclass(frozen=True, slots=True)
+class Ability:
+    """What a server was found to do or not to do: what it is, whether it is there, and how it was found."""
+
+    name: str
+    is_there: bool
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """The loaded model. `num_parameters` counts each shared weight once; `context_length` is in tokens.
 
@@ -226,6 +237,11 @@ class ModelInfo:
     (None: nothing), the best of `start_figures`; `references` are its perplexities on texts of known kinds, where
     measured; `notices` tell the operator what this machine or the model lacks; `weights_digest` changes with the
     model's files ("": unknown).
+
+    Of a model on a server, `server` is the server's name, `folder` is "", `num_parameters` and `vocab_size` are 0
+    (nobody says them), `weights_digest` changes with the server's version, `abilities` are what it was found to do, and
+    `lacking` says of sampling options that it can't do, by name, who could. Such an option is refused where somebody
+    asks for it, and left out where a template or preset sets it.
     """
 
     name: str
@@ -245,6 +261,9 @@ class ModelInfo:
     references: tuple[ReferenceFigure, ...] = ()
     notices: tuple[str, ...] = ()
     weights_digest: str = ""
+    server: str = ""
+    abilities: tuple[Ability, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

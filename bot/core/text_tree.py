@@ -17,15 +17,15 @@ FULL: Final = f"This text has {MAX_BRANCHES} branches, which is the limit. Prune
 class Branch:
     """A piece of text that goes on from `parent`, behind the first `kept` characters of the parent's own text.
 
-    `logprob` (nats) is its own, at temperature 1. `ends` are where its tokens end in `text`, `logprobs` their
-    log-probabilities; both are empty if they are not known. `seed` is that of the round that drew it, `strategy` the
-    name of the one that did, if several took part.
+    `logprob` (nats) is its own, at temperature 1; None if nobody knows it. `ends` are where its tokens end
+    in `text`, `logprobs` their log-probabilities; both are empty if they are not known. `seed` is that of the round
+    that drew it, `strategy` the name of the one that did, if several took part.
     """
 
     text: str
     parent: int = BEGINNING
     kept: int = 0
-    logprob: float = 0.0
+    logprob: float | None = 0.0
     finish_reason: str | None = None
     seed: int | None = None
     ends: tuple[int, ...] = ()

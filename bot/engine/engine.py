@@ -13,8 +13,8 @@ from bot.background import keep_running
 from bot.core.chat_prompt import PromptTools
 from bot.core.ending import EndRule
 from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, Priority
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
+from bot.core.request_counts import RequestCounts
 from bot.core.results import (
     Delta,
     DrawnText,
@@ -30,7 +30,6 @@ from bot.core.results import (
 from bot.core.sampling_params import SamplingParams
 from bot.engine.requests.work import Job, QuickWork, Work
 from bot.engine.scheduler import Scheduler
-from bot.engine.statistics import Statistics
 from bot.engine.stream import LocalGeneration
 from bot.errors import Unavailable
 from bot.trace import note_step
@@ -59,7 +58,7 @@ class LocalEngine:
         self._start = start
         self._hang_s = hang_s
         self._scheduler = start()
-        self._statistics = Statistics()
+        self._statistics = RequestCounts(time.perf_counter())
         self.num_restarts = 0
         self.info: ModelInfo  # set when opened
 
@@ -350,7 +349,7 @@ class LocalEngine:
 
     async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:
         work: Work[LanguageModel, ResultT] = Work(plan, priority="scoring", asker=asker)
-        work.future.add_done_callback(lambda _: self._statistics.count_end(work))
+        work.future.add_done_callback(self._statistics.count_end)
         num_waiting = self._scheduler.num_waiting
         self._submit(work)
         note_step(asker.request_id, "queued", waiting=num_waiting)

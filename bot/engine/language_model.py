@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 
 from bot.core.ending import EndRule
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import (
     Delta,
     DrawnText,

@@ -16,7 +16,7 @@ import torch
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
-from bot.core.prompt import ChatTurn
+from bot.core.prompt_parts import ChatTurn
 from bot.core.results import ModelInfo, PrecisionFigures
 from bot.core.wording import MAX_PATH, shorten
 from bot.engine.loaded_model import Lane, LoadedModel

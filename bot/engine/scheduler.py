@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from bot.core.engine import Asker
-from bot.engine.fair_queue import PRIORITIES, FairQueue
+from bot.core.fair_queue import PRIORITIES, FairQueue
 from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
 from bot.errors import Busy, FewshotError, GenerationError, Unavailable
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from bot.core.engine import Asker, Priority
+from bot.core.request_counts import RequestCounts
 from bot.core.results import (
     Completion,
     Delta,
@@ -17,7 +18,6 @@ from bot.core.results import (
 from bot.core.sampling_params import SamplingParams
 from bot.engine.requests.work import Job, Work
 from bot.engine.scheduler import Scheduler
-from bot.engine.statistics import Statistics
 from bot.errors import Unavailable
 from bot.trace import note_step
 
@@ -40,7 +40,7 @@ class LocalGeneration:
     def __init__(
         self,
         scheduler: "Scheduler[LanguageModel]",
-        statistics: Statistics,
+        statistics: RequestCounts,
         plan: "PlanGeneration",
         params: SamplingParams,
         *,
@@ -69,6 +69,11 @@ class LocalGeneration:
         self._has_started = False
         self._is_ended = False
         self._error: BaseException | None = None
+
+    @property
+    def notice(self) -> str:
+        """Return that there is nothing to know: the model in this program writes to the end or fails."""
+        return ""
 
     @property
     def was_alone(self) -> bool:
@@ -100,8 +105,7 @@ class LocalGeneration:
             deadline=time.perf_counter() + self._timeout_s,
             is_alone=self._is_alone,
         )
-        statistics = self._statistics
-        work.future.add_done_callback(lambda _: statistics.count_end(work))
+        work.future.add_done_callback(self._statistics.count_end)
         work.future.add_done_callback(lambda _: deliver.end(work))
         self._work = work
         num_waiting = self._scheduler.num_waiting

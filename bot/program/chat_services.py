@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from bot.commands.bot import COMMANDS
 from bot.core.platform_traits import PlatformTraits
-from bot.engine.models.catalog import ModelChoice
 from bot.errors import SetupError
 from bot.platforms.shared.masking import mask_secrets
 from bot.platforms.shared.signals import ended_by_signals
-from bot.program.opening import Core, choose_model, is_loaded, load_quickly, open_core, prepare_model, say
+from bot.program.opening import Choice, Core, choose_model, is_loaded, load_quickly, open_core, prepare_model, say
 from bot.services.ledger import Delivery
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
@@ -56,7 +55,7 @@ def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _run(settings: Settings, choice: ModelChoice, starts: Sequence[Start]) -> None:
+async def _run(settings: Settings, choice: Choice, starts: Sequence[Start]) -> None:
     """Answer on all platforms until a signal."""
     is_over = asyncio.Event()
     async with open_core(settings, choice) as core:

@@ -6,13 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import ModelChoice, list_models, resolve_model
 from bot.errors import ModelError
-from bot.program.opening import prepare_model, pull, say
+from bot.program.opening import Choice, open_engine, prepare_model, pull, remote_choice, say
+from bot.remote.choice import RemoteChoice, is_remote_name
 from bot.settings import Settings
+
+ChoiceT = TypeVar("ChoiceT", ModelChoice, RemoteChoice)
 
 
 def print_models(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -36,22 +38,22 @@ def pull_model(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _named(choice: ModelChoice, name: str | None) -> ModelChoice:
+def _named(choice: ChoiceT, name: str | None) -> ChoiceT:
     """Return `choice` with its true reason where the command names the model: the setting does not matter then."""
     return replace(choice, reason="you named it") if name else choice
 
 
-async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, Any]:
-    async with LocalEngine.open(
-        choice.folder,
-        name=choice.name,
-        device=settings.device,
-        precision=settings.precision,
-        num_threads=settings.num_threads or None,
-        kv_cache_mb=settings.kv_cache_mb,
-        models_dir=settings.models_dir,
-    ) as engine:
+async def _open_info(settings: Settings, choice: Choice) -> dict[str, Any]:
+    async with open_engine(settings, choice) as engine:
         info = engine.info
+        if info.server:
+            return {
+                "name": info.name,
+                "server": info.server,
+                "context_length": info.context_length,
+                "reason": choice.reason,
+                "abilities": [asdict(one) for one in info.abilities],
+            }
         return {
             "name": info.name,
             "folder": info.folder,
@@ -78,11 +80,19 @@ async def _open_info(settings: Settings, choice: ModelChoice) -> dict[str, Any]:
 
 def print_info(settings: Settings, arguments: argparse.Namespace) -> int:
     """Load a model and describe it; return the exit status."""
-    choice = _named(resolve_model(arguments.model or settings.model, settings.models_dir), arguments.model)
+    name = arguments.model or settings.model
+    choice: Choice
+    if is_remote_name(name):
+        choice = _named(remote_choice(settings, name), arguments.model)
+    else:
+        choice = _named(resolve_model(name, settings.models_dir), arguments.model)
     prepare_model(settings, choice)
     info = asyncio.run(_open_info(settings, choice))
     if arguments.json:
         sys.stdout.write(json.dumps(info) + "\n")
+        return 0
+    if "abilities" in info:
+        sys.stdout.write(_table_of_abilities(info))
         return 0
     precisions, starts, notices = info.pop("precisions"), info.pop("start_tokens"), info.pop("notices")
     references = info.pop("references")
@@ -94,6 +104,16 @@ def print_info(settings: Settings, arguments: argparse.Namespace) -> int:
         sys.stdout.write(_table_of_precisions(precisions))
     sys.stdout.write("".join(f"{notice}\n" for notice in notices))
     return 0
+
+
+def _table_of_abilities(info: dict[str, Any]) -> str:
+    """Return the facts of a server's model, and what it was found to do."""
+    abilities = info.pop("abilities")
+    lines = [f"{name:26} {value}" for name, value in info.items()]
+    for one in abilities:
+        remark = f" ({one['remark']})" if one["remark"] else ""
+        lines.append(f"{one['name']:26} {'yes' if one['is_there'] else 'no'}{remark}")
+    return "\n".join(lines) + "\n"
 
 
 def _describe_start(token: str | None, starts: Sequence[dict[str, Any]]) -> str:

@@ -5,14 +5,16 @@ import gc
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from bot.background import keep_running
 from bot.commands.bot import Bot
 from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
+from bot.core.engine import Engine
 from bot.core.platform_traits import PlatformTraits
 from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, resolve_model
@@ -21,7 +23,8 @@ from bot.engine.precision.choice import is_measured
 from bot.engine.processors import count_processors
 from bot.engine.references.record import read_references
 from bot.engine.start_token.record import read_start_figures
-from bot.errors import FewshotError
+from bot.errors import FewshotError, ModelError, SetupError
+from bot.remote.choice import RemoteChoice, check_remote_name, is_remote_name
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.templates import TemplateLibrary, Templates
@@ -33,6 +36,10 @@ from bot.store.store import Store
 logger = logging.getLogger("bot")
 
 _RETENTION_INTERVAL_S: Final = 3600.0
+_NO_OPENAI: Final = (
+    "The package for models of servers is not installed. Install it with:"
+    " python -m pip install -c constraints.txt -e '.[openai]'"
+)
 
 
 def say(sentence: str) -> None:
@@ -65,26 +72,48 @@ async def _forget_expired(store: Store, retention_days: int) -> None:
         await asyncio.sleep(_RETENTION_INTERVAL_S)
 
 
-def choose_model(settings: Settings) -> ModelChoice:
-    """Return the model on this machine; download it first if it is missing."""
+# A model on this machine, or one of a server.
+Choice = ModelChoice | RemoteChoice
+
+
+def choose_model(settings: Settings) -> Choice:
+    """Return the model that MODEL names; download one of this machine first if it is missing. Raises ModelError."""
+    if is_remote_name(settings.model):
+        return remote_choice(settings, settings.model)
     try:
         return resolve_model(settings.model, settings.models_dir)
     except ModelNotPulled:
         return pull(settings.model, settings)
 
 
+def remote_choice(settings: Settings, name: str) -> RemoteChoice:
+    """Return the model `name` of the server that the settings name. Raises ModelError for a wrong name."""
+    return RemoteChoice(
+        check_remote_name(name),
+        settings.model_api_base,
+        settings.models_dir,
+        settings.model_context_length,
+        settings.read_model_api_key(),
+    )
+
+
 def pull(name: str, settings: Settings) -> ModelChoice:
     """Download a model. Raises ModelError."""
+    if is_remote_name(name):
+        raise ModelError(f"{name} is a model of a server, so there is nothing to download.")
     from bot.engine.models.pulling import PullLimits, pull_model
 
     return pull_model(name, settings.models_dir, PullLimits(timeout_s=settings.pull_timeout_s))
 
 
-def prepare_model(settings: Settings, choice: ModelChoice) -> None:
+def prepare_model(settings: Settings, choice: Choice) -> None:
     """Measure the model's start token and precisions if that is not done yet, and print the chosen precision.
 
-    Call it before the event loop starts, so that Ctrl-C ends it at once.
+    Call it before the event loop starts, so that Ctrl-C ends it at once. What a server can do is found when it is
+    opened.
     """
+    if isinstance(choice, RemoteChoice):
+        return
     num_parameters = check_model_folder(choice.folder).num_parameters
     has_start = read_start_figures(choice.folder, settings.models_dir) is not None
     has_references = read_references(choice.folder, settings.models_dir) is not None
@@ -111,7 +140,7 @@ class Core:
 
     settings: Settings
     store: Store
-    engine: LocalEngine
+    engine: Engine
     measuring: Measuring
     shipped: TemplateLibrary
     stalls: LoopStalls
@@ -154,9 +183,21 @@ class Core:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, choice: ModelChoice) -> AsyncIterator[LocalEngine]:
-    """Open the engine as the settings say, and tell the operator what it lacks; close it at the end."""
-    async with LocalEngine.open(
+async def open_engine(settings: Settings, choice: Choice) -> AsyncIterator[Engine]:
+    """Open the engine of the chosen model, and tell the operator what it lacks; close it at the end.
+
+    A model on this machine is loaded; of one on a server it is found out what that can do. Raises SetupError.
+    """
+    opened = _open_remote(settings, choice) if isinstance(choice, RemoteChoice) else _open_local(settings, choice)
+    async with opened as engine:
+        if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
+            for notice in engine.info.notices:
+                say(notice)
+        yield engine
+
+
+def _open_local(settings: Settings, choice: ModelChoice) -> AbstractAsyncContextManager[Engine]:
+    return LocalEngine.open(
         choice.folder,
         name=choice.name,
         device=settings.device,
@@ -166,15 +207,25 @@ async def open_engine(settings: Settings, choice: ModelChoice) -> AsyncIterator[
         kv_cache_mb=settings.kv_cache_mb,
         models_dir=settings.models_dir,
         max_running_per_person=settings.max_running_per_person,
-    ) as engine:
-        if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
-            for notice in engine.info.notices:
-                say(notice)
-        yield engine
+    )
+
+
+def _open_remote(settings: Settings, choice: RemoteChoice) -> AbstractAsyncContextManager[Engine]:
+    try:
+        from bot.remote.engine import RemoteEngine
+    except ModuleNotFoundError as e:
+        raise SetupError(_NO_OPENAI) from e
+    return RemoteEngine.open(
+        choice,
+        max_waiting=settings.max_waiting,
+        max_running=settings.model_max_running,
+        max_running_per_person=settings.max_running_per_person,
+        tell=say,
+    )
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Core]:
+async def open_core(settings: Settings, choice: Choice) -> AsyncIterator[Core]:
     """Open store and engine, and begin the work in the background; close everything at the end."""
     shipped = TemplateLibrary.read(settings.prompts_dir)
     async with Store.open(settings.database) as store, open_engine(settings, choice) as engine:
@@ -185,8 +236,10 @@ async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Co
         background = [
             keep_running(stalls.watch, "watching the event loop"),
             keep_running(lambda: _forget_expired(store, settings.retention_days), "erasing expired messages"),
-            keep_running(lambda: measure_when_idle(measuring, engine, shipped), "measuring the built-in templates"),
         ]
+        if not engine.info.server:  # what nobody asked for is not worth somebody's money or another machine's time
+            start = partial(measure_when_idle, measuring, engine, shipped)
+            background.append(keep_running(start, "measuring the built-in templates"))
         try:
             yield Core(settings, store, engine, measuring, shipped, stalls)
         finally:
@@ -196,7 +249,7 @@ async def open_core(settings: Settings, choice: ModelChoice) -> AsyncIterator[Co
 
 
 @asynccontextmanager
-async def open_bot(settings: Settings, choice: ModelChoice, traits: PlatformTraits) -> AsyncIterator[Bot]:
+async def open_bot(settings: Settings, choice: Choice, traits: PlatformTraits) -> AsyncIterator[Bot]:
     """Open everything that the bot needs on one platform; close it at the end."""
     async with open_core(settings, choice) as core:
         yield core.bot(traits)

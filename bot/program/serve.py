@@ -10,6 +10,7 @@ from bot.engine.models.catalog import ModelChoice
 from bot.errors import SetupError
 from bot.platforms.shared.signals import ended_by_signals
 from bot.program.opening import choose_model, is_loaded, load_quickly, open_engine, prepare_model, say
+from bot.remote.choice import RemoteChoice
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def run_serve(settings: Settings, arguments: argparse.Namespace) -> int:
     check_access(settings.serve_host, settings.api_key)
     address = hold_address(settings.serve_host, settings.serve_port)
     choice = choose_model(settings)
+    if isinstance(choice, RemoteChoice):
+        raise SetupError(f"MODEL={settings.model} is served elsewhere already; serve runs a model of this machine.")
     say(choice.line)
     prepare_model(settings, choice)
     asyncio.run(_run(settings, choice, address))

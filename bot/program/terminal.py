@@ -10,16 +10,15 @@ from pathlib import Path
 import platformdirs
 
 from bot.core.stopping import Stopper
-from bot.engine.models.catalog import ModelChoice
 from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_once, run_piped
 from bot.platforms.terminal.traits import TERMINAL
-from bot.program.opening import choose_model, is_loaded, load_quickly, open_bot, prepare_model, say
+from bot.program.opening import Choice, choose_model, is_loaded, load_quickly, open_bot, prepare_model, say
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 
 
-async def _run_terminal(settings: Settings, choice: ModelChoice, arguments: argparse.Namespace) -> int:
+async def _run_terminal(settings: Settings, choice: Choice, arguments: argparse.Namespace) -> int:
     async with open_bot(settings, choice, TERMINAL) as bot:
         is_loaded()
         conversation = Conversation.of(

@@ -24,7 +24,7 @@ class CompletionOption:
     """One continuation: its text, log-probability (nats), why it ended, and the round's seed and strategy, if any."""
 
     text: str
-    logprob: float
+    logprob: float | None
     finish_reason: str | None
     seed: int | None = None
     strategy: str = ""
@@ -100,7 +100,8 @@ class CompletionState:
         at = self.tree.here.at
         own = path[ids.index(at) + 1 :] if at in ids else path
         text = "".join(branch.text for branch in own)
-        logprob = sum(branch.logprob for branch in own)
+        known = [branch.logprob for branch in own if branch.logprob is not None]
+        logprob = sum(known) if len(known) == len(own) else None
         return CompletionOption(text, logprob, own[-1].finish_reason, own[0].seed, own[-1].strategy)
 
     @property

@@ -92,12 +92,12 @@ async def record_reply(
     try:
         is_kept = await store.add_reply(answer, provenance, kind=kind, asker_id=message.author.id)
     except OptedOut:
-        return KeptReply(None, NOT_KEPT)
+        return _kept(reply, None, NOT_KEPT)
     except Unavailable:
         logger.info("a reply in %s could not be stored", message.scope.platform)
-        return KeptReply(None, _STORE_AWAY)
+        return _kept(reply, None, _STORE_AWAY)
     _log(message.scope, provenance)
-    return KeptReply(answer.id if is_kept else None)
+    return _kept(reply, answer.id if is_kept else None)
 
 
 async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: str, reply: GeneratedReply) -> KeptReply:
@@ -106,12 +106,18 @@ async def rewrite_reply(store: Store, engine: Engine, scope: Scope, reply_id: st
     try:
         is_kept = await store.rewrite_reply(scope, reply_id, reply.text, provenance)
     except OptedOut:
-        return KeptReply(None, _ASKER_NOT_READ)
+        return _kept(reply, None, _ASKER_NOT_READ)
     except Unavailable:
         logger.info("a reply in %s could not be stored", scope.platform)
-        return KeptReply(None, _STORE_AWAY)
+        return _kept(reply, None, _STORE_AWAY)
     _log(scope, provenance)
-    return KeptReply(reply_id if is_kept else None)
+    return _kept(reply, reply_id if is_kept else None)
+
+
+def _kept(reply: GeneratedReply, reply_id: str | None, notice: str = "") -> KeptReply:
+    """Return the result of storing, with what people must know of the answer itself."""
+    of_answer = reply.generation.notice if reply.generation is not None else ""
+    return KeptReply(reply_id, " ".join(filter(None, (of_answer, notice))) or None)
 
 
 def _provenance_of(engine: Engine, reply: GeneratedReply) -> Provenance:

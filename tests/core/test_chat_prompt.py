@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bot.core.chat_prompt import ConversationFit, render_conversation
 from bot.core.history import HistoryMessage, merge_turns, select_turns
-from bot.core.prompt import ChatTurn, transcript_line
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt import transcript_line
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.parsing import parse_template
 from bot.errors import PromptTooLong, RequestError

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from bot.core.history import Turn
 from bot.core.prompt import (
-    ChatTurn,
     build_chat_turns,
     build_prompt,
     build_transcript,
@@ -17,6 +16,7 @@ from bot.core.prompt import (
     speakers_of,
     stops_of,
 )
+from bot.core.prompt_parts import ChatTurn
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError

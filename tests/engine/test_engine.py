@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from bot.core.engine import Asker
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.core.results import Completion, Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import LocalEngine

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from bot.core.engine import Asker
+from bot.core.fair_queue import PRIORITIES, Priority
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import LocalEngine
-from bot.engine.fair_queue import PRIORITIES, Priority
 from bot.engine.loaded_model import Lane
 from bot.engine.networks.network import Segment
 from bot.engine.paged_cache import PagedCache

@@ -7,8 +7,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.errors import ModelError
 
 

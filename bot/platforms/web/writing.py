@@ -111,7 +111,7 @@ class WritingSession:
         probability = frame.get("probability")
         if not isinstance(probability, int | float) or not 0 < probability <= 1:
             raise RequestError("Choose a word first.")
-        if not word.strip() or not whole.endswith(word):
+        if not word or not whole.endswith(word):
             raise RequestError("Choose a word first.")
         before = whole.removesuffix(word)
         logprob = round(math.log(probability), 4)

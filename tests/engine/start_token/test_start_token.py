@@ -14,8 +14,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from bot.core.prompt import ChatTurn, build_prompt
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt import build_prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import StartFigures
 from bot.core.sampling_params import SamplingParams
 from bot.core.templates.parsing import parse_template

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import PromptPart
+from bot.core.prompt_parts import ChatTurn, PromptPart
 from bot.engine.loaded_model import LoadedModel
 from bot.engine.loading import load_model
 from bot.engine.tokens.chat_markup import render_turns

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.engine.tokens.chat_markup import render_turns
 from bot.engine.tokens.tokenizing import PromptTokenizer
 from bot.engine.tokens.vocabulary import Vocabulary

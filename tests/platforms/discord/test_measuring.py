@@ -20,8 +20,8 @@ from tests.servers.discord.permissions import Permission
 from tests.servers.discord.texts import labels
 from tests.servers.discord.world import Channel, Message
 
-NUM_ROWS = 250
-MEASURED = re.compile(r"moods on 250 held-out tests|\b250 tests\b|accuracy|of 250 right", re.IGNORECASE)
+NUM_ROWS = 120
+MEASURED = re.compile(r"moods on 120 held-out tests|\b120 tests\b|accuracy|of 120 right", re.IGNORECASE)
 MOODS = (
     '+++\ndescription = "Good or bad?"\nkind = "classify"\nlabels = ["good", "bad"]\n'
     + "".join(
@@ -126,7 +126,7 @@ async def test_a_private_measurement_goes_on_after_a_kill_and_stays_private(
         assert len(kept_rows(operator)) >= NUM_ROWS
         for message in general.messages:
             assert not any(MEASURED.search(text) or "row" in text for _, text in message.versions)
-            assert "of 250" not in visible_text(message)
+            assert f"of {NUM_ROWS}" not in visible_text(message)
         assert discord.unfinished() == [] or way != "slash"
 
 

@@ -258,6 +258,14 @@ async def test_a_word_in_a_script_without_spaces_is_put_where_it_stands(served: 
                 await changed(window, "put_word", writing, **wrong)
 
 
+async def test_a_line_break_is_put_in_the_place_of_a_word(served: Served):
+    async with served.window() as window:
+        writing = await begun(window, "A rose is")
+        writing = await changed(window, "put_word", writing, whole="A rose\n", word="\n", probability=0.1)
+        assert writing["text"] == "A rose\n"
+        assert len(writing["branches"]) == 2
+
+
 async def test_privacy_says_that_texts_are_kept_and_that_they_will_be_erased(served: Served):
     async with served.window() as window:
         await window.open(window.welcome["servers"][0]["channels"][0]["id"])

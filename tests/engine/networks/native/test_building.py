@@ -104,9 +104,13 @@ def test_a_folder_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
         load_library(tmp_path / "cache" / "native")
 
 
-def test_two_processes_may_build_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compiler, path = find_compiler(), os.environ["PATH"]
-    put_compiler(tmp_path / "bin", f'exec {compiler} "$@" -O0', monkeypatch)  # half the time
+def test_two_processes_may_build_at_once(tmp_path: Path, library_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each waits for the other, and then writes what took the compiler ten seconds.
+    compiler, path, (built,) = find_compiler(), os.environ["PATH"], library_folder.glob("*.so")
+    both_are_here = f"echo >> {tmp_path}/here; while [ $(wc -l < {tmp_path}/here) -lt 2 ]; do sleep 0.05; done"
+    writes = f'for last; do :; done; {both_are_here}; cp {built} "$last"'
+    script = f'case "$1" in --version) exec {compiler} "$@";; *) {writes};; esac'
+    put_compiler(tmp_path / "bin", script, monkeypatch)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{path}")
     program = (
         "import sys, pathlib; from bot.engine.networks.native.building import load_library;"
@@ -126,7 +130,7 @@ def test_without_memory_the_samplers_buffers_stay_as_they_were_and_a_later_try_m
     subprocess.run(
         [
             find_compiler(),
-            "-O1",
+            "-O0",
             "-std=c++20",
             *building._processor_flags(),
             "-pthread",

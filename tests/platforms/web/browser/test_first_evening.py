@@ -109,13 +109,12 @@ async def _write(tab: Tab) -> str:
     await eventually(tab.locator(".branch").count, lambda number: number == 2)
     await tab.get_by_role("button", name="Tint").click()
     await tab.locator(".tinted").first().wait_for()
-    await field.evaluate("(field) => field.setSelectionRange(11, 11)")
-    await tab.locator(".instead-word").first().wait_for()
+    await field.evaluate("(field) => field.setSelectionRange(8, 8)")
+    await tab.get_by_role("heading", name="Instead of “upon”").wait_for()
     await tab.locator(".instead-word").first().click()
     await eventually(tab.locator(".branch").count, lambda number: number >= 3)
-    await eventually(lambda: tab.locator(".write-state").inner_text(), lambda state: "Writing" not in state)
-    changed = str(await eventually(field.input_value, lambda text: text != taken and text.startswith("Once upon")))
-    return changed
+    await eventually(tab.locator("#write-hint").inner_text, lambda hint: "Going on" not in hint)
+    return str(await eventually(field.input_value, lambda text: text != taken and not text.startswith("Once upon")))
 
 
 async def _look(tab: Tab) -> None:

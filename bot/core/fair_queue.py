@@ -2,13 +2,22 @@
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 from bot.core.engine import Asker, Priority
-from bot.engine.requests.work import Work
 
 PRIORITIES: Final[tuple[Priority, ...]] = ("chat", "scoring")
-WorkT = TypeVar("WorkT", bound=Work[Any, Any])
+
+
+class Waiting(Protocol):
+    """A request that can wait in the queue; one that `is_alone` starts when nothing else runs."""
+
+    priority: Priority
+    asker: Asker
+    is_alone: bool
+
+
+WorkT = TypeVar("WorkT", bound=Waiting)
 
 
 class FairQueue(Generic[WorkT]):
@@ -97,5 +106,5 @@ class FairQueue(Generic[WorkT]):
         return left
 
 
-def _conversation_of(work: Work[Any, Any]) -> Hashable:
-    return work if work.asker.conversation is None else work.asker.conversation
+def _conversation_of(work: Waiting) -> Hashable:
+    return cast(Hashable, work) if work.asker.conversation is None else work.asker.conversation

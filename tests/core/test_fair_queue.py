@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.core.engine import Asker, Priority
-from bot.engine.fair_queue import PRIORITIES, FairQueue
+from bot.core.fair_queue import PRIORITIES, FairQueue
 from tests.engine.running import PlainWork
 
 

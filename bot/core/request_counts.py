@@ -1,34 +1,42 @@
-"""The engine's counts and timings; used by the event loop's thread only."""
+"""An engine's counts and timings; used by the event loop's thread only."""
 
-import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final, Protocol
 
 from bot.core.results import EngineStats, Percentiles, Timings
-from bot.engine.requests.work import Work
 from bot.errors import GenerationError
 
 _NUM_RECENT: Final = 200  # answers that the percentiles cover
 _NUM_RECENT_FOR_RATE: Final = 20
 
 
-class Statistics:
-    """Counts since the start, and the timings of the latest answers."""
+class Ended(Protocol):
+    """A finished request, as its future tells it."""
 
-    def __init__(self) -> None:
-        self._started_at = time.perf_counter()
+    def cancelled(self) -> bool:
+        """Say whether it was cancelled."""
+
+    def exception(self) -> BaseException | None:
+        """Return the error of one that failed."""
+
+
+class RequestCounts:
+    """Counts since `started_at` (of time.perf_counter), and the timings of the latest answers."""
+
+    def __init__(self, started_at: float) -> None:
+        self._started_at = started_at
         self._num_done = 0
         self._num_cancelled = 0
         self._num_failed = 0
         self._num_refused = 0
         self._recent: deque[Timings] = deque(maxlen=_NUM_RECENT)
 
-    def count_end(self, work: Work[Any, Any]) -> None:
+    def count_end(self, ended: Ended) -> None:
         """Count one finished request, whatever its result."""
-        if work.future.cancelled():
+        if ended.cancelled():
             self._num_cancelled += 1
-        elif (error := work.future.exception()) is None:
+        elif (error := ended.exception()) is None:
             self._num_done += 1
         elif isinstance(error, GenerationError):
             self._num_failed += 1

@@ -1,0 +1,136 @@
+"""Token counts of a server's model: the server's own where it counts, else an estimate; and prompts of chats."""
+
+import hashlib
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
+from bot.errors import ModelError
+from bot.remote.abilities import Abilities
+from bot.remote.bodies import put
+from bot.remote.server import Server, ask_again
+
+ResultT = TypeVar("ResultT")
+
+_MAX_CACHED: Final = 20_000
+_COUNT_S: Final = 20.0
+# Each turn of a chat has a few tokens of markup around it.
+_TOKENS_PER_TURN: Final = 5
+_PIECES: Final = re.compile(r"[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]|\n|[ \t]{2,}")
+_LETTERS_PER_TOKEN: Final = 5
+_TITLES: Final = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+class _Missing(Exception):
+    """Prompts whose counts are not known yet."""
+
+    def __init__(self, prompts: Sequence[Prompt]) -> None:
+        self.prompts = tuple(prompts)
+        super().__init__("counts are missing")
+
+
+class Counting:
+    """Counts tokens. Of what was counted only digests are kept, in memory."""
+
+    def __init__(self, server: Server, abilities: Abilities) -> None:
+        self._server = server
+        self._abilities = abilities
+        self._known: OrderedDict[bytes, int] = OrderedDict()
+
+    async def make(self, make: "Callable[[Tools], ResultT]") -> ResultT:
+        """Return the result of `make`, a pure function: it is called again when counts that it needs have come.
+
+        Raises Unavailable, and the errors of `make`.
+        """
+        while True:
+            try:
+                return make(Tools(self._count_known, self._abilities))
+            except _Missing as missing:
+                for prompt in missing.prompts:
+                    self._keep(prompt, await ask_again(lambda: self._ask(prompt), timeout_s=_COUNT_S))  # noqa: B023
+
+    async def count(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        """Return the number of tokens of each prompt. Raises Unavailable."""
+        return await self.make(lambda tools: tools.count_tokens(prompts))
+
+    def estimate(self, prompt: Prompt) -> int:
+        """Return an estimate of a prompt's number of tokens, without asking."""
+        return estimate(prompt)
+
+    def _count_known(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        if not self._abilities.counts_tokens:
+            return tuple(estimate(prompt) for prompt in prompts)
+        missing = [prompt for prompt in prompts if _key(prompt) not in self._known]
+        if missing:
+            raise _Missing(missing)
+        return tuple(self._known[_key(prompt)] for prompt in prompts)
+
+    def _keep(self, prompt: Prompt, num: int) -> None:
+        self._known[_key(prompt)] = num
+        while len(self._known) > _MAX_CACHED:
+            self._known.popitem(last=False)
+
+    async def _ask(self, prompt: Prompt) -> int:
+        body = put(prompt, self._server.choice.model, self._abilities).body
+        return count_of(await self._server.post(self._server.beside("/tokenize"), body)) or estimate(prompt)
+
+
+class Tools:
+    """What a prompt needs of a server's model (bot.core.chat_prompt.PromptTools)."""
+
+    def __init__(self, count: Callable[[Sequence[Prompt]], tuple[int, ...]], abilities: Abilities) -> None:
+        self._count = count
+        self._has_chat = abilities.has_chat
+
+    def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+        """Return how many tokens each prompt has."""
+        return self._count(prompts)
+
+    def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        """Return a prompt whose markup the server adds; its parts show people who says what. Raises ModelError."""
+        if not self._has_chat:
+            raise ModelError("The model's server has no chat.")
+        stripped = tuple(ChatTurn(turn.role, turn.content.strip()) for turn in turns)
+        parts: list[PromptPart] = []
+        for turn in stripped:
+            parts += [PromptPart(f"{_TITLES[turn.role]}: ", is_markup=True), PromptPart(turn.content)]
+            parts.append(PromptPart("\n\n", is_markup=True))
+        return Prompt((*parts, PromptPart("Assistant: ", is_markup=True)), turns=stripped)
+
+
+def count_of(answer: Any) -> int | None:
+    """Return the count in a server's answer to /tokenize; None if there is none."""
+    count = answer.get("count") if isinstance(answer, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+
+
+def estimate(prompt: Prompt) -> int:
+    """Return about how many tokens a prompt has, rather too many than too few.
+
+    Byte-level tokenizers of 50,000 tokens or more make about 1.3 tokens of an English word; here a word has one for
+    every 5 letters, a number one for each digit, and each mark or line break has one. Of other scripts a letter has one
+    token for each byte but one, as GPT-2's tokenizer has at worst; newer tokenizers have half of that.
+    """
+    if prompt.turns:
+        return sum(_estimate_text(turn.content) + _TOKENS_PER_TURN for turn in prompt.turns) + _TOKENS_PER_TURN
+    return _estimate_text(prompt.text)
+
+
+def _estimate_text(text: str) -> int:
+    return sum(_estimate_piece(piece) for piece in _PIECES.findall(text))
+
+
+def _estimate_piece(piece: str) -> int:
+    if not piece.isascii():
+        return max(1, len(piece.encode("utf-8", "replace")) - 1)
+    if piece.isalpha():
+        return 1 + (len(piece) - 1) // _LETTERS_PER_TOKEN
+    return len(piece) if piece.isdigit() else 1
+
+
+def _key(prompt: Prompt) -> bytes:
+    said = [[turn.role, turn.content] for turn in prompt.turns] or prompt.text
+    return hashlib.sha256(json.dumps(said).encode()).digest()
