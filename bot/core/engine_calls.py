@@ -273,6 +273,7 @@ class Written:
     timings: Timings | None
     part_timings: tuple[Timings, ...]
     was_alone: bool
+    notice: str
 
 
 # What each call's Ended holds.

@@ -224,7 +224,9 @@ class _Answer:
         timings = generation.timings
         if timings is not None:
             self._serving.metrics.count_tokens(num_in=timings.num_prompt_tokens, num_out=timings.num_new_tokens)
-        yield self._end(Written(generation.completions, timings, generation.part_timings, generation.was_alone))
+        yield self._end(
+            Written(generation.completions, timings, generation.part_timings, generation.was_alone, generation.notice)
+        )
 
     async def _score(self, call: Score, asker: Asker) -> AsyncGenerator[Frame]:
         """Score a text; yield how far it is."""

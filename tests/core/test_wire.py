@@ -49,6 +49,7 @@ chosen = st.builds(lambda given, stop: SamplingParams(**given, stop=stop), optio
 st.register_type_strategy(SamplingParams, chosen)
 parts = st.lists(st.builds(PromptPart)).map(tuple)
 token_ids = st.lists(st.integers(0), min_size=1).map(Prompt.of_tokens)
+st.register_type_strategy(Mapping, st.dictionaries(st.text(), st.text()))
 st.register_type_strategy(Prompt, st.builds(Prompt, parts, st.booleans(), st.just(())) | token_ids)
 CALLS = [one for one in get_args(Call) if one is not GenerateBatch]
 FRAMES = [st.from_type(one) for one in get_args(Frame) if one is not Ended]

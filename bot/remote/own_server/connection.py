@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -45,10 +46,14 @@ class NotOurs(FewshotError):
 
 
 class Connection:
-    """One server's address and key. `front` is the id of this run of the front; `num_calls` counts what was sent."""
+    """One server's address and key; `host` is its name and port, `front` the id of this run of the front.
+
+    `num_calls` counts what was sent.
+    """
 
     def __init__(self, api_base: str, key: str, *, silent_s: float = SILENT_S) -> None:
         self.base = api_base.removesuffix("/v1") + PREFIX
+        self.host = urlsplit(api_base).netloc
         self.front = secrets.token_hex(8)
         self.num_calls = 0
         self._client = httpx2.AsyncClient(

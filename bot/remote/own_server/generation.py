@@ -133,7 +133,7 @@ class _Writing:
                 shown.completion = Completion(index, shown.text, (), 0.0, "cancelled")
                 self.deltas.append(Delta(index, "", shown.completion))
         completions = tuple(shown.completion for shown in self._shown if shown.completion is not None)
-        self.result = Written(completions, None, (), False)
+        self.result = Written(completions, None, (), False, "")
         self.is_ended = True
 
     def give_up(self) -> None:
@@ -181,6 +181,11 @@ class ServedGeneration:
     def part_timings(self) -> tuple[Timings, ...]:
         """Return the times of each continuation of a batch, if it ran."""
         return () if self._writing.result is None else self._writing.result.part_timings
+
+    @property
+    def notice(self) -> str:
+        """Return what people must know of the answer, "" if there is nothing."""
+        return "" if self._writing.result is None else self._writing.result.notice
 
     @property
     def was_alone(self) -> bool:

@@ -7,8 +7,7 @@ from typing import Final, TypeVar
 
 from bot.core.chat_prompt import PromptTools
 from bot.core.engine_calls import CountTokens, RenderChat, Rendered
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.errors import FewshotError
 
 ResultT = TypeVar("ResultT")

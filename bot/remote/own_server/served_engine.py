@@ -33,8 +33,7 @@ from bot.core.engine_calls import (
     ScoreTokens,
     key_of,
 )
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.results import (
     DrawnText,
     DrawnTokens,
@@ -48,7 +47,8 @@ from bot.core.results import (
 )
 from bot.core.sampling_params import SamplingParams
 from bot.core.wire import WireError, from_wire
-from bot.errors import FewshotError, GenerationError, Unavailable
+from bot.errors import FewshotError, GenerationError, ModelError, Unavailable
+from bot.remote.choice import PREFIX, RemoteChoice
 from bot.remote.own_server.connection import Connection, NotOurs, ServerAway
 from bot.remote.own_server.generation import GenerationCall, ServedGeneration
 from bot.remote.own_server.patience import Patience
@@ -340,6 +340,28 @@ async def wait_for_server(connection: Connection, tell: Callable[[str], None], *
             return None
         except ServerAway as e:
             if not is_told:
-                tell(f"Waiting for the model's server at {connection.base}, at most {limit_s:.0f} s …")
+                tell(f"Waiting for the model's server at {connection.host}, at most {limit_s:.0f} s …")
             is_told = True
             await patience.wait(e)
+
+
+@asynccontextmanager
+async def open_own_server(
+    choice: RemoteChoice, tell: Callable[[str], None], *, limit_s: float
+) -> AsyncIterator[ServedEngine | None]:
+    """Wait for the server of `choice` and use it for a block; None if it is none of this bot.
+
+    Raises ModelError if it has another model, or is another version of this bot, and Unavailable after `limit_s`.
+    """
+    async with Connection.open(choice.api_base, choice.api_key) as connection:
+        hello = await wait_for_server(connection, tell, limit_s=limit_s)
+        if hello is None:
+            yield None
+            return
+        if hello.info.name != choice.model:
+            raise ModelError(
+                f"The server at {choice.host} has the model {hello.info.name}, not {choice.model}. Set"
+                f" MODEL={PREFIX}{hello.info.name}, or MODEL_API_BASE to another server."
+            )
+        async with ServedEngine.open(connection, hello) as engine:
+            yield engine

@@ -209,7 +209,7 @@ async def test_the_start_waits_for_the_server_and_says_so_once(tiny_gpt2: Path) 
             hello = await waiting
     assert hello is not None
     assert hello.info == local.info
-    assert told[0].startswith("Waiting for the model's server at http://127.0.0.1:")
+    assert told[0].startswith("Waiting for the model's server at 127.0.0.1:")
     assert len(told) == 2
 
 

@@ -14,8 +14,7 @@ from bot.core.chat_prompt import ConversationFit
 from bot.core.ending import AfterSentence, AfterWhole, UnlessExactly
 from bot.core.engine import Asker, Engine
 from bot.core.history import HistoryMessage
-from bot.core.prompt import ChatTurn
-from bot.core.prompt_parts import Prompt, PromptPart
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.core.results import Completion, DrawnTokens
 from bot.core.sampling_params import SamplingParams
 from bot.core.story import StoryFit, StoryPart
