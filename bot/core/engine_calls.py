@@ -29,7 +29,6 @@ from bot.errors import Busy, FewshotError, GenerationError, ModelError, PromptTo
 # Both sides must have the same one. It is raised when a call, a frame or the meaning of a field changes.
 PROTOCOL: Final = 1
 PREFIX: Final = "/fewshot/v1"
-MAX_CALL_BYTES: Final = 8 * 2**20
 # A server that is there sends a frame at least this often, so that a silent one is known to be away.
 BEAT_S: Final = 0.5
 _MAX_ID: Final = 200
