@@ -18,7 +18,7 @@ Body = dict[str, Any]
 COMPLETIONS: Final = "/completions"
 CHAT: Final = "/chat/completions"
 _CONNECT_S: Final = 10.0
-_FIRST_PAUSE_S: Final = 0.25
+_FIRST_PAUSE_S: Final = 0.1
 _MAX_PAUSE_S: Final = 8.0
 
 
