@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
@@ -46,10 +46,12 @@ from bot.core.engine_calls import (
     key_of,
 )
 from bot.core.prompt_parts import Prompt
-from bot.core.wire import WireError, from_wire, to_wire
+from bot.core.wire import from_wire, to_wire
 from bot.errors import FewshotError, GenerationError
+from bot.serving.bodies import read_object
 from bot.serving.context import Serving, serving_of
 from bot.serving.errors import ApiError, refuse, route_of
+from bot.serving.streams import WRITE_S
 
 logger = logging.getLogger(__name__)
 
@@ -112,32 +114,32 @@ async def cancel_call(request: web.Request) -> web.Response:
 async def answer_call(request: web.Request) -> web.StreamResponse:
     """Answer one call with frames until its result or its error."""
     serving, calls = serving_of(request), request.app[OPEN_CALLS]
-    sender, call = _read_call(await request.read())
+    sender, call = _read_call(await read_object(request))
     info = serving.engine.info
     if sender.model != key_of(info):
         raise ApiError(409, f"The server has the model {info.name} now.", "sender", "other_model")
     response = web.StreamResponse(headers={"Content-Type": "application/jsonl", "Cache-Control": "no-store"})
-    await response.prepare(request)
-    await response.write(_line(Accepted(calls.instance)))
     answer = _Answer(serving, calls, sender, call, route_of(request))
-    async with aclosing(answer.frames()) as frames, aclosing(_in_time(frames, answer.beat)) as batches:
-        async for batch in batches:
-            await response.write(b"".join(map(_line, batch)))
+    try:
+        await response.prepare(request)
+        await response.write(_line(Accepted(calls.instance)))
+        async with aclosing(answer.frames()) as frames, aclosing(_in_time(frames, answer.beat)) as batches:
+            async for batch in batches:
+                async with asyncio.timeout(WRITE_S):
+                    await response.write(b"".join(map(_line, batch)))
+    except (ConnectionError, TimeoutError):
+        logger.info("a front went away before its answer was whole")
+        if request.transport is not None:
+            request.transport.abort()
     return response
 
 
-def _read_call(body: bytes) -> tuple[Sender, Call]:
+def _read_call(body: Mapping[str, Any]) -> tuple[Sender, Call]:
     """Return what was sent. Raises ApiError and RequestError, one sentence."""
     try:
-        sent = json.loads(body)
-        if not isinstance(sent, dict):
-            raise WireError("it is no object")
-        return from_wire(Sender, sent.get("sender")), from_wire(Call, sent.get("call"))  # type: ignore[arg-type]
-    except (UnicodeDecodeError, RecursionError, json.JSONDecodeError) as e:
-        raise refuse("The call can't be read: it is no JSON.") from e
-    except ValueError as e:  # of a class that checks itself, or WireError
-        reason = str(e).removesuffix(".")
-        raise refuse(f"The call can't be read: {reason}.") from e
+        return from_wire(Sender, body.get("sender")), from_wire(Call, body.get("call"))  # type: ignore[arg-type]
+    except ValueError as e:  # of the wire, or of a class that checks itself
+        raise refuse(f"The call can't be read: {str(e).removesuffix('.')}.") from e
 
 
 def _line(frame: Frame) -> bytes:

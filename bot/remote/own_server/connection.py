@@ -30,6 +30,7 @@ from bot.errors import Busy, FewshotError, GenerationError, ModelError, RequestE
 _CONNECT_S: Final = 5.0
 SILENT_S: Final = 60 * BEAT_S  # a server under load may miss many beats
 _UNREADABLE: Final = "The engine's server gave an answer that can't be read. Is it the same version as this program?"
+_JSON: Final = {"Content-Type": "application/json"}
 _GATEWAY: Final = frozenset({502, 503, 504})
 
 
@@ -99,11 +100,12 @@ class Connection:
         """
         sender = Sender.of(asker, front=self.front, call=call_id, model=model)
         # Not the union's annotation: mypy takes it for a value.
-        body = {"sender": to_wire(Sender, sender), "call": to_wire(cast(Any, Call), call)}
+        # As ASCII: a text may hold half a character, which UTF-8 has not.
+        body = json.dumps({"sender": to_wire(Sender, sender), "call": to_wire(cast(Any, Call), call)})
         self.num_calls += 1
         was_accepted = is_over = False
         try:
-            async with self._client.stream("POST", f"{self.base}/calls", content=json.dumps(body)) as response:
+            async with self._client.stream("POST", f"{self.base}/calls", content=body, headers=_JSON) as response:
                 if response.status_code != 200:
                     raise _refusal(response.status_code, await response.aread())
                 async for line in response.aiter_lines():

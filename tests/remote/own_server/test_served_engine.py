@@ -66,6 +66,7 @@ WAYS: Sequence[tuple[Prompt, SamplingParams, dict[str, Any]]] = (
     (CAT, replace(SEEDED, stop=("e", "\n")), {}),
     (CAT, SEEDED, {"is_alone": True}),
     (Prompt.document("Once upon a time"), SEEDED, {}),
+    (Prompt.plain("half a character \ud83d"), SEEDED, {}),
     (Prompt((PromptPart("<|im_start|>user", is_markup=True), PromptPart("<|im_start|>"))), SEEDED, {}),
 )
 
