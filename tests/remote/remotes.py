@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bot.core.results import Completion
@@ -11,6 +12,7 @@ from bot.remote.admission import Admission
 from bot.remote.choice import RemoteChoice
 from bot.remote.engine import RemoteEngine
 from bot.remote.generation import RemoteGeneration
+from bot.remote.kept import keep_abilities
 from bot.remote.server import Server
 from tests.servers.openai.server import OpenAIServer
 
@@ -93,3 +95,10 @@ async def written(generation: RemoteGeneration) -> tuple[Completion, ...]:
             texts[delta.index] = texts.get(delta.index, "") + delta.text
     assert texts == {one.index: one.text for one in generation.completions}
     return generation.completions
+
+
+def known_choice(server: OpenAIServer, folder: Path, abilities: Abilities = LIKE_VLLM) -> RemoteChoice:
+    """Return the choice of the stand-in's model, of which `folder` tells already what it does."""
+    choice = choice_of(server, folder)
+    keep_abilities(choice, replace(abilities, probed_at_utc=datetime.now(UTC).isoformat()))
+    return choice

@@ -122,7 +122,7 @@ async def test_a_server_in_trouble_is_asked_again_for_scores(server: OpenAIServe
     server.faults = [Fault(status=401)]
     with pytest.raises(FewshotError, match="refuses the bot's key"):
         await engine.score(TEXT)
-    assert (engine.stats().num_done, engine.stats().num_refused) == (1, 1)
+    assert (engine.stats().num_done, engine.stats().num_failed) == (1, 1)
 
 
 async def test_tokens_are_counted_by_the_server_and_each_text_once(server: OpenAIServer, engine: RemoteEngine) -> None:

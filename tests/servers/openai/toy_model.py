@@ -5,6 +5,7 @@ import math
 import random
 import re
 from collections.abc import Sequence
+from functools import cache
 
 _WORDS = (
     "the a cat dog sat on mat and then it ran home with an old friend who said good day to all of them in town again"
@@ -21,7 +22,11 @@ def tokenize(text: str) -> list[str]:
 
 def logits_after(before: Sequence[str]) -> dict[str, float]:
     """Return the logit of each word of the vocabulary after the tokens `before`."""
-    known = "|".join(before[-2:])
+    return _logits_after("|".join(before[-2:]))
+
+
+@cache
+def _logits_after(known: str) -> dict[str, float]:
     return {
         token: 5.0 * int.from_bytes(hashlib.sha256(f"{known}|{token}".encode()).digest()[:2], "big") / 65536
         for token in VOCABULARY
