@@ -90,41 +90,31 @@ class Settings:
                 raise SetupError(f"{name} contains a control character, such as a line break; remove it.")
             if text:
                 chosen[f.name] = _READERS[f.name](name, text)
-        _read_key_file("api_key", chosen)
         return cls(**chosen)
 
     def read_model_api_key(self) -> str:
         """Return the key of the model's server, "" for none; a container has it in a file. Raises SetupError."""
-        path = self.model_api_key_file
-        if path is None:
-            return self.model_api_key
-        if self.model_api_key:
-            raise SetupError("MODEL_API_KEY and MODEL_API_KEY_FILE are both set; remove one of them.")
-        try:
-            key = path.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as e:
-            reason = (e.strerror or str(e)).lower() if isinstance(e, OSError) else "it is no text"
-            raise SetupError(f"MODEL_API_KEY_FILE names {path}, which can't be read: {reason}.") from e
-        if not key:
-            raise SetupError(f"MODEL_API_KEY_FILE names {path}, which is empty.")
-        return _token(f"The file {path}", key)
+        return _read_key("MODEL_API_KEY", self.model_api_key, self.model_api_key_file)
+
+    def read_api_key(self) -> str:
+        """Return the key that clients of the served engine need, "" for none. Raises SetupError."""
+        return _read_key("API_KEY", self.api_key, self.api_key_file)
 
 
-def _read_key_file(name: str, chosen: dict[str, Any]) -> None:
-    """Let a key in a file of its own, as container platforms hand out secrets, be the setting `name` in `chosen`."""
-    setting, path = name.upper(), chosen.get(f"{name}_file")
+def _read_key(name: str, key: str, path: Path | None) -> str:
+    """Return the setting `name`, a key, or what is in the file at `path` instead. Raises SetupError."""
     if path is None:
-        return
-    if name in chosen:
-        raise SetupError(f"{setting} and {setting}_FILE are both set; remove one of them.")
+        return key
+    if key:
+        raise SetupError(f"{name} and {name}_FILE are both set; remove one of them.")
     try:
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
-        reason = e.strerror.lower() if isinstance(e, OSError) and e.strerror else "it is not text"
-        raise SetupError(f"{setting}_FILE names {path}, which can't be read: {reason}.") from e
+        reason = (e.strerror or str(e)).lower() if isinstance(e, OSError) else "it is not text"
+        raise SetupError(f"{name}_FILE names {path}, which can't be read: {reason}.") from e
     if not key:
-        raise SetupError(f"{setting}_FILE names {path}, which is empty.")
-    chosen[name] = _token(f"The file that {setting}_FILE names", key)
+        raise SetupError(f"{name}_FILE names {path}, which is empty.")
+    return _token(f"The file {path}", key)
 
 
 def _read_env_file(path: Path) -> dict[str, str]:

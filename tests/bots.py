@@ -23,6 +23,7 @@ from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
 from bot.platforms.discord.traits import DISCORD
 from bot.program.opening import open_bot
+from bot.remote.choice import RemoteChoice
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.templates import TemplateLibrary, Templates
@@ -226,14 +227,14 @@ class Talk:
 
 @asynccontextmanager
 async def open_tiny_bot(
-    model_folder: Path,
+    model: Path | RemoteChoice,
     folder: Path,
     *,
     prompts: Mapping[str, str] = PROMPTS,
     traits: PlatformTraits = DISCORD,
     **settings: Any,
 ) -> AsyncIterator[Talk]:
-    """Open the real bot on the model in `model_folder`, with its database and prompt files in `folder`."""
+    """Open the real bot on the model of a folder or a server, with its database and prompt files in `folder`."""
     chosen = Settings(
         database=lay_new_database(folder / "fewshot.db"),
         prompts_dir=write_prompts(folder / "prompts", prompts),
@@ -241,7 +242,8 @@ async def open_tiny_bot(
         num_threads=1,
         **settings,
     )
-    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), traits) as bot:
+    choice = model if isinstance(model, RemoteChoice) else ModelChoice("tiny", model, "a test asks for it")
+    async with open_bot(chosen, choice, traits) as bot:
         yield Talk(bot, bot._services)
 
 

@@ -43,6 +43,7 @@ PLANTED = (
     ("bot.services.planted_remote", "bot.remote"),
     ("bot.serving.planted_engine", "bot.engine.engine"),
     ("bot.serving.planted_openai", "openai"),
+    ("bot.serving.errors", "bot.serving.app"),
     ("bot.remote.planted_metrics", "prometheus_client"),
     ("bot.commands.planted_engine", "bot.engine.engine"),
     ("bot.store.planted_picture", "PIL"),

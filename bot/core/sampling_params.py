@@ -190,6 +190,13 @@ def check_stops(stops: tuple[str, ...]) -> tuple[str, ...]:
     return stops
 
 
+def check_lacking(options: Mapping[str, Any], lacking: Mapping[str, str]) -> None:
+    """Raise RequestError for an option that a person gave and the model can't do (`ModelInfo.lacking`), unless off."""
+    for name, value in options.items():
+        if name in lacking and value != OPTIONS[name].off:
+            raise RequestError(lacking[name])
+
+
 def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingParams:
     """Return `base` with a person's `options` (names of OPTIONS, "stop", "preset"); an option overrides the preset.
 

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve", parents=[version], help="serve the model to other programs, with an interface in OpenAI's form"
     )
+    serve.add_argument("--trace", action="store_true", help=_TRACE_HELP)
     serve.set_defaults(run=run_serve)
 
     model = commands.add_parser("model", parents=[version], help="list, download and describe models")

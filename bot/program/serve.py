@@ -33,18 +33,19 @@ def run_serve(settings: Settings, arguments: argparse.Namespace) -> int:
 
     # Until the model is loaded there is nothing to finish. As a container's first process it would ignore the signal.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    check_access(settings.serve_host, settings.api_key)
+    key = settings.read_api_key()
+    check_access(settings.serve_host, key)
     address = hold_address(settings.serve_host, settings.serve_port)
     choice = choose_model(settings)
     if isinstance(choice, RemoteChoice):
         raise SetupError(f"MODEL={settings.model} is served elsewhere already; serve runs a model of this machine.")
     say(choice.line)
     prepare_model(settings, choice)
-    asyncio.run(_run(settings, choice, address))
+    asyncio.run(_run(settings, choice, address, key))
     return 0
 
 
-async def _run(settings: Settings, choice: ModelChoice, address: "Address") -> None:
+async def _run(settings: Settings, choice: ModelChoice, address: "Address", key: str) -> None:
     """Serve until a signal."""
     from bot.serving.running import run_server
 
@@ -55,7 +56,7 @@ async def _run(settings: Settings, choice: ModelChoice, address: "Address") -> N
             await run_server(
                 engine,
                 address,
-                key=settings.api_key,
+                key=key,
                 timeout_s=settings.request_timeout_s,
                 is_over=is_over,
                 tell=say,

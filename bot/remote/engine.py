@@ -87,8 +87,12 @@ class RemoteEngine:
             try:
                 yield engine
             finally:
-                admission.close()
-                await asyncio.gather(*(writing.close() for writing in list(engine._writings)))
+                await engine.close()
+
+    async def close(self) -> None:
+        """Refuse what waits, and end what runs."""
+        self._admission.close()
+        await asyncio.gather(*(writing.close() for writing in list(self._writings)))
 
     def generate(
         self,
@@ -268,13 +272,20 @@ class RemoteEngine:
         return Part(ask.path, body, continuations, is_cold or self._abilities.keeps_seed, num_prompt)
 
     def _begin(self, parts: Sequence[Part], timeout_s: float, asker: Asker, priority: Priority) -> Writing:
-        writing = Writing(self._server, self._admission, parts, timeout_s=timeout_s, asker=asker, priority=priority)
+        writing = Writing(
+            self._server,
+            self._admission,
+            parts,
+            timeout_s=timeout_s,
+            asker=asker,
+            priority=priority,
+            on_end=self._count,
+        )
         self._writings.add(writing)
-        writing.ended.add_done_callback(self._counts.count_end)
-        writing.ended.add_done_callback(lambda _: self._count_answer(writing))
         return writing
 
-    def _count_answer(self, writing: Writing) -> None:
+    def _count(self, writing: Writing) -> None:
+        self._counts.count_end(writing.ended)
         if writing.timings is not None:
             self._counts.count_answer(writing.timings)
 
@@ -282,7 +293,6 @@ class RemoteEngine:
         """Return the result of `ask` when it has had its turn."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ended.add_done_callback(lambda done: done.cancelled() or done.exception())
-        ended.add_done_callback(self._counts.count_end)
         note_step(asker.request_id, "queued", waiting=self._admission.num_waiting)
         try:
             async with self._admission.turn(asker, "scoring", timeout_s=MAX_QUEUE_S):
@@ -293,7 +303,10 @@ class RemoteEngine:
         except BaseException:
             ended.cancel()
             raise
-        ended.set_result(None)
+        else:
+            ended.set_result(None)
+        finally:
+            self._counts.count_end(ended)
         note_step(asker.request_id, "scored")
         return result
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -47,6 +47,7 @@ class Writing:
         timeout_s: float,
         asker: Asker,
         priority: Priority,
+        on_end: "Callable[[Writing], None]",
     ) -> None:
         self.deltas: deque[Delta] = deque()
         self.news = asyncio.Event()
@@ -60,6 +61,7 @@ class Writing:
         self._admission = admission
         self._parts = parts
         self._timeout_s = timeout_s
+        self._on_end = on_end
         self._asker = asker
         self._queued_at = self._started_at = time.perf_counter()
         self._first_at: float | None = None
@@ -91,8 +93,9 @@ class Writing:
             self._loop.call_soon_threadsafe(self.cancel)
 
     async def close(self) -> None:
-        """Cancel it and wait for its end."""
-        self.cancel()
+        """End it, and wait for that; one without its turn ends by what its queue says."""
+        if self._has_turn:
+            self.cancel()
         await asyncio.wait((self._task,))
 
     @property
@@ -226,6 +229,7 @@ class Writing:
         else:
             self._take_timings()
             self.ended.set_result(None)
+        self._on_end(self)
         self.news.set()
 
     def _take_timings(self) -> None:

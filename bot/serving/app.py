@@ -8,13 +8,13 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.serving import models, status
+from bot.serving import chat_completions, completions, models, status
 from bot.serving.access import Access
 from bot.serving.context import SERVING, Serving, serving_of
 from bot.serving.errors import answer_errors, route_of
 
-MAX_BODY: Final = 8 * 1024 * 1024
-ROUTE_TABLES: Final = (models.ROUTES, status.ROUTES)
+MAX_BODY: Final = 4 * 1024 * 1024
+ROUTE_TABLES: Final = (models.ROUTES, completions.ROUTES, chat_completions.ROUTES, status.ROUTES)
 
 
 def make_app(serving: Serving, key: str, route_tables: Iterable[web.RouteTableDef] = ROUTE_TABLES) -> web.Application:

@@ -1,6 +1,5 @@
 """Errors in OpenAI's form, and which status each of this program's own errors has."""
 
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 BUSY_RETRY_S: Final = 2
 _RESTART_RETRY_S: Final = 10
+_SEE_LOG: Final = "The server could not answer this; its log says why."
 
 
 class ApiError(Exception):
@@ -65,7 +65,7 @@ def explain(error: FewshotError) -> ApiError:
         return ApiError(503, message, None, "unavailable", {"Retry-After": str(_RESTART_RETRY_S)})
     if isinstance(error, GenerationError):
         return ApiError(500, message)
-    return ApiError(500, "The server could not answer this; its log says why.")
+    return ApiError(500, _SEE_LOG)
 
 
 @web.middleware
@@ -79,9 +79,14 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return explain(e).response()
     except web.HTTPException as e:
         return ApiError(e.status, _sentence_of(e, request), headers=_kept(e)).response()
-    except Exception:
-        logger.exception("a request to %s failed", route_of(request))
-        return ApiError(500, "The server could not answer this; its log says why.").response()
+    except Exception as e:
+        return unexpected(request, e).response()
+
+
+def unexpected(request: web.Request, error: Exception) -> ApiError:
+    """Return what a client is told of an error that nobody expected; the log has it, without the request's body."""
+    logger.error("a request to %s failed", route_of(request), exc_info=error)
+    return ApiError(500, _SEE_LOG)
 
 
 def _sentence_of(error: web.HTTPException, request: web.Request) -> str:
@@ -103,8 +108,3 @@ def route_of(request: web.Request) -> str:
     """Return the path of the route that answers `request`, without what a client chose in it."""
     resource = request.match_info.route.resource
     return "other" if resource is None else resource.canonical
-
-
-def error_line(error: ApiError) -> str:
-    """Return the error as one line of JSON."""
-    return json.dumps(error.body, ensure_ascii=False)
