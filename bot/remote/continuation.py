@@ -1,5 +1,6 @@
 """One continuation as a server writes it: where it ends is decided here, whatever the server does of that itself."""
 
+import math
 from collections.abc import Sequence
 
 from bot.core.ending import EndRule
@@ -15,7 +16,8 @@ class Disagreement(Exception):
 class Continuation:
     """The text of one continuation, and what of it may be shown: what may become a stop text is held back.
 
-    `before` is the text that it follows. `end_at` is called from `end_from` tokens on (see Engine.generate).
+    `before` is the text that it follows. `end_at` is called from `end_from` tokens on (see Engine.generate). After
+    `max_pieces` pieces it ends, whatever the server was told.
     """
 
     def __init__(
@@ -25,12 +27,14 @@ class Continuation:
         stops: Sequence[str] = (),
         end_at: EndRule | None = None,
         end_from: int = 0,
+        max_pieces: float = math.inf,
         before: str = "",
         join: Join = "as it is",
     ) -> None:
         self.index = index
         self.completion: Completion | None = None
         self._num_pieces = 0
+        self._max_pieces = max_pieces
         self._stops = tuple(stops)
         self._end_at = end_at
         self._end_from = end_from
@@ -71,6 +75,8 @@ class Continuation:
             end = self._end_at(self._text)
             if end is not None:
                 return self._end(end, "length" if self._end_from else "stop")
+        if self._num_pieces >= self._max_pieces:
+            return self._end(len(self._text), "length")
         return self._show(len(self._text) - self._num_held())
 
     def finish(self, reason: FinishReason) -> str:
