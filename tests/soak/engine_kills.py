@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Final
 
+from bot.remote.own_server.served_engine import ServedEngine
 from tests.bots import PROMPTS, open_tiny_bot
 from tests.platforms.discord.connecting import TOKEN, on_discord
 from tests.remote.own_server.program import ServerProgram, running_server
@@ -36,10 +37,13 @@ async def run_engine_kills(folder: Path, say: Say, *, num: int = 50, seed: int =
         crowd = Crowd(discord, rng, has_numbers=False, num_channels=num_channels)
         async with on_discord(talk, discord):
             num_open = await _ask_and_kill(server, crowd, rng, num, say)
+        engine = talk.services.engine
+        assert isinstance(engine, ServedEngine)
         told = [message for message in crowd.asked.messages if _is_told(crowd, message)]
         return crowd.result(
             f"{num} ends of the engine's server by kill -9",
             Figure("kills", server.num_kills),
+            Figure("calls that had begun when the server was lost, and were made again", engine.num_lost),
             Figure("questions that were open at a kill, on average", num_open / max(1, num)),
             Figure("told that the model is away, to ask again", len(told)),
         )
