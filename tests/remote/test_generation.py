@@ -48,6 +48,13 @@ async def test_a_text_is_continued_with_its_tokens_probabilities_and_counts(serv
     }
 
 
+async def test_probabilities_that_come_at_the_end_are_those_of_the_text(server: OpenAIServer) -> None:
+    async with engine_on(server) as engine:
+        (one,) = await written(engine.generate(PROMPT, PARAMS))
+        server.behaviour = replace(VLLM, tells_logprobs_last=True)
+        assert await written(engine.generate(PROMPT, PARAMS)) == (one,)
+
+
 @pytest.mark.parametrize("takes_n", [True, False])
 async def test_several_continuations_are_one_request_where_the_server_can(server: OpenAIServer, takes_n: bool) -> None:
     async with engine_on(server, replace(LIKE_VLLM, takes_n=takes_n)) as engine:

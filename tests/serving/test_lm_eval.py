@@ -26,7 +26,9 @@ TASKS = ("fewshot_choices", "fewshot_rolling", "fewshot_continuing")
 MAX_LENGTH = 94  # tokens in a window
 # The harness' client of a server keeps two tokens of its max_length free: the one that it asks for, and another one.
 CLIENT_MAX_LENGTH = MAX_LENGTH + 2
-TOLERANCE = 1e-4  # nats
+TOLERANCE = 1e-4  # nats, of a whole text
+# On smollm2-135m and these texts the harness' own float32 is up to 2.2e-3 away from its float64, ours up to 2.4e-4.
+REAL_TOLERANCE = 3e-4
 
 
 def models() -> list[str]:
@@ -68,7 +70,9 @@ def figures_of(samples: dict[str, list[dict[str, Any]]]) -> dict[str, list[Any]]
     return {name: [one[0] for row in rows for one in row["resps"]] for name, rows in samples.items()}
 
 
-def assert_equal(found: dict[str, list[dict[str, Any]]], expected: dict[str, list[dict[str, Any]]]) -> None:
+def assert_equal(
+    found: dict[str, list[dict[str, Any]]], expected: dict[str, list[dict[str, Any]]], tolerance: float
+) -> None:
     ours, theirs = figures_of(found), figures_of(expected)
     # A part of a character at the end is no text for the engine; the harness shows it as a broken one.
     written = [text.rstrip("\ufffd") for text in theirs["fewshot_continuing"]]
@@ -76,10 +80,12 @@ def assert_equal(found: dict[str, list[dict[str, Any]]], expected: dict[str, lis
     for (logprob, is_greedy), (their_logprob, is_greedy_there) in zip(
         ours["fewshot_choices"], theirs["fewshot_choices"], strict=True
     ):
-        assert (float(logprob), is_greedy) == (pytest.approx(float(their_logprob), abs=TOLERANCE), is_greedy_there)
+        assert (float(logprob), is_greedy) == (
+            pytest.approx(float(their_logprob), abs=tolerance, rel=0),
+            is_greedy_there,
+        )
     totals = [float(total) for total in ours["fewshot_rolling"]]
-    # Its own model adds up in float32, which holds seven digits.
-    assert totals == pytest.approx([float(total) for total in theirs["fewshot_rolling"]], abs=TOLERANCE, rel=1e-7)
+    assert totals == pytest.approx([float(total) for total in theirs["fewshot_rolling"]], abs=tolerance, rel=0)
 
 
 @contextmanager
@@ -112,16 +118,20 @@ def load_on(served: Served) -> Iterator[list[int]]:
 def test_the_harness_gets_the_figures_of_its_own_model(name: str, roomy_model: Callable[[str], Path]) -> None:
     pytest.importorskip("lm_eval")
     folder = Path(os.environ["FEWSHOT_TEST_MODEL"]) if name == "real" else roomy_model(name)
+    tolerance = REAL_TOLERANCE if name == "real" else TOLERANCE
     expected = evaluate(
-        "hf", pretrained=str(folder), device="cpu", dtype="float32", batch_size=1, max_length=MAX_LENGTH
+        "hf", pretrained=str(folder), device="cpu", dtype="float64", batch_size=1, max_length=MAX_LENGTH
     )
     with serve_in_thread(folder, precision="float32") as served:
-        assert_equal(evaluate_served(served, folder), expected)
+        first = evaluate_served(served, folder)
+        assert_equal(first, expected, tolerance)
         with load_on(served) as num_written:
             # Everything is remembered by now, and the requests come in the order in which they happen to be sent.
-            assert_equal(evaluate_served(served, folder, num_concurrent=6), expected)
-            assert_equal(evaluate_served(served, folder, batch_size=4), expected)
-            check_in_random_order(served, folder, expected["fewshot_choices"])
+            for how in ({"num_concurrent": 6}, {"batch_size": 4}):
+                again = evaluate_served(served, folder, **how)
+                assert_equal(again, expected, tolerance)
+                assert figures_of(again) == figures_of(first)  # to the bit
+            check_in_random_order(served, folder, first["fewshot_choices"])
         assert num_written
 
 
@@ -146,4 +156,4 @@ def check_in_random_order(served: Served, folder: Path, rows: Sequence[dict[str,
             assert found is not None
             assert found.token_logprobs is not None
             total = sum(one for one in found.token_logprobs[num_before:] if one is not None)
-            assert total == pytest.approx(float(expected), abs=TOLERANCE)
+            assert total == pytest.approx(float(expected), rel=1e-12)
