@@ -10,7 +10,7 @@ from typing import Final
 
 from bot.core.engine import Asker, Priority
 from bot.core.results import Completion, Delta, FinishReason, Timings
-from bot.errors import FewshotError
+from bot.errors import FewshotError, GenerationError
 from bot.remote.admission import Admission, waited_too_long
 from bot.remote.answers import Piece, Usage, our_reason, pieces_of, usage_of
 from bot.remote.continuation import Continuation, Disagreement
@@ -18,6 +18,9 @@ from bot.remote.failures import ServerFailure, took_too_long, was_cut
 from bot.remote.server import Body, Server, next_pause
 from bot.trace import note_step
 
+_ONLY_THOUGHT: Final = (
+    "The model thought until its limit of tokens and wrote nothing. Ask something simpler, or ask for more tokens."
+)
 CUT: Final = "The connection to the model's server broke in the middle, so this answer is cut."
 
 
@@ -130,12 +133,19 @@ class Writing:
                 self._has_turn = True
                 self._started_at = time.perf_counter()
                 await self._write_all()
+                self._check_written()
         except TimeoutError as e:
             if not self._has_turn:
                 raise waited_too_long(self._timeout_s) from e
             if not any(one.is_begun for one in self._continuations):
                 raise took_too_long(self._timeout_s) from e
             self._finish("length")
+
+    def _check_written(self) -> None:
+        """Raise GenerationError if the model came to the limit before it wrote anything."""
+        completions = self.completions
+        if completions and all(not one.text and one.finish_reason == "length" for one in completions):
+            raise GenerationError(_ONLY_THOUGHT)
 
     async def _write_all(self) -> None:
         if len(self._parts) == 1:

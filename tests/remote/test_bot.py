@@ -131,6 +131,10 @@ async def test_a_server_with_less_refuses_in_one_sentence_what_it_lacks(
         assert set(server.bodies()[0]) == {
             "model", "messages", "max_completion_tokens", "seed", "stream", "stream_options",
         }  # fmt: skip
+        why = await ada.say("!why")
+        assert "temperature 1 · top_k 0 · top_p 1 · min_p 0 · repetition_penalty 1 · no_repeat_ngram_size 0\n" in why
+        again = await ada.say("!why rerun")
+        assert "A model of a server need not write the same text twice." in again or "The same text again" in again
 
 
 async def test_nothing_is_asked_of_a_server_that_nobody_asked_for(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bot.core.ending import AfterSentence
 from bot.core.engine import Asker
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.errors import FewshotError, RequestError, Unavailable
+from bot.errors import FewshotError, GenerationError, RequestError, Unavailable
 from bot.remote.writing import CUT
 from tests.remote.remotes import LIKE_OPENAI, LIKE_REASONING, LIKE_VLLM, engine_on, written
 from tests.servers.openai.behaviour import OPENAI, REASONING, VLLM, Fault
@@ -46,6 +46,13 @@ async def test_a_text_is_continued_with_its_tokens_probabilities_and_counts(serv
         "top_k": 50,
         "seed": 7,
     }
+
+
+async def test_probabilities_that_come_at_the_end_are_those_of_the_text(server: OpenAIServer) -> None:
+    async with engine_on(server) as engine:
+        (one,) = await written(engine.generate(PROMPT, PARAMS))
+        server.behaviour = replace(VLLM, tells_logprobs_last=True)
+        assert await written(engine.generate(PROMPT, PARAMS)) == (one,)
 
 
 @pytest.mark.parametrize("takes_n", [True, False])
@@ -131,6 +138,24 @@ async def test_options_that_the_server_lacks_are_left_out_and_beams_refused() ->
         }  # fmt: skip
         with pytest.raises(RequestError, match=r"^This model's server has no beam search\."):
             await written(engine.generate(CHAT, replace(PARAMS, num_beams=4)))
+
+
+async def test_a_model_that_thinks_has_room_for_it_and_its_answer_still_has_a_limit() -> None:
+    async with serve_openai(REASONING) as server, engine_on(server, LIKE_REASONING) as engine:
+        server.scripts = ["one two three four five six", ""]
+        (one,) = await written(engine.generate(CHAT, replace(PARAMS, max_new_tokens=4)))
+        assert (one.text, one.finish_reason) == ("one two three four", "length")
+        assert server.bodies()[0]["max_completion_tokens"] == 4 + 4096
+        server.reason = "length"
+        with pytest.raises(GenerationError, match="thought until its limit of tokens and wrote nothing"):
+            await written(engine.generate(CHAT, PARAMS))
+
+
+async def test_a_server_that_does_not_keep_the_limit_is_cut_off(server: OpenAIServer) -> None:
+    async with engine_on(server) as engine:
+        server.scripts = [" word" * 100]
+        (one,) = await written(engine.generate(PROMPT, replace(PARAMS, max_new_tokens=2)))
+    assert (len(one.text.split()), one.finish_reason) == (32, "length")
 
 
 async def test_a_cancelled_generation_closes_its_stream_and_keeps_its_text(server: OpenAIServer) -> None:

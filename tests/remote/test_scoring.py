@@ -46,6 +46,11 @@ async def test_a_text_has_the_scores_and_places_of_the_servers_tokens(engine: Re
     assert [TEXT[one.start : one.end] for one in scores] == tokenize(TEXT)
     best = list(logprobs_of(logits_after(tokenize(TEXT)[:1])).items())[:2]
     assert [(one.text, one.logprob) for one in scores[1].expected] == best
+    tokens = tokenize(TEXT)
+    own = [list(logprobs_of(logits_after(tokens[:at])))[:2] for at in range(len(tokens))]
+    assert [one.rank for one in scores[1:]] == [
+        best.index(token) + 1 if token in best else None for token, best in zip(tokens[1:], own[1:], strict=True)
+    ]
     assert seen[-1] == (len(scores), len(scores))
 
 

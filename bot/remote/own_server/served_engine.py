@@ -74,6 +74,7 @@ class ServedEngine:
         self._counts = KnownCounts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_away = False
+        self.num_lost = 0  # calls that the server had begun when it was lost
         self._hello = hello
         self._model = key_of(hello.info)
         self._stats = hello.stats
@@ -138,6 +139,9 @@ class ServedEngine:
                     if isinstance(frame, Ended):
                         self._stats = frame.stats
                     yield frame
+        except ServerAway as e:
+            self.num_lost += e.was_accepted
+            raise
         except OtherModel as e:
             await self._look()
             raise Unavailable(f"The model changed: it is {self.info.name} now. Ask again.") from e

@@ -12,7 +12,8 @@ class Behaviour:
     """Abilities of a server. `unknown` says what becomes of fields that it does not know: ignored, or that status.
 
     `extensions` are sampling options beyond OpenAI's; `num_top` and `num_chat_top` the most likeliest tokens (None: no
-    log-probabilities); `echo` how it scores given texts; `usage` what it says of the tokens.
+    log-probabilities), in the last chunk of a stream if it `tells_logprobs_last`; `echo` how it scores given texts;
+    `usage` what it says of the tokens.
     """
 
     has_completions: bool = True
@@ -34,6 +35,7 @@ class Behaviour:
     owner: str = "vllm"
     max_model_len: int | None = 2048
     max_tokens_name: str = "max_tokens"
+    tells_logprobs_last: bool = False
 
 
 @dataclass

@@ -58,6 +58,7 @@ class OpenAIServer:
         self.faults: list[Fault] = []
         self.scripts: list[str] = []
         self.tops: dict[str, float] | None = None
+        self.reason = "stop"  # why a script ends
         self.num_open = 0
         self.num_left = 0  # streams whose reader went away
         self._num_echoes = 0
@@ -179,7 +180,7 @@ class OpenAIServer:
                 choice.end_at_stop(body["stop"])
                 break
         if script is not None:
-            choice.reason = "stop"
+            choice.reason = self.reason
         return choice
 
     def _num_top(self, body: Body, is_chat: bool) -> int | None:
@@ -225,7 +226,7 @@ class OpenAIServer:
                 chunk
                 for at in range(max(len(one.tokens) for one in choices) + 1)
                 for one in choices
-                if (chunk := one.chunk(at, "messages" in body))
+                if (chunk := one.chunk(at, "messages" in body, is_late=self.behaviour.tells_logprobs_last))
             ]
             for number, chunk in enumerate(chunks):
                 if number == fault.error_after:
@@ -262,7 +263,9 @@ class Choice:
     def add(self, token: str, value: float | None, tops: dict[str, float]) -> None:
         self.tokens.append(token)
         self.values.append(value)
-        self.tops.append(dict(list(tops.items())[: self.num_top or 0]))
+        likeliest = dict(list(tops.items())[: self.num_top or 0])
+        # As OpenAI's: the token itself is named as well, whatever its place.
+        self.tops.append({**likeliest, token: value} if likeliest and value is not None else likeliest)
 
     def end_at_stop(self, stops: list[str]) -> None:
         text = "".join(self.tokens)
@@ -306,14 +309,15 @@ class Choice:
             **self.logprobs(0, len(self.tokens), is_chat),
         }
 
-    def chunk(self, at: int, is_chat: bool) -> Body | None:
+    def chunk(self, at: int, is_chat: bool, *, is_late: bool) -> Body | None:
         """Return the chunk of token `at`, the last one with the reason; None after that."""
         if at > len(self.tokens):
             return None
         text = "".join(self.tokens[at : at + 1])
         said: Body = {"delta": {"content": text} if text else {}} if is_chat else {"text": text}
         reason = self.reason if at == len(self.tokens) else None
-        return {"index": self.index, **said, "finish_reason": reason, **self.logprobs(at, at + 1, is_chat)}
+        start, end = (at, at + 1) if not is_late else (0, at) if reason else (0, 0)
+        return {"index": self.index, **said, "finish_reason": reason, **self.logprobs(start, end, is_chat)}
 
 
 def chat_text(messages: list[Body], *, goes_on: bool = False) -> str:
