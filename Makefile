@@ -1,4 +1,4 @@
-.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu lint check oracle bench bench-quick bench-store bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
+.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu lint check oracle bench bench-quick bench-store bench-scaling bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -73,6 +73,11 @@ bench-quick: $(READY)
 # Whether the store takes longer with two million messages than with none; needs 1 GB in the temporary folder.
 bench-store: $(READY)
 	@$(BIN)/python -m benchmarks.store $(ARGS)
+
+# How many people one machine serves, in one program and with the engine apart; ARGS may name further servers.
+bench-scaling: $(READY)
+	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
+	@MODEL=smollm2-135m $(BIN)/python -m benchmarks.scaling $(ARGS)
 
 bench-gpu: $(READY)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null

@@ -3,8 +3,6 @@
 import argparse
 import importlib.metadata
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +14,7 @@ import platformdirs
 from benchmarks.bandwidth import measure_bandwidth
 from benchmarks.bench import ENGINES, Bench, Machine
 from benchmarks.cases import CASES
+from benchmarks.machine import describe_commit, machine_name
 from benchmarks.models import GPT2, SMOLLM2, TINY, prepare_model
 from benchmarks.report import format_report
 from benchmarks.rows import Row, write_rows
@@ -97,33 +96,13 @@ def describe_run(machine: Machine, *, is_quick: bool) -> dict[str, Any]:
     """Return what is written into every row: machine, versions, commit, date."""
     return {
         "device": machine.device,
-        "machine": _machine_name(),
+        "machine": machine_name(),
         "threads": machine.num_threads,
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
-        "commit": _commit(),
+        "commit": describe_commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "is_quick": is_quick,
     }
-
-
-def _machine_name() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return names[0].split(":", 1)[1].strip() if names else platform.processor() or platform.machine()
-
-
-def _commit() -> str:
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=Path(__file__).parent,
-        )
-    except OSError:
-        return "unknown"
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ FewshotError
 ├── MissingPermission       the bot may not do this in the channel
 ├── MessageGone             the message, channel or interaction is no longer there
 ├── SendRefused             the platform rejects the message, and would reject it again
-├── GenerationError         this request failed inside the model: non-finite logits, an error in one step
+├── GenerationError         this request failed inside the model (non-finite logits, an error in one step), or the
+│                           model's server refuses it and would refuse it again
 └── SetupError              the operator can fix it: settings, model, database; the process ends with status 2
     ├── ModelError          a model is missing, broken or unsupported
     └── StoreError          the database can't be opened
@@ -77,7 +78,7 @@ class SendRefused(FewshotError):
 
 
 class GenerationError(FewshotError):
-    """One request failed inside the model; others are not affected."""
+    """One request failed inside the model, or at its server, and would fail again; others may not be affected."""
 
 
 class SetupError(FewshotError):

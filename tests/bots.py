@@ -24,6 +24,7 @@ from bot.engine.models.catalog import ModelChoice
 from bot.errors import Unavailable
 from bot.platforms.discord.traits import DISCORD
 from bot.program.opening import open_bot, open_engine
+from bot.remote.choice import RemoteChoice
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.models import ModelOffer, Models, Offers
@@ -33,7 +34,7 @@ from bot.store.database import Transaction
 from bot.store.store import Store
 from tests.databases import lay_new_database
 
-NO_MODELS: Mapping[str, Path] = {}
+NO_MODELS: Mapping[str, Path | RemoteChoice] = {}
 HERE = Scope("terminal", "home", "general")
 
 # Short, since each character of most words is a token of its own to the tiny models; the seed makes answers repeat.
@@ -229,16 +230,16 @@ class Talk:
 
 @asynccontextmanager
 async def open_tiny_bot(
-    model_folder: Path,
+    model: Path | RemoteChoice,
     folder: Path,
     *,
     prompts: Mapping[str, str] = PROMPTS,
     traits: PlatformTraits = DISCORD,
-    others: Mapping[str, Path] = NO_MODELS,
+    others: Mapping[str, Path | RemoteChoice] = NO_MODELS,
     room: int | None = None,
     **settings: Any,
 ) -> AsyncIterator[Talk]:
-    """Open the real bot on the model in `model_folder`, with its database and prompt files in `folder`.
+    """Open the real bot on the model of a folder or a server, with its database and prompt files in `folder`.
 
     `others` are the folders of other models by name; `room` is for how many of them there is memory (None: for all).
     """
@@ -249,10 +250,14 @@ async def open_tiny_bot(
         num_threads=1,
         **settings,
     )
-    choices = [ModelChoice(name, path, "a test asks for it") for name, path in others.items()]
+    choices = [
+        other if isinstance(other, RemoteChoice) else ModelChoice(name, other, "a test asks for it")
+        for name, other in others.items()
+    ]
     offered = tuple(ModelOffer(one.name, partial(open_engine, chosen, one), 1, 512, 1000) for one in choices)
     offers = Offers(offered, max_bytes=len(offered) if room is None else room, default_bytes=1)
-    async with open_bot(chosen, ModelChoice("tiny", model_folder, "a test asks for it"), traits, offers) as bot:
+    choice = model if isinstance(model, RemoteChoice) else ModelChoice("tiny", model, "a test asks for it")
+    async with open_bot(chosen, choice, traits, offers) as bot:
         yield Talk(bot, bot._services)
 
 

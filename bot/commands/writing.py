@@ -12,7 +12,7 @@ from bot.core.cards import TextFile
 from bot.core.engine import Asker
 from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
-from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams, apply_options
+from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams, apply_options, check_lacking
 from bot.core.text_tree import TextTree
 from bot.services.completions import CompletionState
 
@@ -51,6 +51,7 @@ class Desk:
         A half-typed word is finished. Raises RequestError for options that are none, PromptTooLong, Unavailable.
         """
         base = SamplingParams(n=num, max_new_tokens=max_new_tokens, seed=seed, stop=("\n",))
+        check_lacking(options, self._services.engine.info.lacking)
         params = apply_options(base, options)
         generation = self._services.engine.generate(
             _prompt(text), params, heal=True, timeout_s=self._services.request_timeout_s, asker=_asker(person)

@@ -55,9 +55,18 @@ class Generation(Protocol):
     """
 
     params: SamplingParams
-    completions: tuple[Completion, ...]
-    timings: Timings | None
-    part_timings: tuple[Timings, ...]
+
+    @property
+    def completions(self) -> tuple[Completion, ...]:
+        """Return the results, () before the end."""
+
+    @property
+    def timings(self) -> Timings | None:
+        """Return the times of the whole request, None before the end."""
+
+    @property
+    def part_timings(self) -> tuple[Timings, ...]:
+        """Return the times of each continuation of a batch, () before the end."""
 
     @property
     def notice(self) -> str:

@@ -17,6 +17,7 @@ from bot.core.results import (
     EngineStats,
     ModelInfo,
     NextTokens,
+    ScoredToken,
     SketchedScores,
     Timings,
     TokenScore,
@@ -28,7 +29,6 @@ from bot.errors import Busy, FewshotError, GenerationError, ModelError, PromptTo
 # Both sides must have the same one. It is raised when a call, a frame or the meaning of a field changes.
 PROTOCOL: Final = 1
 PREFIX: Final = "/fewshot/v1"
-MAX_CALL_BYTES: Final = 8 * 2**20
 # A server that is there sends a frame at least this often, so that a silent one is known to be away.
 BEAT_S: Final = 0.5
 _MAX_ID: Final = 200
@@ -138,6 +138,19 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreTokens:
+    """Engine.score_tokens."""
+
+    prompt: Prompt
+    new_ids: tuple[int, ...]
+    num_likeliest: int
+    with_prompt: bool
+
+    def __post_init__(self) -> None:
+        _check_num(self.num_likeliest)
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreContinuations:
     """Engine.score_continuations."""
 
@@ -231,6 +244,7 @@ Call = (
     Generate
     | GenerateBatch
     | Score
+    | ScoreTokens
     | ScoreContinuations
     | ScoreAndSketch
     | ScoreDrawn
@@ -258,6 +272,7 @@ class Written:
     timings: Timings | None
     part_timings: tuple[Timings, ...]
     was_alone: bool
+    notice: str
 
 
 # What each call's Ended holds.
@@ -265,6 +280,7 @@ RESULTS: Final[Mapping[type[Any], Any]] = {
     Generate: Written,
     GenerateBatch: Written,
     Score: tuple[TokenScore, ...],
+    ScoreTokens: tuple[ScoredToken, ...],
     ScoreContinuations: tuple[float, ...],
     ScoreAndSketch: SketchedScores,
     ScoreDrawn: DrawnText,

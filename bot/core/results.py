@@ -217,6 +217,8 @@ class ReferenceFigure:
 
 # Scores, labels and next words are computed with float32 weights, whatever the precision of decoding.
 SCORING_PRECISION: Final = "float32"
+# The precision of a model on a server, which says none.
+SERVED_PRECISION: Final = "as served"
 
 
 @dataclass(frozen=True, slots=True)

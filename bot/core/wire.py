@@ -47,6 +47,8 @@ def _coder_of(kind: Any) -> _Coder:
         return _Coder(_write_float, _read_float)
     if kind in (int, str, bool):
         return _Coder(lambda value: value, lambda sent: _read_plain(kind, sent))
+    if kind is bytes:
+        return _Coder(lambda value: value.decode("latin-1"), _read_bytes)
     if origin is Literal:
         return _Coder(lambda value: value, lambda sent: _read_choice(get_args(kind), sent))
     if origin is tuple:
@@ -73,6 +75,13 @@ def _read_float(sent: Any) -> float:
         return float(sent)
     except OverflowError as e:
         raise WireError("it takes a number, not one that long") from e
+
+
+def _read_bytes(sent: Any) -> bytes:
+    try:
+        return str(_read_plain(str, sent)).encode("latin-1")
+    except UnicodeEncodeError as e:
+        raise WireError("it takes bytes, one character each") from e
 
 
 def _read_plain(kind: Any, sent: Any) -> Any:

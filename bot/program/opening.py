@@ -37,6 +37,7 @@ from bot.store.store import Store
 logger = logging.getLogger("bot")
 
 _RETENTION_INTERVAL_S: Final = 3600.0
+_SERVER_WAIT_S: Final = 180.0  # a server that starts at the same time loads its model meanwhile
 _NO_OPENAI: Final = (
     "The package for models of servers is not installed. Install it with:"
     " python -m pip install -c constraints.txt -e '.[openai]'"
@@ -215,18 +216,26 @@ def _open_local(settings: Settings, choice: ModelChoice) -> AbstractAsyncContext
     )
 
 
-def _open_remote(settings: Settings, choice: RemoteChoice) -> AbstractAsyncContextManager[Engine]:
+@asynccontextmanager
+async def _open_remote(settings: Settings, choice: RemoteChoice) -> AsyncIterator[Engine]:
+    """Wait for the server; use all of it if it is one of this bot, else what it is found to do."""
     try:
         from bot.remote.engine import RemoteEngine
+        from bot.remote.own_server.served_engine import open_own_server
     except ModuleNotFoundError as e:
         raise SetupError(_NO_OPENAI) from e
-    return RemoteEngine.open(
+    async with open_own_server(choice, say, limit_s=_SERVER_WAIT_S) as served:
+        if served is not None:
+            yield served
+            return
+    async with RemoteEngine.open(
         choice,
         max_waiting=settings.max_waiting,
         max_running=settings.model_max_running,
         max_running_per_person=settings.max_running_per_person,
         tell=say,
-    )
+    ) as engine:
+        yield engine
 
 
 @asynccontextmanager

@@ -24,18 +24,19 @@ _NO_SERVER: Final = (
 
 def run_serve(settings: Settings, arguments: argparse.Namespace) -> int:
     """Serve the engine until a signal; return the exit status."""
-    load_quickly()
     try:
         from bot.serving.access import check_access
         from bot.serving.running import hold_address
     except ModuleNotFoundError as e:
         raise SetupError(_NO_SERVER) from e
 
-    # Until the model is loaded there is nothing to finish. As a container's first process it would ignore the signal.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    # Before the model is loaded, so that a wrong setting is reported at once.
     key = settings.read_api_key()
     check_access(settings.serve_host, key)
     address = hold_address(settings.serve_host, settings.serve_port)
+    load_quickly()
+    # Until the model is loaded there is nothing to finish. As a container's first process it would ignore the signal.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     choice = choose_model(settings)
     if isinstance(choice, RemoteChoice):
         raise SetupError(f"MODEL={settings.model} is served elsewhere already; serve runs a model of this machine.")

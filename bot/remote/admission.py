@@ -8,7 +8,7 @@ from typing import Final
 
 from bot.core.engine import Asker, Priority
 from bot.core.fair_queue import PRIORITIES, FairQueue
-from bot.errors import Unavailable
+from bot.errors import Busy, Unavailable
 
 _SHUTTING_DOWN: Final = "The bot is shutting down; try again when it is back."
 
@@ -46,11 +46,11 @@ class Admission:
         return 0 if num_waiting is None else num_waiting + self.num_running
 
     def join(self, asker: Asker, priority: Priority) -> Ticket:
-        """Return a ticket; its holder awaits its `turn` and calls `leave` in any case. Raises Unavailable if full."""
+        """Return a ticket; its holder awaits its `turn` and calls `leave` in any case. Raises Busy if full."""
         if self._is_closed:
             raise Unavailable(_SHUTTING_DOWN)
         if len(self._queue) >= self._max_waiting:
-            raise Unavailable(f"{len(self._queue)} requests are already waiting; try again in a minute.")
+            raise Busy(f"{len(self._queue)} requests are already waiting; try again in a minute.")
         ticket = Ticket(asker, priority)
         self._queue.put(ticket)
         self._admit()
@@ -101,6 +101,6 @@ class Admission:
                 ticket.turn.set_result(None)
 
 
-def waited_too_long(seconds: float) -> Unavailable:
+def waited_too_long(seconds: float) -> Busy:
     """Return the error of a request that never had its turn."""
-    return Unavailable(f"The bot is busy: your request waited {seconds:,.0f} s without a turn. Try again later.")
+    return Busy(f"The bot is busy: your request waited {seconds:,.0f} s without a turn. Try again later.")

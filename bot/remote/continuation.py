@@ -1,5 +1,6 @@
 """One continuation as a server writes it: where it ends is decided here, whatever the server does of that itself."""
 
+import math
 from collections.abc import Sequence
 
 from bot.core.ending import EndRule
@@ -15,7 +16,8 @@ class Disagreement(Exception):
 class Continuation:
     """The text of one continuation, and what of it may be shown: what may become a stop text is held back.
 
-    `before` is the text that it follows. `end_at` is called from `end_from` tokens on (see Engine.generate).
+    `before` is the text that it follows. `end_at` is called from `end_from` tokens on (see Engine.generate). After
+    `max_pieces` pieces it ends, whatever the server was told.
     """
 
     def __init__(
@@ -25,18 +27,21 @@ class Continuation:
         stops: Sequence[str] = (),
         end_at: EndRule | None = None,
         end_from: int = 0,
+        max_pieces: float = math.inf,
         before: str = "",
         join: Join = "as it is",
     ) -> None:
         self.index = index
         self.completion: Completion | None = None
-        self.num_pieces = 0
+        self._num_pieces = 0
+        self._max_pieces = max_pieces
         self._stops = tuple(stops)
         self._end_at = end_at
         self._end_from = end_from
         self._joint = _Joint(before) if join == "after the last word" else None
         self._text = ""
-        self._tokens: list[Token] | None = []  # None where they are not all known
+        # Some servers tell them with each piece, others at the end. None where they are not those of the text.
+        self._tokens: list[Token] | None = None if self._joint is not None else []
         self._num_shown = 0
         self._again: str | None = None
 
@@ -48,21 +53,19 @@ class Continuation:
     @property
     def num_tokens(self) -> int:
         """Return how many tokens were written, as far as that can be told."""
-        return len(self._tokens) if self._tokens else self.num_pieces
+        return max(len(self._tokens or ()), self._num_pieces)
 
     def push(self, text: str, tokens: Sequence[Token] = ()) -> str:
         """Take what the server wrote; return what may be shown of it. Raises Disagreement."""
         if self.completion is not None:
             return ""
-        self.num_pieces += bool(text)
+        self._num_pieces += bool(text)
         if self._joint is not None:
-            text, tokens = self._joint.push(text), ()
+            text = self._joint.push(text)
         if self._again is not None:
-            text, tokens = self._compared(text), ()
+            text = self._compared(text)
         self._text += text
-        if not tokens and text:
-            self._tokens = None
-        elif self._tokens is not None:
+        if self._tokens is not None:
             self._tokens.extend(tokens)
         if not text:
             return ""
@@ -72,6 +75,8 @@ class Continuation:
             end = self._end_at(self._text)
             if end is not None:
                 return self._end(end, "length" if self._end_from else "stop")
+        if self._num_pieces >= self._max_pieces:
+            return self._end(len(self._text), "length")
         return self._show(len(self._text) - self._num_held())
 
     def finish(self, reason: FinishReason) -> str:
@@ -122,7 +127,8 @@ class Continuation:
         self._text = self._text[: max(end, self._num_shown)]
         tokens = self._tokens or []
         known = [one.logprob for one in tokens if one.logprob is not None]
-        is_known = bool(tokens) and len(known) == len(tokens)
+        is_whole = "".join(one.text for one in tokens).startswith(self._text)
+        is_known = bool(tokens) and len(known) == len(tokens) and is_whole
         ends, logprobs = _places(tokens, self._text) if is_known else ((), ())
         self.completion = Completion(
             self.index, self._text, (), sum(known) if is_known else None, reason, logprobs, ends
@@ -131,7 +137,7 @@ class Continuation:
 
 
 def _places(tokens: Sequence[Token], text: str) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return the ends and log-probabilities of those tokens that make up `text`; nothing if they don't."""
+    """Return the ends and log-probabilities of those tokens that make up `text`, which their texts begin with."""
     ends: list[int] = []
     logprobs: list[float] = []
     at = 0
@@ -141,8 +147,7 @@ def _places(tokens: Sequence[Token], text: str) -> tuple[tuple[int, ...], tuple[
         at += len(token.text)
         ends.append(min(at, len(text)))
         logprobs.append(token.logprob or 0.0)
-    joined = "".join(token.text for token in tokens)
-    return (tuple(ends), tuple(logprobs)) if joined.startswith(text) else ((), ())
+    return tuple(ends), tuple(logprobs)
 
 
 class _Joint:

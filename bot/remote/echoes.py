@@ -22,7 +22,7 @@ def place(tokens: Sequence[Token], text: str) -> tuple[Placed, ...] | None:
     Servers show a part of a character as a replacement sign or as bytes, so such tokens take what is between others.
     """
     left = list(tokens)
-    while left and left[0].logprob is None and len(left) > 1 and not text.startswith(left[0].text):
+    while len(left) > 1 and left[0].logprob is None and not (text.startswith(left[0].text) or _is_part(left[0])):
         left.pop(0)
     placed: list[Placed] = []
     parts: list[Token] = []  # of characters that are not complete yet

@@ -15,6 +15,7 @@ from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, Priority
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.request_counts import RequestCounts
 from bot.core.results import (
+    SERVED_PRECISION,
     DrawnText,
     DrawnTokens,
     EngineStats,
@@ -29,7 +30,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.errors import FewshotError, RequestError, SetupError
 from bot.remote.abilities import NO_DRAWABLE, NO_DRAWN, NO_IDS, NO_SKETCH, Abilities
 from bot.remote.admission import Admission
-from bot.remote.bodies import options_of, put
+from bot.remote.bodies import most_pieces, options_of, put
 from bot.remote.choice import RemoteChoice
 from bot.remote.continuation import Continuation
 from bot.remote.counting import Counting, estimate
@@ -87,8 +88,12 @@ class RemoteEngine:
             try:
                 yield engine
             finally:
-                admission.close()
-                await asyncio.gather(*(writing.close() for writing in list(engine._writings)))
+                await engine.close()
+
+    async def close(self) -> None:
+        """Refuse what waits, and end what runs."""
+        self._admission.close()
+        await asyncio.gather(*(writing.close() for writing in list(self._writings)))
 
     def generate(
         self,
@@ -261,20 +266,35 @@ class RemoteEngine:
         if self._abilities.tells_usage:
             body["stream_options"] = {"include_usage": True}
         continuations = [
-            Continuation(index, stops=params.stop, end_at=end_at, end_from=end_from, before=prompt.text, join=ask.join)
+            Continuation(
+                index,
+                stops=params.stop,
+                end_at=end_at,
+                end_from=end_from,
+                max_pieces=most_pieces(params.max_new_tokens, self._abilities, ask.path),
+                before=prompt.text,
+                join=ask.join,
+            )
             for index in indexes
         ]
         is_cold = params.is_greedy and "temperature" in self._abilities.options
         return Part(ask.path, body, continuations, is_cold or self._abilities.keeps_seed, num_prompt)
 
     def _begin(self, parts: Sequence[Part], timeout_s: float, asker: Asker, priority: Priority) -> Writing:
-        writing = Writing(self._server, self._admission, parts, timeout_s=timeout_s, asker=asker, priority=priority)
+        writing = Writing(
+            self._server,
+            self._admission,
+            parts,
+            timeout_s=timeout_s,
+            asker=asker,
+            priority=priority,
+            on_end=self._count,
+        )
         self._writings.add(writing)
-        writing.ended.add_done_callback(self._counts.count_end)
-        writing.ended.add_done_callback(lambda _: self._count_answer(writing))
         return writing
 
-    def _count_answer(self, writing: Writing) -> None:
+    def _count(self, writing: Writing) -> None:
+        self._counts.count_end(writing.ended)
         if writing.timings is not None:
             self._counts.count_answer(writing.timings)
 
@@ -282,7 +302,6 @@ class RemoteEngine:
         """Return the result of `ask` when it has had its turn."""
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ended.add_done_callback(lambda done: done.cancelled() or done.exception())
-        ended.add_done_callback(self._counts.count_end)
         note_step(asker.request_id, "queued", waiting=self._admission.num_waiting)
         try:
             async with self._admission.turn(asker, "scoring", timeout_s=MAX_QUEUE_S):
@@ -293,7 +312,10 @@ class RemoteEngine:
         except BaseException:
             ended.cancel()
             raise
-        ended.set_result(None)
+        else:
+            ended.set_result(None)
+        finally:
+            self._counts.count_end(ended)
         note_step(asker.request_id, "scored")
         return result
 
@@ -303,7 +325,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         name=choice.name,
         folder="",
         device=choice.host,
-        precision="as served",
+        precision=SERVED_PRECISION,
         context_length=context_length,
         num_parameters=0,
         model_type="",

@@ -7,7 +7,7 @@ import httpx2
 import openai
 
 from bot.core.safe_text import clean_model_text, cut_text, one_line
-from bot.errors import FewshotError, RequestError, Unavailable
+from bot.errors import Busy, FewshotError, GenerationError, RequestError, Unavailable
 
 _MAX_SHOWN: Final = 200
 _MAX_LOOKED_AT: Final = 2000
@@ -71,12 +71,12 @@ def _of_status(error: openai.APIStatusError, model: str, key: str) -> ServerFail
     lowered = said.lower()
     if status in (401, 403):
         sentence = "The model's server refuses the bot's key. The operator can correct MODEL_API_KEY."
-        return ServerFailure(Unavailable(sentence), status=status, said=said)
+        return ServerFailure(GenerationError(sentence), status=status, said=said)
     if status == 404:
         sentence = (
             f"The model's server has no model named {model}, or not this use of it. The operator can change MODEL."
         )
-        return ServerFailure(Unavailable(sentence), status=status, said=said)
+        return ServerFailure(GenerationError(sentence), status=status, said=said)
     if status == 429:
         return _of_too_many(error, said)
     if status in (400, 413) and any(sign in lowered for sign in _TOO_LONG):
@@ -93,11 +93,11 @@ def _of_status(error: openai.APIStatusError, model: str, key: str) -> ServerFail
 def _of_too_many(error: openai.APIStatusError, said: str) -> ServerFailure:
     if "insufficient_quota" in (error.code or "", error.type or ""):
         sentence = "The account at the model's server has no credit left. The operator can add some."
-        return ServerFailure(Unavailable(sentence), status=429, said=said)
+        return ServerFailure(GenerationError(sentence), status=429, said=said)
     seconds = _retry_after(error)
     when = "in a minute" if seconds is None else f"in {max(1, round(seconds)):,} s"
     sentence = f"The model's server has too many requests now. Try again {when}."
-    return ServerFailure(Unavailable(sentence), may_pass=True, retry_after_s=seconds, status=429, said=said)
+    return ServerFailure(Busy(sentence), may_pass=True, retry_after_s=seconds, status=429, said=said)
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:

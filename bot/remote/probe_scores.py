@@ -30,12 +30,14 @@ async def measure_scores(ask: Try, model: str, found: Abilities) -> Abilities:
         tokens, found = await _echo(ask, model, found, _TEXTS[which])
         placed = place(tokens, _TEXTS[which])
         if problem := _problem_of(tokens, placed):
-            return replace(found, score_problem=problem)
+            return replace(found, score_problem=problem, min_new_tokens_when_scoring=0)
         echoes[which].append(placed or ())
     spread = max(_spread(one) for one in echoes.values())
-    spread = max(spread, _spread_of_shared(echoes[0][0], echoes[1][0]))
     if spread > MAX_SPREAD:
         return replace(found, score_problem=f"the same text gets values up to {spread:.2g} nats apart")
+    spread = max(spread, _spread_of_shared(echoes[0][0], echoes[1][0]))
+    if spread > MAX_SPREAD:
+        return replace(found, score_problem="the values of a text depend on what comes after it")
     difference = await _difference_to_generated(ask, model, found)
     if difference is None or difference > _MAX_DIFFERENCE:
         return replace(found, score_problem="they are not those that the model writes with")
@@ -58,7 +60,7 @@ def _tokens_of(answer: Any) -> tuple[Token, ...]:
 
 def _problem_of(tokens: Sequence[Token], placed: Sequence[Placed] | None) -> str:
     """Return why an echo can't be believed, "" if nothing speaks against it."""
-    if not tokens:
+    if len(tokens) <= 1:  # one that knows no echo tells only what it wrote
         return "the server does not tell them"
     if placed is None:
         return "the tokens don't make up the text"

@@ -175,8 +175,9 @@ def _score(placed: Placed, shift: int, num_expected: int) -> TokenScore:
     token = placed.token
     start, end = placed.start + shift, placed.end + shift
     expected = token.expected[:num_expected] if num_expected else ()
-    ranks = (i for i, one in enumerate(token.expected, start=1) if one.text == token.text)
-    return TokenScore(0, token.text, start, end, token.logprob, expected, next(ranks, None) if num_expected else None)
+    # Behind the likeliest ones that were asked for, servers name the token itself, wherever its place is.
+    ranks = (i for i, one in enumerate(expected, start=1) if one.text == token.text)
+    return TokenScore(0, token.text, start, end, token.logprob, expected, next(ranks, None))
 
 
 def _windows(text: str, num_tokens: int, max_tokens: int) -> list[tuple[int, int]]:

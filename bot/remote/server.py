@@ -18,8 +18,10 @@ Body = dict[str, Any]
 COMPLETIONS: Final = "/completions"
 CHAT: Final = "/chat/completions"
 _CONNECT_S: Final = 10.0
-_FIRST_PAUSE_S: Final = 0.25
+_FIRST_PAUSE_S: Final = 0.1
 _MAX_PAUSE_S: Final = 8.0
+# How long a request is sent again before a person is told; who measures asks again after that.
+_PATIENCE_S: Final = 15.0
 
 
 class Server:
@@ -95,9 +97,9 @@ def next_pause(failure: ServerFailure, num_tried: int, deadline: float) -> float
 async def ask_again(ask: Callable[[], Awaitable[ResultT]], *, timeout_s: float) -> ResultT:
     """Return the result of `ask`, asked again while its failure may pass.
 
-    Raises FewshotError when it will not pass within `timeout_s`.
+    Raises FewshotError when it will not pass within some seconds, or there is no answer after `timeout_s`.
     """
-    deadline = time.perf_counter() + timeout_s
+    deadline = time.perf_counter() + min(timeout_s, _PATIENCE_S)
     num_tried = 0
     try:
         async with asyncio.timeout(timeout_s):

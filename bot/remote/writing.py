@@ -3,14 +3,14 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
 from bot.core.engine import Asker, Priority
 from bot.core.results import Completion, Delta, FinishReason, Timings
-from bot.errors import FewshotError
+from bot.errors import FewshotError, GenerationError
 from bot.remote.admission import Admission, waited_too_long
 from bot.remote.answers import Piece, Usage, our_reason, pieces_of, usage_of
 from bot.remote.continuation import Continuation, Disagreement
@@ -18,6 +18,9 @@ from bot.remote.failures import ServerFailure, took_too_long, was_cut
 from bot.remote.server import Body, Server, next_pause
 from bot.trace import note_step
 
+_ONLY_THOUGHT: Final = (
+    "The model thought until its limit of tokens and wrote nothing. Ask something simpler, or ask for more tokens."
+)
 CUT: Final = "The connection to the model's server broke in the middle, so this answer is cut."
 
 
@@ -47,6 +50,7 @@ class Writing:
         timeout_s: float,
         asker: Asker,
         priority: Priority,
+        on_end: "Callable[[Writing], None]",
     ) -> None:
         self.deltas: deque[Delta] = deque()
         self.news = asyncio.Event()
@@ -60,6 +64,7 @@ class Writing:
         self._admission = admission
         self._parts = parts
         self._timeout_s = timeout_s
+        self._on_end = on_end
         self._asker = asker
         self._queued_at = self._started_at = time.perf_counter()
         self._first_at: float | None = None
@@ -91,8 +96,9 @@ class Writing:
             self._loop.call_soon_threadsafe(self.cancel)
 
     async def close(self) -> None:
-        """Cancel it and wait for its end."""
-        self.cancel()
+        """End it, and wait for that; one without its turn ends by what its queue says."""
+        if self._has_turn:
+            self.cancel()
         await asyncio.wait((self._task,))
 
     @property
@@ -127,12 +133,19 @@ class Writing:
                 self._has_turn = True
                 self._started_at = time.perf_counter()
                 await self._write_all()
+                self._check_written()
         except TimeoutError as e:
             if not self._has_turn:
                 raise waited_too_long(self._timeout_s) from e
             if not any(one.is_begun for one in self._continuations):
                 raise took_too_long(self._timeout_s) from e
             self._finish("length")
+
+    def _check_written(self) -> None:
+        """Raise GenerationError if the model came to the limit before it wrote anything."""
+        completions = self.completions
+        if completions and all(not one.text and one.finish_reason == "length" for one in completions):
+            raise GenerationError(_ONLY_THOUGHT)
 
     async def _write_all(self) -> None:
         if len(self._parts) == 1:
@@ -226,6 +239,7 @@ class Writing:
         else:
             self._take_timings()
             self.ended.set_result(None)
+        self._on_end(self)
         self.news.set()
 
     def _take_timings(self) -> None:

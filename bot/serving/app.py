@@ -8,13 +8,13 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from bot.serving import chat_completions, completions, models, status
+from bot.serving import chat_completions, completions, engine_calls, models, status
 from bot.serving.access import Access
 from bot.serving.context import SERVING, Serving, serving_of
 from bot.serving.errors import answer_errors, route_of
 
 MAX_BODY: Final = 4 * 1024 * 1024
-ROUTE_TABLES: Final = (models.ROUTES, completions.ROUTES, chat_completions.ROUTES, status.ROUTES)
+ROUTE_TABLES: Final = (models.ROUTES, completions.ROUTES, chat_completions.ROUTES, engine_calls.ROUTES, status.ROUTES)
 
 
 def make_app(serving: Serving, key: str, route_tables: Iterable[web.RouteTableDef] = ROUTE_TABLES) -> web.Application:
@@ -24,6 +24,7 @@ def make_app(serving: Serving, key: str, route_tables: Iterable[web.RouteTableDe
         client_max_size=MAX_BODY,
     )
     app[SERVING] = serving
+    app[engine_calls.OPEN_CALLS] = engine_calls.OpenCalls()
     for table in route_tables:
         app.add_routes(table)
     return app

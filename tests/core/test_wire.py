@@ -26,7 +26,7 @@ from bot.core.engine_calls import (
     fail,
     key_of,
 )
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import Prompt, PromptPart
 from bot.core.results import DrawnScore, EngineStats, ModelInfo
 from bot.core.sampling_params import OPTIONS, SamplingParams
 from bot.core.wire import WireError, from_wire, to_wire
@@ -47,6 +47,10 @@ options = st.fixed_dictionaries(
 stops = st.lists(st.text("ab\n", min_size=1)).map(tuple)
 chosen = st.builds(lambda given, stop: SamplingParams(**given, stop=stop), options, stops)
 st.register_type_strategy(SamplingParams, chosen)
+parts = st.lists(st.builds(PromptPart)).map(tuple)
+token_ids = st.lists(st.integers(0), min_size=1).map(Prompt.of_tokens)
+st.register_type_strategy(Mapping, st.dictionaries(st.text(), st.text()))
+st.register_type_strategy(Prompt, st.builds(Prompt, parts, st.booleans(), st.just(())) | token_ids)
 CALLS = [one for one in get_args(Call) if one is not GenerateBatch]
 FRAMES = [st.from_type(one) for one in get_args(Frame) if one is not Ended]
 
@@ -69,7 +73,12 @@ def test_every_result_comes_back_as_it_was(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", CALLS, ids=lambda one: one.__name__)
 def test_every_call_comes_back_as_it_was(kind: Any) -> None:
-    short = {"num": st.integers(0, 1000), "num_expected": st.integers(0, 1000), "timeout_s": st.floats(0, 3600)}
+    short = {
+        "num": st.integers(0, 1000),
+        "num_expected": st.integers(0, 1000),
+        "num_likeliest": st.integers(0, 1000),
+        "timeout_s": st.floats(0, 3600),
+    }
     names = {field.name for field in fields(kind)}
 
     @given(st.builds(kind, **{name: one for name, one in short.items() if name in names}))
@@ -127,6 +136,7 @@ def test_a_field_of_a_newer_server_is_ignored() -> None:
         (Prompt, None, "Prompt takes an object, not nothing"),
         (EndRule, {"is": "Elsewhere"}, "it takes one of AfterSentence, AfterWhole, UnlessExactly"),
         (EndRule, {"is": ["AfterSentence"]}, "it takes one of AfterSentence"),
+        (bytes, "\u20ac", "it takes bytes"),
         (float, True, "it takes a number, not bool"),
         (float, 10**400, "not one that long"),
         (tuple[int, int], [1], "it takes 2 values, not 1"),

@@ -1,4 +1,4 @@
-"""Run: python -m tests.soak discord|slack|web|parsing [PART …]. Prints a table; exits with 1 at a broken bound."""
+"""Run: python -m tests.soak SUBJECT [PART …]. Prints a table; exits with 1 at a broken bound."""
 
 import argparse
 import asyncio
@@ -19,6 +19,7 @@ from tests.platforms.discord.connecting import TOKEN
 from tests.servers.discord import serve_discord
 from tests.servers.slack.server import serve_slack
 from tests.soak.disconnects import run_disconnects
+from tests.soak.engine_kills import run_engine_kills
 from tests.soak.figures import Figure, Run, describe_machine, format_table
 from tests.soak.interactions import run_interactions
 from tests.soak.page import run_tab, run_windows
@@ -121,6 +122,10 @@ async def _web_typing(folder: Path, options: argparse.Namespace) -> Run:
     return await run_typing(folder, _say, num=options.scaled(1200))
 
 
+async def _engine_kills(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_engine_kills(folder, _say, num=options.scaled(50), seed=options.seed)
+
+
 async def _texts(folder: Path, options: argparse.Namespace) -> Run:
     done = await asyncio.to_thread(
         run_parsing, options.scaled(1_000_000), options.seed, Settings.from_env().prompts_dir, _say
@@ -153,6 +158,7 @@ _PARTS: Final[dict[str, dict[str, Part]]] = {
         "interactions": _slack_interactions,
     },
     "web": {"windows": _web_windows, "tab": _web_tab, "typing": _web_typing},
+    "engine": {"kills": _engine_kills},
     "parsing": {"texts": _texts},
 }
 

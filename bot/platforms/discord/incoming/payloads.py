@@ -49,13 +49,13 @@ def read_message_payload(state: Any, channel: Any, data: Any) -> discord.Message
         return _build_message(state, channel, data)
     except Exception as e:
         error = e
-    mended = _mended_message(state, channel, data)
-    if mended is None:
+    repaired = _repaired_message(state, channel, data)
+    if repaired is None:
         logger.error(
             "skipped message %s in channel %s, which can't be read: %s", id_of(data), channel.id, describe_error(error)
         )
         return None
-    return _build_message(state, channel, mended)
+    return _build_message(state, channel, repaired)
 
 
 def guard_parsers(connection: Any) -> None:
@@ -79,9 +79,9 @@ def _guarded(state: Any, name: str, parse: Callable[[Any], Any]) -> Callable[[An
         except Exception as e:
             logger.error("could not read an event %s (%s): %s", name, id_of(data), describe_error(e))
         try:
-            mended = _MENDED[name](state, data) if name in _MENDED else None
-            if mended is not None:
-                parse(mended)
+            repaired = _MENDED[name](state, data) if name in _MENDED else None
+            if repaired is not None:
+                parse(repaired)
         except Exception as e:
             logger.error("could not read the rest of an event %s (%s): %s", name, id_of(data), describe_error(e))
 
@@ -105,7 +105,7 @@ def _check_people(data: Any) -> None:
         _check_people(data["referenced_message"])
 
 
-def _mended(data: Any, needed: Collection[str], read: Read, what: str, **defaults: Any) -> Payload | None:
+def _repaired(data: Any, needed: Collection[str], read: Read, what: str, **defaults: Any) -> Payload | None:
     """Return `data` without the parts that `read` can't read; None if it can't be read with the `needed` keys alone.
 
     `defaults` stand for parts that are missing or can't be read.
@@ -115,22 +115,22 @@ def _mended(data: Any, needed: Collection[str], read: Read, what: str, **default
     bare = {**defaults, **{key: data[key] for key in data if key in needed}}
     if not _is_readable(bare, read):
         return None
-    mended = dict(bare)
+    repaired = dict(bare)
     left_out = []
     # A reference first: only with it the message that it refers to is read.
     for key in sorted(data.keys() - needed, key=lambda key: (key != "message_reference", key)):
         value = data[key]
-        if _is_readable({**mended, key: value}, read):
-            mended[key] = value
+        if _is_readable({**repaired, key: value}, read):
+            repaired[key] = value
             continue
         left_out.append(key)
         if isinstance(value, list):
             # With nothing else around it, since a large server takes a while to read.
             rest = _readable_parts(value, lambda parts, key=key: _is_readable({**bare, key: parts}, read))  # type: ignore[misc]
-            if _is_readable({**mended, key: rest}, read):
-                mended[key] = rest
+            if _is_readable({**repaired, key: rest}, read):
+                repaired[key] = rest
     logger.error("left out what can't be read of %s %s: %s", what, id_of(data), ", ".join(map(str, left_out)))
-    return mended
+    return repaired
 
 
 def _readable_parts(parts: list[Any], are_readable: Callable[[list[Any]], bool]) -> list[Any]:
@@ -151,28 +151,28 @@ def _is_readable(data: Payload, read: Read) -> bool:
     return True
 
 
-def _mended_message(state: Any, channel: Any, data: Any) -> Payload | None:
+def _repaired_message(state: Any, channel: Any, data: Any) -> Payload | None:
     def read(part: Payload) -> object:
         return _build_message(state, channel, part)
 
     replied = data.get("referenced_message") if isinstance(data, dict) else None
     if isinstance(replied, dict) and not _is_readable(replied, read):
-        data = {**data, "referenced_message": _mended(replied, _OF_MESSAGE, read, "the replied message", mentions=[])}
+        data = {**data, "referenced_message": _repaired(replied, _OF_MESSAGE, read, "the replied message", mentions=[])}
         if data["referenced_message"] is None:
             del data["referenced_message"]
-    return _mended(data, _OF_MESSAGE, read, "message", mentions=[])
+    return _repaired(data, _OF_MESSAGE, read, "message", mentions=[])
 
 
-def _mended_message_event(state: Any, data: Any) -> Payload | None:
+def _repaired_message_event(state: Any, data: Any) -> Payload | None:
     channel, _ = state._get_guild_channel(data)
-    return _mended_message(state, channel, data)
+    return _repaired_message(state, channel, data)
 
 
-def _mended_guild(state: Any, data: Any) -> Payload | None:
-    return _mended(data, _OF_GUILD, lambda part: discord.Guild(data=part, state=state), "server")  # type: ignore[arg-type]
+def _repaired_guild(state: Any, data: Any) -> Payload | None:
+    return _repaired(data, _OF_GUILD, lambda part: discord.Guild(data=part, state=state), "server")  # type: ignore[arg-type]
 
 
-def _mended_ready(state: Any, data: Any) -> Payload | None:
+def _repaired_ready(state: Any, data: Any) -> Payload | None:
     def is_guild(part: Any) -> bool:
         return _is_readable(part, lambda part: discord.Guild(data=part, state=state))  # type: ignore[arg-type]
 
@@ -182,7 +182,7 @@ def _mended_ready(state: Any, data: Any) -> Payload | None:
     return {**data, "guilds": list(bare)}
 
 
-def _mended_threads(state: Any, data: Any) -> Payload | None:
+def _repaired_threads(state: Any, data: Any) -> Payload | None:
     guild = state._get_guild(int(data["guild_id"]))
     threads: dict[str, discord.Thread] = {}
 
@@ -198,22 +198,22 @@ def _mended_threads(state: Any, data: Any) -> Payload | None:
     return {**data, "threads": kept, "members": members}
 
 
-def _mended_deletion(_: Any, data: Any) -> Payload | None:
+def _repaired_deletion(_: Any, data: Any) -> Payload | None:
     return {**data, "ids": [one for one in data["ids"] if id_of({"id": one}) is not None]}
 
 
-def _mended_interaction(state: Any, data: Any) -> Payload | None:
-    return _mended(data, _OF_INTERACTION, lambda part: discord.Interaction(data=part, state=state), "interaction")  # type: ignore[arg-type]
+def _repaired_interaction(state: Any, data: Any) -> Payload | None:
+    return _repaired(data, _OF_INTERACTION, lambda part: discord.Interaction(data=part, state=state), "interaction")  # type: ignore[arg-type]
 
 
 _WITH_PEOPLE: Final = frozenset({"MESSAGE_CREATE", "MESSAGE_UPDATE"})
 _MENDED: Final[Mapping[str, Callable[[Any, Any], Payload | None]]] = {
-    "READY": _mended_ready,
-    "GUILD_CREATE": _mended_guild,
-    "GUILD_UPDATE": _mended_guild,
-    "MESSAGE_CREATE": _mended_message_event,
-    "MESSAGE_UPDATE": _mended_message_event,
-    "MESSAGE_DELETE_BULK": _mended_deletion,
-    "THREAD_LIST_SYNC": _mended_threads,
-    "INTERACTION_CREATE": _mended_interaction,
+    "READY": _repaired_ready,
+    "GUILD_CREATE": _repaired_guild,
+    "GUILD_UPDATE": _repaired_guild,
+    "MESSAGE_CREATE": _repaired_message_event,
+    "MESSAGE_UPDATE": _repaired_message_event,
+    "MESSAGE_DELETE_BULK": _repaired_deletion,
+    "THREAD_LIST_SYNC": _repaired_threads,
+    "INTERACTION_CREATE": _repaired_interaction,
 }

@@ -10,7 +10,7 @@ import discord
 import pytest
 
 from bot.platforms.discord.client import FewshotClient
-from bot.platforms.discord.incoming.payloads import _mended_ready
+from bot.platforms.discord.incoming.payloads import _repaired_ready
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.discord.connecting import TOKEN, on_discord
 from tests.servers.discord import Discord, serve_discord, visible_text
@@ -252,5 +252,5 @@ async def test_threads_that_come_together_are_read_one_by_one(place: Place):
 async def test_a_server_that_can_t_be_read_at_the_start_does_not_count_as_left():
     connection = discord.Client(intents=discord.Intents.none())._connection
     guilds = [{"id": "5", "unavailable": True}, {"id": "6", "roles": 7, "unavailable": False}, {"id": SECRET}]
-    mended = _mended_ready(connection, {"guilds": guilds, "v": 10})
+    mended = _repaired_ready(connection, {"guilds": guilds, "v": 10})
     assert mended == {"guilds": [guilds[0], {"id": "6", "unavailable": True}], "v": 10}

@@ -1,0 +1,1 @@
+"""Three small tasks for lm-evaluation-harness, with texts written for them."""
