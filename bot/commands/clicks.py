@@ -169,8 +169,7 @@ class Clicks:
 
     def _known(self, reply: StoredReply) -> str | None:
         """Return the model that wrote an answer, None if it is not there any more."""
-        name = _writer(reply)
-        return name if name in self._services.models.names else None
+        return self._services.models.find(_writer(reply))
 
     async def submit(self, submitted: FormSubmitted, place: Place) -> tuple[str, Cards]:
         """Return the name of the form's command, and the cards that answer the form.

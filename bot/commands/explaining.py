@@ -166,8 +166,7 @@ async def _find(request: Request) -> _Found:
 async def find_model(request: Request) -> str | None:
     """Return the model that wrote what the request is about, None for no such model, or one that is not there."""
     reply = (await _find(request)).reply
-    name = "" if reply is None else reply.provenance.model_name
-    return name if name in request.services.models.names else None
+    return None if reply is None else request.services.models.find(reply.provenance.model_name)
 
 
 def _explain_measurement(request: Request, message: HistoryMessage) -> Card | None:

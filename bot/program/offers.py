@@ -45,13 +45,13 @@ def prepare_models(settings: Settings, choices: Sequence[Choice]) -> Offers:
             f" {_megabytes(first.num_bytes + largest.num_bytes)}, lower KV_CACHE_MB, or take {largest.name} out of"
             " MODELS."
         )
-    return Offers(tuple(others), max_bytes=max_bytes, default_bytes=first.num_bytes)
+    return Offers(tuple(others), max_bytes=max_bytes, default_bytes=first.num_bytes, default_name=first.name)
 
 
 def _offer(settings: Settings, choice: Choice, precision: str) -> ModelOffer:
     opens = partial(open_engine, settings, choice)
     if isinstance(choice, RemoteChoice):
-        return ModelOffer(choice.name, opens)
+        return ModelOffer(choice.name, opens, own_name=choice.model)
     facts = check_model_folder(choice.folder)
     num_bytes = count_bytes(facts.num_parameters, precision=precision, kv_cache_mb=settings.kv_cache_mb)
     return ModelOffer(choice.name, opens, num_bytes, facts.context_length, facts.num_parameters)

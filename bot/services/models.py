@@ -23,7 +23,8 @@ _CLOSING: Final = "The bot is shutting down; try again when it is back."
 class ModelOffer:
     """A model that can be opened: `num_bytes` is the memory that it takes then, 0 for one of a server.
 
-    `context_length` (tokens) and `num_parameters` are known before it is opened, 0 for one of a server.
+    `context_length` (tokens) and `num_parameters` are known before it is opened, 0 for one of a server. `own_name` is
+    what its server calls it, and perhaps what it calls itself once it is open ("": `name`).
     """
 
     name: str
@@ -31,15 +32,20 @@ class ModelOffer:
     num_bytes: int = 0
     context_length: int = 0
     num_parameters: int = 0
+    own_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """The models besides the default one: they share `max_bytes` of memory, and the default one has `default_bytes`."""
+    """The models besides the default one: they share `max_bytes` of memory, and the default one has `default_bytes`.
+
+    `default_name` is the default one's name here, "" for what it calls itself.
+    """
 
     others: tuple[ModelOffer, ...] = ()
     max_bytes: int = 0
     default_bytes: int = 0
+    default_name: str = ""
 
 
 NO_OTHERS: Final = Offers()
@@ -120,6 +126,7 @@ class Models:
 
     def __init__(self, default: Engine, offers: Offers = NO_OTHERS) -> None:
         self.default = default
+        self._first = offers.default_name or default.info.name  # the model of a server may become another one
         self._default_bytes = offers.default_bytes
         self._offers = {offer.name: offer for offer in offers.others}
         self._max_bytes = offers.max_bytes
@@ -133,7 +140,7 @@ class Models:
     @property
     def names(self) -> tuple[str, ...]:
         """Return the names of all models, the default one first."""
-        return (self.default.info.name, *self._offers)
+        return (self._first, *self._offers)
 
     @property
     def listed(self) -> str:
@@ -147,10 +154,18 @@ class Models:
             raise RequestError(f"There is no model {quote(name, MAX_PATH)} here; {self.listed}.")
         return found
 
+    def find(self, called: str) -> str | None:
+        """Return the name of the model that is or calls itself `called`, None if there is none here."""
+        if called in self.names:
+            return called
+        if called == self.default.info.name:
+            return self._first
+        return next((one.name for one in self._offers.values() if one.own_name == called), None)
+
     def is_ready(self, name: str) -> bool:
         """Say whether the model `name` is open now."""
         opened = self._opened.get(name)
-        return name == self.default.info.name or (opened is not None and opened.is_ready)
+        return name == self._first or (opened is not None and opened.is_ready)
 
     @asynccontextmanager
     async def lease(self, name: str, *, wait_s: float = MAX_WAIT_S) -> AsyncIterator[Engine]:
@@ -160,7 +175,7 @@ class Models:
         memory for it within `wait_s`.
         """
         name = self.check(name)
-        if name == self.default.info.name:
+        if name == self._first:
             yield self.default
             return
         opened = await self._take(self._offers[name], wait_s)
@@ -175,7 +190,7 @@ class Models:
         """Return all models as they are now, the default one first."""
         info, stats = self.default.info, self.default.stats()
         first = ModelState(
-            info.name,
+            self._first,
             is_default=True,
             is_loaded=True,
             context_length=info.context_length,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -33,10 +34,10 @@ class Shelf:
             yield _engine(name)
             self.events.append(f"closed {name}")
 
-        return ModelOffer(name, opened, num_bytes)  # type: ignore[arg-type]
+        return ModelOffer(name, opened, num_bytes)
 
     def models(self, *names: str, max_bytes: int = 1) -> Models:
-        return Models(_engine("first"), Offers(tuple(map(self.offer, names)), max_bytes=max_bytes))  # type: ignore[arg-type]
+        return Models(_engine("first"), Offers(tuple(map(self.offer, names)), max_bytes=max_bytes))
 
 
 class _Engine(ScriptedEngine):
@@ -130,7 +131,7 @@ async def test_a_model_that_could_not_be_opened_is_tried_again() -> None:
 
 async def test_a_model_of_a_server_takes_no_memory() -> None:
     shelf = Shelf()
-    models = Models(_engine("first"), Offers((shelf.offer("b"), shelf.offer("far", 0)), max_bytes=1))  # type: ignore[arg-type]
+    models = Models(_engine("first"), Offers((shelf.offer("b"), shelf.offer("far", 0)), max_bytes=1))
     async with models.lease("b"):
         await _use(models, "far")
     assert models.is_ready("b")
@@ -142,3 +143,15 @@ async def test_an_unknown_name_is_refused_with_the_names_that_there_are() -> Non
     assert models.check("B") == "b"
     with pytest.raises(RequestError, match=r"There is no model 'x' here; the models are first and b."):
         await _use(models, "x")
+
+
+async def test_a_model_is_found_by_what_it_calls_itself() -> None:
+    far = replace(Shelf().offer("openai:far", 0), own_name="far")
+    models = Models(_engine("near"), Offers((far,), default_name="openai:near"))
+    assert [models.find(name) for name in ("near", "far", "openai:far", "x")] == [
+        "openai:near",
+        "openai:far",
+        "openai:far",
+        None,
+    ]
+    assert models.names == ("openai:near", "openai:far")

@@ -77,12 +77,13 @@ async def find_template_model(request: Request) -> str:
 
 def model_that_wrote(services: Services, name: str) -> str:
     """Return the model `name` that wrote an answer. Raises RequestError if it is not there any more."""
-    if name not in services.models.names:
+    found = services.models.find(name)
+    if found is None:
         raise RequestError(
             f"{name} wrote this, and it is no longer here; {services.models.listed}. Ask again for an answer by"
             " another model."
         )
-    return name
+    return found
 
 
 async def model_of_request(request: Request, place: Place | None = None) -> str | None:
@@ -147,7 +148,7 @@ async def answered_by(
 
     With `is_shown` a first snapshot says that it is being loaded. Raises what `Models.lease` raises.
     """
-    if name is None or name == services.engine.info.name:
+    if name is None:
         async with aclosing(answer(services)) as cards:
             async for card in cards:
                 yield card
