@@ -14,7 +14,7 @@ from bot.commands.framework.progress import Finished
 from bot.commands.framework.scored_texts import STOPPED, AllScores, score_texts
 from bot.commands.side_by_side import side_by_side
 from bot.core.cards import Bars, Block, Card, Contrast, ContrastedText, Facts, Table, Text, TintedText
-from bot.core.mentions import mention
+from bot.core.mentions import mention, mention_option
 from bot.core.perplexity import (
     MAX_DIFFERING,
     TextFigures,
@@ -49,6 +49,7 @@ _NEXT_OPTIONS: Final = tuple(
     for one in SAMPLING_OPTIONS
     if one.name == "preset" or (one.name in OPTIONS and OPTIONS[one.name].role != "request")
 )
+_OF_TWO: Final = f"With {mention_option('model')} A,B two models are put side by side, by bits per byte."
 _UNITS: Final = Text(f"{BITS} {BITS_PER_BYTE}", is_quiet=True)
 
 
@@ -360,7 +361,8 @@ COMMANDS: Final = (
         text="required",
         options=(ONE_OR_TWO_MODELS,),
         texts_measured=lambda text: (text,),
-        examples=("perplexity Can it does what?", "perplexity --model gpt2,smollm2-135m Can it does what?"),
+        details=_OF_TWO,
+        examples=("perplexity Can it does what?",),
         menu="Perplexity",
     ),
     Command(
@@ -374,7 +376,7 @@ COMMANDS: Final = (
         text_parts=("a", "b", "c", "d", "e"),
         num_required_parts=2,
         options=(ONE_OR_TWO_MODELS,),
-        details=r"A bar inside a text is written \|. Two models are compared by bits per byte, also on one text.",
+        details=rf"A bar inside a text is written \|. {_OF_TWO} They may have one text.",
         examples=("compare Can it do that? | Can it does what?",),
     ),
     Command(

@@ -156,6 +156,5 @@ COMMANDS: Final = (
         needs_model=False,
         details="A moderator chooses one for a channel or server with settings model NAME. A template may name one with"
         ' the line model = "NAME". A model that is not loaded is loaded when it is first asked for.',
-        examples=("model",),
     ),
 )

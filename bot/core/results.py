@@ -265,7 +265,7 @@ class ModelInfo:
     weights_digest: str = ""
     server: str = ""
     abilities: tuple[Ability, ...] = ()
-    lacking: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

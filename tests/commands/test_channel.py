@@ -190,7 +190,7 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
         ("presett wild", "There is no setting 'presett'; did you mean preset?"),
         (
             "zzz 1",
-            "There is no setting 'zzz'; choose from chat_template, preset, history_length, answer_when,"
+            "There is no setting 'zzz'; choose from model, chat_template, preset, history_length, answer_when,"
             " retention_days, moderator_roles, report_channel, quota_per_minute.",
         ),
         ("report_channel a b", "report_channel takes one channel, as a mention (#channel) or id, not 'a b'."),
@@ -225,13 +225,14 @@ async def test_the_name_of_a_setting_alone_shows_its_value_and_how_to_change_it(
 
 async def test_where_some_settings_have_no_effect_only_the_others_are_offered(talk: Talk) -> None:
     scope = replace(HERE, kind="terminal")
-    names = "chat_template, preset, history_length, retention_days"
+    names = "model, chat_template, preset, history_length, retention_days"
     assert await talk.refusal("!settings zzz 1", scope=scope) == f"There is no setting 'zzz'; choose from {names}."
     assert "has no effect in the terminal" in await talk.refusal("!settings answer_when", scope=scope)
     tables = [block for block in (await talk.card("!help settings", scope=scope)).blocks if isinstance(block, Table)]
     settings = [row for table in tables if table.columns[0] == "setting" for row in table.rows]
     assert [name for name, _, _ in settings] == names.split(", ")
-    assert settings[0] == ("chat_template", "one of chat, pirate", "template for chat prompts")
+    assert settings[0] == ("model", "only tiny", "the model that answers")
+    assert settings[1] == ("chat_template", "one of chat, pirate", "template for chat prompts")
 
 
 async def test_a_setting_without_a_value_shows_a_dash(talk: Talk) -> None:
