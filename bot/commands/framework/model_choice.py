@@ -51,12 +51,17 @@ async def model_of_template(
     If it names one that is not there, that raises RequestError where the model `is_asked` for answers; what only edits
     or shows the template is done with the model of the place.
     """
-    here = model_of_place(services, place)
     template = place.templates.get(name) if name in place.templates.names else None
-    draft = await services.store.get_draft(scope, name, author_id) if author_id else None
+    draft = await services.store.get_draft(scope, name, author_id) if author_id and name else None
     with suppress(TemplateError):  # whoever reads the draft says what is wrong with it
         if draft is not None and draft.source_text is not None:
             template = parse_template(draft.source_text, name=name, source=name)
+    return chosen_model(services, place, template, is_asked=is_asked)
+
+
+def chosen_model(services: Services, place: Place, template: PromptTemplate | None, *, is_asked: bool) -> str:
+    """Return the model that a template names, else that of the place; see `model_of_template`."""
+    here = model_of_place(services, place)
     if template is None:
         return here
     try:

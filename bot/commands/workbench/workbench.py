@@ -1,10 +1,11 @@
 """The workbench of a server's templates as a page calls it."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from bot.commands.context import Services
+from bot.commands.framework.model_choice import chosen_model, model_of_template
 from bot.commands.templates.drafts import check_editor, fingerprint, view_draft
 from bot.commands.templates.history import diff_versions, roll_back, version_data
 from bot.commands.templates.proposals import propose
@@ -15,6 +16,7 @@ from bot.core.mentions import type_mentions
 from bot.core.messages import AttachmentFormat, Author, Scope
 from bot.core.stopping import Stopper
 from bot.core.templates.states import TemplateState
+from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError
 
 Json = dict[str, Any]
@@ -41,11 +43,13 @@ class Workbench:
 
     async def list_all(self, scope: Scope, author: Author) -> list[Json]:
         """Return all templates; see opening.py."""
-        return await opening.list_all(self._services, scope, author)
+        async with self._by(scope) as services:
+            return await opening.list_all(services, scope, author)
 
     async def open(self, scope: Scope, author: Author, name: str) -> Json:
         """Return one template with the author's draft."""
-        found = await opening.open_template(self._services, scope, author, name)
+        async with self._by(scope, author, name) as services:
+            found = await opening.open_template(services, scope, author, name)
         return {**found, "next": self.spell(found["next"]), "problem": self.spell(found["problem"])}
 
     async def save(
@@ -53,7 +57,8 @@ class Workbench:
     ) -> Json:
         """Store the author's draft as typed, joined with what was stored since `revision`."""
         sent = saving.read_sent(state, base, revision)
-        return (await saving.save(self._services, scope, author, name, sent)).data
+        async with self._by(scope, author, name) as services:
+            return (await saving.save(services, scope, author, name, sent)).data
 
     async def create(self, scope: Scope, author: Author, name: str, like: str) -> None:
         """Begin a new template, a copy of `like` if that is not ""."""
@@ -61,7 +66,8 @@ class Workbench:
 
     async def import_file(self, scope: Scope, author: Author, name: str, text: str) -> None:
         """Make a prompt file the author's draft."""
-        await saving.import_file(self._services, scope, author, name, text)
+        async with self._by(scope, author, name) as services:
+            await saving.import_file(services, scope, author, name, text)
 
     async def read_rows(self, text: str, format: AttachmentFormat, labels: tuple[str, ...]) -> list[list[str]]:
         """Return the rows of a table; nothing is stored."""
@@ -69,7 +75,8 @@ class Workbench:
 
     async def take_newest(self, scope: Scope, author: Author, name: str) -> Json:
         """Join the author's draft with the version that was published after it was begun."""
-        return (await saving.take_newest(self._services, scope, author, name)).data
+        async with self._by(scope, author, name) as services:
+            return (await saving.take_newest(services, scope, author, name)).data
 
     async def discard(self, scope: Scope, author: Author, name: str) -> None:
         """Drop the author's draft."""
@@ -80,21 +87,25 @@ class Workbench:
     async def preview(self, scope: Scope, author: Author, name: str, state: object, input: str) -> Json:
         """Return the prompt of what is typed, with token counts."""
         template = await trying.typed_template(self._services, scope, author, name, self._state(state))
-        return await trying.preview(self._services, template, input)
+        async with self._by_template(scope, template, is_asked=False) as services:
+            return await trying.preview(services, template, input)
 
     async def try_out(self, scope: Scope, author: Author, name: str, state: object, input: str, asker_id: str) -> Json:
         """Return what the model answers with what is typed."""
         await check_editor(self._services, scope, author, "prompt edit")
         template = await trying.typed_template(self._services, scope, author, name, self._state(state))
-        return await trying.try_out(self._services, template, input, asker=self._asker(scope, author, asker_id))
+        async with self._by_template(scope, template, is_asked=True) as services:
+            return await trying.try_out(services, template, input, asker=self._asker(scope, author, asker_id))
 
     async def run_tests(
         self, scope: Scope, author: Author, name: str, asker_id: str, stopper: Stopper
     ) -> AsyncGenerator[Json]:
         """Measure the author's draft on its tests, step by step."""
         asker = self._asker(scope, author, asker_id)
-        steps = measuring.run_tests(self._services, scope, author, name, asker=asker, stopper=stopper)
-        async with aclosing(steps):
+        async with (
+            self._by(scope, author, name, is_asked=True) as services,
+            aclosing(measuring.run_tests(services, scope, author, name, asker=asker, stopper=stopper)) as steps,
+        ):
             async for step in steps:
                 yield step
 
@@ -103,8 +114,10 @@ class Workbench:
     ) -> AsyncGenerator[Json]:
         """Search for better examples, step by step."""
         asker = self._asker(scope, author, asker_id)
-        steps = measuring.search(self._services, scope, author, name, asker=asker, stopper=stopper)
-        async with aclosing(steps):
+        async with (
+            self._by(scope, author, name, is_asked=True) as services,
+            aclosing(measuring.search(services, scope, author, name, asker=asker, stopper=stopper)) as steps,
+        ):
             async for step in steps:
                 yield step
 
@@ -116,14 +129,14 @@ class Workbench:
         self, scope: Scope, author: Author, name: str, *, revision: str, reason: str, over: int | None
     ) -> Json:
         """Publish the author's draft, or return what is missing: "reason", or "overtaken" for a newer version."""
-        services = self._services
-        await check_editor(services, scope, author, "prompt publish")
-        reason = checked_reason(reason)
-        draft = await own_draft(services, scope, author, name)
-        if fingerprint(draft) != revision:
-            raise RequestError("Your draft has changed since this was shown. Look at it again, then publish.")
-        view = await view_draft(services, scope, draft)
-        done = await publish_draft(services, scope, author, view, reason=reason, over=over)
+        async with self._by(scope, author, name) as services:
+            await check_editor(services, scope, author, "prompt publish")
+            reason = checked_reason(reason)
+            draft = await own_draft(services, scope, author, name)
+            if fingerprint(draft) != revision:
+                raise RequestError("Your draft has changed since this was shown. Look at it again, then publish.")
+            view = await view_draft(services, scope, draft)
+            done = await publish_draft(services, scope, author, view, reason=reason, over=over)
         if not isinstance(done, Published):
             return {"missing": done}
         sentence = f"Published {name} as version {done.number}."
@@ -139,7 +152,8 @@ class Workbench:
 
     async def history(self, scope: Scope, name: str) -> list[Json]:
         """Return the versions of a template, newest first."""
-        model = self._services.measuring.fingerprint
+        async with self._by(scope) as services:
+            model = services.measuring.fingerprint
         return [version_data(one, model) for one in await self._services.store.template_history(scope, name)]
 
     async def compare(self, scope: Scope, author: Author, name: str, versions: tuple[str, ...]) -> Json:
@@ -165,6 +179,26 @@ class Workbench:
             await saving.take_proposal(self._services, scope, author, name, number, table)
         else:
             await saving.dismiss_proposal(self._services, scope, author, name, number)
+
+    @asynccontextmanager
+    async def _by(
+        self, scope: Scope, author: Author | None = None, name: str = "", *, is_asked: bool = False
+    ) -> AsyncIterator[Services]:
+        """Return the parts with the model of the template `name`, or of the place."""
+        services = self._services
+        place = await services.place_of(scope)
+        author_id = "" if author is None else author.id
+        model = await model_of_template(services, place, scope, name, author_id=author_id, is_asked=is_asked)
+        async with services.models.lease(model) as engine:
+            yield services.on(engine)
+
+    @asynccontextmanager
+    async def _by_template(self, scope: Scope, template: PromptTemplate, *, is_asked: bool) -> AsyncIterator[Services]:
+        """Return the parts with the model of a template that is being written."""
+        services = self._services
+        model = chosen_model(services, await services.place_of(scope), template, is_asked=is_asked)
+        async with services.models.lease(model) as engine:
+            yield services.on(engine)
 
     def _state(self, state: object) -> TemplateState:
         return saving.read_sent(state, state, "").state
