@@ -66,7 +66,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
 # Rows of MODEL are few as the model's name is checked where models are found; an editor is anybody's command line.
 TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "MODEL": ({"gpt2": "gpt2", " ./a folder ": "./a folder"}, {"gpt2\nx": BREAK, "\0": BREAK}),
-    "MODELS": ({"gpt2, openai:a-1,gpt2,": ("gpt2", "openai:a-1")}, {}),
+    "MODELS": ({"gpt2, openai:a-1,gpt2,": ("gpt2", "openai:a-1")}, {"gpt2\nx": BREAK}),
     "MODELS_MEMORY_MB": ({"0": 0, "4096": 4096}, whole(0, "10,000,000", "-1", "much")),
     "MODEL_API_BASE": (
         {"https://x.openai.azure.com/openai/v1/": "https://x.openai.azure.com/openai/v1"},
