@@ -50,6 +50,7 @@ async def _models_card(services: Services, scope: Scope, card: OpenCard | None, 
     used, sentences = await _used(services, scope, place)
     blocks: list[Block] = [Text(sentence) for sentence in sentences]
     blocks.append(_table(states))
+    blocks += [Text(f"{one.name} can't do: {', '.join(lacks)}.") for one in states if (lacks := _lacks(one))]
     if any(state.num_bytes for state in states):
         blocks.append(Text("Memory counts the weights, in each precision in use, and the KV cache.", is_quiet=True))
     if may_choose and card is None:
@@ -106,12 +107,7 @@ def _table(states: tuple[ModelState, ...]) -> Table:
         )
         for state in states
     ]
-    if not any(_lacks(state) for state in states):
-        return Table(columns, tuple(rows))
-    return Table(
-        (*columns, "can't do"),
-        tuple((*row, ", ".join(_lacks(state)) or "—") for row, state in zip(rows, states, strict=True)),
-    )
+    return Table(columns, tuple(rows))
 
 
 def speed_of(state: ModelState) -> float | None:
@@ -126,7 +122,9 @@ def speed_of(state: ModelState) -> float | None:
 
 def _state(state: ModelState) -> str:
     if state.info is not None and state.info.server:
-        return f"at {state.info.device}" if state.is_loaded else "not connected"
+        return f"at {state.info.device}"
+    if not state.num_bytes and not state.is_default:
+        return "connected when it is asked for"
     return "loaded" if state.is_loaded else "loaded when it is asked for"
 
 

@@ -39,9 +39,12 @@ async def side_by_side(request: Request, texts: Sequence[str]) -> Cards:
     for reading in readings:
         read = partial(_read, request=request, texts=texts, reading=reading)
         cards = answered_by(request.services, reading.name, read, is_shown=True)
-        async with aclosing(cards):
-            async for card in cards:
-                yield card
+        try:
+            async with aclosing(cards):
+                async for card in cards:
+                    yield card
+        except RequestError as e:
+            raise RequestError(f"{reading.name}: {e}") from e
         if not reading.figures:
             yield STOPPED
             return

@@ -14,6 +14,7 @@ from bot.services.models import ModelOffer, Offers
 from bot.settings import Settings
 
 _MIB: Final = 2**20
+_SERVER_WAIT_S: Final = 5.0  # somebody waits for the answer
 
 
 def choose_models(settings: Settings) -> tuple[Choice, ...]:
@@ -49,7 +50,7 @@ def prepare_models(settings: Settings, choices: Sequence[Choice]) -> Offers:
 
 
 def _offer(settings: Settings, choice: Choice, precision: str) -> ModelOffer:
-    opens = partial(open_engine, settings, choice)
+    opens = partial(open_engine, settings, choice, server_wait_s=_SERVER_WAIT_S)
     if isinstance(choice, RemoteChoice):
         return ModelOffer(choice.name, opens, own_name=choice.model)
     facts = check_model_folder(choice.folder)

@@ -115,6 +115,7 @@ def prepare_model(settings: Settings, choice: Choice) -> str:
     opened.
     """
     if isinstance(choice, RemoteChoice):
+        _import_remote()
         return ""
     num_parameters = check_model_folder(choice.folder).num_parameters
     has_start = read_start_figures(choice.folder, settings.models_dir) is not None
@@ -189,12 +190,18 @@ class Core:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, choice: Choice) -> AsyncIterator[Engine]:
+async def open_engine(
+    settings: Settings, choice: Choice, *, server_wait_s: float = _SERVER_WAIT_S
+) -> AsyncIterator[Engine]:
     """Open the engine of the chosen model, and tell the operator what it lacks; close it at the end.
 
     A model on this machine is loaded; of one on a server it is found out what that can do. Raises SetupError.
     """
-    opened = _open_remote(settings, choice) if isinstance(choice, RemoteChoice) else _open_local(settings, choice)
+    opened = (
+        _open_remote(settings, choice, server_wait_s)
+        if isinstance(choice, RemoteChoice)
+        else _open_local(settings, choice)
+    )
     async with opened as engine:
         if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
             for notice in engine.info.notices:
@@ -216,15 +223,23 @@ def _open_local(settings: Settings, choice: ModelChoice) -> AbstractAsyncContext
     )
 
 
-@asynccontextmanager
-async def _open_remote(settings: Settings, choice: RemoteChoice) -> AsyncIterator[Engine]:
-    """Wait for the server; use all of it if it is one of this bot, else what it is found to do."""
+def _import_remote() -> None:
+    """Import what asks servers, which takes a second. Raises SetupError if it is not installed."""
     try:
-        from bot.remote.engine import RemoteEngine
-        from bot.remote.own_server.served_engine import open_own_server
+        import bot.remote.engine
+        import bot.remote.own_server.served_engine  # noqa: F401
     except ModuleNotFoundError as e:
         raise SetupError(_NO_OPENAI) from e
-    async with open_own_server(choice, say, limit_s=_SERVER_WAIT_S) as served:
+
+
+@asynccontextmanager
+async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float) -> AsyncIterator[Engine]:
+    """Wait for the server; use all of it if it is one of this bot, else what it is found to do."""
+    _import_remote()
+    from bot.remote.engine import RemoteEngine
+    from bot.remote.own_server.served_engine import open_own_server
+
+    async with open_own_server(choice, say, limit_s=wait_s) as served:
         if served is not None:
             yield served
             return

@@ -121,7 +121,7 @@ class Models:
     """The default model, which is always open, and others, opened when they are first asked for.
 
     The one of the others that was idle for the longest time is closed when another needs its memory; what is leased is
-    not. Never are two opened at the same time. Each has its own thread and KV cache.
+    not. Never are two of this machine opened at the same time. Each has its own thread and KV cache.
     """
 
     def __init__(self, default: Engine, offers: Offers = NO_OTHERS) -> None:
@@ -133,7 +133,7 @@ class Models:
         self._opened: dict[str, _Opened] = {}
         self._last: dict[str, tuple[ModelInfo, EngineStats]] = {}
         self._counted: dict[str, tuple[int, int]] = {}  # done and failed, before it was closed the last time
-        self._opening = asyncio.Lock()
+        self._opening: dict[str, asyncio.Lock] = {}  # one for all models of this machine, one for each of a server
         self._has_changed = asyncio.Event()
         self._is_closing = False
 
@@ -237,9 +237,11 @@ class Models:
         if opened is not None and opened.is_ready:
             opened.num_leases += 1
             return opened
-        async with self._opening:
-            for other in list(self._opened.values()):
-                await other.settle()  # the request that asked for it may be gone
+        turn = _turn_of(offer)
+        async with self._opening.setdefault(turn, asyncio.Lock()):
+            for name, other in list(self._opened.items()):
+                if _turn_of(self._offers[name]) == turn:
+                    await other.settle()  # the request that asked for it may be gone
             opened = self._opened.get(offer.name)
             if opened is None or not opened.is_ready:
                 await self._make_room(offer, wait_s)
@@ -285,3 +287,8 @@ class Models:
         if self._opened.get(name) is ended:
             del self._opened[name]
         self._has_changed.set()
+
+
+def _turn_of(offer: ModelOffer) -> str:
+    """Return what a model is opened in turn with: all others of this machine, or a server's only with itself."""
+    return "" if offer.num_bytes else offer.name

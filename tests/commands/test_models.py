@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from bot.core.cards import Table, Text
-from tests.bots import MOOD, PROMPTS, Talk
+from tests.bots import MOOD, PROMPTS, Talk, open_tiny_bot
+from tests.remote.remotes import LIKE_OPENAI, known_choice
+from tests.servers.openai.behaviour import OPENAI
+from tests.servers.openai.server import serve_openai
 
 Open = Callable[..., AbstractAsyncContextManager[Talk]]
 
@@ -148,3 +151,19 @@ async def test_a_draft_that_names_an_unknown_model_is_kept_but_not_published(two
         await two.ask(f"!prompt import {name} {NAMED['far'].replace('so', 'as')}")
     await two.ask("!prompt publish tale")
     assert (await two.ask("!prompt tale good"))["model"] == "other"
+
+
+async def test_a_model_of_a_server_beside_one_of_this_machine(tmp_path: Path, tiny_gpt2: Path) -> None:
+    async with serve_openai(behaviour=OPENAI) as server:
+        far = known_choice(server, tmp_path, LIKE_OPENAI)
+        async with open_tiny_bot(tiny_gpt2, tmp_path, others={far.name: far}) as talk:
+            server.scripts = [" Hello there."]
+            await talk.ask(f"!settings model {far.name}")
+            assert (await talk.ask("hello"))["model"] == far.name
+            assert (await talk.ask("!next --model tiny The cat"))["model"] == "tiny"
+            assert await talk.refusal(f"!perplexity --model tiny,{far.name} The cat sat.") == (
+                f"{far.name}: This model's server does not tell how likely a given text is; vLLM and Fewshot's own engine"
+                " do."
+            )
+            shown = await talk.card("!model")
+            assert any(f"{far.name} can't do: " in block.text for block in shown.blocks if isinstance(block, Text))
