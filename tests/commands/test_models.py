@@ -162,8 +162,8 @@ async def test_a_model_of_a_server_beside_one_of_this_machine(tmp_path: Path, ti
             assert (await talk.ask("hello"))["model"] == far.name
             assert (await talk.ask("!next --model tiny The cat"))["model"] == "tiny"
             assert await talk.refusal(f"!perplexity --model tiny,{far.name} The cat sat.") == (
-                f"{far.name}: This model's server does not tell how likely a given text is; vLLM and Fewshot's own engine"
-                " do."
+                f"{far.name}: This model's server does not tell how likely a given text is; vLLM and Fewshot's own"
+                " engine do."
             )
             shown = await talk.card("!model")
             assert any(f"{far.name} can't do: " in block.text for block in shown.blocks if isinstance(block, Text))
