@@ -61,7 +61,7 @@ async def _models_card(services: Services, scope: Scope, card: OpenCard | None, 
     if card is None:
         return shown
     options = tuple(SelectOption(state.name, f"Model: {state.name}", is_chosen=state.name == used) for state in states)
-    select = Select(_CHOOSE, "Choose the model of this channel", options)
+    select = Select(_CHOOSE, "Choose the model that answers here", options)
     return replace(shown, selects=(select,), open_card_id=card.id, revision=card.revision)
 
 
@@ -91,6 +91,8 @@ async def _origin(services: Services, scope: Scope) -> str:
     origin = effective_origins({_CHOOSE: services.channel_settings[_CHOOSE]}, **levels)[_CHOOSE]
     if origin == DEFAULT:
         return "it is the default" if len(services.models.names) > 1 else "it is the only one"
+    if not scope.has_server:
+        return "this conversation's setting"
     return "this channel's setting" if origin == "channel" else f"the {services.traits.server_word}'s setting"
 
 
@@ -124,8 +126,8 @@ def _state(state: ModelState) -> str:
     if state.info is not None and state.info.server:
         return f"at {state.info.device}"
     if not state.num_bytes and not state.is_default:
-        return "connected when it is asked for"
-    return "loaded" if state.is_loaded else "loaded when it is asked for"
+        return "not connected"
+    return "loaded" if state.is_loaded else "not loaded"
 
 
 def _lacks(state: ModelState) -> list[str]:

@@ -109,7 +109,7 @@ async def test_model_lists_them_and_a_moderator_chooses_on_its_card(two: Talk) -
     card = await two.card("!model", has_buttons=True)
     (table,) = [block for block in card.blocks if isinstance(block, Table)]
     assert [row[0] for row in table.rows] == ["tiny (default)", "other"]
-    assert [row[-1] for row in table.rows] == ["loaded", "loaded when it is asked for"]
+    assert [row[-1] for row in table.rows] == ["loaded", "not loaded"]
     (select,) = card.selects
     assert [option.value for option in select.options] == ["tiny", "other"]
     assert await two.click_refusal(card, "model", value="other", who="Bob") == "Only moderators can use /settings."
