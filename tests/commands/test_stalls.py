@@ -79,6 +79,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "story export": ("story export",),
     "fresh": ("fresh",),
     "context": ("context",),
+    "model": ("model",),
     "stats": ("stats",),
     "help": ("help",),
     "why": ("why",),

@@ -115,7 +115,7 @@ MISTAKES = [
         "There is no option --early_stopping here. Beam search here compares continuations by their mean"
         " log-probability and stops when none can get better. Only --num_beams can be set.",
     ),
-    ("perplexity --n 3 a", "This command has no options. If the text starts with --, write -- and a space before it."),
+    ("report --n 3 a", "This command has no options. If the text starts with --, write -- and a space before it."),
     ("complete --n 2 --n 3 a", "--n is given twice."),
     ("prompt --n 2 story --n 3 a", "--n is given twice."),
     ("complete --n", "--n needs a value."),
@@ -248,9 +248,11 @@ TEXTS = st.one_of(
 
 
 def options_of(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    """Return options that `complete` and `prompt run` take, any of them or none."""
+    """Return options that the command takes, any of them or none."""
     if not COMMANDS[name].options:
         return st.just({})
+    if name == "perplexity":
+        return st.fixed_dictionaries({}, optional={"model": st.text(min_size=1)})
     return st.fixed_dictionaries(
         {},
         optional={

@@ -141,9 +141,11 @@ MISTAKES = {
     "a key in capitals": (file("Stop = []"), "^4There is no key 'Stop'; did you mean stop?"),
     "an unlikely key": (
         file("zzz = 1"),
-        "^4There is no key 'zzz'; use description, kind, labels, separator, example_separator, multiline, "
-        "markup, stop, sampling, neighbours, examples or tests.",
+        "^4There is no key 'zzz'; use description, kind, model, labels, separator, example_separator, "
+        "multiline, markup, stop, sampling, neighbours, examples or tests.",
     ),
+    "no model": (file('model = " "'), "^4model takes the name of a model, of at most 200 characters."),
+    "a model of two lines": (file('model = "a\\nb"'), "^4model takes the name of a model, of at most 200 characters."),
     "an unknown table": (file("[samplings]\nn = 1"), "^4There is no key 'samplings'; did you mean sampling?"),
     "neighbours of free text": (
         file("[neighbours]\nin_prompt = 1\nnearest = 1\nweight = 0.5"),
@@ -476,6 +478,7 @@ def test_no_template_has_a_subcommands_name(name: str) -> None:
         SENTIMENT,
         file("stop = []\nexample_separator = '\\n'\n" + ROW),
         file('separator = ""\nmultiline = false\n[sampling]\ntemperature = 1e-05\npreset = "wild"', "\n\n$$ ${input}"),
+        file('model = "openai:a-1"'),
         file(f'markup = "transcript"\nstop = ["\\u0000", "\\"", "\\\\"]\n{ROW}', CHAT_BODY, kind="chat"),
         file('[[tests]]\ninput = "+++\\n\\t$input"\noutput = "a\\n+++\\nb"', "+++\n$input"),
     ],
