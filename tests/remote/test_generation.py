@@ -158,6 +158,20 @@ async def test_a_server_that_does_not_keep_the_limit_is_cut_off(server: OpenAISe
     assert (len(one.text.split()), one.finish_reason) == (32, "length")
 
 
+async def test_options_that_are_off_are_said_too_as_servers_have_defaults_of_their_own(server: OpenAIServer) -> None:
+    off = replace(PARAMS, temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
+    async with engine_on(server) as engine:
+        await written(engine.generate(PROMPT, off))
+    (body,) = server.bodies()
+    assert {name: body[name] for name in LIKE_VLLM.options} == {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+    }
+
+
 async def test_a_cancelled_generation_closes_its_stream_and_keeps_its_text(server: OpenAIServer) -> None:
     held = asyncio.Event()
     server.faults = [Fault(held_by=held, held_after=3)]
@@ -303,10 +317,10 @@ async def test_a_failure_that_passes_is_not_noticed(server: OpenAIServer, faults
 
 
 async def test_a_server_that_stays_in_trouble_is_told_when_the_time_is_up(server: OpenAIServer) -> None:
-    server.faults = [Fault(status=500) for _ in range(20)]
+    server.faults = [Fault(status=502), Fault(status=500, headers={"Retry-After": "3600"})]
     async with engine_on(server) as engine:
         with pytest.raises(Unavailable) as caught:
-            await written(engine.generate(PROMPT, PARAMS, timeout_s=0.3))
+            await written(engine.generate(PROMPT, PARAMS))
     assert str(caught.value) == "The model's server has a problem (status 500). Try again in a minute."
 
 
