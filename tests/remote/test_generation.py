@@ -349,6 +349,16 @@ async def test_an_answer_that_breaks_off_goes_on_where_the_server_writes_the_sam
     assert generation.notice == ""
 
 
+@pytest.mark.parametrize("cut_after", [1, 2, 5])
+async def test_a_text_that_is_continued_by_chat_has_no_seam_when_it_breaks_off(cut_after: int) -> None:
+    async with serve_openai(OPENAI) as server, engine_on(server, LIKE_OPENAI) as engine:
+        server.scripts = ["sat on the mat", "sat on the mat"]
+        server.faults = [Fault(cut_after=cut_after)]
+        generation = engine.generate(Prompt.document("The cat sat"), PARAMS)
+        assert [one.text for one in await written(generation)] == [" on the mat"]
+        assert generation.notice == ""
+
+
 @pytest.mark.parametrize("keeps_seed", [True, False])
 async def test_an_answer_that_breaks_off_and_does_not_come_again_is_cut_and_said_so(keeps_seed: bool) -> None:
     # The first server says that it keeps seeds, and does not.
