@@ -13,20 +13,20 @@ from tests.servers.discord import serve_discord, visible_text
 from tests.servers.discord.world import Message
 from tests.soak.crowd import Crowd
 from tests.soak.figures import Figure, Run, Say
-from tests.tiny_models import make_tiny_gpt2
 
 _LONGER_CHAT: Final = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 200")
 _MAX_OPEN: Final = 16  # questions at a time: fewer than the engine's queue holds
 # How long after the server is there it is killed; one in five is killed while it still starts.
-_MOMENTS_S: Final = (0.0, 0.02, 0.1, 0.3, 1.0, 2.0)
+_MOMENTS_S: Final = (0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0)
 _SHARE_STARTING: Final = 0.2
 _MOST_OF_A_START_S: Final = 1.5
 
 
-async def run_engine_kills(folder: Path, say: Say, *, num: int = 50, seed: int = 1, num_channels: int = 8) -> Run:
-    """Kill the server `num` times with kill -9, and start it again at once, while questions come without a pause."""
+async def run_engine_kills(
+    folder: Path, model: Path, say: Say, *, num: int = 50, seed: int = 1, num_channels: int = 8
+) -> Run:
+    """Kill the server of `model` `num` times with kill -9 and start it again at once, while questions come all the time."""
     rng = random.Random(seed)
-    model = make_tiny_gpt2(folder / "model", context_length=512)
     front = folder / "front"
     front.mkdir()
     async with (
