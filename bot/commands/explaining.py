@@ -46,7 +46,7 @@ def _tokens(num: int) -> str:
 def _sampling_text(params: SamplingParams) -> str:
     """Return the sampling options that the answer depends on."""
     left_out = {*WARPERS} if params.num_beams > 1 else {"num_beams"}
-    if not params.is_sampled:
+    if not params.is_sampled or params.seed is None:
         left_out.add("seed")
     values = [(name, getattr(params, name)) for name in OPTIONS if name not in left_out]
     return " · ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values)

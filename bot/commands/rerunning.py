@@ -16,7 +16,7 @@ from bot.core.engine import Asker
 from bot.core.history import clean_messages
 from bot.core.prompt import speakers_of
 from bot.core.reply_draft import ReplyDraft
-from bot.core.results import SCORING_PRECISION, DrawnTokens
+from bot.core.results import SCORING_PRECISION, SERVED_PRECISION, DrawnTokens
 from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
@@ -183,6 +183,8 @@ def _cause(precision: str, *, was_joined: bool) -> str:
     """Say what may have made a text differ."""
     if precision == SCORING_PRECISION:
         return "The program may have changed since."
+    if precision == SERVED_PRECISION:
+        return "A model of a server need not write the same text twice."
     if was_joined:
         return f"Others asked meanwhile, and in {precision} that can matter. Try again when it is quieter."
     return (

@@ -197,6 +197,12 @@ def check_lacking(options: Mapping[str, Any], lacking: Mapping[str, str]) -> Non
             raise RequestError(lacking[name])
 
 
+def leave_out(params: SamplingParams, lacking: Mapping[str, str]) -> SamplingParams:
+    """Return `params` as a model that lacks some options follows them: those are off, and no seed repeats an answer."""
+    off: dict[str, Any] = {name: OPTIONS[name].off for name in lacking}
+    return replace(params, **off)
+
+
 def apply_options(base: SamplingParams, options: Mapping[str, Any]) -> SamplingParams:
     """Return `base` with a person's `options` (names of OPTIONS, "stop", "preset"); an option overrides the preset.
 

@@ -15,6 +15,8 @@ OPTION_NAMES: Final[Mapping[str, str]] = {
     "min_p": "min_p",
     "repetition_penalty": "repetition_penalty",
 }
+# Models that think before they write do it within the limit of new tokens, so that limit gets so many more.
+THINKING_TOKENS: Final = 4096
 _VLLM: Final = "vLLM and Fewshot's own server have it"
 _OWN: Final = "Fewshot's own engine has it: a model on this machine"
 _WHO_HAS: Final[Mapping[str, str]] = {
@@ -94,6 +96,11 @@ class Abilities:
         return cls(**{**values, "options": tuple(values["options"])})
 
     @property
+    def thinks(self) -> bool:
+        """Say whether the model may think before it writes: servers of such models want another name for the limit."""
+        return self.max_tokens_name != "max_tokens"
+
+    @property
     def lacking(self) -> dict[str, str]:
         """Return for each sampling option that it can't do the sentence that says so."""
         missing = [name for name in OPTION_NAMES if name not in self.options]
@@ -121,6 +128,11 @@ class Abilities:
             Ability("no_repeat_ngram_size", False, "left out where a template sets it"),
             Ability("token counts", self.counts_tokens, "" if self.counts_tokens else "estimated from the text"),
             Ability("usage", self.tells_usage, "" if self.tells_usage else "tokens are counted here"),
+            *(
+                [Ability("thinking", True, f"at most {THINKING_TOKENS:,} tokens before an answer")]
+                if self.thinks
+                else []
+            ),
             Ability("finish a half-typed word", False, "it is continued as it is"),
             Ability("go on with an answer", self.continues_answers, _going_on_remark(self)),
         )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling_params import SamplingParams
-from bot.remote.abilities import OPTION_NAMES, Abilities
+from bot.core.sampling_params import OPTIONS, SamplingParams
+from bot.remote.abilities import OPTION_NAMES, THINKING_TOKENS, Abilities
 from bot.remote.server import CHAT, COMPLETIONS, Body
 
 # How a text is put to a server that has only chat.
@@ -17,6 +17,9 @@ _COMPLETE: Final = (
     "The user's text breaks off. Write only what comes next, in exactly its form. No comment, no explanation."
 )
 _GO_ON: Final = "Go on exactly where your last message breaks off. Repeat nothing of it."
+
+_MOST_PIECES_PER_TOKEN: Final = 16
+_NO_TOP_K: Final = -1  # vLLM, SGLang and llama.cpp agree on it
 
 # How the answer joins the text before it: as it is, or after the repeated last word.
 Join = Literal["as it is", "after the last word"]
@@ -56,18 +59,30 @@ def _conversation(prompt: Prompt, model: str, abilities: Abilities) -> Body:
 
 def options_of(params: SamplingParams, abilities: Abilities, *, n: int, path: str) -> Body:
     """Return the body's sampling options; those that the server lacks are left out (see ModelInfo.lacking)."""
-    body: Body = {abilities.max_tokens_name if path == CHAT else "max_tokens": params.max_new_tokens}
+    body: Body = {"max_tokens": params.max_new_tokens}
+    if path == CHAT and abilities.thinks:
+        body = {abilities.max_tokens_name: params.max_new_tokens + THINKING_TOKENS}
     if n > 1:
         body["n"] = n
     if params.seed is not None and abilities.takes_seed:
         body["seed"] = params.seed
     if params.stop and abilities.max_stops:
         body["stop"] = list(params.stop[: abilities.max_stops])
-    active = params.list_active("warper", "processor") | {"temperature"}
     for name, server_name in OPTION_NAMES.items():
-        if name in active and name in abilities.options:
-            body[server_name] = getattr(params, name)
+        if name in abilities.options:
+            # Said even where it is off: some servers take their own defaults from the model's files.
+            value = getattr(params, name)
+            body[server_name] = _NO_TOP_K if name == "top_k" and value == OPTIONS[name].off else value
     return body | logprobs_of(abilities, path, num=0)
+
+
+def most_pieces(max_new_tokens: int, abilities: Abilities, path: str) -> int:
+    """Return after how many pieces of a stream an answer ends here, whatever the server was told.
+
+    A model that thinks may write its thinking's tokens too, so its pieces are counted as tokens. Else the server keeps
+    the limit; one that writes more pieces than so many tokens have letters does not.
+    """
+    return max_new_tokens if path == CHAT and abilities.thinks else max_new_tokens * _MOST_PIECES_PER_TOKEN
 
 
 def logprobs_of(abilities: Abilities, path: str, *, num: int) -> Body:

@@ -1,5 +1,6 @@
 """One continuation as a server writes it: where it ends is decided here, whatever the server does of that itself."""
 
+import math
 from collections.abc import Sequence
 
 from bot.core.ending import EndRule
@@ -15,7 +16,8 @@ class Disagreement(Exception):
 class Continuation:
     """The text of one continuation, and what of it may be shown: what may become a stop text is held back.
 
-    `before` is the text that it follows. `end_at` is called from `end_from` tokens on (see Engine.generate).
+    `before` is the text that it follows. `end_at` is called from `end_from` tokens on (see Engine.generate). After
+    `max_pieces` pieces it ends, whatever the server was told.
     """
 
     def __init__(
@@ -25,15 +27,18 @@ class Continuation:
         stops: Sequence[str] = (),
         end_at: EndRule | None = None,
         end_from: int = 0,
+        max_pieces: float = math.inf,
         before: str = "",
         join: Join = "as it is",
     ) -> None:
         self.index = index
         self.completion: Completion | None = None
         self._num_pieces = 0
+        self._max_pieces = max_pieces
         self._stops = tuple(stops)
         self._end_at = end_at
         self._end_from = end_from
+        self._before = before
         self._joint = _Joint(before) if join == "after the last word" else None
         self._text = ""
         # Some servers tell them with each piece, others at the end. None where they are not those of the text.
@@ -71,6 +76,8 @@ class Continuation:
             end = self._end_at(self._text)
             if end is not None:
                 return self._end(end, "length" if self._end_from else "stop")
+        if self._num_pieces >= self._max_pieces:
+            return self._end(len(self._text), "length")
         return self._show(len(self._text) - self._num_held())
 
     def finish(self, reason: FinishReason) -> str:
@@ -83,9 +90,12 @@ class Continuation:
 
     def begin_again(self) -> None:
         """Expect the same text once more, of which only what goes beyond is new."""
-        if self.completion is None and self._text:
-            self._again = ""
-            self._tokens = None
+        if self.completion is not None:
+            return
+        self._num_pieces = 0
+        self._joint = _Joint(self._before) if self._joint is not None else None
+        self._again = "" if self._text else None
+        self._tokens = None if self._text or self._joint is not None else []
 
     def _compared(self, text: str) -> str:
         again = (self._again or "") + text

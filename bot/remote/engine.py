@@ -15,6 +15,7 @@ from bot.core.engine import MAX_QUEUE_S, NOBODY, Asker, Priority
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.request_counts import RequestCounts
 from bot.core.results import (
+    SERVED_PRECISION,
     DrawnText,
     DrawnTokens,
     EngineStats,
@@ -29,7 +30,7 @@ from bot.core.sampling_params import SamplingParams
 from bot.errors import FewshotError, RequestError, SetupError
 from bot.remote.abilities import NO_DRAWABLE, NO_DRAWN, NO_IDS, NO_SKETCH, Abilities
 from bot.remote.admission import Admission
-from bot.remote.bodies import options_of, put
+from bot.remote.bodies import most_pieces, options_of, put
 from bot.remote.choice import RemoteChoice
 from bot.remote.continuation import Continuation
 from bot.remote.counting import Counting, estimate
@@ -265,7 +266,15 @@ class RemoteEngine:
         if self._abilities.tells_usage:
             body["stream_options"] = {"include_usage": True}
         continuations = [
-            Continuation(index, stops=params.stop, end_at=end_at, end_from=end_from, before=prompt.text, join=ask.join)
+            Continuation(
+                index,
+                stops=params.stop,
+                end_at=end_at,
+                end_from=end_from,
+                max_pieces=most_pieces(params.max_new_tokens, self._abilities, ask.path),
+                before=prompt.text,
+                join=ask.join,
+            )
             for index in indexes
         ]
         is_cold = params.is_greedy and "temperature" in self._abilities.options
@@ -316,7 +325,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         name=choice.name,
         folder="",
         device=choice.host,
-        precision="as served",
+        precision=SERVED_PRECISION,
         context_length=context_length,
         num_parameters=0,
         model_type="",
@@ -324,6 +333,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         has_chat_template=abilities.has_chat,
         vocab_size=0,
         server=f"{choice.host} {abilities.server}".strip(),
+        counts_tokens=abilities.counts_tokens,
         abilities=abilities.rows,
         lacking=abilities.lacking,
         weights_digest=hashlib.sha256(f"{choice.api_base} {abilities.server}".encode()).hexdigest()[:16],

@@ -11,7 +11,7 @@ from bot.core.mentions import mention
 from bot.core.messages import Author, Message, Scope
 from bot.core.prompt_parts import Prompt
 from bot.core.results import SCORING_PRECISION, FinishReason, Timings
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import SamplingParams, leave_out
 from bot.core.templates.template import PromptTemplate
 from bot.errors import OptedOut, Unavailable
 from bot.store.messages import MessageKind
@@ -129,7 +129,7 @@ def _provenance_of(engine: Engine, reply: GeneratedReply) -> Provenance:
         precision=SCORING_PRECISION if reply.params is None else engine.info.precision,
         read=tuple(MessageRead(message_id, revision) for message_id, revision in reply.origin.reads),
         template=TemplateVersion(template.name, template.version, template.source_text) if template else None,
-        sampling=reply.params,
+        sampling=reply.params and leave_out(reply.params, engine.info.lacking),
         num_prompt_tokens=timings.num_prompt_tokens if timings else 0,
         num_new_tokens=timings.num_new_tokens if timings else 0,
         finish_reason=reply.finish_reason or _finish_reason(reply.generation),

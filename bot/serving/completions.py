@@ -1,5 +1,8 @@
 """POST /v1/completions: continuations of texts or of token ids."""
 
+import asyncio
+import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aiohttp import web
@@ -19,18 +22,26 @@ _OBJECT: Final = "text_completion"
 @ROUTES.post("/v1/completions")
 async def complete(request: web.Request) -> web.StreamResponse:
     """Answer with the continuations, at once or as they are written."""
-    body = await read_object(request)
-    asked = parse_completion(body, vocab_size=serving_of(request).engine.info.vocab_size)
+    vocab_size = serving_of(request).engine.info.vocab_size
+    asked = parse_completion(await read_object(request), vocab_size=vocab_size)
     answering = start_answering(request, asked.wanted, "cmpl", with_end=True)
     if asked.wanted.is_streamed:
         return await stream_events(request, lambda stream: _send_all(stream, answering, asked))
     answers = await answering.answer_all(asked.prompts, asked.texts)
+    # With many log-probabilities this takes a while, in which others go on.
+    body = await asyncio.to_thread(_encode, head_of(answering, _OBJECT), answers, asked)
+    return web.Response(body=body, content_type="application/json")
+
+
+def _encode(head: dict[str, Any], answers: Sequence[Answer], asked: CompletionRequest) -> bytes:
+    """Return the whole answer as JSON."""
+    n = asked.wanted.params.n
     choices = [
-        _choice(k * asked.wanted.params.n + at, answer, at, asked, text=answer.lead + answer.completions[at].text)
+        _choice(k * n + at, answer, at, asked, text=answer.lead + answer.completions[at].text)
         for k, answer in enumerate(answers)
-        for at in range(len(answer.completions))
+        for at in range(n)
     ]
-    return web.json_response({**head_of(answering, _OBJECT), "choices": choices, "usage": usage_of(answers)})
+    return json.dumps({**head, "choices": choices, "usage": usage_of(answers)}).encode()
 
 
 async def _send_all(stream: EventStream, answering: Answering, asked: CompletionRequest) -> None:
@@ -43,7 +54,7 @@ async def _send_all(stream: EventStream, answering: Answering, asked: Completion
 
     answers = await answering.answer_all(asked.prompts, asked.texts, show)
     for k, answer in enumerate(answers):
-        for at in range(len(answer.completions)):
+        for at in range(n):
             await stream.send({**head, "choices": [_choice(k * n + at, answer, at, asked, text="")]})
     if asked.wanted.includes_usage:
         await stream.send({**head, "choices": [], "usage": usage_of(answers)})

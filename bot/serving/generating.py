@@ -11,6 +11,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import Completion, ScoredToken
 from bot.errors import Unavailable
 from bot.serving.context import Serving
+from bot.serving.errors import refuse
 from bot.serving.requests import Wanted
 from bot.serving.token_logprobs import listed_ids
 
@@ -18,6 +19,7 @@ from bot.serving.token_logprobs import listed_ids
 Show = Callable[[int, str], Awaitable[None]]
 
 _NUM_AT_ONCE: Final = 8  # prompts of one request that are in the engine's queue together
+MAX_LISTED: Final = 400_000  # log-probabilities in one answer: all are in memory at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Answering:
 
         Raises what the engine raises for the first prompt that fails; the others are cancelled.
         """
+        await self._check_size(prompts)
         n, turns = self.wanted.params.n, asyncio.Semaphore(_NUM_AT_ONCE)
         is_waiting = True
 
@@ -82,6 +85,22 @@ class Answering:
             num_in=sum(one.num_prompt_tokens for one in answers), num_out=sum(one.num_new_tokens for one in answers)
         )
         return answers
+
+    async def _check_size(self, prompts: Sequence[Prompt]) -> None:
+        """Raise ApiError for an answer with more log-probabilities than one may have."""
+        wanted = self.wanted
+        if wanted.num_likeliest is None:
+            return
+        num_tokens = wanted.params.n * wanted.max_tokens * len(prompts)
+        if wanted.is_echoed:
+            num_tokens += wanted.params.n * sum(await self.serving.engine.count_tokens(prompts))
+        num_listed = num_tokens * (wanted.num_likeliest + 1)
+        if num_listed > MAX_LISTED:
+            raise refuse(
+                f"This asks for {num_listed:,} log-probabilities, but one answer has at most {MAX_LISTED:,}. Send fewer"
+                " prompts at once, or set logprobs lower.",
+                "logprobs",
+            )
 
     async def _answer(self, prompt: Prompt, text: str | None, show: Show) -> Answer:
         engine, wanted = self.serving.engine, self.wanted

@@ -11,7 +11,7 @@ from bot.core.ending import AfterSentence
 from bot.core.engine import Asker
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import SamplingParams
-from bot.errors import FewshotError, RequestError, Unavailable
+from bot.errors import FewshotError, GenerationError, RequestError, Unavailable
 from bot.remote.writing import CUT
 from tests.remote.remotes import LIKE_OPENAI, LIKE_REASONING, LIKE_VLLM, engine_on, written
 from tests.servers.openai.behaviour import OPENAI, REASONING, VLLM, Fault
@@ -138,6 +138,38 @@ async def test_options_that_the_server_lacks_are_left_out_and_beams_refused() ->
         }  # fmt: skip
         with pytest.raises(RequestError, match=r"^This model's server has no beam search\."):
             await written(engine.generate(CHAT, replace(PARAMS, num_beams=4)))
+
+
+async def test_a_model_that_thinks_has_room_for_it_and_its_answer_still_has_a_limit() -> None:
+    async with serve_openai(REASONING) as server, engine_on(server, LIKE_REASONING) as engine:
+        server.scripts = ["one two three four five six", ""]
+        (one,) = await written(engine.generate(CHAT, replace(PARAMS, max_new_tokens=4)))
+        assert (one.text, one.finish_reason) == ("one two three four", "length")
+        assert server.bodies()[0]["max_completion_tokens"] == 4 + 4096
+        server.reason = "length"
+        with pytest.raises(GenerationError, match="thought until its limit of tokens and wrote nothing"):
+            await written(engine.generate(CHAT, PARAMS))
+
+
+async def test_a_server_that_does_not_keep_the_limit_is_cut_off(server: OpenAIServer) -> None:
+    async with engine_on(server) as engine:
+        server.scripts = [" word" * 100]
+        (one,) = await written(engine.generate(PROMPT, replace(PARAMS, max_new_tokens=2)))
+    assert (len(one.text.split()), one.finish_reason) == (32, "length")
+
+
+async def test_options_that_are_off_are_said_too_as_servers_have_defaults_of_their_own(server: OpenAIServer) -> None:
+    off = replace(PARAMS, temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
+    async with engine_on(server) as engine:
+        await written(engine.generate(PROMPT, off))
+    (body,) = server.bodies()
+    assert {name: body[name] for name in LIKE_VLLM.options} == {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+    }
 
 
 async def test_a_cancelled_generation_closes_its_stream_and_keeps_its_text(server: OpenAIServer) -> None:
@@ -285,10 +317,10 @@ async def test_a_failure_that_passes_is_not_noticed(server: OpenAIServer, faults
 
 
 async def test_a_server_that_stays_in_trouble_is_told_when_the_time_is_up(server: OpenAIServer) -> None:
-    server.faults = [Fault(status=500) for _ in range(20)]
+    server.faults = [Fault(status=502), Fault(status=500, headers={"Retry-After": "3600"})]
     async with engine_on(server) as engine:
         with pytest.raises(Unavailable) as caught:
-            await written(engine.generate(PROMPT, PARAMS, timeout_s=0.3))
+            await written(engine.generate(PROMPT, PARAMS))
     assert str(caught.value) == "The model's server has a problem (status 500). Try again in a minute."
 
 
@@ -315,6 +347,16 @@ async def test_an_answer_that_breaks_off_goes_on_where_the_server_writes_the_sam
         again = await written(generation)
     assert [one.text for one in again] == [one.text for one in whole]
     assert generation.notice == ""
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 5])
+async def test_a_text_that_is_continued_by_chat_has_no_seam_when_it_breaks_off(cut_after: int) -> None:
+    async with serve_openai(OPENAI) as server, engine_on(server, LIKE_OPENAI) as engine:
+        server.scripts = ["sat on the mat", "sat on the mat"]
+        server.faults = [Fault(cut_after=cut_after)]
+        generation = engine.generate(Prompt.document("The cat sat"), PARAMS)
+        assert [one.text for one in await written(generation)] == [" on the mat"]
+        assert generation.notice == ""
 
 
 @pytest.mark.parametrize("keeps_seed", [True, False])

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from openai import AsyncOpenAI
 
 from bot.engine.engine import LocalEngine
-from bot.errors import SetupError
+from bot.errors import SetupError, Unavailable
 from bot.serving.access import check_access, is_loopback
 from bot.serving.app import MAX_BODY
 from bot.serving.running import hold_address, serve_engine
@@ -127,8 +127,8 @@ async def test_a_client_that_goes_away_takes_its_requests_along(tiny_gpt2: Path,
     async with open_served(tiny_gpt2) as (engine, base), held_model(engine):
         body = {**SHORT, "prompt": ["a", "b", "c"], "stream": is_streamed}
         await send_and_go(base, body, lambda: engine.stats().num_waiting == 3)
-        await until(lambda: engine.stats().num_waiting == 0)
-        assert engine.stats().num_cancelled == 3
+        await until(lambda: engine.stats().num_cancelled == 3)
+        assert engine.stats().num_waiting == 0
 
 
 async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
@@ -156,6 +156,33 @@ async def test_a_reader_that_takes_nothing_is_cut_off() -> None:
             await ended.wait()
         writer.transport.abort()
     assert num_sent < 100
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (Unavailable("The model stopped working."), "server_error", "The model stopped working."),
+        (ValueError("something secret"), "server_error", "The server could not answer this; its log says why."),
+    ],
+)
+async def test_an_error_in_a_stream_is_its_last_event(
+    error: Exception, kind: str, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail_after_one(stream: EventStream) -> None:
+        await stream.send({"id": "1", "object": "text_completion", "choices": []})
+        raise error
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await stream_events(request, fail_after_one)
+
+    app = web.Application()
+    app.router.add_post("/completions", answer)
+    async with TestServer(app) as server, AsyncOpenAI(base_url=str(server.make_url("/")), api_key="none") as client:
+        events = await client.completions.create(model="tiny", prompt="a", stream=True)
+        with pytest.raises(openai.APIError, match=message) as caught:
+            _ = [event async for event in events]
+        assert caught.value.type == kind
+    assert ("failed" in caplog.text) == isinstance(error, ValueError)
 
 
 async def test_what_runs_is_finished_when_the_server_ends(tiny_gpt2: Path, http: aiohttp.ClientSession) -> None:
@@ -195,7 +222,7 @@ async def test_what_takes_longer_than_the_grace_is_cut_off(tiny_gpt2: Path, http
             await until(lambda: engine.stats().num_waiting == 1)
         with pytest.raises(aiohttp.ClientConnectionError):
             await asked
-        assert engine.stats().num_waiting == 0
+        await until(lambda: engine.stats().num_waiting == 0)
 
 
 async def test_health_tells_why_the_model_does_not_answer(

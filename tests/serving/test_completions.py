@@ -175,6 +175,11 @@ async def test_what_the_tokenizer_puts_first_is_read_but_not_listed(tiny_llama2:
         ({"stop": ["a"] * 5}, "stop", "stop takes at most 4 texts, not 5"),
         ({"stop": ""}, "stop", "stop takes texts of 1 to 256 characters"),
         ({"stop": "a" * 257}, "stop", "stop takes texts of 1 to 256 characters"),
+        (
+            {"prompt": [[1] * 200] * 100, "logprobs": 20, "echo": True, "max_tokens": 1},
+            "logprobs",
+            "This asks for 422,100 log-probabilities, but one answer has at most 400,000.",
+        ),
         ({"suffix": "b"}, "suffix", "suffix is not supported"),
         ({"logit_bias": {"1": 5}}, "logit_bias", "logit_bias is not supported"),
         ({"frequency_penalty": 0.5}, "frequency_penalty", "frequency_penalty is not supported"),

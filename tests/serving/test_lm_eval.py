@@ -20,6 +20,8 @@ pytestmark = [
     pytest.mark.oracle,
     # The harness' own dependencies warn when they are imported and used; none of that is ours.
     pytest.mark.filterwarnings("ignore"),
+    # A real model's figures beside other requests take minutes on a small processor.
+    pytest.mark.timeout(1200),
 ]
 
 TASKS = ("fewshot_choices", "fewshot_rolling", "fewshot_continuing")
@@ -98,12 +100,12 @@ def load_on(served: Served) -> Iterator[list[int]]:
             while not is_over.is_set():
                 prompt = "The cat sat on the" if seed % 2 else ["Once upon a time", "Q: Is ice cold or hot?\nA:"]
                 answer = client.completions.create(
-                    model="tiny", prompt=prompt, max_tokens=24, seed=seed, logprobs=3, echo=True, n=2
+                    model="tiny", prompt=prompt, max_tokens=6, seed=seed, logprobs=3, echo=True
                 )
                 assert answer.usage is not None
                 num_written.append(answer.usage.completion_tokens)
 
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(3)]
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(2)]
     for thread in threads:
         thread.start()
     try:

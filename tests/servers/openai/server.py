@@ -58,6 +58,7 @@ class OpenAIServer:
         self.faults: list[Fault] = []
         self.scripts: list[str] = []
         self.tops: dict[str, float] | None = None
+        self.reason = "stop"  # why a script ends
         self.num_open = 0
         self.num_left = 0  # streams whose reader went away
         self._num_echoes = 0
@@ -179,7 +180,7 @@ class OpenAIServer:
                 choice.end_at_stop(body["stop"])
                 break
         if script is not None:
-            choice.reason = "stop"
+            choice.reason = self.reason
         return choice
 
     def _num_top(self, body: Body, is_chat: bool) -> int | None:
