@@ -25,9 +25,7 @@ GenerationCall = Generate | GenerateBatch
 Send = Callable[[GenerationCall, str], AsyncGenerator[Frame]]
 Cancel = Callable[[str], None]
 
-_TOO_LATE: Final = (
-    "The model's server was lost while it wrote, and there was no time to write as much again. Ask again."
-)
+_TOO_LATE: Final = "The model's server was lost while it wrote, and no time was left to write as much again. Ask again."
 _DIFFERS: Final = "The model's server was lost while it wrote, and then wrote another text. Ask again."
 
 
