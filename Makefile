@@ -111,7 +111,8 @@ screenshots: $(READY) $(WEB_CHECKS)
 	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 # Long runs: make soak PART=discord or PART=slack (under load and faults; ARGS may name parts: disconnects restarts sends
-# interactions), make soak PART=web (windows tab typing), make soak PART=parsing (a million texts through the parsers).
+# interactions), make soak PART=web (windows tab typing), make soak PART=engine (kills of the engine's server),
+# make soak PART=parsing (a million texts through the parsers).
 PART ?= discord
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(PART) $(ARGS)

@@ -66,6 +66,9 @@ async def context_card(services: Services, scope: Scope, *, shows_prompt: bool =
         if use.num_messages_dropped
         else []
     )
+    is_counted = services.engine.info.counts_tokens
+    if not is_counted:
+        dropped.append(Text("The model's server counts no tokens beforehand, so these are estimates.", is_quiet=True))
     prompt = [Verbatim(use.prompt)] if shows_prompt else []
     return Card(
         blocks=(*blocks, *dropped, *prompt),
@@ -78,6 +81,7 @@ async def context_card(services: Services, scope: Scope, *, shows_prompt: bool =
             "num_answer_tokens": use.num_answer_tokens,
             "num_free_tokens": use.num_free_tokens,
             "context_length": use.context_length,
+            "is_estimated": not is_counted,
         },
     )
 

@@ -27,8 +27,15 @@ _LIFETIME: Final = timedelta(days=1)
 _CHOICES: Final = ("--do export", "--do forget", "--read off", "--read on")
 _WHAT_IS_STORED: Final = (
     "The bot stores messages to it, its answers, and messages that people ask it about, by a reply or from their menu."
-    " Where it answers every message, or a story is being written, it stores all of them. Only the model reads them, on"
-    " the operator's own machine. They are never logged, sent elsewhere or used for training."
+    " Where it answers every message, or a story is being written, it stores all of them."
+)
+_READ_HERE: Final = (
+    "Only the model reads them, on the operator's own machine. They are never logged, sent elsewhere or used for"
+    " training."
+)
+_READ_THERE: Final = (
+    "The model that reads them runs on the server {server}, so what it needs for an answer is sent there; what that"
+    " server does with it is up to its provider. The bot never logs them or sends them anywhere else."
 )
 _IF_NOT_READ: Final = (
     "If you ask not to be read, the bot neither reads nor stores what you say, and does not answer your chat. Commands"
@@ -121,7 +128,7 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
     return Card(
         blocks=(
-            Text(_WHAT_IS_STORED),
+            Text(f"{_WHAT_IS_STORED} {_who_reads(services)}"),
             Facts(
                 (
                     ("your stored messages", f"{num_messages:,}"),
@@ -142,6 +149,11 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
         buttons=(Button("export", "Export my data"), read, Button("forget", "Forget me", "danger")),
         answers="private",
     )
+
+
+def _who_reads(services: Services) -> str:
+    info = services.engine.info
+    return _READ_THERE.format(server=info.device) if info.server else _READ_HERE
 
 
 def _texts(num: int) -> str:
@@ -209,7 +221,7 @@ COMMANDS: Final = (
             Option("read", "choice", "whether the bot may read and store what you say", ("on", "off")),
         ),
         public_options=("read",),
-        details=f"{_WHAT_IS_STORED} {_IF_NOT_READ}",
+        details=f"{_WHAT_IS_STORED} Its answer says where the model reads them. {_IF_NOT_READ}",
     ),
     Command(
         name="forget",

@@ -243,7 +243,7 @@ class ModelInfo:
     Of a model on a server, `server` is the server's name, `folder` is "", `num_parameters` and `vocab_size` are 0
     (nobody says them), `weights_digest` changes with the server's version, `abilities` are what it was found to do, and
     `lacking` says of sampling options that it can't do, by name, who could. Such an option is refused where somebody
-    asks for it, and left out where a template or preset sets it.
+    asks for it, and left out where a template or preset sets it. Unless it `counts_tokens`, counts are estimates.
     """
 
     name: str
@@ -264,6 +264,7 @@ class ModelInfo:
     notices: tuple[str, ...] = ()
     weights_digest: str = ""
     server: str = ""
+    counts_tokens: bool = True
     abilities: tuple[Ability, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -24,6 +25,7 @@ from bot.engine.processors import count_processors
 from bot.engine.references.record import read_references
 from bot.engine.start_token.record import read_start_figures
 from bot.errors import FewshotError, ModelError, SetupError
+from bot.platforms.shared.masking import LogRules, mask_secrets
 from bot.remote.choice import RemoteChoice, check_remote_name, is_remote_name
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
@@ -38,6 +40,13 @@ logger = logging.getLogger("bot")
 
 _RETENTION_INTERVAL_S: Final = 3600.0
 _SERVER_WAIT_S: Final = 180.0  # a server that starts at the same time loads its model meanwhile
+# No key of a server is logged, not even one of another server in a header.
+_LOG_RULES: Final = LogRules(
+    token=re.compile(r"(Bearer )[\w.~+/=-]+"),
+    library="openai",
+    ordinary_errors=(ConnectionError,),
+    libraries=("openai", "httpx2", "httpcore2"),
+)
 _NO_OPENAI: Final = (
     "The package for models of servers is not installed. Install it with:"
     " python -m pip install -c constraints.txt -e '.[openai]'"
@@ -235,6 +244,7 @@ def _import_remote() -> None:
 @asynccontextmanager
 async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float) -> AsyncIterator[Engine]:
     """Wait for the server; use all of it if it is one of this bot, else what it is found to do."""
+    mask_secrets(choice.api_key, _LOG_RULES)
     _import_remote()
     from bot.remote.engine import RemoteEngine
     from bot.remote.own_server.served_engine import open_own_server

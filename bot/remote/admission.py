@@ -22,6 +22,11 @@ class Ticket:
         self.is_alone = False
         self.turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @property
+    def has_turn(self) -> bool:
+        """Say whether it had its turn."""
+        return self.turn.done() and not self.turn.cancelled() and self.turn.exception() is None
+
 
 class Admission:
     """The queue before a server; at most `max_running` requests run, of one person `max_running_per_person`."""
@@ -60,7 +65,7 @@ class Admission:
         """End a request, whether it had its turn or not."""
         if self._queue.remove(ticket):
             ticket.turn.cancel()
-        elif ticket.turn.done() and not ticket.turn.cancelled() and ticket.turn.exception() is None:
+        elif ticket.has_turn:
             self.num_running -= 1
             self._running_of[ticket.asker.person] -= 1
             if self._running_of[ticket.asker.person] <= 0:

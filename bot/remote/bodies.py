@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bot.core.prompt_parts import Prompt
-from bot.core.sampling_params import SamplingParams
+from bot.core.sampling_params import OPTIONS, SamplingParams
 from bot.remote.abilities import OPTION_NAMES, THINKING_TOKENS, Abilities
 from bot.remote.server import CHAT, COMPLETIONS, Body
 
@@ -19,6 +19,7 @@ _COMPLETE: Final = (
 _GO_ON: Final = "Go on exactly where your last message breaks off. Repeat nothing of it."
 
 _MOST_PIECES_PER_TOKEN: Final = 16
+_NO_TOP_K: Final = -1  # vLLM, SGLang and llama.cpp agree on it
 
 # How the answer joins the text before it: as it is, or after the repeated last word.
 Join = Literal["as it is", "after the last word"]
@@ -67,10 +68,11 @@ def options_of(params: SamplingParams, abilities: Abilities, *, n: int, path: st
         body["seed"] = params.seed
     if params.stop and abilities.max_stops:
         body["stop"] = list(params.stop[: abilities.max_stops])
-    active = params.list_active("warper", "processor") | {"temperature"}
     for name, server_name in OPTION_NAMES.items():
-        if name in active and name in abilities.options:
-            body[server_name] = getattr(params, name)
+        if name in abilities.options:
+            # Said even where it is off: some servers take their own defaults from the model's files.
+            value = getattr(params, name)
+            body[server_name] = _NO_TOP_K if name == "top_k" and value == OPTIONS[name].off else value
     return body | logprobs_of(abilities, path, num=0)
 
 

@@ -38,6 +38,7 @@ class Continuation:
         self._stops = tuple(stops)
         self._end_at = end_at
         self._end_from = end_from
+        self._before = before
         self._joint = _Joint(before) if join == "after the last word" else None
         self._text = ""
         # Some servers tell them with each piece, others at the end. None where they are not those of the text.
@@ -89,9 +90,12 @@ class Continuation:
 
     def begin_again(self) -> None:
         """Expect the same text once more, of which only what goes beyond is new."""
-        if self.completion is None and self._text:
-            self._again = ""
-            self._tokens = None
+        if self.completion is not None:
+            return
+        self._num_pieces = 0
+        self._joint = _Joint(self._before) if self._joint is not None else None
+        self._again = "" if self._text else None
+        self._tokens = None if self._text or self._joint is not None else []
 
     def _compared(self, text: str) -> str:
         again = (self._again or "") + text

@@ -1,5 +1,6 @@
 """Token counts of a server's model: the server's own where it counts, else an estimate; and prompts of chats."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -17,6 +18,7 @@ ResultT = TypeVar("ResultT")
 
 _MAX_CACHED: Final = 20_000
 _COUNT_S: Final = 20.0
+_MANY_AT_ONCE: Final = 8
 # Each turn of a chat has a few tokens of markup around it.
 _TOKENS_PER_TURN: Final = 5
 _PIECES: Final = re.compile(r"[A-Za-z]+|[0-9]+|[^\sA-Za-z0-9]|\n|[ \t]{2,}")
@@ -39,6 +41,7 @@ class Counting:
         self._server = server
         self._abilities = abilities
         self._known: OrderedDict[bytes, int] = OrderedDict()
+        self._at_once = asyncio.Semaphore(_MANY_AT_ONCE)
 
     async def make(self, make: "Callable[[Tools], ResultT]") -> ResultT:
         """Return the result of `make`, a pure function: it is called again when counts that it needs have come.
@@ -49,16 +52,13 @@ class Counting:
             try:
                 return make(Tools(self._count_known, self._abilities))
             except _Missing as missing:
-                for prompt in missing.prompts:
-                    self._keep(prompt, await ask_again(lambda: self._ask(prompt), timeout_s=_COUNT_S))  # noqa: B023
+                counts = await asyncio.gather(*(self._ask(prompt) for prompt in missing.prompts))
+                for prompt, count in zip(missing.prompts, counts, strict=True):
+                    self._keep(prompt, count)
 
     async def count(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return the number of tokens of each prompt. Raises Unavailable."""
         return await self.make(lambda tools: tools.count_tokens(prompts))
-
-    def estimate(self, prompt: Prompt) -> int:
-        """Return an estimate of a prompt's number of tokens, without asking."""
-        return estimate(prompt)
 
     def _count_known(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         if not self._abilities.counts_tokens:
@@ -75,7 +75,12 @@ class Counting:
 
     async def _ask(self, prompt: Prompt) -> int:
         body = put(prompt, self._server.choice.model, self._abilities).body
-        return count_of(await self._server.post(self._server.beside("/tokenize"), body)) or estimate(prompt)
+        async with self._at_once:
+            answer = await ask_again(
+                lambda: self._server.post(self._server.beside("/tokenize"), body), timeout_s=_COUNT_S
+            )
+        count = count_of(answer)
+        return estimate(prompt) if count is None else count
 
 
 class Tools:

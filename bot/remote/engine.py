@@ -333,6 +333,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         has_chat_template=abilities.has_chat,
         vocab_size=0,
         server=f"{choice.host} {abilities.server}".strip(),
+        counts_tokens=abilities.counts_tokens,
         abilities=abilities.rows,
         lacking=abilities.lacking,
         weights_digest=hashlib.sha256(f"{choice.api_base} {abilities.server}".encode()).hexdigest()[:16],

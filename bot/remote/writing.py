@@ -69,7 +69,7 @@ class Writing:
         self._queued_at = self._started_at = time.perf_counter()
         self._first_at: float | None = None
         self._usages: dict[int, Usage] = {}
-        self._has_turn = False
+        self._last_failure: ServerFailure | None = None
         self._ticket = admission.join(asker, priority)
         note_step(asker.request_id, "queued", waiting=admission.num_waiting)
         self._task = asyncio.create_task(self._run(), name="a generation by a server")
@@ -97,7 +97,7 @@ class Writing:
 
     async def close(self) -> None:
         """End it, and wait for that; one without its turn ends by what its queue says."""
-        if self._has_turn:
+        if self._ticket.has_turn:
             self.cancel()
         await asyncio.wait((self._task,))
 
@@ -130,14 +130,15 @@ class Writing:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await asyncio.shield(self._ticket.turn)
-                self._has_turn = True
                 self._started_at = time.perf_counter()
                 await self._write_all()
                 self._check_written()
         except TimeoutError as e:
-            if not self._has_turn:
+            if not self._ticket.has_turn:
                 raise waited_too_long(self._timeout_s) from e
             if not any(one.is_begun for one in self._continuations):
+                if self._last_failure is not None:
+                    raise self._last_failure.error from e
                 raise took_too_long(self._timeout_s) from e
             self._finish("length")
 
@@ -167,6 +168,7 @@ class Writing:
                 await self._stream(part)
                 return
             except ServerFailure as failure:
+                self._last_failure = failure
                 num_tried += 1
                 is_begun = any(one.is_begun for one in part.continuations)
                 if is_begun and not (part.is_repeatable and num_tried == 1):
@@ -234,7 +236,7 @@ class Writing:
         self._admission.leave(self._ticket)
         if error is not None:
             self.ended.set_exception(error)
-        elif not self._has_turn:
+        elif not self._ticket.has_turn:
             self.ended.cancel()
         else:
             self._take_timings()

@@ -15,7 +15,9 @@ from bot.core.sampling_params import (
     WARPERS,
     SamplingParams,
     apply_options,
+    check_lacking,
     check_stops,
+    leave_out,
 )
 from bot.errors import RequestError
 
@@ -136,3 +138,13 @@ def test_a_person_may_give_four_short_stops() -> None:
 
 def test_every_option_is_a_field_of_the_params() -> None:
     assert {*OPTIONS, "stop"} == {f.name for f in dataclasses.fields(SamplingParams)}
+
+
+def test_an_option_that_a_model_lacks_is_refused_unless_it_is_off_and_is_off_where_nobody_asked_for_it() -> None:
+    lacking = {"top_k": "There is no top_k.", "seed": "There is no seed."}
+    check_lacking({"top_k": 0, "temperature": 0.5}, lacking)
+    for option in ({"top_k": 5}, {"seed": 1}):
+        with pytest.raises(RequestError, match=r"^There is no (top_k|seed)\.$"):
+            check_lacking(option, lacking)
+    params = leave_out(SamplingParams(top_k=5, seed=1, top_p=0.5), lacking)
+    assert (params.top_k, params.seed, params.top_p) == (0, None, 0.5)

@@ -1,5 +1,6 @@
 """The whole bot on a model of a server, through the terminal: commands, sentences, and each failure of the server."""
 
+import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,8 @@ async def test_an_evening_on_a_server_that_can_do_most(tmp_path: Path, capsys: p
         assert "kept examples" in await ada.say("!prompt many fine")
         assert len(await talk.bot.suggest("The cat", num=2, max_new_tokens=4, seed=0)) == 2
         assert talk.bot.model_line == f"openai:toy · {server.url.split('/')[2]}"
+        host = server.url.split("/")[2]
+        assert f"The model that reads them runs on the server {host}, so" in await ada.say("!privacy")
         assert KEY not in ada.everything
 
 
@@ -101,6 +104,7 @@ async def test_an_answer_that_was_cut_says_so(tmp_path: Path, capsys: pytest.Cap
         server.faults = [Fault(cut_after=9)]
         assert await ada.say("Count") == f"It is one. It is two.\n{CUT}"
         assert len(server.requests) == 1
+        assert "so these are estimates." in await ada.say("!context")
 
 
 async def test_a_server_with_less_refuses_in_one_sentence_what_it_lacks(
@@ -145,6 +149,7 @@ async def test_nothing_is_asked_of_a_server_that_nobody_asked_for(tmp_path: Path
         assert await talk.num_stored() == 0
         assert "openai:toy" in (await talk.ask("!stats", scope=HERE))["model"]
         assert asked_of(server) == []
+        assert "measuring the built-in templates" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
 def asked_of(server: OpenAIServer) -> list[str]:

@@ -158,6 +158,20 @@ async def test_a_server_that_does_not_keep_the_limit_is_cut_off(server: OpenAISe
     assert (len(one.text.split()), one.finish_reason) == (32, "length")
 
 
+async def test_options_that_are_off_are_said_too_as_servers_have_defaults_of_their_own(server: OpenAIServer) -> None:
+    off = replace(PARAMS, temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
+    async with engine_on(server) as engine:
+        await written(engine.generate(PROMPT, off))
+    (body,) = server.bodies()
+    assert {name: body[name] for name in LIKE_VLLM.options} == {
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+    }
+
+
 async def test_a_cancelled_generation_closes_its_stream_and_keeps_its_text(server: OpenAIServer) -> None:
     held = asyncio.Event()
     server.faults = [Fault(held_by=held, held_after=3)]
@@ -303,10 +317,10 @@ async def test_a_failure_that_passes_is_not_noticed(server: OpenAIServer, faults
 
 
 async def test_a_server_that_stays_in_trouble_is_told_when_the_time_is_up(server: OpenAIServer) -> None:
-    server.faults = [Fault(status=500) for _ in range(20)]
+    server.faults = [Fault(status=502), Fault(status=500, headers={"Retry-After": "3600"})]
     async with engine_on(server) as engine:
         with pytest.raises(Unavailable) as caught:
-            await written(engine.generate(PROMPT, PARAMS, timeout_s=0.3))
+            await written(engine.generate(PROMPT, PARAMS))
     assert str(caught.value) == "The model's server has a problem (status 500). Try again in a minute."
 
 
@@ -333,6 +347,16 @@ async def test_an_answer_that_breaks_off_goes_on_where_the_server_writes_the_sam
         again = await written(generation)
     assert [one.text for one in again] == [one.text for one in whole]
     assert generation.notice == ""
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 5])
+async def test_a_text_that_is_continued_by_chat_has_no_seam_when_it_breaks_off(cut_after: int) -> None:
+    async with serve_openai(OPENAI) as server, engine_on(server, LIKE_OPENAI) as engine:
+        server.scripts = ["sat on the mat", "sat on the mat"]
+        server.faults = [Fault(cut_after=cut_after)]
+        generation = engine.generate(Prompt.document("The cat sat"), PARAMS)
+        assert [one.text for one in await written(generation)] == [" on the mat"]
+        assert generation.notice == ""
 
 
 @pytest.mark.parametrize("keeps_seed", [True, False])

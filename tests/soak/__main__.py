@@ -16,6 +16,7 @@ from bot.errors import FewshotError
 from bot.settings import Settings
 from tests.bots import PROMPTS, write_prompts
 from tests.platforms.discord.connecting import TOKEN
+from tests.platforms.discord.slow_model import make_slow_llama
 from tests.servers.discord import serve_discord
 from tests.servers.slack.server import serve_slack
 from tests.soak.disconnects import run_disconnects
@@ -123,7 +124,8 @@ async def _web_typing(folder: Path, options: argparse.Namespace) -> Run:
 
 
 async def _engine_kills(folder: Path, options: argparse.Namespace) -> Run:
-    return await run_engine_kills(folder, _say, num=options.scaled(50), seed=options.seed)
+    model = make_slow_llama(folder / "model")
+    return await run_engine_kills(folder, model, _say, num=options.scaled(50), seed=options.seed)
 
 
 async def _texts(folder: Path, options: argparse.Namespace) -> Run:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -13,20 +14,20 @@ from tests.servers.discord import serve_discord, visible_text
 from tests.servers.discord.world import Message
 from tests.soak.crowd import Crowd
 from tests.soak.figures import Figure, Run, Say
-from tests.tiny_models import make_tiny_gpt2
 
 _LONGER_CHAT: Final = PROMPTS["chat"].replace("max_new_tokens = 12", "max_new_tokens = 200")
 _MAX_OPEN: Final = 16  # questions at a time: fewer than the engine's queue holds
 # How long after the server is there it is killed; one in five is killed while it still starts.
-_MOMENTS_S: Final = (0.0, 0.02, 0.1, 0.3, 1.0, 2.0)
+_MOMENTS_S: Final = (0.0, 0.1, 0.3, 1.0, 2.0, 4.0, 6.0, 8.0)
 _SHARE_STARTING: Final = 0.2
 _MOST_OF_A_START_S: Final = 1.5
 
 
-async def run_engine_kills(folder: Path, say: Say, *, num: int = 50, seed: int = 1, num_channels: int = 8) -> Run:
-    """Kill the server `num` times with kill -9, and start it again at once, while questions come without a pause."""
+async def run_engine_kills(
+    folder: Path, model: Path, say: Say, *, num: int = 50, seed: int = 1, num_channels: int = 8
+) -> Run:
+    """Kill the server of `model` `num` times with kill -9, and start it again at once, while people go on asking."""
     rng = random.Random(seed)
-    model = make_tiny_gpt2(folder / "model", context_length=512)
     front = folder / "front"
     front.mkdir()
     async with (
@@ -39,13 +40,13 @@ async def run_engine_kills(folder: Path, say: Say, *, num: int = 50, seed: int =
             num_open = await _ask_and_kill(server, crowd, rng, num, say)
         engine = talk.services.engine
         assert isinstance(engine, ServedEngine)
-        told = [message for message in crowd.asked.messages if _is_told(crowd, message)]
+        told = Counter(filter(None, (_told(crowd, message) for message in crowd.asked.messages)))
         return crowd.result(
             f"{num} ends of the engine's server by kill -9",
             Figure("kills", server.num_kills),
             Figure("calls that had begun when the server was lost, and were made again", engine.num_lost),
             Figure("questions that were open at a kill, on average", num_open / max(1, num)),
-            Figure("told that the model is away, to ask again", len(told)),
+            *(Figure(f"told: {sentence}", num_told) for sentence, num_told in told.items()),
         )
 
 
@@ -87,5 +88,7 @@ async def _kill_often(server: ServerProgram, crowd: Crowd, rng: random.Random, n
     return num_open
 
 
-def _is_told(crowd: Crowd, message: Message) -> bool:
-    return any(visible_text(part).startswith("⚠️") for part in crowd.asked.parts_of(message))
+def _told(crowd: Crowd, message: Message) -> str:
+    """Return the sentence with which a question was told that it can't be answered, "" if it was."""
+    texts = (visible_text(part) for part in crowd.asked.parts_of(message))
+    return next((text.removeprefix("⚠️").strip() for text in texts if text.startswith("⚠️")), "")

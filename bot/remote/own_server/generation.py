@@ -25,6 +25,7 @@ GenerationCall = Generate | GenerateBatch
 Send = Callable[[GenerationCall, str], AsyncGenerator[Frame]]
 Cancel = Callable[[str], None]
 
+_TOO_LATE: Final = "The model's server was lost while it wrote, and no time was left to write as much again. Ask again."
 _DIFFERS: Final = "The model's server was lost while it wrote, and then wrote another text. Ask again."
 
 
@@ -40,9 +41,11 @@ class _Shown:
         """Return what of `delta` is new. Raises Unavailable if the text is another one than was handed on."""
         self.written += delta.text
         common = min(len(self.written), len(self.text))
-        is_shorter = delta.completion is not None and len(self.written) < len(self.text)
-        if is_shorter or self.written[:common] != self.text[:common]:
+        if self.written[:common] != self.text[:common]:
             raise Unavailable(_DIFFERS)
+        if delta.completion is not None and len(self.written) < len(self.text):
+            is_cut = delta.completion.finish_reason == "length"
+            raise Unavailable(_TOO_LATE if is_cut else _DIFFERS)
         new, was_over = self.written[common:], self.completion is not None
         if was_over and new:
             raise Unavailable(_DIFFERS)
@@ -130,7 +133,7 @@ class _Writing:
         """End with the text so far: the server is away, and nobody waits for more."""
         for index, shown in enumerate(self._shown):
             if shown.completion is None:
-                shown.completion = Completion(index, shown.text, (), 0.0, "cancelled")
+                shown.completion = Completion(index, shown.text, (), None, "cancelled")
                 self.deltas.append(Delta(index, "", shown.completion))
         completions = tuple(shown.completion for shown in self._shown if shown.completion is not None)
         self.result = Written(completions, None, (), False, "")

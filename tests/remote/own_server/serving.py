@@ -7,7 +7,7 @@ from pathlib import Path
 from bot.core.engine import Engine
 from bot.engine.engine import LocalEngine
 from bot.remote.own_server.connection import SILENT_S, Connection
-from bot.remote.own_server.served_engine import ServedEngine
+from bot.remote.own_server.served_engine import ServedEngine, wait_for_server
 from bot.serving.running import hold_address, serve_engine
 
 KEY = "a-key-of-the-tests"
@@ -26,7 +26,8 @@ async def open_local(folder: Path, *, name: str = "tiny", max_waiting: int = 64)
 async def asking(base: str, key: str = KEY, silent_s: float = SILENT_S) -> AsyncIterator[ServedEngine]:
     """Open an engine that asks the server at `base`."""
     async with Connection.open(base, key, silent_s=silent_s) as connection:
-        hello = await connection.hello()
+        hello = await wait_for_server(connection, lambda _: None, limit_s=120)
+        assert hello is not None
         async with ServedEngine.open(connection, hello) as engine:
             yield engine
 

@@ -24,6 +24,7 @@ from bot.errors import Busy, ModelError, PromptTooLong, RequestError
 from bot.remote.own_server.served_engine import ServedEngine
 from tests.bots import PROMPTS
 from tests.remote.own_server.serving import asking, open_local, served
+from tests.serving.served import held_model, until
 
 CAT = Prompt.plain("The cat sat on the")
 HALF = Prompt.plain("The cat and the rob")
@@ -184,9 +185,9 @@ async def test_a_conversation_in_markup_is_rendered_the_same_or_refused_the_same
 
 @pytest.fixture
 async def pair(roomy_model: Callable[[str], Path]) -> AsyncIterator[tuple[LocalEngine, ServedEngine]]:
-    """Return one pair only, with a queue of one request."""
+    """Return one pair only, with a queue of two requests."""
     async with (
-        open_local(roomy_model("gpt2"), max_waiting=1) as local,
+        open_local(roomy_model("gpt2"), max_waiting=2) as local,
         served(local) as base,
         asking(base) as apart,
     ):
@@ -194,7 +195,6 @@ async def pair(roomy_model: Callable[[str], Path]) -> AsyncIterator[tuple[LocalE
 
 
 LONG = SamplingParams(seed=3, max_new_tokens=400, top_k=0, repetition_penalty=1.0)
-PERSON = Asker(person="somebody")  # whose requests run one by one
 
 
 async def is_idle(engine: Engine) -> None:
@@ -241,25 +241,20 @@ async def test_what_nobody_reads_any_more_ends_on_the_server(pair: tuple[LocalEn
     del dropped, generation
     gc.collect()
     await is_idle(local)
-    scoring = asyncio.create_task(apart.score("The cat sat. " * 2000))
-    async with asyncio.timeout(30):
-        while not local.stats().num_running:
-            await asyncio.sleep(0)
-    scoring.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await scoring
-    await is_idle(local)
+    async with held_model(local):
+        scoring = asyncio.create_task(apart.score("The cat sat."))
+        await until(lambda: local.stats().num_waiting == 1)
+        scoring.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await scoring
+        await until(lambda: local.stats().num_waiting == 0)
 
 
 async def test_a_full_queue_is_told_and_those_ahead_are_counted(pair: tuple[LocalEngine, ServedEngine]) -> None:
-    _, apart = pair
-    many = replace(LONG, max_new_tokens=480)
-    async with apart.generate(CAT, many, asker=PERSON) as first:
-        await anext(first)
-        async with apart.generate(CAT, many, asker=PERSON) as second:
-            async with asyncio.timeout(60):
-                while second.num_ahead == 0 and not first._writing.is_ended:
-                    await asyncio.sleep(0.01)
-                if not first._writing.is_ended:
-                    with pytest.raises(Busy, match="already waiting"):
-                        await read(apart.generate(CAT, many, asker=PERSON))
+    local, apart = pair
+    async with held_model(local), apart.generate(CAT, SEEDED):
+        await until(lambda: local.stats().num_waiting == 1)
+        async with apart.generate(CAT, SEEDED) as second:
+            await until(lambda: second.num_ahead == 1)
+            with pytest.raises(Busy, match="already waiting"):
+                await read(apart.generate(CAT, SEEDED))

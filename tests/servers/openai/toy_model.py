@@ -62,7 +62,7 @@ def draw(
     if temperature == 0:
         return max(logits, key=lambda token: logits[token])
     ranked = list(logprobs_of({token: one / temperature for token, one in logits.items()}).items())
-    kept = ranked[: top_k or None]
+    kept = ranked[: top_k if top_k > 0 else None]
     kept = [pair for pair in kept if math.exp(pair[1] - ranked[0][1]) >= min_p]
     cut, total = [], 0.0
     for pair in kept:
