@@ -254,7 +254,11 @@ async def open_tiny_bot(
         other if isinstance(other, RemoteChoice) else ModelChoice(name, other, "a test asks for it")
         for name, other in others.items()
     ]
-    offered = tuple(ModelOffer(one.name, partial(open_engine, chosen, one), 1, 512, 1000) for one in choices)
+    hosts = {one.name: one.host for one in choices if isinstance(one, RemoteChoice)}
+    offered = tuple(
+        ModelOffer(one.name, partial(open_engine, chosen, one), 1, 512, 1000, host=hosts.get(one.name, ""))
+        for one in choices
+    )
     offers = Offers(offered, max_bytes=len(offered) if room is None else room, default_bytes=1)
     choice = model if isinstance(model, RemoteChoice) else ModelChoice("tiny", model, "a test asks for it")
     async with open_bot(chosen, choice, traits, offers) as bot:

@@ -13,6 +13,7 @@ from bot.core.cards import Button, Card, Facts, Text, TextFile
 from bot.core.mentions import mention
 from bot.core.messages import Author, Click, Scope
 from bot.core.stopping import Stopper
+from bot.core.wording import list_words
 from bot.errors import RequestError
 from bot.services.open_cards import open_card
 from bot.services.writing import WRITING_CARD
@@ -36,6 +37,11 @@ _READ_HERE: Final = (
 _READ_THERE: Final = (
     "The model that reads them runs on the server {server}, so what it needs for an answer is sent there; what that"
     " server does with it is up to its provider. The bot never logs them or sends them anywhere else."
+)
+_READ_PARTLY: Final = (
+    "The model reads them: {names} on the server {server}, so what one of these needs for an answer is sent there, and"
+    " what that server does with it is up to its provider; {others} on the operator's own machine. The bot never logs"
+    f" them or sends them anywhere else. {mention('model')} says which one answers here."
 )
 _IF_NOT_READ: Final = (
     "If you ask not to be read, the bot neither reads nor stores what you say, and does not answer your chat. Commands"
@@ -152,8 +158,13 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
 
 
 def _who_reads(services: Services) -> str:
-    info = services.engine.info
-    return _READ_THERE.format(server=info.device) if info.server else _READ_HERE
+    hosts, names = services.models.hosts, services.models.names
+    if not hosts:
+        return _READ_HERE
+    server, others = list_words(tuple(dict.fromkeys(hosts.values()))), [name for name in names if name not in hosts]
+    if not others:
+        return _READ_THERE.format(server=server)
+    return _READ_PARTLY.format(names=list_words(tuple(hosts)), server=server, others=list_words(others))
 
 
 def _texts(num: int) -> str:

@@ -52,7 +52,7 @@ def prepare_models(settings: Settings, choices: Sequence[Choice]) -> Offers:
 def _offer(settings: Settings, choice: Choice, precision: str) -> ModelOffer:
     opens = partial(open_engine, settings, choice, server_wait_s=_SERVER_WAIT_S)
     if isinstance(choice, RemoteChoice):
-        return ModelOffer(choice.name, opens, own_name=choice.model)
+        return ModelOffer(choice.name, opens, own_name=choice.model, host=choice.host)
     facts = check_model_folder(choice.folder)
     num_bytes = count_bytes(facts.num_parameters, precision=precision, kv_cache_mb=settings.kv_cache_mb)
     return ModelOffer(choice.name, opens, num_bytes, facts.context_length, facts.num_parameters)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,7 +24,8 @@ class ModelOffer:
     """A model that can be opened: `num_bytes` is the memory that it takes then, 0 for one of a server.
 
     `context_length` (tokens) and `num_parameters` are known before it is opened, 0 for one of a server. `own_name` is
-    what its server calls it, and perhaps what it calls itself once it is open ("": `name`).
+    what its server calls it, and perhaps what it calls itself once it is open ("": `name`), and `host`
+    is that server.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ModelOffer:
     context_length: int = 0
     num_parameters: int = 0
     own_name: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,13 @@ class Models:
     def listed(self) -> str:
         """Return the end of a sentence that says which models there are."""
         return f"the models are {list_words(self.names)}" if len(self.names) > 1 else f"the only one is {self.names[0]}"
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """Return the servers of the models that run elsewhere, by the names of these."""
+        info = self.default.info
+        first = {self._first: info.device} if info.server else {}
+        return {**first, **{name: offer.host for name, offer in self._offers.items() if offer.host}}
 
     def check(self, name: str) -> str:
         """Return the name of a model as it is written here. Raises RequestError, with the names, for an unknown one."""

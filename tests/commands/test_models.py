@@ -165,5 +165,8 @@ async def test_a_model_of_a_server_beside_one_of_this_machine(tmp_path: Path, ti
                 f"{far.name}: This model's server does not tell how likely a given text is; vLLM and Fewshot's own"
                 " engine do."
             )
+            said = " ".join(block.text for block in (await talk.card("!privacy")).blocks if isinstance(block, Text))
+            assert f"The model reads them: {far.name} on the server {far.host}" in said
+            assert "tiny on the operator's own machine" in said
             shown = await talk.card("!model")
             assert any(f"{far.name} can't do: " in block.text for block in shown.blocks if isinstance(block, Text))
