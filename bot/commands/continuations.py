@@ -14,6 +14,8 @@ from bot.errors import FewshotError
 
 # Discord gives 3 s for all of it, and the next key is pressed before that.
 WAIT_S: Final = 1.0
+# Somebody else's server may take money for each request, so it is asked only once a person pauses.
+PAUSE_S: Final = 0.5
 _NUM: Final = 3
 _MAX_NEW_TOKENS: Final = 8
 _SEED: Final = 0
@@ -32,6 +34,7 @@ class Continuations:
         self._engine = engine
         self._max_characters = max_characters
         self._running: dict[Hashable, Generation] = {}
+        self._newest: dict[Hashable, object] = {}  # what somebody typed last, while it waits for a pause
         self._cached: OrderedDict[bytes, tuple[str, ...]] = OrderedDict()
 
     async def suggest(self, person: Hashable, typed: str) -> tuple[str, ...]:
@@ -42,6 +45,7 @@ class Continuations:
         before = self._running.pop(person, None)
         if before is not None:
             before.cancel()
+        self._newest.pop(person, None)
         text = replace_lone_surrogates(typed)
         if not text.strip() or self._max_characters - len(text) < _MIN_ROOM:
             return ()
@@ -49,6 +53,8 @@ class Continuations:
         if digest in self._cached:
             self._cached.move_to_end(digest)
             continuations = self._cached[digest]
+        elif await self._is_overtaken(person):
+            return ()
         else:
             written, is_whole = await self._write(person, text)
             continuations = tuple(dict.fromkeys(filter(None, map(_cleaned, written))))
@@ -56,6 +62,17 @@ class Continuations:
                 self._keep(digest, continuations)
         fitting = (_fitted(text, one, self._max_characters) for one in continuations)
         return tuple(dict.fromkeys(one for one in fitting if one is not None))
+
+    async def _is_overtaken(self, person: Hashable) -> bool:
+        """Say whether the person typed on within a pause; a model of this bot's own is asked without one."""
+        if not self._engine.info.server:
+            return False
+        own = self._newest[person] = object()
+        await asyncio.sleep(PAUSE_S)
+        if self._newest.get(person) is not own:
+            return True
+        del self._newest[person]
+        return False
 
     async def _write(self, person: Hashable, text: str) -> tuple[list[str], bool]:
         """Return what the model writes after `text`, and whether it is whole; nothing after a newer request."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -42,6 +43,19 @@ async def test_the_last_results_are_found_by_their_text_without_the_model() -> N
     for number in range(40):
         await suggest.suggest(ANN, f"The cat {number}")
     assert len(suggest._cached) == 32
+
+
+async def test_somebody_else_s_server_is_asked_only_once_a_person_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    suggest, engine = suggesting(" sat.")
+    engine.info = replace(engine.info, server="api.example.com")
+    monkeypatch.setattr(continuations, "PAUSE_S", 0.1)
+    keys = [asyncio.create_task(suggest.suggest(ANN, "The cat"[:num])) for num in range(1, 8)]
+    other = asyncio.create_task(suggest.suggest(BOB, "A dog"))
+    assert await asyncio.gather(*keys) == [()] * 6 + [("The cat sat.",)]
+    assert await other == ("A dog sat.",)
+    assert len(engine.generations) == 2
+    assert await suggest.suggest(ANN, "The cat") == ("The cat sat.",)
+    assert len(suggest._newest) == 0
 
 
 async def test_a_slow_model_is_not_waited_for_and_what_it_wrote_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
