@@ -37,6 +37,7 @@ _LONG_FILES = (
     "discord/test_measuring.py",
     "slack/test_rights.py",
     "discord/test_program.py",
+    "own_server/test_front.py",
     "slack/test_soak_quick.py",
     "discord/test_chat_on_discord.py",
     "slack/test_sockets.py",
