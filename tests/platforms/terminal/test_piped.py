@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def program(tmp_path: Path, model: Path) -> Program:
 
 
 def test_each_line_is_answered_in_order_and_the_program_ends_with_status_0(program: Program) -> None:
-    finished = program.run("terminal", typed=b"!prompt list\n\n   \n!settings\n!context\nhello")
+    finished = replace(program, is_preloaded=False).run("terminal", typed=b"!prompt list\n\n   \n!settings\n!context\nhello")
     assert finished.status == 0
     assert (
         finished.out.index("sentiment")
