@@ -15,7 +15,7 @@ from bot.core.cards import Block, Card, Facts, Table, Text, Verbatim
 from bot.core.mentions import mention
 from bot.core.messages import Scope, now_utc
 from bot.core.platform_traits import PlatformTraits
-from bot.core.results import Percentiles
+from bot.core.results import ModelInfo, Percentiles
 from bot.core.suggesting import suggest
 from bot.core.wording import quote
 from bot.errors import RequestError
@@ -100,21 +100,13 @@ def _figure(value: float | None, unit: str) -> str:
 async def answer_stats(request: Request) -> Cards:
     """Show the model, speed, queue, latencies, uptime and what is stored."""
     services = request.services
-    info, stats = services.engine.info, services.engine.stats()
+    info, stats = services.engine.info, services.engine.stats()  # those of the default model
     stored = await services.store.count_stored()
     uptime = now_utc() - services.started_at_utc
     first, total = _percentiles(stats.first_token_ms), _percentiles(stats.total_ms)
     yield Card(
         blocks=(
-            Facts(
-                (
-                    ("model", info.name),
-                    *([("parameters", f"{info.num_parameters:,}")] if info.num_parameters else []),
-                    ("server" if info.server else "device", info.device),
-                    ("precision", info.precision),
-                    ("context", f"{info.context_length:,} tokens"),
-                )
-            ),
+            _facts_of_model(info),
             Facts(
                 (
                     ("tokens/s", _figure(stats.tokens_per_s, "")),
@@ -151,6 +143,18 @@ async def answer_stats(request: Request) -> Cards:
             ),
         ),
         data=_stats_data(services, stored),
+    )
+
+
+def _facts_of_model(info: ModelInfo) -> Facts:
+    return Facts(
+        (
+            ("model", info.name),
+            *([("parameters", f"{info.num_parameters:,}")] if info.num_parameters else []),
+            ("server" if info.server else "device", info.device),
+            ("precision", info.precision),
+            ("context", f"{info.context_length:,} tokens"),
+        )
     )
 
 

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from bot.background import run_in_background
 from bot.core.engine import Engine
 from bot.core.results import EngineStats, ModelInfo
 from bot.core.wording import MAX_PATH, list_words, quote
@@ -82,7 +83,7 @@ class _Opened:
         self.engine: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
         # Nobody may wait for it any more.
         self.engine.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self.task = asyncio.create_task(self._hold(offer))
+        self.task = run_in_background(self._hold(offer), f"the model {offer.name}")
         self.task.add_done_callback(lambda _: on_end(self))
 
     async def _hold(self, offer: ModelOffer) -> None:

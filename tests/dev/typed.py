@@ -76,7 +76,8 @@ def _unnamed(options: Sequence[Mapping[str, Any]]) -> list[str]:
         and option["type"] == STRING
         and (option["name"] == "text" or option.get("autocomplete"))
     ]
-    return required + others
+    unnamed = required + others
+    return unnamed[: unnamed.index("text") + 1] if "text" in unnamed else unnamed  # the text takes all that is left
 
 
 def _value(option: Mapping[str, Any], text: str) -> Any:

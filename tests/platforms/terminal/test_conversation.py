@@ -21,7 +21,7 @@ async def test_settings_without_effect_in_a_terminal_are_refused_and_not_shown(t
         refused = await say(talk, f"!settings {name} 5")
         assert refused.error == f"{name} has no effect in the terminal, so it can't be set here."
     (table,) = (await say(talk, "!settings")).blocks
-    assert [row[0] for row in table.rows] == ["chat_template", "preset", "history_length", "retention_days"]
+    assert [row[0] for row in table.rows] == ["model", "chat_template", "preset", "history_length", "retention_days"]
     assert (await say(talk, "!settings history_length 7")).data["settings"]["history_length"] == "7"
 
 
@@ -67,7 +67,7 @@ async def test_only_settings_with_an_effect_in_a_terminal_are_offered_there(talk
     bot = Bot(replace(talk.services, traits=TERMINAL))
     person = Conversation.of(bot, server="local", channel="terminal", name="ann", is_moderator=True)
     known = await bot.known_names(person.scope)
-    assert list(known.settings) == ["chat_template", "preset", "history_length", "retention_days"]
+    assert list(known.settings) == ["model", "chat_template", "preset", "history_length", "retention_days"]
     assert await bot.suggest_values(person.scope, "help", "command", "quota") == ()
 
 
