@@ -165,9 +165,9 @@ class FewshotRunner:
 
     async def _lengthen(self, prompt: Question, options: Sequence[Question], is_drawn_first: bool) -> Longer:
         texts, params = [Prompt.plain(option.text) for option in options], sampling_of(prompt)
-        await _write(self._engine.generate_batch(texts, replace(params, max_new_tokens=1)))
+        await _write(self._engine.generate_batch(texts, [replace(params, max_new_tokens=1)] * len(texts)))
         drawn = self._engine.generate(Prompt.plain(prompt.text), replace(params, n=len(options)))
-        longer = self._engine.generate_batch(texts, params)
+        longer = self._engine.generate_batch(texts, [params] * len(texts))
         took_s = {}
         for generation in (drawn, longer) if is_drawn_first else (longer, drawn):
             started = time.perf_counter()

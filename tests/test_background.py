@@ -97,7 +97,12 @@ AWAITED_BY_THEIR_STARTER = {
     "platforms/slack/web_socket.py",
     "platforms/web/intake.py",
     "program/chat_services.py",
+    "remote/own_server/generation.py",
+    "remote/own_server/served_engine.py",
+    "remote/writing.py",
     "services/queueing.py",
+    "serving/engine_calls.py",
+    "serving/generating.py",
     "store/database.py",
 }
 

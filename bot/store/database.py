@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 import aiosqlite
 
 from bot.background import cancel, keep_running, run_in_background
-from bot.core.safe_text import replace_lone_surrogates
 from bot.errors import StoreError, Unavailable
 from bot.store.failures import DAMAGED, cause_of, primary_code, translate
 from bot.store.gone_ids import GoneIds
@@ -44,7 +43,13 @@ logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 def storable(value: Value) -> Value:
     """Return `value` in a form that SQLite can store: lone surrogates, which UTF-8 can't encode, become U+FFFD."""
-    return replace_lone_surrogates(value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return value
 
 
 class Unprepared(Exception):

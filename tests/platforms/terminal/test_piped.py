@@ -32,7 +32,9 @@ def program(tmp_path: Path, model: Path) -> Program:
 
 
 def test_each_line_is_answered_in_order_and_the_program_ends_with_status_0(program: Program) -> None:
-    finished = replace(program, is_preloaded=False).run("terminal", typed=b"!prompt list\n\n   \n!settings\n!context\nhello")
+    finished = replace(program, is_preloaded=False).run(
+        "terminal", typed=b"!prompt list\n\n   \n!settings\n!context\nhello"
+    )
     assert finished.status == 0
     assert (
         finished.out.index("sentiment")

@@ -207,8 +207,9 @@ class Writings:
         return {"name": f"text.{asked['format']}", "text": words}
 
     async def _instead(self, _: Asker, asked: Json) -> Json:
-        before = asked["before"].removesuffix(" ")
-        words = [{"text": text, "probability": share, "whole": before + text} for text, share in EXPECTED]
+        # Behind a space of the person's own the words come without theirs.
+        space = " " if asked["before"].endswith(" ") else ""
+        words = [{"text": text.removeprefix(space), "probability": share} for text, share in EXPECTED]
         return {"probability": self.probability, "words": words}
 
     async def _continue(self, who: Asker, asked: Json) -> Json:
