@@ -301,9 +301,10 @@ Script = str | Exception | tuple[str, Exception]
 class ScriptedGeneration:
     """Writes a given text in pieces, 5 characters or one of 200 parts; an exception there or after it is raised."""
 
-    def __init__(self, script: Script, pause_s: float = 0.0) -> None:
+    def __init__(self, script: Script, pause_s: float = 0.0, may_write: asyncio.Event | None = None) -> None:
         self._script = script
         self._pause_s = pause_s
+        self._may_write = may_write
         self.timings = None
         self.part_timings = ()
         self.completions: tuple[Completion, ...] = ()
@@ -332,6 +333,8 @@ class ScriptedGeneration:
                 break
             if self._pause_s:
                 await asyncio.sleep(self._pause_s)
+            if self._may_write is not None:
+                await self._may_write.wait()
             piece = script[start : start + size]
             written += piece
             yield Delta(0, piece)
@@ -357,6 +360,7 @@ class ScriptedEngine:
     """Writes the given texts one after another, the last one again and again; a token is a character to it.
 
     `read`, `params` and `how` hold what each of the `generations` was given. `pause_s` is how long each piece takes.
+    With `is_held` nothing is written until `release`.
     """
 
     def __init__(
@@ -366,7 +370,9 @@ class ScriptedEngine:
         context_length: int = 2000,
         pause_s: float = 0.0,
         name: str = "scripted",
+        is_held: bool = False,
     ) -> None:
+        self._may_write = asyncio.Event() if is_held else None
         self.info = ModelInfo(name, "", "cpu", "float32", context_length, 1, "none", True, False, 256)
         self.scripts = list(scripts)
         self.pause_s = pause_s
@@ -380,8 +386,18 @@ class ScriptedEngine:
         self.params.append(params)
         self.how.append(how)
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-        self.generations.append(ScriptedGeneration(script, self.pause_s))
+        self.generations.append(ScriptedGeneration(script, self.pause_s, self._may_write))
         return self.generations[-1]
+
+    def hold(self) -> None:
+        """Let nothing more be written until `release`."""
+        assert self._may_write is not None
+        self._may_write.clear()
+
+    def release(self) -> None:
+        """Let what was held, and all that follows, be written."""
+        assert self._may_write is not None
+        self._may_write.set()
 
     def generate_batch(
         self, prompts: Sequence[Prompt], params: Sequence[SamplingParams], **how: Any

@@ -9,32 +9,12 @@ from bot.core.cards import Card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
+from tests.commands.meanwhile import stored, until_read, until_stored
 
 ANN = Author("ann", "Ann", is_moderator=True)
 NOT_READ = "You asked not to be read. To be read again, use !privacy --read on."
 NOT_THERE = "That message was deleted or may no longer be read here, so there is nothing to answer. Send it again."
 NOT_STORED = "You asked not to be read, so this is not stored: you can't go on with it, and !why can't explain it."
-
-
-async def stored(talk: Talk) -> str:
-    """Return all rows that may hold words."""
-    tables = ("messages", "replies", "open_cards", "inbox", "template_drafts")
-    rows = [row for table in tables for row in await talk.store._database.read(f"SELECT * FROM {table}")]
-    return str([dict(row) for row in rows])
-
-
-async def until_read(engine: ScriptedEngine, num: int = 1) -> None:
-    """Wait until the model has been given that many prompts."""
-    async with asyncio.timeout(10):
-        while len(engine.read) < num:
-            await asyncio.sleep(0.01)
-
-
-async def until_stored(talk: Talk, words: str) -> None:
-    """Wait until a message with these words is stored."""
-    async with asyncio.timeout(10):
-        while words not in await stored(talk):
-            await asyncio.sleep(0.01)
 
 
 async def opted_out_after_arrival(talk: Talk, text: str, **fields: object) -> Card:
@@ -59,11 +39,12 @@ async def test_a_continuation_is_shown_and_not_stored_for_who_opts_out_before_it
 async def test_an_answer_is_shown_and_not_stored_for_who_opts_out_while_it_is_written(
     tmp_path: Path, command: str
 ) -> None:
-    engine = ScriptedEngine(["an answer with a SECRET."], pause_s=0.05)
+    engine = ScriptedEngine(["an answer with a SECRET."], is_held=True)
     async with open_scripted_bot(engine, tmp_path) as talk:
         asked = asyncio.ensure_future(talk.card(command, has_buttons=True))
         await until_read(engine)
         await talk.store.opt_out(HERE.platform, ANN.id, True)
+        engine.release()
         card = await asked
         assert "an answer with a SECRET" in str(card.blocks)
         assert NOT_STORED in str(card.blocks)
@@ -90,12 +71,15 @@ async def test_an_open_button_is_refused_to_who_opts_out_before_it(tmp_path: Pat
 
 
 async def test_an_answer_is_not_replaced_in_the_store_once_its_asker_opted_out(tmp_path: Path) -> None:
-    engine = ScriptedEngine(["First answer.", "Another SECRET."], pause_s=0.05)
+    engine = ScriptedEngine(["First answer.", "Another SECRET."], is_held=True)
     async with open_scripted_bot(engine, tmp_path) as talk:
+        engine.release()
         card = await talk.card("Hello", has_buttons=True)
+        engine.hold()
         clicked = asyncio.ensure_future(talk.click(card, "again"))
         await until_read(engine, 2)
         await talk.store.opt_out(HERE.platform, ANN.id, True)
+        engine.release()
         again = await clicked
         assert "does not want to be read, so this new answer is not stored" in str(again.blocks)
         assert "SECRET" not in await stored(talk)
@@ -116,7 +100,7 @@ async def test_a_moderator_gets_no_other_answer_to_who_opted_out(tmp_path: Path,
 async def test_a_message_that_may_not_be_read_when_its_turn_comes_is_not_answered(
     tmp_path: Path, change: str, told: str
 ) -> None:
-    engine = ScriptedEngine(["One two three four five six seven."], pause_s=0.02)
+    engine = ScriptedEngine(["One two three four five six seven."], is_held=True)
     async with open_scripted_bot(engine, tmp_path) as talk:
         first = asyncio.ensure_future(talk.ask("Bob asks", who="Bob"))
         await until_read(engine)
@@ -128,6 +112,7 @@ async def test_a_message_that_may_not_be_read_when_its_turn_comes_is_not_answere
             await talk.bot.deleted(HERE.platform, [talk.message_ids[-1]])
         else:
             await talk.store.mark_fresh(HERE)
+        engine.release()
         await first
         assert (await waiting).error == told
         assert len(engine.read) == 1
@@ -137,13 +122,14 @@ async def test_a_message_that_may_not_be_read_when_its_turn_comes_is_not_answere
 async def test_a_setting_that_is_changed_while_a_message_waits_holds_for_it(
     tmp_path: Path, name: str, value: str
 ) -> None:
-    engine = ScriptedEngine(["Hello there."], pause_s=0.02)
+    engine = ScriptedEngine(["Hello there."], is_held=True)
     async with open_scripted_bot(engine, tmp_path) as talk:
         first = asyncio.ensure_future(talk.ask("Bob asks", who="Bob"))
         await until_read(engine)
         waiting = asyncio.ensure_future(talk.ask("Ann asks"))
         await until_stored(talk, "Ann asks")
         await talk.store.set_setting(HERE, "channel", name, value)
+        engine.release()
         await first
         await waiting
     before, after = engine.read[-2].text, engine.read[-1].text

@@ -9,6 +9,7 @@ import pytest
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
+from tests.commands.meanwhile import until_read, until_stored
 from tests.store.trips import counted
 
 ANN = Author("ann", "Ann", is_moderator=True)
@@ -47,31 +48,34 @@ async def test_a_message_of_a_bot_or_with_another_bot_s_command_is_not_read_for(
 
 
 async def test_a_template_that_was_changed_while_a_message_waited_is_read_as_it_is_then(tmp_path: Path) -> None:
-    engine = ScriptedEngine(["First.", "Second."], pause_s=0.05)
+    engine = ScriptedEngine(["First.", "Second."], is_held=True)
     async with open_scripted_bot(engine, tmp_path) as talk:
 
         async def ask(text: str) -> None:
             await talk.ask(text)
 
         first = asyncio.ensure_future(ask("one"))
-        await asyncio.sleep(0.02)
+        await until_read(engine)
         second = asyncio.ensure_future(ask("two"))
-        await asyncio.sleep(0.02)
+        await until_stored(talk, "two")
         await talk.store.add_template_version(
             HERE, "chat", action="new", author=ANN, source_text=PARROT, version="v", reason=""
         )
+        engine.release()
         await asyncio.gather(first, second)
     assert ["parrot" in prompt.text for prompt in engine.read] == [False, True]
 
 
 async def test_who_asks_not_to_be_read_while_their_message_waits_is_not_read(tmp_path: Path) -> None:
-    engine = ScriptedEngine(["First.", "Second."], pause_s=0.05)
+    engine = ScriptedEngine(["First.", "Second."], is_held=True)
     async with open_scripted_bot(engine, tmp_path) as talk:
         first = asyncio.ensure_future(talk.ask("one", who="Ann"))
-        await asyncio.sleep(0.02)
+        await until_read(engine)
         waiting = [asyncio.ensure_future(talk.card(f"{who} speaks", who=who)) for who in ("Bob", "Cid")]
-        await asyncio.sleep(0.02)
+        for who in ("Bob", "Cid"):
+            await until_stored(talk, f"{who} speaks")
         await talk.store.opt_out(HERE.platform, "bob", True)
+        engine.release()
         await asyncio.gather(first, *waiting)
     assert not any("Bob speaks" in prompt.text for prompt in engine.read)
     assert "Cid speaks" in engine.read[-1].text

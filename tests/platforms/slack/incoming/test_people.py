@@ -56,9 +56,11 @@ async def test_what_slack_said_before_a_change_is_not_kept(asking: Asking, metho
     slack, team = asking.sending.slack, asking.sending.team
     mod = slack.add_person(team, "Mod", "admin").user
     group = slack.world.add_group(team, "editors", [mod])
-    slack.faults.once(method, Fault("slow", delay_s=0.05))
+    slack.faults.once(method, Fault("slow", delay_s=1.0))
     answer = asyncio.create_task(asking.people.author(asking.workspace, mod.id))
-    await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while not slack.faults.num_injected["slow"]:
+            await asyncio.sleep(0.005)
     # The event of the change comes before the answer, in which it is not.
     asking.people.forget(team.id, mod.id)
     asking.people.forget_groups(team.id)
