@@ -161,11 +161,11 @@ def weigh_labels(tops: Sequence[tuple[str, float]], continuations: Sequence[str]
     sums = [0.0] * len(labels)
     for text, logprob in tops:
         start = text.strip()
-        begun = [i for i, label in enumerate(labels) if start and label.startswith(start)]
-        if len(begun) > 1:
+        matching = [i for i, label in enumerate(labels) if start and label.startswith(start)]
+        if len(matching) > 1:
             raise RequestError(NO_LABELS)
-        if begun:
-            sums[begun[0]] += math.exp(logprob)
+        if matching:
+            sums[matching[0]] += math.exp(logprob)
     if not all(sums):
         raise RequestError(NO_LABELS)
     return tuple(math.log(one) for one in sums)

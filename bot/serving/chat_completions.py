@@ -54,7 +54,7 @@ async def _render(answering: Answering, asked: ChatRequest) -> Prompt:
 
 async def _send_all(stream: EventStream, answering: Answering, prompt: Prompt) -> None:
     """Send each answer's role, its text as it is written, then its end with its log-probabilities."""
-    wanted, begun = answering.wanted, set[int]()
+    wanted, started = answering.wanted, set[int]()
     head = head_of(answering, f"{_OBJECT}.chunk")
 
     async def send(index: int, delta: dict[str, str], logprobs: Any = None, finish_reason: str | None = None) -> None:
@@ -62,8 +62,8 @@ async def _send_all(stream: EventStream, answering: Answering, prompt: Prompt) -
         await stream.send({**head, "choices": [choice]})
 
     async def begin(index: int) -> None:
-        if index not in begun:
-            begun.add(index)
+        if index not in started:
+            started.add(index)
             await send(index, {"role": "assistant", "content": ""})
 
     async def show(index: int, text: str) -> None:

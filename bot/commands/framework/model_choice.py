@@ -53,7 +53,7 @@ async def model_of_template(
     """
     template = place.templates.get(name) if name in place.templates.names else None
     draft = await services.store.get_draft(scope, name, author_id) if author_id and name else None
-    with suppress(TemplateError):  # whoever reads the draft says what is wrong with it
+    with suppress(TemplateError):  # the command that reads the draft says what is wrong with it
         if draft is not None and draft.source_text is not None:
             template = parse_template(draft.source_text, name=name, source=name)
     return chosen_model(services, place, template, is_asked=is_asked)

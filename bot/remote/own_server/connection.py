@@ -35,7 +35,7 @@ _GATEWAY: Final = frozenset({502, 503, 504})
 
 
 class ServerAway(Exception):
-    """The server can't be reached, or was lost before the end of its answer; `was_accepted` says it had begun."""
+    """The server can't be reached, or was lost before the end of its answer; `was_accepted` says it had started."""
 
     def __init__(self, reason: str, *, was_accepted: bool = False) -> None:
         self.was_accepted = was_accepted

@@ -74,7 +74,7 @@ class ServedEngine:
         self._counts = KnownCounts()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_away = False
-        self.num_lost = 0  # calls that the server had begun when it was lost
+        self.num_lost = 0  # calls that the server had started when it was lost
         self._hello = hello
         self._model = key_of(hello.info)
         self._stats = hello.stats
