@@ -1,7 +1,7 @@
 """Programs that start at once: a process that has imported the libraries forks `python -m bot` for the tests.
 
-Importing torch and transformers is nearly all of a start, and the tests start the bot a hundred times. All else is as in
-a program of its own: its process, environment, folder, standard streams, signals and end.
+Importing torch and transformers is nearly all of a start, and the tests start the bot a hundred times. All else is as
+in a program of its own: its process, environment, folder, standard streams, signals and end.
 """
 
 import atexit
