@@ -14,7 +14,7 @@ from bot.core.engine_calls import PROTOCOL
 from bot.core.prompt_parts import Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import LocalEngine
-from bot.errors import FewshotError, ModelError, Unavailable
+from bot.errors import FewshotError, ModelChanged, ModelError, Unavailable
 from bot.remote.own_server.connection import Connection, ServerAway
 from bot.remote.own_server.patience import Patience
 from bot.remote.own_server.served_engine import ServedEngine, wait_for_server
@@ -169,6 +169,31 @@ async def test_another_model_is_noticed_and_what_was_meant_for_the_first_is_told
         assert apart.info == second.info
         assert await read(apart.generate(CAT, SEEDED)) == await read(second.generate(CAT, SEEDED))
         assert await apart.count_tokens([CAT]) == await second.count_tokens([CAT])
+
+
+async def test_a_prompt_is_never_read_by_another_model_than_it_was_made_for(tiny_gpt2: Path, tiny_llama: Path) -> None:
+    async with (
+        open_local(tiny_gpt2, name="first") as first,
+        open_local(tiny_llama, name="second") as second,
+        served(first) as base,
+        served(second) as other,
+        Cable.laid(base) as cable,
+        asking(cable.base) as apart,
+    ):
+        answering = apart.pinned()
+        assert await answering.count_tokens([CAT]) == await first.count_tokens([CAT])
+        cable.target, cable.cuts = other, [1]
+        await apart._look()
+        await apart._look()
+        assert apart.info == second.info
+        assert answering.info == first.info
+        for _ in range(2):
+            with pytest.raises(ModelChanged, match="it is second now"):
+                await read(answering.generate(CAT, SEEDED))
+            with pytest.raises(ModelChanged, match="it is second now"):
+                await answering.score_continuations(CAT, [" mat"])
+        assert await apart.count_tokens([CAT]) == await second.count_tokens([CAT])
+        assert await apart.pinned().count_tokens([CAT]) == await second.count_tokens([CAT])
 
 
 async def test_a_wrong_key_and_another_server_are_told_apart_from_one_that_is_away(tiny_gpt2: Path) -> None:
