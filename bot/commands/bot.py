@@ -18,6 +18,7 @@ from bot.commands.framework.model_choice import loading_sentence, model_of_chat,
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
+from bot.commands.models import state_of
 from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
@@ -28,6 +29,7 @@ from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
 from bot.core.safe_text import replace_lone_surrogates
 from bot.core.stopping import Stopper
+from bot.core.wording import list_words
 from bot.errors import FewshotError, OptedOut, RequestError
 from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
@@ -85,11 +87,17 @@ class Bot:
 
     @property
     def model_line(self) -> str:
-        """Return one line about the model, for people."""
+        """Return one line about the default model, for people."""
         info = self._services.engine.info
         if info.server:
             return f"{info.name} · {info.device}"
         return f"{info.name} · {info.num_parameters / 1e6:.0f}M parameters · {info.device} · {info.precision}"
+
+    @property
+    def models_line(self) -> str:
+        """Return one line about all models as they are now: the default one, and the state of the others."""
+        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states()[1:]]
+        return f"{self.model_line}; also {list_words(others)}" if others else self.model_line
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
         """Let `stats` show a count of the platform: as `label` to people, as `name` in JSON."""

@@ -340,7 +340,7 @@ class Chat:
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply is not empty, does not loop and is none of the last ones."""
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
-        params = chat_prompt.params.with_seed()
+        params = chat_prompt.params.with_seed(is_kept=self._engine.info.keeps_seed)
         said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):
             is_last = attempt == MAX_ATTEMPTS - 1
@@ -426,8 +426,7 @@ def _answer(message: Message, stopper: Stopper, place: Place, chat: Chat) -> Asy
 def _drawn_again(params: SamplingParams) -> SamplingParams:
     """Return sampling options that avoid the same answer; they follow from `params`, so a seed tells all attempts."""
     return replace(
-        params,
-        seed=((params.seed or 0) + 1) % 2**63,
+        params.shift_seed(1),
         temperature=max(params.temperature, 0.7),
         num_beams=1,
         repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _PENALTY_STEP),

@@ -162,6 +162,14 @@ async def test_a_card_whose_model_can_not_be_loaded_is_shown_again_with_the_reas
         assert shown.buttons == card.buttons
 
 
+async def test_the_first_line_names_all_models_with_their_state(two: Talk) -> None:
+    first = two.bot.model_line
+    assert first.startswith("tiny · ")
+    assert two.bot.models_line == f"{first}; also other (not loaded)"
+    await two.ask("!next --model other The cat")
+    assert two.bot.models_line == f"{first}; also other (loaded)"
+
+
 async def test_an_unknown_model_is_refused_with_the_names_that_there_are(two: Talk) -> None:
     refusal = "There is no model 'gpt9' here; the models are tiny and other."
     for line in ("!next --model gpt9 a", "!perplexity --model tiny,gpt9 a", "!complete --model gpt9 a"):
@@ -312,5 +320,6 @@ async def test_a_model_of_a_server_beside_one_of_this_machine(tmp_path: Path, ti
             said = " ".join(block.text for block in (await talk.card("!privacy")).blocks if isinstance(block, Text))
             assert f"The model reads them: {far.name} on the server {far.host}" in said
             assert "tiny on the operator's own machine" in said
+            assert talk.bot.models_line.endswith(f"; also {far.name} (at {far.host})")
             shown = await talk.card("!model")
             assert any(f"{far.name} can't do: " in block.text for block in shown.blocks if isinstance(block, Text))
