@@ -82,6 +82,14 @@ class Services:
             return self
         return replace(self, engine=engine, chat=self.chat.on(engine), measuring=self.measuring.on(engine))
 
+    @property
+    def named_model(self) -> str:
+        """Return the name of this model where there are several, "" where it needs no name."""
+        if len(self.models.names) == 1:
+            return ""
+        name = self.engine.info.name
+        return self.models.find(name) or name
+
     async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
         """Return the settings of `scope`, whose server may have its own chat templates."""
         return with_chat_templates(self.channel_settings, (await self.templates.of(scope)).chat_names)

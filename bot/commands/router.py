@@ -1,6 +1,6 @@
 """Routing of messages, clicks and forms to commands, cards and conversations, and the right to ask."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -50,6 +50,7 @@ from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import OptedOut, RequestError, Unavailable
+from bot.services.chat import Chat
 from bot.services.completions import leave_completion
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, open_card
 from bot.services.places import Place
@@ -156,7 +157,7 @@ class Router:
                 raise RequestError(READ_AGAIN)
             model = model_of_place(self._services, place)
             go_on = partial(story.go_on_with, commands=COMMANDS, message=message, stopper=stopper)
-            return answered_by(self._services, model, go_on, is_shown=True)
+            return answered_by(self._services, model, go_on, loading="public")
         if not is_command and (answer := await find_answered(self._services, message)) is not None:
             return await self._answer_card(asked, message, answer, stopper, place)
         if not has_buttons:
@@ -174,9 +175,7 @@ class Router:
         if place.is_opted_out:
             raise RequestError(READ_AGAIN)
         await self._services.store.add_message(message, kind="chat")
-        model = model_of_chat(self._services, place)
-        chat = partial(_chat, message=message, stopper=stopper, place=place)
-        return answered_by(self._services, model, chat, is_shown=True)
+        return self._services.chat.reply(message, stopper, place, by=partial(_chat_by, self._services))
 
     async def begin_look(self, asked: Asked, message: Message, stopper: Stopper) -> Cards:
         """Return the cards that answer a command without storing anything or counting a quota, if it allows that."""
@@ -321,8 +320,10 @@ def _is_to_another_card(message: Message) -> bool:
     return shown is not None and not shown.id.startswith(STORY_CARD) and may_answer(message)
 
 
-def _chat(services: Services, *, message: Message, stopper: Stopper, place: Place) -> Cards:
-    return services.chat.reply(message, stopper, place)
+def _chat_by(services: Services, place: Place, write: Callable[[Chat], Cards]) -> Cards:
+    """Return what `write` writes with the model that answers the messages of `place`."""
+    model = model_of_chat(services, place)
+    return answered_by(services, model, lambda by: write(by.chat), loading="public")
 
 
 async def _nothing_changed() -> Cards:

@@ -101,6 +101,12 @@ class Engine(Protocol):
     def info(self) -> ModelInfo:
         """Return the facts about the model."""
 
+    def pinned(self) -> "Engine":
+        """Return this engine as it is for one answer, whose prompt and requests are for the same model.
+
+        Where a server has another model meanwhile, that raises ModelChanged.
+        """
+
     def generate(
         self,
         prompt: Prompt,

@@ -268,6 +268,11 @@ class ModelInfo:
     abilities: tuple[Ability, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    @property
+    def keeps_seed(self) -> bool:
+        """Say whether the same seed, with the same prompt and options, writes the same text again."""
+        return "seed" not in self.lacking
+
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:

@@ -68,7 +68,7 @@ async def test_an_evening_on_a_server_that_can_do_most(tmp_path: Path, capsys: p
             " server."
         )
         assert "kept examples" in await ada.say("!prompt many fine")
-        assert len(await talk.bot.suggest("The cat", num=2, max_new_tokens=4, seed=0)) == 2
+        assert len(await talk.suggest("The cat", num=2, max_new_tokens=4, seed=0)) == 2
         assert talk.bot.model_line == f"openai:toy · {server.url.split('/')[2]}"
         host = server.url.split("/")[2]
         assert f"The model that reads them runs on the server {host}, so" in await ada.say("!privacy")

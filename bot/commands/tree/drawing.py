@@ -250,7 +250,7 @@ class Step:
             "prompt": self.base + state.taken,
             "choices": [option.to_dict() for option in options],
             "seed": seed,
-            "model": self.request.services.engine.info.name,
+            "model": state.model or self.request.services.engine.info.name,
         }
         if state.view == OPTIONS_VIEW:
             data["text"] = options[0].text if options else ""

@@ -116,7 +116,7 @@ async def run_interactive(conversation: Conversation, *, editor: str = "") -> in
     """
     bot = conversation.bot
     completer = LineCompleter(conversation)
-    suggestions = Suggestions(bot, completer)
+    suggestions = Suggestions(conversation, completer)
     history = _TypedLines(conversation)
     session: PromptSession[str] = PromptSession(
         history=history,
