@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.core.cards import Card, Table, Text
-from bot.core.messages import Author, Click
+from bot.core.messages import Author, Click, FormSubmitted
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
 from bot.platforms.shared.kept_clicks import as_request, click_of
@@ -263,6 +263,32 @@ async def test_scores_of_templates_are_kept_apart_and_statistics_count_for_all(t
     stats = await two.ask("!stats")
     assert [one["model"] for one in stats["models"]] == ["tiny", "other"]
     assert all(one["num_done"] > 0 for one in stats["models"])
+
+
+async def test_a_form_chooses_the_model_where_there_are_several(two: Talk) -> None:
+    how = {"has_buttons": True, "reach": "form"}
+    ann = Author("ann", "Ann", is_moderator=True)
+    browser = await two.click(await two.card("!prompt list", **how), "choose", value="far")
+    form = (await two.click(browser, "try")).form
+    assert form is not None
+    _, model = form.fields
+    assert (model.name, model.kind) == ("model", "choice")
+    assert [(one.value, one.is_chosen) for one in model.options] == [("tiny", False), ("other", True)]
+    for number, (chosen, wrote) in enumerate({"tiny": "tiny", "other": "other", "": "other"}.items()):
+        values = {"text": "--model good", "model": chosen}
+        submitted = FormSubmitted(f"f{number}", HERE, ann, form.id, values)
+        assert [card async for card in two.bot.submit(submitted)][-1].data["model"] == wrote
+    submitted = FormSubmitted("f9", HERE, ann, form.id, {"text": "good", "model": "tiny --n 5"})
+    assert "There is no model" in ([card async for card in two.bot.submit(submitted)][-1].error or "")
+
+
+async def test_a_form_does_not_ask_for_the_only_model(open_tiny: Open) -> None:
+    how = {"has_buttons": True, "reach": "form"}
+    async with open_tiny("gpt2") as talk:
+        browser = await talk.click(await talk.card("!prompt list", **how), "choose", value="exact")
+        form = (await talk.click(browser, "try")).form
+        assert form is not None
+        assert [field.name for field in form.fields] == ["text"]
 
 
 async def test_a_test_that_is_resumed_after_a_restart_is_by_the_draft_s_model_and_names_it(
