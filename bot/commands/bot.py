@@ -96,7 +96,7 @@ class Bot:
     @property
     def models_line(self) -> str:
         """Return one line about all models as they are now: the default one, and the state of the others."""
-        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states()[1:]]
+        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states_of_others()]
         return f"{self.model_line}; also {list_words(others)}" if others else self.model_line
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
