@@ -30,6 +30,7 @@ _WHAT_IS_STORED: Final = (
     "The bot stores messages to it, its answers, and messages that people ask it about, by a reply or from their menu."
     " Where it answers every message, or a story is being written, it stores all of them."
 )
+_PICTURES: Final = "With a message to a model that sees pictures, it stores a small copy of each picture."
 _READ_HERE: Final = (
     "Only the model reads them, on the operator's own machine. They are never logged, sent elsewhere or used for"
     " training."
@@ -131,10 +132,11 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
     days = (await services.settings_in(scope))["retention_days"]
     num_texts = await services.store.count_cards(scope.platform, author.id, WRITING_CARD)
     texts = (("in Write, until you remove them", _texts(num_texts)),) if num_texts else ()
+    pictures = _PICTURES if any(map(services.models.reads_pictures, services.models.names)) else ""
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
     return Card(
         blocks=(
-            Text(f"{_WHAT_IS_STORED} {_who_reads(services)}"),
+            Text(" ".join(filter(None, (_WHAT_IS_STORED, pictures, _who_reads(services))))),
             Facts(
                 (
                     ("your stored messages", f"{num_messages:,}"),
