@@ -7,6 +7,7 @@ FewshotError
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
 ├── Unavailable             it may work later: queue full, disk full, shutting down
 │   ├── Busy                too many requests wait; the same one works in a moment
+│   ├── ModelChanged        the model's server has another one since the prompt was made for it
 │   └── DeliveryFailed      the platform could not be reached in time
 ├── MissingPermission       the bot may not do this in the channel
 ├── MessageGone             the message, channel or interaction is no longer there
@@ -63,6 +64,10 @@ class Unavailable(FewshotError):
 
 class Busy(Unavailable):
     """Too many requests are waiting, or this one waited too long; in a moment it may work."""
+
+
+class ModelChanged(Unavailable):
+    """The model's server has another model than the one that the prompt was made for; asked again, it answers."""
 
 
 class DeliveryFailed(Unavailable):

@@ -1,6 +1,6 @@
 """Routing of messages, clicks and forms to commands, cards and conversations, and the right to ask."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,6 +53,7 @@ from bot.core.picture import SEND_TEXT, check_pictures, reads_text_only
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import OptedOut, RequestError, Unavailable
+from bot.services.chat import Chat
 from bot.services.completions import leave_completion
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, open_card
 from bot.services.places import Place
@@ -165,7 +166,7 @@ class Router:
                 raise RequestError(f"{_ONLY_CHAT} {SEND_TEXT}")
             model = model_of_place(self._services, place)
             go_on = partial(story.go_on_with, commands=COMMANDS, message=message, stopper=stopper)
-            return answered_by(self._services, model, go_on, is_shown=True)
+            return answered_by(self._services, model, go_on, loading="public")
         if not is_command and (answer := await find_answered(self._services, message)) is not None:
             return await self._answer_card(asked, message, answer, stopper, place)
         if not has_buttons:
@@ -185,9 +186,7 @@ class Router:
             raise RequestError(READ_AGAIN)
         self._check_pictures(message, place)
         await self._services.store.add_message(message, kind="chat")
-        model = model_of_chat(self._services, place)
-        chat = partial(_chat, message=message, stopper=stopper, place=place)
-        return answered_by(self._services, model, chat, is_shown=True)
+        return self._services.chat.reply(message, stopper, place, by=partial(_chat_by, self._services))
 
     def sees_pictures(self, message: Message, place: Place) -> bool:
         """Say whether `message` is for the conversation in `place`, and the model there takes its pictures."""
@@ -366,8 +365,10 @@ async def _with_note(cards: Cards, sentence: str) -> Cards:
             yield replace(card, blocks=(*card.blocks, Text(sentence, is_quiet=True))) if takes_note else card
 
 
-def _chat(services: Services, *, message: Message, stopper: Stopper, place: Place) -> Cards:
-    return services.chat.reply(message, stopper, place)
+def _chat_by(services: Services, place: Place, write: Callable[[Chat], Cards]) -> Cards:
+    """Return what `write` writes with the model that answers the messages of `place`."""
+    model = model_of_chat(services, place)
+    return answered_by(services, model, lambda by: write(by.chat), loading="public")
 
 
 async def _nothing_changed() -> Cards:

@@ -270,6 +270,11 @@ class ModelInfo:
     lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
     reads_pictures: bool = False
 
+    @property
+    def keeps_seed(self) -> bool:
+        """Say whether the same seed, with the same prompt and options, writes the same text again."""
+        return "seed" not in self.lacking
+
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:

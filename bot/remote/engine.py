@@ -90,6 +90,10 @@ class RemoteEngine:
             finally:
                 await engine.close()
 
+    def pinned(self) -> "RemoteEngine":
+        """Return this engine: its server tells nobody when it changes a model."""
+        return self
+
     async def close(self) -> None:
         """Refuse what waits, and end what runs."""
         self._admission.close()

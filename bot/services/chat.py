@@ -24,7 +24,7 @@ from bot.core.results import FinishReason
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
-from bot.errors import PromptTooLong, RequestError
+from bot.errors import ModelChanged, PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
 from bot.services.places import Place, load_place
 from bot.services.queueing import Line, deltas_or_waiting, waiting_card
@@ -60,6 +60,16 @@ ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is
 
 
 Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
+# Returns what the function writes, by the chat with the model of a place.
+By = Callable[[Place, "Callable[[Chat], AsyncGenerator[Card]]"], AsyncGenerator[Card]]
+
+
+class _PlaceChanged(Exception):
+    """The settings or templates have changed since the model was chosen by them."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        super().__init__("the settings or templates have changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +119,22 @@ class Chat:
         other._engine = engine
         return other
 
-    async def reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
+    async def reply(
+        self, message: Message, stopper: Stopper, place: Place, *, by: "By | None" = None
+    ) -> AsyncGenerator[Card]:
         """Answer the stored `message`: snapshots while the model writes, then the whole reply.
 
-        `place` is as it was when the message came. Raises PromptTooLong, Unavailable, GenerationError.
+        `place` is as it was when the message came. `by` chooses the model when it is the message's turn (None: this
+        chat's). Raises PromptTooLong, Unavailable, GenerationError.
         """
-        async with aclosing(self._in_turn(message.scope, lambda: self._reply(message, stopper, place))) as cards:
+        write_by = by or self._by_itself
+        cards = self._in_turn(message.scope, lambda: self._reply(message, stopper, place, write_by))
+        async with aclosing(cards):
             async for card in cards:
                 yield card
+
+    def _by_itself(self, _: Place, write: "Callable[[Chat], AsyncGenerator[Card]]") -> AsyncGenerator[Card]:
+        return write(self)
 
     async def rewrite(
         self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
@@ -144,11 +162,33 @@ class Chat:
         finally:
             line.leave(ticket)
 
-    async def _reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
+    async def _reply(self, message: Message, stopper: Stopper, place: Place, by: "By") -> AsyncGenerator[Card]:
+        """Answer with the model of the place: again from the start where that changed before the first word."""
+        num_changes = 0
+        while True:
+            try:
+                async with aclosing(by(place, partial(_answer, message, stopper, place))) as cards:
+                    async for card in cards:
+                        yield card
+                return
+            except _PlaceChanged as e:
+                place = e.place
+            except ModelChanged:
+                num_changes += 1
+                if num_changes == MAX_ATTEMPTS:
+                    raise
+                place = await self._load_place(message.scope)
+
+    async def _answer(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
         unseen = self._unseen(message, place)
         try:
             chat_prompt = await self.prepare(
-                message.scope, message.id, author_id=message.author.id, reply_to=message.reply_to, place=place
+                message.scope,
+                message.id,
+                author_id=message.author.id,
+                reply_to=message.reply_to,
+                place=place,
+                keeps_place=True,
             )
         except PromptTooLong:
             # A stored message that is too long would cut every later message off from the history before it.
@@ -215,10 +255,12 @@ class Chat:
         reply_to: str | None = None,
         said: str = "",
         place: Place | None = None,
+        keeps_place: bool = False,
     ) -> ChatPrompt:
         """Build the prompt of the conversation up to the message `message_id` of `author_id` (None: up to now).
 
-        `said` is the start of an answer to continue. A `place` of None is read here. Messages of people who have asked
+        `said` is the start of an answer to continue. A `place` of None is read here; one that has changed since is read
+        again, or with `keeps_place` told to the caller, who chose the model by it. Messages of people who have asked
         not to be read are left out, older ones too. Raises PromptTooLong if the current message alone does not fit,
         RequestError if there is nothing to read, or if the message itself may not be read any more.
         """
@@ -243,6 +285,8 @@ class Chat:
         ):
             # During the wait, a setting was changed, or words that a template held were erased.
             earlier, place = place, await self._load_place(scope)
+            if keeps_place:
+                raise _PlaceChanged(place)
             if place.values["history_length"] != earlier.values["history_length"]:
                 conversation = await load(place)
         template = place.templates.get(place.values["chat_template"])
@@ -338,7 +382,7 @@ class Chat:
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply is not empty, does not loop and is none of the last ones."""
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
-        params = chat_prompt.params.with_seed()
+        params = chat_prompt.params.with_seed(is_kept=self._engine.info.keeps_seed)
         said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):
             is_last = attempt == MAX_ATTEMPTS - 1
@@ -420,11 +464,14 @@ class Chat:
         return answer_card(text, kept.id, notice=kept.notice, data=data)
 
 
+def _answer(message: Message, stopper: Stopper, place: Place, chat: Chat) -> AsyncGenerator[Card]:
+    return chat._answer(message, stopper, place)
+
+
 def _drawn_again(params: SamplingParams) -> SamplingParams:
     """Return sampling options that avoid the same answer; they follow from `params`, so a seed tells all attempts."""
     return replace(
-        params,
-        seed=((params.seed or 0) + 1) % 2**63,
+        params.shift_seed(1),
         temperature=max(params.temperature, 0.7),
         num_beams=1,
         repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _PENALTY_STEP),

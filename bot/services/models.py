@@ -188,18 +188,18 @@ class Models:
 
     @asynccontextmanager
     async def lease(self, name: str, *, wait_s: float = MAX_WAIT_S) -> AsyncIterator[Engine]:
-        """Return the model `name`, opened; it stays open until the end.
+        """Return the model `name`, opened and pinned; it stays open until the end.
 
         Raises RequestError for an unknown name, what opening it raises, and Unavailable if the models in use leave no
         memory for it within `wait_s`.
         """
         name = self.check(name)
         if name == self._first:
-            yield self.default
+            yield self.default.pinned()
             return
         opened = await self._take(self._offers[name], wait_s)
         try:
-            yield await asyncio.shield(opened.engine)
+            yield (await asyncio.shield(opened.engine)).pinned()
         finally:
             opened.num_leases -= 1
             opened.used_at = time.monotonic()

@@ -17,7 +17,6 @@ from bot.core.messages import AttachmentFormat, Author, Message, Reach, Scope
 from bot.core.platform_traits import PlatformTraits
 from bot.core.rights import has_quota
 from bot.core.safe_text import clean_history_text, replace_lone_surrogates
-from bot.core.sampling_params import check_lacking
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.core.wording import quote
@@ -162,7 +161,6 @@ async def read_request(
     if (reason := why_not(command, message, services.traits)) is not None:
         raise RequestError(reason)
     await _check_template(services, commands, message, line)
-    check_lacking(line.options, services.engine.info.lacking)
     text, format = own_text(line, message.attachment, message.attachment_format)
     source = TextSource(message.id, format=format)
     if command.text == "required" and not text.strip():
