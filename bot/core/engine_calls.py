@@ -29,12 +29,19 @@ from bot.errors import Busy, FewshotError, GenerationError, ModelError, PromptTo
 # Both sides must have the same one. It is raised when a call, a frame or the meaning of a field changes.
 PROTOCOL: Final = 1
 PREFIX: Final = "/fewshot/v1"
-# A server that is there sends a frame at least this often, so that a silent one is known to be away.
-BEAT_S: Final = 0.5
+# A server that is there sends a frame for each call at least this often, so that a silent one is known to be away.
+MAX_BEAT_S: Final = 10.0
+_BEAT_S: Final = 0.5
+_MAX_BEATS_PER_S: Final = 50  # of all calls together: each costs both sides as much as a token does
 _MAX_ID: Final = 200
 _MAX_TEXTS: Final = 10_000
 _MAX_NUM: Final = 1000
 _MAX_TIMEOUT_S: Final = 3600.0
+
+
+def beat_s(num_open: int) -> float:
+    """Return after how many seconds without another frame a call gets a beat, while `num_open` calls are open."""
+    return min(max(_BEAT_S, num_open / _MAX_BEATS_PER_S), MAX_BEAT_S)
 
 
 def _check(is_right: bool, sentence: str) -> None:

@@ -15,7 +15,6 @@ from aiohttp import web
 from bot.core.chat_prompt import PromptTools
 from bot.core.engine import Asker, Engine, Generation
 from bot.core.engine_calls import (
-    BEAT_S,
     PREFIX,
     PROTOCOL,
     RESULTS,
@@ -42,6 +41,7 @@ from bot.core.engine_calls import (
     Sender,
     Written,
     Wrote,
+    beat_s,
     fail,
     key_of,
 )
@@ -61,12 +61,22 @@ _MAX_EARLY: Final = 1024
 
 
 class OpenCalls:
-    """The generations that are being written, by the ids of their calls, and the id of this run of the server."""
+    """The calls that are being answered, generations by their ids, and the id of this run of the server."""
 
     def __init__(self) -> None:
         self.instance = secrets.token_hex(8)
+        self.num_answering = 0
         self._cancel_of: dict[tuple[str, str], Callable[[], None]] = {}
         self._early: OrderedDict[tuple[str, str], None] = OrderedDict()  # cancelled before they came
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count a call as open while the block runs."""
+        self.num_answering += 1
+        try:
+            yield
+        finally:
+            self.num_answering -= 1
 
     @contextmanager
     def opened(self, sender: Sender, generation: Generation) -> Iterator[None]:
@@ -121,12 +131,13 @@ async def answer_call(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/jsonl", "Cache-Control": "no-store"})
     answer = _Answer(serving, calls, sender, call, route_of(request))
     try:
-        await response.prepare(request)
-        await response.write(_line(Accepted(calls.instance)))
-        async with aclosing(answer.frames()) as frames, aclosing(_in_time(frames, answer.beat)) as batches:
-            async for batch in batches:
-                async with asyncio.timeout(WRITE_S):
-                    await response.write(b"".join(map(_line, batch)))
+        with calls.answering():
+            await response.prepare(request)
+            await response.write(_line(Accepted(calls.instance)))
+            async with aclosing(answer.frames()) as frames, aclosing(_in_time(frames, answer.beat, calls)) as batches:
+                async for batch in batches:
+                    async with asyncio.timeout(WRITE_S):
+                        await response.write(b"".join(map(_line, batch)))
     except (ConnectionError, TimeoutError):
         logger.info("a front went away before its answer was whole")
         if request.transport is not None:
@@ -146,7 +157,9 @@ def _line(frame: Frame) -> bytes:
     return json.dumps(to_wire(Frame, frame), separators=(",", ":")).encode() + b"\n"
 
 
-async def _in_time(frames: AsyncGenerator[Frame], beat: Callable[[], Frame]) -> AsyncGenerator[list[Frame]]:
+async def _in_time(
+    frames: AsyncGenerator[Frame], beat: Callable[[], Frame], calls: OpenCalls
+) -> AsyncGenerator[list[Frame]]:
     """Yield the frames, as many at once as there are, and a beat where none comes for a moment."""
     ready: asyncio.Queue[Frame | None] = asyncio.Queue(_MAX_UNREAD)
 
@@ -159,7 +172,7 @@ async def _in_time(frames: AsyncGenerator[Frame], beat: Callable[[], Frame]) -> 
     try:
         while True:
             try:
-                async with asyncio.timeout(BEAT_S):
+                async with asyncio.timeout(beat_s(calls.num_answering)):
                     batch = [await ready.get()]
             except TimeoutError:
                 yield [beat()]

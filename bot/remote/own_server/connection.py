@@ -11,7 +11,7 @@ import httpx2
 
 from bot.core.engine import Asker
 from bot.core.engine_calls import (
-    BEAT_S,
+    MAX_BEAT_S,
     PREFIX,
     PROTOCOL,
     Accepted,
@@ -28,7 +28,7 @@ from bot.core.wire import WireError, from_wire, to_wire
 from bot.errors import Busy, FewshotError, GenerationError, ModelError, RequestError, Unavailable
 
 _CONNECT_S: Final = 5.0
-SILENT_S: Final = 60 * BEAT_S  # a server under load may miss many beats
+SILENT_S: Final = 3 * MAX_BEAT_S  # a server under load may miss beats
 _UNREADABLE: Final = "The engine's server gave an answer that can't be read. Is it the same version as this program?"
 _JSON: Final = {"Content-Type": "application/json"}
 _GATEWAY: Final = frozenset({502, 503, 504})
