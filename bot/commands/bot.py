@@ -154,6 +154,10 @@ class Bot:
         """
         return await self._router.place_where_wanted(message)
 
+    def sees_pictures(self, message: Message, place: Place) -> bool:
+        """Say whether the answer to `message` in `place` is of a model that takes its pictures."""
+        return self._router.sees_pictures(message, place)
+
     async def is_answer_to_card(self, message: Message) -> bool:
         """Say whether the words of `message` stand for a button of a card. Raises Unavailable."""
         return await find_answered(self._services, message) is not None
@@ -246,7 +250,9 @@ class Bot:
         One of kind "command" is only asked about; it is not part of the conversation.
         """
         try:
-            message = check_message(message, self._services.traits)
+            # A picture that was not read is nothing that can be read later.
+            kept_ids = tuple(picture.id for picture in message.pictures)
+            message = check_message(replace(message, picture_ids=kept_ids), self._services.traits)
         except RequestError:
             return False
         return not message.author.is_me and await self._services.store.add_message(message, kind=kind)
@@ -256,7 +262,7 @@ class Bot:
         return bool(await self._services.store.load_messages(scope, message_ids))
 
     async def edited(self, message: Message) -> None:
-        """Store the new text of a stored message, and erase the text of a file that it has no more.
+        """Store the new text of a stored message, and erase the files that it has no more.
 
         A message whose new text is too long to be stored is erased: the old one was taken back.
         """
@@ -265,7 +271,13 @@ class Bot:
             await self._services.store.delete_message(message.scope.platform, message.id)
             return
         has_lost_file = not message.has_file and message.attachment is None
-        await self._services.store.edit_message(message.scope.platform, message.id, text, has_lost_file=has_lost_file)
+        await self._services.store.edit_message(
+            message.scope.platform,
+            message.id,
+            text,
+            has_lost_file=has_lost_file,
+            picture_ids=message.picture_ids,
+        )
 
     async def said_by(self, scope: Scope, author: Author, *, before_utc: datetime, limit: int) -> tuple[str, ...]:
         """Return what `author` said in `scope` before `before_utc`, among the newest `limit` messages, newest first.

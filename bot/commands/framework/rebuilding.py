@@ -47,7 +47,8 @@ async def rebuild(services: Services, commands: Mapping[str, Command], reply: St
     if stored:
         template = parse_template(stored.source_text, name=stored.name, source=f"{stored.name} {stored.version}")
     if inputs["mode"] in ("transcript", "markup") and template:
-        turns = merge_turns(messages)
+        num_pictures = inputs.get("num_pictures", 0)
+        turns = merge_turns(await services.chat.with_pictures(reply.message.scope, messages, num_pictures))
         if not turns:
             return _GONE
         prompt = await services.chat.render(
