@@ -220,7 +220,11 @@ class Models:
             info=info,
             stats=stats,
         )
-        return (first, *map(self._state_of, self._offers.values()))
+        return (first, *self.states_of_others())
+
+    def states_of_others(self) -> tuple[ModelState, ...]:
+        """Return all models but the default one as they are now."""
+        return tuple(map(self._state_of, self._offers.values()))
 
     async def close(self) -> None:
         """Close all models but the default one."""
