@@ -48,10 +48,14 @@ class OptedOut(RequestError):
 class PromptTooLong(RequestError):
     """The prompt and an answer do not fit the model's context."""
 
-    def __init__(self, *, num_tokens: int, max_tokens: int) -> None:
+    def __init__(self, *, num_tokens: int, max_tokens: int, num_pictures: int = 0) -> None:
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
-        super().__init__(f"The prompt has {num_tokens:,} tokens, but at most {max_tokens:,} fit. Shorten the text.")
+        pictures = {0: "", 1: " with its picture"}.get(num_pictures, f" with its {num_pictures} pictures")
+        advice = "Send fewer pictures, or a shorter text." if num_pictures > 1 else "Shorten the text."
+        if num_pictures == 1:
+            advice = "Send the text without the picture."
+        super().__init__(f"The prompt has {num_tokens:,} tokens{pictures}, but at most {max_tokens:,} fit. {advice}")
 
 
 class Unavailable(FewshotError):

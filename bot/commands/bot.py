@@ -19,6 +19,7 @@ from bot.commands.framework.model_choice import loading_sentence, model_of_chat,
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
+from bot.commands.models import state_of
 from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
@@ -30,6 +31,7 @@ from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scop
 from bot.core.safe_text import replace_lone_surrogates
 from bot.core.stopping import Stopper
 from bot.core.watch import Connection, EndedRequest, RequestOutcome
+from bot.core.wording import list_words
 from bot.errors import FewshotError, GenerationError, OptedOut, RequestError, Unavailable
 from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
@@ -90,11 +92,17 @@ class Bot:
 
     @property
     def model_line(self) -> str:
-        """Return one line about the model, for people."""
+        """Return one line about the default model, for people."""
         info = self._services.engine.info
         if info.server:
             return f"{info.name} · {info.device}"
         return f"{info.name} · {info.num_parameters / 1e6:.0f}M parameters · {info.device} · {info.precision}"
+
+    @property
+    def models_line(self) -> str:
+        """Return one line about all models as they are now: the default one, and the state of the others."""
+        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states_of_others()]
+        return f"{self.model_line}; also {list_words(others)}" if others else self.model_line
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
         """Let `stats` show a count of the platform: as `label` to people, as `name` in JSON."""
@@ -218,6 +226,10 @@ class Bot:
         """
         return await self._router.place_where_wanted(message)
 
+    def sees_pictures(self, message: Message, place: Place) -> bool:
+        """Say whether the answer to `message` in `place` is of a model that takes its pictures."""
+        return self._router.sees_pictures(message, place)
+
     async def is_answer_to_card(self, message: Message) -> bool:
         """Say whether the words of `message` stand for a button of a card. Raises Unavailable."""
         return await find_answered(self._services, message) is not None
@@ -310,7 +322,9 @@ class Bot:
         One of kind "command" is only asked about; it is not part of the conversation.
         """
         try:
-            message = check_message(message, self._services.traits)
+            # A picture that was not read is nothing that can be read later.
+            kept_ids = tuple(picture.id for picture in message.pictures)
+            message = check_message(replace(message, picture_ids=kept_ids), self._services.traits)
         except RequestError:
             return False
         return not message.author.is_me and await self._services.store.add_message(message, kind=kind)
@@ -320,7 +334,7 @@ class Bot:
         return bool(await self._services.store.load_messages(scope, message_ids))
 
     async def edited(self, message: Message) -> None:
-        """Store the new text of a stored message, and erase the text of a file that it has no more.
+        """Store the new text of a stored message, and erase the files that it has no more.
 
         A message whose new text is too long to be stored is erased: the old one was taken back.
         """
@@ -329,7 +343,13 @@ class Bot:
             await self._services.store.delete_message(message.scope.platform, message.id)
             return
         has_lost_file = not message.has_file and message.attachment is None
-        await self._services.store.edit_message(message.scope.platform, message.id, text, has_lost_file=has_lost_file)
+        await self._services.store.edit_message(
+            message.scope.platform,
+            message.id,
+            text,
+            has_lost_file=has_lost_file,
+            picture_ids=message.picture_ids,
+        )
 
     async def said_by(self, scope: Scope, author: Author, *, before_utc: datetime, limit: int) -> tuple[str, ...]:
         """Return what `author` said in `scope` before `before_utc`, among the newest `limit` messages, newest first.

@@ -12,7 +12,7 @@ from bot.commands import changing_settings, completing, models, privacy
 from bot.commands.completing import MOVED_ON
 from bot.commands.context import Services
 from bot.commands.explaining import ACTIONS, WHY_CARD, act_on_why, explain
-from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
+from bot.commands.framework.command import MODEL, Act, Cards, Command, Request, Submit, TextSource
 from bot.commands.framework.model_choice import (
     answer_request,
     answered_by,
@@ -21,6 +21,7 @@ from bot.commands.framework.model_choice import (
     model_that_wrote,
     without_model,
 )
+from bot.commands.framework.parsing import format_command_line
 from bot.commands.framework.request import UNREADABLE, check_message, check_owner, load_asked, message_of, read_request
 from bot.commands.templates import (
     browser,
@@ -228,9 +229,13 @@ class Clicks:
         """Answer the text in the form with the template that was just published, as its command does."""
         services, author = self._services, submitted.author
         check_owner(card, author, "form", "prompt NAME TEXT")
+        named = submitted.values.get(MODEL.name, "")
+        options = {MODEL.name: services.models.check(named)} if named else {}
+        command, arguments = self._commands["prompt run"], {"NAME": str(card.state["name"])}
+        line = format_command_line(command, arguments, options, "", services.command_prefix)
         # After -- the text is taken as it is.
-        line = f"{services.command_prefix}prompt run {card.state['name']} -- {submitted.values.get('text', '')}"
-        asked = Message(submitted.id, submitted.scope, author, line, reach=submitted.reach)
+        text = f"{line} -- {submitted.values.get('text', '')}"
+        asked = Message(submitted.id, submitted.scope, author, text, reach=submitted.reach)
         message = check_message(asked, services.traits)
         may_store = not await services.store.is_opted_out(submitted.scope.platform, author.id)
         request = await read_request(services, self._commands, message, Stopper(), may_store=may_store)

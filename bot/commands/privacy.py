@@ -30,6 +30,7 @@ _WHAT_IS_STORED: Final = (
     "The bot stores messages to it, its answers, and messages that people ask it about, by a reply or from their menu."
     " Where it answers every message, or a story is being written, it stores all of them."
 )
+_PICTURES: Final = "With a message to a model that sees pictures, it stores a small copy of each picture."
 _READ_HERE: Final = (
     "Only the model reads them, on the operator's own machine. They are never logged, sent elsewhere or used for"
     " training."
@@ -135,10 +136,11 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
     backups = (
         (("in backups for up to", f"{backup_days} more day{'s' if backup_days > 1 else ''}"),) if backup_days else ()
     )
+    pictures = _PICTURES if any(map(services.models.reads_pictures, services.models.names)) else ""
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
     return Card(
         blocks=(
-            Text(f"{_WHAT_IS_STORED} {_who_reads(services)}"),
+            Text(" ".join(filter(None, (_WHAT_IS_STORED, pictures, _who_reads(services))))),
             Facts(
                 (
                     ("your stored messages", f"{num_messages:,}"),

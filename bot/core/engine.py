@@ -23,6 +23,7 @@ from bot.core.results import (
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
+from bot.errors import Busy
 
 ResultT = TypeVar("ResultT")
 
@@ -43,6 +44,12 @@ class Asker:
 
 
 NOBODY: Final = Asker()
+
+
+def waited_too_long(seconds: float) -> Busy:
+    """Return the error of a request that never had its turn in all this time."""
+    waited = f"{seconds:,.0f} s" if seconds >= 1 else "less than a second"
+    return Busy(f"The bot is busy: your request waited {waited} without a turn. Try again later.")
 
 
 class Generation(Protocol):

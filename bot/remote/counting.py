@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from bot.core.chat_prompt import PromptTools
@@ -52,7 +53,9 @@ class Counting:
         return tuple(await asyncio.gather(*map(self._ask, prompts)))
 
     async def _ask(self, prompt: Prompt) -> int:
-        body = put(prompt, self._server.choice.model, self._abilities).body
+        # What counts the tokens of its pictures adds them (bot.core.chat_prompt); few servers count those.
+        turns = tuple(replace(turn, pictures=()) for turn in prompt.turns)
+        body = put(replace(prompt, turns=turns), self._server.choice.model, self._abilities).body
         async with self._at_once:
             answer = await ask_again(
                 lambda: self._server.post(self._server.beside("/tokenize"), body), timeout_s=_COUNT_S
@@ -64,7 +67,7 @@ class Counting:
         """Return a prompt whose markup the server adds; its parts show people who says what. Raises ModelError."""
         if not self._abilities.has_chat:
             raise ModelError("The model's server has no chat.")
-        stripped = tuple(ChatTurn(turn.role, turn.content.strip()) for turn in turns)
+        stripped = tuple(ChatTurn(turn.role, turn.content.strip(), turn.pictures) for turn in turns)
         parts: list[PromptPart] = []
         for turn in stripped:
             parts += [PromptPart(f"{_TITLES[turn.role]}: ", is_markup=True), PromptPart(turn.content)]

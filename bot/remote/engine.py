@@ -348,6 +348,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         counts_tokens=abilities.counts_tokens,
         abilities=abilities.rows,
         lacking=abilities.lacking,
+        reads_pictures=abilities.reads_pictures,
         weights_digest=hashlib.sha256(f"{choice.api_base} {abilities.server}".encode()).hexdigest()[:16],
     )
 

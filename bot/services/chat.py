@@ -17,6 +17,7 @@ from bot.core.engine import Asker, Engine, Generation
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
 from bot.core.messages import Click, Message, Scope
+from bot.core.picture import MAX_READ_PICTURES, SEND_TEXT, check_pictures, reads_text_only
 from bot.core.prompt_parts import Prompt
 from bot.core.reply_draft import ReplyDraft
 from bot.core.results import FinishReason
@@ -36,7 +37,7 @@ from bot.services.replies import (
     rewrite_reply,
 )
 from bot.services.templates import Templates
-from bot.store.messages import Conversation
+from bot.store.messages import Conversation, StoredMessage
 from bot.store.store import Store
 from bot.trace import note_step
 
@@ -179,6 +180,7 @@ class Chat:
                 place = await self._load_place(message.scope)
 
     async def _answer(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
+        unseen = self._unseen(message, place)
         try:
             chat_prompt = await self.prepare(
                 message.scope,
@@ -194,11 +196,27 @@ class Chat:
             raise
 
         async def keep(reply: GeneratedReply) -> KeptReply:
-            return await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
+            kept = await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
+            return replace(kept, notice=" ".join(filter(None, (unseen, kept.notice))) or None)
 
         async with aclosing(self._write(asker_of(message), chat_prompt, stopper, keep)) as cards:
             async for card in cards:
                 yield card
+
+    def _unseen(self, message: Message, place: Place) -> str:
+        """Return the sentence that the model does not see the pictures of `message`, "" if it sees all.
+
+        Raises RequestError if they are missing, or are all that there is.
+        """
+        if not message.picture_ids:
+            return ""
+        if not self.sees_pictures(place.templates.get(place.values["chat_template"])):
+            sentence = reads_text_only(self._engine.info.name, len(message.picture_ids))
+            if not (message.text.strip() or message.attachment):  # it was not known before that it is a picture alone
+                raise RequestError(f"{sentence} {SEND_TEXT}")
+            return sentence
+        check_pictures(message.picture_ids, message.pictures)
+        return ""
 
     async def _rewrite(
         self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
@@ -276,7 +294,31 @@ class Chat:
         if "preset" in place.stored:
             params = apply_options(params, {"preset": place.values["preset"]})
         length = int(place.values["history_length"])
-        return await self.build(template, conversation.messages, replace(params, n=1), said=said, history_length=length)
+        messages: Sequence[StoredMessage] = conversation.messages
+        if self.sees_pictures(template):
+            older, read = messages[:-length], messages[-length:]
+            messages = (*older, *await self.with_pictures(scope, read, MAX_READ_PICTURES))
+        return await self.build(template, messages, replace(params, n=1), said=said, history_length=length)
+
+    def sees_pictures(self, template: PromptTemplate) -> bool:
+        """Say whether the model takes pictures, and `template` puts a conversation to it in turns."""
+        info = self._engine.info
+        return info.reads_pictures and info.has_chat_template and template.markup == "auto"
+
+    async def with_pictures(self, scope: Scope, messages: Sequence[StoredMessage], num: int) -> Sequence[StoredMessage]:
+        """Return `messages`, which are in `scope`, with the newest `num` of their pictures."""
+        wanted = {}
+        for message in reversed(messages):
+            if num > 0 and message.num_pictures:
+                wanted[message.id] = min(num, message.num_pictures)
+                num -= wanted[message.id]
+        if not wanted:
+            return messages
+        found = await self._store.load_pictures(scope, tuple(wanted))
+        return tuple(
+            replace(one, pictures=found.get(one.id, ())[-wanted[one.id] :]) if one.id in wanted else one
+            for one in messages
+        )
 
     async def _load_place(self, scope: Scope) -> Place:
         return await load_place(self._store, self._templates, self._channel_settings, scope)
@@ -340,7 +382,7 @@ class Chat:
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply is not empty, does not loop and is none of the last ones."""
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
-        params = chat_prompt.params.with_seed()
+        params = chat_prompt.params.with_seed(is_kept=self._engine.info.keeps_seed)
         said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):
             is_last = attempt == MAX_ATTEMPTS - 1
@@ -399,6 +441,9 @@ class Chat:
                 f"The model has no answer to that. Use other words, or start over with {mention('fresh')}."
             )
         inputs: dict[str, Any] = {"bot_name": self.bot_name}
+        if chat_prompt.prompt.num_pictures:
+            # The newest of those that the messages have.
+            inputs["num_pictures"] = chat_prompt.prompt.num_pictures
         if chat_prompt.said:
             # This part of the prompt is the start of the stored answer.
             inputs["num_said"] = len(chat_prompt.said)
@@ -426,8 +471,7 @@ def _answer(message: Message, stopper: Stopper, place: Place, chat: Chat) -> Asy
 def _drawn_again(params: SamplingParams) -> SamplingParams:
     """Return sampling options that avoid the same answer; they follow from `params`, so a seed tells all attempts."""
     return replace(
-        params,
-        seed=((params.seed or 0) + 1) % 2**63,
+        params.shift_seed(1),
         temperature=max(params.temperature, 0.7),
         num_beams=1,
         repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _PENALTY_STEP),

@@ -23,7 +23,7 @@ from bot.store.outages import Outages, Retries, Use
 from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare
 
 T = TypeVar("T")
-Value = str | int | float | None
+Value = str | bytes | int | float | None
 
 BUSY_TIMEOUT_S: Final = 5.0
 _CHECKPOINT_TIMEOUT_MS: Final = 100

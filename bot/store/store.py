@@ -15,6 +15,7 @@ from bot.store.inbox import Inbox
 from bot.store.messages import Messages
 from bot.store.notes import Notes
 from bot.store.people import People
+from bot.store.pictures import Pictures
 from bot.store.proposals import Proposals
 from bot.store.replies import Replies
 from bot.store.retention import Retention
@@ -34,6 +35,7 @@ class Store(
     Proposals,
     Stories,
     Inbox,
+    Pictures,
     Watermarks,
     Notes,
     ServerTemplates,

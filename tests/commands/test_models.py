@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot.core.cards import Card, Table, Text
-from bot.core.messages import Author, Click
+from bot.core.messages import Author, Click, FormSubmitted
 from bot.core.stopping import Stopper
 from bot.errors import RequestError
 from bot.platforms.shared.kept_clicks import as_request, click_of
@@ -162,6 +162,14 @@ async def test_a_card_whose_model_can_not_be_loaded_is_shown_again_with_the_reas
         assert shown.buttons == card.buttons
 
 
+async def test_the_first_line_names_all_models_with_their_state(two: Talk) -> None:
+    first = two.bot.model_line
+    assert first.startswith("tiny · ")
+    assert two.bot.models_line == f"{first}; also other (not loaded)"
+    await two.ask("!next --model other The cat")
+    assert two.bot.models_line == f"{first}; also other (loaded)"
+
+
 async def test_an_unknown_model_is_refused_with_the_names_that_there_are(two: Talk) -> None:
     refusal = "There is no model 'gpt9' here; the models are tiny and other."
     for line in ("!next --model gpt9 a", "!perplexity --model tiny,gpt9 a", "!complete --model gpt9 a"):
@@ -257,6 +265,32 @@ async def test_scores_of_templates_are_kept_apart_and_statistics_count_for_all(t
     assert all(one["num_done"] > 0 for one in stats["models"])
 
 
+async def test_a_form_chooses_the_model_where_there_are_several(two: Talk) -> None:
+    how = {"has_buttons": True, "reach": "form"}
+    ann = Author("ann", "Ann", is_moderator=True)
+    browser = await two.click(await two.card("!prompt list", **how), "choose", value="far")
+    form = (await two.click(browser, "try")).form
+    assert form is not None
+    _, model = form.fields
+    assert (model.name, model.kind) == ("model", "choice")
+    assert [(one.value, one.is_chosen) for one in model.options] == [("tiny", False), ("other", True)]
+    for number, (chosen, wrote) in enumerate({"tiny": "tiny", "other": "other", "": "other"}.items()):
+        values = {"text": "--model good", "model": chosen}
+        submitted = FormSubmitted(f"f{number}", HERE, ann, form.id, values)
+        assert [card async for card in two.bot.submit(submitted)][-1].data["model"] == wrote
+    submitted = FormSubmitted("f9", HERE, ann, form.id, {"text": "good", "model": "tiny --n 5"})
+    assert "There is no model" in ([card async for card in two.bot.submit(submitted)][-1].error or "")
+
+
+async def test_a_form_does_not_ask_for_the_only_model(open_tiny: Open) -> None:
+    how = {"has_buttons": True, "reach": "form"}
+    async with open_tiny("gpt2") as talk:
+        browser = await talk.click(await talk.card("!prompt list", **how), "choose", value="exact")
+        form = (await talk.click(browser, "try")).form
+        assert form is not None
+        assert [field.name for field in form.fields] == ["text"]
+
+
 async def test_a_test_that_is_resumed_after_a_restart_is_by_the_draft_s_model_and_names_it(
     open_tiny: Open, roomy_model: Callable[[str], Path]
 ) -> None:
@@ -312,5 +346,6 @@ async def test_a_model_of_a_server_beside_one_of_this_machine(tmp_path: Path, ti
             said = " ".join(block.text for block in (await talk.card("!privacy")).blocks if isinstance(block, Text))
             assert f"The model reads them: {far.name} on the server {far.host}" in said
             assert "tiny on the operator's own machine" in said
+            assert talk.bot.models_line.endswith(f"; also {far.name} (at {far.host})")
             shown = await talk.card("!model")
             assert any(f"{far.name} can't do: " in block.text for block in shown.blocks if isinstance(block, Text))

@@ -9,7 +9,7 @@ from bot.commands.context import Services
 from bot.commands.framework.command import MODEL, Cards, Command, Request, TextSource
 from bot.commands.framework.parsing import parse_command_line
 from bot.commands.framework.request import is_command_line
-from bot.core.cards import LOADING, Answers, Card, Text
+from bot.core.cards import LOADING, Answers, Card, FormField, SelectOption, Text
 from bot.core.mentions import mention
 from bot.core.messages import Message, Scope
 from bot.core.sampling_params import check_lacking
@@ -74,6 +74,15 @@ def chosen_model(services: Services, place: Place, template: PromptTemplate | No
         if is_asked:
             raise
         return here
+
+
+def model_fields(services: Services, chosen: str) -> tuple[FormField, ...]:
+    """Return the field of a form that chooses the model, at first `chosen`; none where there is only one."""
+    names = services.models.names
+    if len(names) == 1:
+        return ()
+    options = tuple(SelectOption(name, name, is_chosen=name == chosen) for name in names)
+    return (FormField(MODEL.name, "Model", "choice", options=options),)
 
 
 async def find_template_model(request: Request) -> str:

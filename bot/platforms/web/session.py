@@ -143,7 +143,7 @@ class Session:
             "me": person_json(person),
             "people": [person_json(one) for one in places.people.values()],
             "bot_name": self._bot.name,
-            "model": self._bot.model_line,
+            "model": self._bot.models_line,
             "servers": self._stage.servers_for(person),
             "commands": _commands_json(),
             "max_text_bytes": MAX_TEXT_BYTES,

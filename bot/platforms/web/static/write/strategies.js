@@ -1,5 +1,5 @@
 /**
- * "Show me all": the same beginning, written in five ways side by side; one of them can be taken.
+ * "Show me all": the same beginning, written in several ways side by side; one of them can be taken.
  *
  * @import {Session} from "../state/session.js"
  * @import {Store} from "../state/store.js"
@@ -33,7 +33,7 @@ export class Strategies {
       h(
         "header",
         { class: "strategies-head" },
-        h("h2", { id: "strategies-title", class: "head-title" }, "The same beginning, in five ways"),
+        h("h2", { id: "strategies-title", class: "head-title" }, "The same beginning, in several ways"),
         h(
           "button",
           { type: "button", class: "icon-button", "data-do": "close", "aria-label": "Close", "data-note": "Close" },
