@@ -15,7 +15,7 @@ from bot.commands.context import PlatformFigure, Services
 from bot.commands.continuations import Continuations
 from bot.commands.framework.command import Cards
 from bot.commands.framework.line_completion import Expected
-from bot.commands.framework.model_choice import loading_sentence, model_of_chat, model_of_place, model_of_typed
+from bot.commands.framework.model_choice import Tell, leased, model_of_chat, model_of_place, model_of_typed, tell_nobody
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
@@ -24,7 +24,7 @@ from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
 from bot.commands.workbench.workbench import Workbench
-from bot.commands.writing import Desk, Tell, tell_nobody
+from bot.commands.writing import Desk
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
@@ -138,12 +138,15 @@ class Bot:
         press = partial(self._router.begin_click, asked, click, stopper)
         return self._as_answer(asked, press, self._spelling(click.reach), click, stopper)
 
-    async def context_card(self, scope: Scope) -> Card:
-        """Return what the model would read in `scope` now, with the prompt. Raises FewshotError."""
+    async def context_card(self, scope: Scope, tell: Tell = tell_nobody) -> Card:
+        """Return what the model would read in `scope` now, with the prompt; `tell` is told if it is loaded first.
+
+        Raises FewshotError.
+        """
         services = self._services
         name = model_of_chat(services, await services.place_of(scope))
-        async with services.models.lease(name) as engine:
-            return await context_card(services.on(engine), scope, shows_prompt=True)
+        async with leased(services, name, tell) as by:
+            return await context_card(by, scope, shows_prompt=True)
 
     def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""
@@ -273,9 +276,8 @@ class Bot:
         if who is not None and command is not None and command.continues_text and option_name == command.text_name:
             services = self._services
             model = model_of_place(services, await services.place_of(scope))
-            if tell is not None and not services.models.is_ready(model):
-                tell(loading_sentence(model))
-                async with services.models.lease(model):
+            if tell is not None:
+                async with leased(services, model, tell):
                     return await self._continuations.suggest((scope.platform, who.id), typed, model)
             return await self._continuations.suggest((scope.platform, who.id), typed, model)
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
