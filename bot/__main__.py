@@ -9,6 +9,7 @@ from typing import Final
 
 from bot.engine.networks.native.building import compile_for
 from bot.errors import FewshotError
+from bot.platforms.shared.masking import hide_requests
 from bot.program.arguments import build_parser
 from bot.program.opening import limit_threads, say
 from bot.settings import Settings
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = limit_threads(Settings.from_env())
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        hide_requests()
         compile_for(settings.compile_for)
         if getattr(arguments, "trace", False):
             _show_trace()
