@@ -151,7 +151,7 @@ async def answer_request(request: Request, place: Place | None = None) -> Cards:
     name = await model_of_request(request, place)
     command = request.command
     # A command whose answers are private is answered in public only where it was typed in public.
-    is_private = command.answers != "public" and request.message.reach == "form"
+    is_private = command.answers != "public" and request.message.reach != "public"
 
     def answer(services: Services) -> Cards:
         if name is not None:

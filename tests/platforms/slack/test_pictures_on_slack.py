@@ -59,6 +59,13 @@ async def test_a_deleted_message_takes_its_picture_with_it(evening: Evening):
     assert await evening.running.store._database.read("SELECT 1 FROM message_pictures") == []
 
 
+async def test_a_picture_above_the_thread_in_which_the_bot_is_asked_goes_along(evening: Evening):
+    root = evening.bob.says(evening.general, "", files=[("a.png", picture_file(RED))])
+    await evening.slack.reply(evening.ann.asks(evening.general, "What is this?", thread=root))
+    assert len(shown_to(evening)) == 1
+    assert "Bob: [picture]\nAnn: What is this?" in evening.read
+
+
 async def test_what_is_no_picture_is_one_sentence(evening: Evening):
     evening.ann.asks(evening.general, "Look", files=[("a.png", b"Hello")])
     told = visible_text(await evening.slack.wait_for_whisper(evening.ann))
