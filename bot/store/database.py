@@ -197,6 +197,11 @@ class Database:
             task.add_done_callback(_log_failure)
             raise
 
+    @property
+    def problem(self) -> str:
+        """Return one sentence if the database can't be used now, "" if it can."""
+        return self._outages.problem
+
     async def forget(self) -> None:
         """Remove all erased text from the files; what takes long is done when nobody writes. Raises Unavailable."""
         await self._take_turn(self._tidy_alone(QUICK_BYTES))

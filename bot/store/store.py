@@ -78,6 +78,11 @@ class Store(
         return self._database.longest_turn_s
 
     @property
+    def problem(self) -> str:
+        """Return one sentence if the database can't be read or written now, "" if it can."""
+        return self._database.problem
+
+    @property
     def backups(self) -> BackupFolder:
         """Return the folder of the backups."""
         return self._database.backups
