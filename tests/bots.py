@@ -16,7 +16,7 @@ from bot.core.channel_settings import declare_settings
 from bot.core.chat_prompt import PromptTools
 from bot.core.messages import AttachmentFormat, Author, Click, Message, Reach, Scope, ShownCard
 from bot.core.platform_traits import PlatformTraits
-from bot.core.prompt_parts import ChatTurn, Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
@@ -172,6 +172,11 @@ class Talk:
         card = await self.card(text, **how)
         assert card.error is None, card.error
         return dict(card.data)
+
+    async def suggest(self, text: str, *, line: str = "", **how: Any) -> tuple[str, ...]:
+        """Return continuations of `text`, the end of the `line` (all of it if none is given) that is being typed."""
+        typed = Message("typed", HERE, Author("ann", "Ann", is_moderator=True), line or text)
+        return await self.bot.suggest(typed, text, **how)
 
     async def refusal(self, text: str, **how: Any) -> str:
         """Say `text` and return the one sentence with which it is refused."""
@@ -350,7 +355,7 @@ class ScriptedTools:
         return tuple(len(prompt.text) for prompt in prompts)
 
     def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
-        raise NotImplementedError
+        return Prompt(tuple(PromptPart(f"{turn.content}\n") for turn in turns), turns=tuple(turns))
 
 
 ResultT = TypeVar("ResultT")
@@ -380,6 +385,9 @@ class ScriptedEngine:
         self.generations: list[ScriptedGeneration] = []
         self.params: list[SamplingParams] = []
         self.how: list[dict[str, Any]] = []
+
+    def pinned(self) -> "ScriptedEngine":
+        return self
 
     def generate(self, prompt: Prompt, params: SamplingParams, **how: Any) -> ScriptedGeneration:
         self.read.append(prompt)

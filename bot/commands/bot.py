@@ -1,12 +1,13 @@
 """The bot as a platform sees it: messages, clicks and forms in, cards out; edits and deletions of messages."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from bot.commands.channel import context_card
 from bot.commands.clicks import FORM_ACTIONS, LONG_ACTIONS
@@ -14,10 +15,11 @@ from bot.commands.context import PlatformFigure, Services
 from bot.commands.continuations import Continuations
 from bot.commands.framework.command import Cards
 from bot.commands.framework.line_completion import Expected
-from bot.commands.framework.model_choice import model_of_chat
+from bot.commands.framework.model_choice import Tell, leased, model_of_chat, model_of_place, model_of_typed, tell_nobody
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
+from bot.commands.models import state_of
 from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
@@ -28,7 +30,9 @@ from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
 from bot.core.safe_text import replace_lone_surrogates
 from bot.core.stopping import Stopper
-from bot.errors import FewshotError, OptedOut, RequestError
+from bot.core.watch import Connection, EndedRequest, RequestOutcome
+from bot.core.wording import list_words
+from bot.errors import FewshotError, GenerationError, OptedOut, RequestError, Unavailable
 from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
 from bot.store.messages import MessageKind
@@ -37,6 +41,9 @@ from bot.store.store import Store
 __all__ = ["COMMANDS", "MAX_TEXT_BYTES", "Bot"]
 
 logger = logging.getLogger(__name__)
+
+# What is asked without a command's name.
+_OTHER_NAMES: Final = frozenset({"chat", "look", "click", "form"})
 
 
 class Bot:
@@ -48,7 +55,7 @@ class Bot:
         self.workbench = Workbench(services)
         limit = services.traits.max_option_characters
         self.desk = Desk(services)
-        self._continuations = Continuations(services.engine, max_characters=limit or MAX_TEXT_BYTES)
+        self._continuations = Continuations(services.models, max_characters=limit or MAX_TEXT_BYTES)
 
     @property
     def store(self) -> Store:
@@ -85,11 +92,17 @@ class Bot:
 
     @property
     def model_line(self) -> str:
-        """Return one line about the model, for people."""
+        """Return one line about the default model, for people."""
         info = self._services.engine.info
         if info.server:
             return f"{info.name} · {info.device}"
         return f"{info.name} · {info.num_parameters / 1e6:.0f}M parameters · {info.device} · {info.precision}"
+
+    @property
+    def models_line(self) -> str:
+        """Return one line about all models as they are now: the default one, and the state of the others."""
+        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states_of_others()]
+        return f"{self.model_line}; also {list_words(others)}" if others else self.model_line
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
         """Let `stats` show a count of the platform: as `label` to people, as `name` in JSON."""
@@ -107,12 +120,14 @@ class Bot:
         traits = self._services.traits
         is_in_thread = traits.replies_in_threads and bool(message.scope.thread or message.replied_card)
         reach = "form" if is_word_to_card(message, traits) and not is_in_thread else message.reach
-        return _as_answer(asked, partial(begin, asked, message, stopper, place), self._spelling(reach))
+        answer = partial(begin, asked, message, stopper, place)
+        return self._as_answer(asked, answer, self._spelling(reach), message, stopper)
 
     def look(self, message: Message, stopper: Stopper) -> Cards:
         """Yield snapshots of the answer to a command that only measures; nothing of it is stored, and all may look."""
         asked = Asked("look")
-        return _as_answer(asked, partial(self._router.begin_look, asked, message, stopper), self._spelling("form"))
+        look = partial(self._router.begin_look, asked, message, stopper)
+        return self._as_answer(asked, look, self._spelling("form"), message, stopper)
 
     def click(self, click: Click, stopper: Stopper) -> Cards:
         """Yield snapshots of the answer to a click, the last one final.
@@ -120,20 +135,88 @@ class Bot:
         A public card replaces the clicked one; only the person who clicked sees a private one; a form is opened.
         """
         asked = Asked("click")
-        return _as_answer(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
+        press = partial(self._router.begin_click, asked, click, stopper)
+        return self._as_answer(asked, press, self._spelling(click.reach), click, stopper)
 
-    async def context_card(self, scope: Scope) -> Card:
-        """Return what the model would read in `scope` now, with the prompt. Raises FewshotError."""
+    async def context_card(self, scope: Scope, tell: Tell = tell_nobody) -> Card:
+        """Return what the model would read in `scope` now, with the prompt; `tell` is told if it is loaded first.
+
+        Raises FewshotError.
+        """
         services = self._services
         name = model_of_chat(services, await services.place_of(scope))
-        async with services.models.lease(name) as engine:
-            return await context_card(services.on(engine), scope, shows_prompt=True)
+        async with leased(services, name, tell) as by:
+            return await context_card(by, scope, shows_prompt=True)
 
     def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""
         asked = Asked("form")
         # Only a slash command or a click opens a form.
-        return _as_answer(asked, partial(self._router.begin_form, asked, submitted), self._spelling("form"))
+        submit = partial(self._router.begin_form, asked, submitted)
+        return self._as_answer(asked, submit, self._spelling("form"), submitted)
+
+    async def _as_answer(
+        self,
+        asked: Asked,
+        begin: Callable[[], Awaitable[Cards]],
+        spelling: Spelling,
+        event: Message | Click | FormSubmitted,
+        stopper: Stopper | None = None,
+    ) -> Cards:
+        """Yield the cards that `begin` leads to, in the reader's spelling; an error becomes a card of one sentence.
+
+        At the end it is reported and logged, without words.
+        """
+        started_at = time.perf_counter()
+        outcome: RequestOutcome = "answered"
+        try:
+            async with aclosing(await begin()) as cards:
+                async for card in cards:
+                    outcome = "answered" if card.error is None else "refused"
+                    yield spelling.card(replace(card, data={"command": asked.command, **card.data}))
+            if stopper is not None and stopper.is_stopped:
+                outcome = "cancelled"
+        except FewshotError as e:
+            outcome = _outcome_of(e)
+            sentence = READ_AGAIN if isinstance(e, OptedOut) else str(e)
+            yield spelling.card(error_card(sentence, command=asked.command))
+        except Exception:
+            outcome = "failed"
+            logger.exception("answering failed")
+            yield error_card(BROKEN, command=asked.command)
+        except BaseException:
+            outcome = "cancelled"
+            raise
+        finally:
+            self._report(asked, event, outcome, time.perf_counter() - started_at)
+
+    def _report(
+        self, asked: Asked, event: Message | Click | FormSubmitted, outcome: RequestOutcome, duration_s: float
+    ) -> None:
+        """Report and log a request that has ended: by ids, names of commands and numbers."""
+        # What somebody typed in place of a command's name is words of theirs.
+        command = asked.command if asked.command in COMMANDS or asked.command in _OTHER_NAMES else "unknown"
+        platform = event.scope.platform
+        self._services.watch.on_request(EndedRequest(platform, command, outcome, duration_s))
+        duration_ms = round(1000 * duration_s, 1)
+        logger.info(
+            "%s on %s: %s in %.0f ms",
+            command,
+            platform,
+            outcome,
+            duration_ms,
+            extra={
+                "platform": platform,
+                "command": command,
+                "outcome": outcome,
+                "duration_ms": duration_ms,
+                "request": event.id,
+            },
+        )
+
+    def watch_connection(self, count: Callable[[], int], find_problem: Callable[[], Awaitable[str]]) -> None:
+        """Let the state of the platform's connection be watched: see `Connection`."""
+        self._services.watch.connections[self._services.traits.key] = Connection(count, find_problem)
 
     def _spelling(self, reach: Reach) -> Spelling:
         """Return the form in which the reader of the answer to a request with `reach` calls commands."""
@@ -145,6 +228,10 @@ class Bot:
         Messages of bots are not answered; others are if they address the bot, or if it answers every message there.
         """
         return await self._router.place_where_wanted(message)
+
+    def sees_pictures(self, message: Message, place: Place) -> bool:
+        """Say whether the answer to `message` in `place` is of a model that takes its pictures."""
+        return self._router.sees_pictures(message, place)
 
     async def is_answer_to_card(self, message: Message) -> bool:
         """Say whether the words of `message` stand for a button of a card. Raises Unavailable."""
@@ -171,15 +258,28 @@ class Bot:
         return await self.place_where_wanted(message) is not None
 
     async def suggest_values(
-        self, scope: Scope, command_name: str, option_name: str, typed: str, *, who: Author | None = None
+        self,
+        scope: Scope,
+        command_name: str,
+        option_name: str,
+        typed: str,
+        *,
+        who: Author | None = None,
+        tell: Tell | None = None,
     ) -> tuple[str, ...]:
         """Return values for an option that is being typed, the best first.
 
-        The model is asked only for a text that it continues, by `who`, and for at most a second.
+        The model of the place is asked only for a text that it continues, by `who`, and for at most a second. With
+        `tell`, which is told so, it is loaded first where that is needed; else there is nothing then.
         """
         command = COMMANDS.get(command_name)
         if who is not None and command is not None and command.continues_text and option_name == command.text_name:
-            return await self._continuations.suggest((scope.platform, who.id), typed)
+            services = self._services
+            model = model_of_place(services, await services.place_of(scope))
+            if tell is not None:
+                async with leased(services, model, tell):
+                    return await self._continuations.suggest((scope.platform, who.id), typed, model)
+            return await self._continuations.suggest((scope.platform, who.id), typed, model)
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
 
     async def known_names(self, scope: Scope) -> KnownNames:
@@ -224,7 +324,9 @@ class Bot:
         One of kind "command" is only asked about; it is not part of the conversation.
         """
         try:
-            message = check_message(message, self._services.traits)
+            # A picture that was not read is nothing that can be read later.
+            kept_ids = tuple(picture.id for picture in message.pictures)
+            message = check_message(replace(message, picture_ids=kept_ids), self._services.traits)
         except RequestError:
             return False
         return not message.author.is_me and await self._services.store.add_message(message, kind=kind)
@@ -234,7 +336,7 @@ class Bot:
         return bool(await self._services.store.load_messages(scope, message_ids))
 
     async def edited(self, message: Message) -> None:
-        """Store the new text of a stored message, and erase the text of a file that it has no more.
+        """Store the new text of a stored message, and erase the files that it has no more.
 
         A message whose new text is too long to be stored is erased: the old one was taken back.
         """
@@ -243,7 +345,13 @@ class Bot:
             await self._services.store.delete_message(message.scope.platform, message.id)
             return
         has_lost_file = not message.has_file and message.attachment is None
-        await self._services.store.edit_message(message.scope.platform, message.id, text, has_lost_file=has_lost_file)
+        await self._services.store.edit_message(
+            message.scope.platform,
+            message.id,
+            text,
+            has_lost_file=has_lost_file,
+            picture_ids=message.picture_ids,
+        )
 
     async def said_by(self, scope: Scope, author: Author, *, before_utc: datetime, limit: int) -> tuple[str, ...]:
         """Return what `author` said in `scope` before `before_utc`, among the newest `limit` messages, newest first.
@@ -277,26 +385,31 @@ class Bot:
         """Erase everything of a server that the bot has left."""
         await self._services.store.forget_server(platform, server)
 
-    async def suggest(self, text: str, *, num: int, max_new_tokens: int, seed: int) -> tuple[str, ...]:
-        """Return different continuations of a text that is being typed, at most `num` (1-5). Raises FewshotError."""
+    async def suggest(
+        self,
+        line: Message,
+        text: str,
+        *,
+        num: int,
+        max_new_tokens: int,
+        seed: int,
+        tell: Tell = tell_nobody,
+    ) -> tuple[str, ...]:
+        """Return different continuations of `text`, the end of the `line` that is being typed, at most `num` (1-5).
+
+        They are by the model that would answer the line; `tell` is told if it is loaded first. Raises FewshotError.
+        """
+        model = await model_of_typed(self._services, COMMANDS, replace(line, text=self.line_of(line)))
         how = {"num": num, "max_new_tokens": max_new_tokens, "seed": seed}
         texts: tuple[str, ...] = ()
-        async with aclosing(self.desk.continue_text(text, {}, person="", **how)) as snapshots:
+        continued = self.desk.continue_text(line.scope, text, {}, person="", model=model, tell=tell, **how)
+        async with aclosing(continued) as snapshots:
             async for snapshot in snapshots:
                 texts = snapshot.texts
         return texts
 
 
-async def _as_answer(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelling: Spelling) -> Cards:
-    """Yield the cards that `begin` leads to, in the reader's spelling; an error becomes a card of one sentence."""
-    try:
-        async with aclosing(await begin()) as cards:
-            async for card in cards:
-                yield spelling.card(replace(card, data={"command": asked.command, **card.data}))
-    except OptedOut:
-        yield spelling.card(error_card(READ_AGAIN, command=asked.command))
-    except FewshotError as e:
-        yield spelling.card(error_card(str(e), command=asked.command))
-    except Exception:
-        logger.exception("answering failed")
-        yield error_card(BROKEN, command=asked.command)
+def _outcome_of(error: FewshotError) -> RequestOutcome:
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    return "failed" if isinstance(error, GenerationError) else "refused"

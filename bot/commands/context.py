@@ -9,6 +9,7 @@ from bot.core.engine import Engine
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.platform_traits import PlatformTraits
 from bot.core.rights import is_moderator
+from bot.core.watch import Watch
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.models import Models
@@ -55,6 +56,7 @@ class Services:
 
     `traits` are the facts of its platform, `names` its roles and channels. `owner_ids` are the ids of the operators,
     who are moderators everywhere. `platform_figures` are what `stats` shows of the platform, by their names in JSON.
+    What is erased may be in backups for `backup_days` more. `watch` hears of each request that ends.
     """
 
     engine: Engine
@@ -73,12 +75,22 @@ class Services:
     platform_figures: dict[str, PlatformFigure] = field(default_factory=dict)
     story_turns: StoryTurns = field(default_factory=StoryTurns)
     stalls: LoopStalls = field(default_factory=LoopStalls)
+    backup_days: int = 0
+    watch: Watch = field(default_factory=Watch)
 
     def on(self, engine: Engine) -> "Services":
         """Return the same parts with another model."""
         if engine is self.engine:
             return self
         return replace(self, engine=engine, chat=self.chat.on(engine), measuring=self.measuring.on(engine))
+
+    @property
+    def named_model(self) -> str:
+        """Return the name of this model where there are several, "" where it needs no name."""
+        if len(self.models.names) == 1:
+            return ""
+        name = self.engine.info.name
+        return self.models.find(name) or name
 
     async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
         """Return the settings of `scope`, whose server may have its own chat templates."""

@@ -9,8 +9,9 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from bot.core.engine import Asker
+from bot.core.engine import Asker, waited_too_long
 from bot.core.fair_queue import PRIORITIES, FairQueue
+from bot.core.watch import BatchFigures
 from bot.engine.pass_turns import OF_THIS_PROGRAM, PassTurns
 from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
 from bot.errors import Busy, FewshotError, GenerationError, Unavailable
@@ -126,6 +127,11 @@ class Scheduler(Generic[ModelT]):
         """Return how many requests run."""
         return 0 if self._steps is None else self._steps.num_running
 
+    @property
+    def batch_figures(self) -> BatchFigures:
+        """Return the figures of the step loop."""
+        return BatchFigures() if self._steps is None else self._steps.figures
+
     def submit(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
         """Put `work` into its queue. Raises Unavailable when the queue is full or the thread is closing or dead."""
         with self._condition:
@@ -182,11 +188,7 @@ class Scheduler(Generic[ModelT]):
 
     def _expire(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
         if self._take_out(work):
-            waited = f"{time.perf_counter() - work.queued_at:.0f} s"
-            self._settle(
-                work,
-                error=Busy(f"The bot is busy: your request waited {waited} without a turn. Try again later."),
-            )
+            self._settle(work, error=waited_too_long(time.perf_counter() - work.queued_at))
         elif isinstance(work, Work) and work.started_at is None and not work.future.done():
             self._loop.call_later(_RETRY_S, self._expire, work)  # it is being admitted right now
 

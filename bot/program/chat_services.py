@@ -8,30 +8,50 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from bot.commands.bot import COMMANDS
 from bot.core.platform_traits import PlatformTraits
+from bot.core.watch import Watch
 from bot.errors import SetupError
 from bot.platforms.shared.masking import mask_secrets
 from bot.platforms.shared.signals import ended_by_signals
+from bot.program.monitor import hold_metrics_port, watched
 from bot.program.offers import choose_models, prepare_models
-from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core, say
+from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core
 from bot.services.ledger import Delivery
 from bot.services.models import Offers
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 from bot.store.preparation import hold_platform
+from bot.telling import say
+
+if TYPE_CHECKING:
+    from bot.monitoring.server import HeldPort
 
 logger = logging.getLogger(__name__)
 
 # Connects one platform and answers there until the event is set.
 Start = Callable[[Core, asyncio.Event], Coroutine[Any, Any, None]]
 
+# Those that connect to a service; the others are asked at an address of this machine.
+_CONNECTING: Final = frozenset({"discord", "slack"})
 _NO_SLACK: Final = (
     "Slack's packages are not installed. Install them with: python -m pip install -c constraints.txt -e '.[slack]'"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a program runs with; `platforms` are the keys of its platforms, `metrics` the address of its figures."""
+
+    settings: Settings
+    choice: Choice
+    offers: Offers
+    watch: Watch
+    metrics: "HeldPort | None"
+    platforms: tuple[str, ...]
 
 
 def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -46,22 +66,31 @@ def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
         return _print_invitation(settings)
     # Before the model is loaded, so that a wrong token is reported at once.
     starts = [_PREPARE[name](settings, arguments) for name in names]
+    metrics = hold_metrics_port(settings)
     TemplateLibrary.read(settings.prompts_dir)
+    watch = Watch()
     with ExitStack() as stack:
+        if metrics is not None:
+            stack.enter_context(metrics)
         for traits, _ in starts:
             stack.enter_context(hold_platform(settings.database, traits.name))
         choices = choose_models(settings)
         for choice in choices:
             say(choice.line)
-        offers = prepare_models(settings, choices)
-        asyncio.run(_run(settings, choices[0], offers, [start for _, start in starts]))
+        offers = prepare_models(settings, choices, watch)
+        run = Run(settings, choices[0], offers, watch, metrics, tuple(traits.key for traits, _ in starts))
+        asyncio.run(_run(run, [start for _, start in starts]))
     return 0
 
 
-async def _run(settings: Settings, choice: Choice, offers: Offers, starts: Sequence[Start]) -> None:
+async def _run(run: Run, starts: Sequence[Start]) -> None:
     """Answer on all platforms until a signal."""
     is_over = asyncio.Event()
-    async with open_core(settings, choice, offers) as core:
+    connecting = [name for name in run.platforms if name in _CONNECTING]
+    async with (
+        open_core(run.settings, run.choice, run.offers, run.watch) as core,
+        watched(core, run.metrics, connecting),
+    ):
         is_loaded()
         with ended_by_signals(is_over):
             error = await _wait_for_all([start(core, is_over) for start in starts], is_over)
@@ -89,10 +118,11 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
     from bot.platforms.discord.starting import Application, look_up_application, use_api
     from bot.platforms.discord.traits import DISCORD
 
-    mask_secrets(settings.discord_token, LOG_RULES)
+    token = settings.read_discord_token()
+    mask_secrets(token, LOG_RULES)
     use_api(settings.discord_api_base)
     requests = RequestLimit()
-    application = asyncio.run(look_up_application(settings.discord_token, requests))
+    application = asyncio.run(look_up_application(token, requests))
 
     async def start(core: Core, is_over: asyncio.Event) -> None:
         bot = core.bot(DISCORD)
@@ -109,7 +139,7 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
                 tell=say,
             )
 
-        await run_discord(client_of, application, settings.discord_token, say, is_over=is_over)
+        await run_discord(client_of, application, token, say, is_over=is_over)
 
     return DISCORD, start
 
@@ -122,9 +152,10 @@ def _prepare_slack(settings: Settings, _: argparse.Namespace) -> tuple[PlatformT
     except ModuleNotFoundError as e:
         raise SetupError(_NO_SLACK) from e
 
-    for secret in (*settings.slack_bot_token, settings.slack_app_token):
+    bot_tokens, app_token = settings.read_slack_bot_tokens(), settings.read_slack_app_token()
+    for secret in (*bot_tokens, app_token):
         mask_secrets(secret, LOG_RULES)
-    asyncio.run(check_slack(settings.slack_bot_token, settings.slack_app_token, settings.slack_api_url))
+    asyncio.run(check_slack(bot_tokens, app_token, settings.slack_api_url))
     prefix = settings.slack_command_prefix
     traits = replace(SLACK, slash_prefix=f"/{prefix}{SLACK.slash_prefix.removeprefix('/')}")
 
@@ -132,8 +163,8 @@ def _prepare_slack(settings: Settings, _: argparse.Namespace) -> tuple[PlatformT
         await run_slack(
             core.bot(traits),
             Delivery(core.store, traits),
-            bot_tokens=settings.slack_bot_token,
-            app_token=settings.slack_app_token,
+            bot_tokens=bot_tokens,
+            app_token=app_token,
             api_url=settings.slack_api_url,
             name_prefix=prefix,
             is_over=is_over,
@@ -171,9 +202,10 @@ def _print_invitation(settings: Settings) -> int:
     from bot.platforms.discord.outgoing.request_limit import RequestLimit
     from bot.platforms.discord.starting import look_up_application, use_api
 
-    mask_secrets(settings.discord_token, LOG_RULES)
+    token = settings.read_discord_token()
+    mask_secrets(token, LOG_RULES)
     use_api(settings.discord_api_base)
-    application = asyncio.run(look_up_application(settings.discord_token, RequestLimit()))
+    application = asyncio.run(look_up_application(token, RequestLimit()))
     sys.stdout.write(f"{application.invite_url}\n")
     return 0
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.store.backups import BackupFolder
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.database import Database
@@ -14,6 +15,7 @@ from bot.store.inbox import Inbox
 from bot.store.messages import Messages
 from bot.store.notes import Notes
 from bot.store.people import People
+from bot.store.pictures import Pictures
 from bot.store.proposals import Proposals
 from bot.store.replies import Replies
 from bot.store.retention import Retention
@@ -33,6 +35,7 @@ class Store(
     Proposals,
     Stories,
     Inbox,
+    Pictures,
     Watermarks,
     Notes,
     ServerTemplates,
@@ -51,9 +54,12 @@ class Store(
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncIterator["Store"]:
-        """Open the store in the file `path`; create it if missing. Raises StoreError, one sentence."""
-        async with Database.open(path) as database:
+    async def open(cls, path: Path, backup_dir: Path | None = None) -> AsyncIterator["Store"]:
+        """Open the store in the file `path`; create it if missing. Raises StoreError, one sentence.
+
+        `backup_dir` is the folder of its backups (None: one beside it).
+        """
+        async with Database.open(path, backup_dir) as database:
             yield cls(database)
 
     @property
@@ -71,9 +77,19 @@ class Store(
         """Return how long the longest write took since the store was opened, in seconds."""
         return self._database.longest_turn_s
 
-    async def back_up(self) -> Path:
-        """Write a backup beside the database file and return its path; a damaged database is restored from it.
+    @property
+    def problem(self) -> str:
+        """Return one sentence if the database can't be read or written now, "" if it can."""
+        return self._database.problem
 
-        A backup keeps text that is deleted later, so the caller must remove old backups. Raises Unavailable.
+    @property
+    def backups(self) -> BackupFolder:
+        """Return the folder of the backups."""
+        return self._database.backups
+
+    async def back_up(self) -> Path:
+        """Write a backup into its folder and return its path; a damaged database is restored from it.
+
+        Text that is erased later stays in it, so the caller must remove old backups. Raises Unavailable.
         """
         return await self._database.back_up()

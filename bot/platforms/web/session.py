@@ -6,11 +6,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final
 
 from bot.background import run_in_background
 from bot.commands.bot import COMMANDS, MAX_TEXT_BYTES, Bot
-from bot.core.cards import BROKEN, Card
+from bot.commands.framework.model_choice import loading_sentence
+from bot.core.cards import BROKEN, LOADING, Card
 from bot.core.messages import Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
@@ -58,7 +60,7 @@ class Session:
         self._interactions = interactions
         self._window = window
         self._workbench = WorkbenchSession(bot, stage, workbenches, window)
-        self._writing = WritingSession(bot, writings, stage.windows, window)
+        self._writing = WritingSession(bot, writings, stage, window)
         self._in_order = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._credit = _MAX_BURST
@@ -142,7 +144,7 @@ class Session:
             "me": person_json(person),
             "people": [person_json(one) for one in places.people.values()],
             "bot_name": self._bot.name,
-            "model": self._bot.model_line,
+            "model": self._bot.models_line,
             "servers": self._stage.servers_for(person),
             "commands": _commands_json(),
             "max_text_bytes": MAX_TEXT_BYTES,
@@ -245,11 +247,13 @@ class Session:
             text_field(frame, "option"),
             text_field(frame, "typed"),
             who=self._stage.places.author(self._window.person),
+            tell=partial(self._window.tell_loading, frame["n"]),
         )
         return {"values": list(values)}
 
     async def _context(self, frame: Json) -> Json:
-        return {"card": card_json(await self._bot.context_card(self._scope(frame)))}
+        tell = partial(self._window.tell_loading, frame["n"])
+        return {"card": card_json(await self._bot.context_card(self._scope(frame), tell))}
 
     async def _look(self, frame: Json) -> Json:
         """Measure a text for the views that change while somebody types; a newer look ends the one before.
@@ -266,7 +270,11 @@ class Session:
         async with aclosing(self._bot.look(message, stopper)) as cards:
             async for card in cards:
                 last = card
-                if not card.is_final and not stopper.is_stopped:
+                if stopper.is_stopped:
+                    continue
+                if LOADING in card.data:
+                    self._window.tell_loading(frame["n"], loading_sentence(card.data[LOADING]))
+                elif not card.is_final:
                     self._window.put({"op": "looking", "look": frame["n"], "card": card_json(card)})
         if last is None or stopper.is_stopped:
             return {"card": None, "data": None}

@@ -10,12 +10,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from bot.core.engine import Asker
+from bot.core.engine import Asker, waited_too_long
 from bot.core.engine_calls import Beat, Ended, Frame, Generate, GenerateBatch, Written, Wrote
 from bot.core.results import Completion, Delta, Timings
 from bot.core.sampling_params import SamplingParams
 from bot.core.wire import WireError, from_wire
-from bot.errors import GenerationError, Unavailable
+from bot.errors import Busy, GenerationError, Unavailable
 from bot.remote.own_server.connection import ServerAway
 from bot.remote.own_server.patience import Patience
 from bot.trace import note_step
@@ -25,6 +25,7 @@ GenerationCall = Generate | GenerateBatch
 Send = Callable[[GenerationCall, str], AsyncGenerator[Frame]]
 Cancel = Callable[[str], None]
 
+_EDGE_S: Final = 0.25  # so far from the time limit a server that waits for it may answer
 _TOO_LATE: Final = "The model's server was lost while it wrote, and no time was left to write as much again. Ask again."
 _DIFFERS: Final = "The model's server was lost while it wrote, and then wrote another text. Ask again."
 
@@ -57,7 +58,16 @@ class _Shown:
 class _Writing:
     """The part of a generation that runs in a task of its own; it lives on without its consumer until that ends it."""
 
-    def __init__(self, send: Send, cancel: Cancel, call: GenerationCall, num_completions: int, asker: Asker) -> None:
+    def __init__(
+        self,
+        send: Send,
+        cancel: Cancel,
+        call: GenerationCall,
+        num_completions: int,
+        asker: Asker,
+        on_answer: Callable[[Timings], None] | None,
+    ) -> None:
+        self._on_answer = on_answer
         self._send = send
         self._cancel = cancel
         self._call = call
@@ -81,6 +91,8 @@ class _Writing:
                     await self._ask()
                 except ServerAway as e:
                     await self._wait(e)
+                except Busy as e:
+                    raise self._whole_wait(e) from e
         except Exception as e:  # whatever it is, the consumer waits for it
             self.error = e
         finally:
@@ -101,6 +113,12 @@ class _Writing:
                     self._take(frame.delta)
                 elif isinstance(frame, Ended):
                     self._end(frame)
+
+    def _whole_wait(self, busy: Busy) -> Unavailable:
+        """Return the error of a full queue. A server that was asked again knows only of its own part of the wait."""
+        if self._patience.left_s > _EDGE_S:
+            return busy
+        return Unavailable(_TOO_LATE) if any(one.text for one in self._shown) else waited_too_long(self._call.timeout_s)
 
     async def _wait(self, away: ServerAway) -> None:
         self.num_ahead = 0
@@ -127,6 +145,8 @@ class _Writing:
             raise GenerationError("The engine's server gave a result that can't be read.") from e
         if timings := self.result.timings:
             note_step(self._request_id, "last token", prefill_ms=timings.prefill_ms, tokens=timings.num_new_tokens)
+            if self._on_answer is not None:
+                self._on_answer(timings)
         self.is_ended = True
 
     def _end_given_up(self) -> None:
@@ -162,9 +182,10 @@ class ServedGeneration:
         *,
         num_completions: int,
         asker: Asker,
+        on_answer: Callable[[Timings], None] | None = None,
     ) -> None:
         self.params = params
-        self._writing = _Writing(send, cancel, call, num_completions, asker)
+        self._writing = _Writing(send, cancel, call, num_completions, asker, on_answer)
         self._request_id = asker.request_id
         self._is_alone = isinstance(call, Generate) and call.is_alone
         self._task: asyncio.Task[None] | None = None
