@@ -1,4 +1,4 @@
-"""The store's public interface: everything that the bot remembers, in one SQLite file."""
+"""The store's public interface: everything that the bot remembers, in one database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,8 +57,8 @@ class Store(
             yield cls(database)
 
     @property
-    def path(self) -> Path:
-        """Return the database file's real path."""
+    def path(self) -> Path | None:
+        """Return the database file's real path; None for one on a server."""
         return self._database.path
 
     @property

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot.errors import StoreError, Unavailable
-from bot.store.database import Database, Transaction, Unprepared
+from bot.store.backend import Transaction, Unprepared
+from bot.store.database import Database
 from bot.store.store import Store
 from tests.store.samples import HERE, bytes_on_disk, said
 
