@@ -169,13 +169,14 @@ async def erase_hosted(
     With `platform` only those of that platform.
     """
     numbers = [int(one) for one in message_ids if str(one).isdecimal() and len(str(one)) < 19]
+    of_platform = "(SELECT c.platform FROM conversations c WHERE c.id = conversation_id) = ?2"
     rows = await transaction.execute(
         "DELETE FROM hosted_messages WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?1)"
         " UNION SELECT a.id FROM hosted_messages a WHERE a.asked IN"
         " (SELECT CAST(value AS BIGINT) FROM json_each(?1)))"
-        " AND (?2 IS NULL OR (SELECT c.platform FROM conversations c WHERE c.id = conversation_id) = ?2) RETURNING id",
+        f"{'' if platform is None else f' AND {of_platform}'} RETURNING id",
         json.dumps(numbers),
-        platform,
+        *(() if platform is None else (platform,)),
     )
     return _erased(transaction, rows)
 

@@ -210,7 +210,7 @@ class Inbox(Records):
                   ORDER BY id DESC LIMIT ?)
                 SELECT sent_id FROM sent JOIN (
                     SELECT message_id, max(id) AS newest FROM sent GROUP BY message_id ORDER BY newest DESC LIMIT ?
-                  ) USING (message_id) ORDER BY newest DESC, position DESC, id DESC""",
+                  ) AS answers USING (message_id) ORDER BY newest DESC, position DESC, id DESC""",
             *scope_values(scope),
             max(num, 0) * _MAX_PARTS,
             max(num, 0),

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.core.database_url import DatabaseUrl
+from bot.store.backends import open_backend
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
-from bot.store.database import Database
 from bot.store.drafts import Drafts
 from bot.store.hosted import Hosted
 from bot.store.hosted_places import HostedPlaces
@@ -51,9 +52,9 @@ class Store(
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncIterator["Store"]:
-        """Open the store in the file `path`; create it if missing. Raises StoreError, one sentence."""
-        async with Database.open(path) as database:
+    async def open(cls, address: Path | DatabaseUrl) -> AsyncIterator["Store"]:
+        """Open the store in the database at `address`; create or migrate it. Raises StoreError, one sentence."""
+        async with open_backend(address) as database:
             yield cls(database)
 
     @property
