@@ -1,7 +1,6 @@
 """The command line of the program, and its exit status."""
 
 import errno
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,34 +9,27 @@ from typing import Final
 from bot.engine.networks.native.building import compile_for
 from bot.errors import FewshotError
 from bot.program.arguments import build_parser
-from bot.program.opening import limit_threads, say
+from bot.program.backups import limit_backups
+from bot.program.logs import set_up_logging, show_trace
+from bot.program.opening import limit_threads
 from bot.settings import Settings
-from bot.trace import TraceFormatter
-from bot.trace import logger as trace_logger
+from bot.telling import say
 
 _EXIT_SETUP: Final = 2
 _EXIT_INTERRUPTED: Final = 130
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-def _show_trace() -> None:
-    """Print the steps of every request on standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(TraceFormatter())
-    trace_logger.addHandler(handler)
-    trace_logger.propagate = False
-    trace_logger.setLevel(logging.DEBUG)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 0, 2 for an error that the operator can fix, 130 after Ctrl-C."""
     arguments = build_parser().parse_args(argv)
     try:
-        settings = limit_threads(Settings.from_env())
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        settings = Settings.from_env()
+        set_up_logging(settings.log_level, settings.log_format)
+        settings = limit_backups(limit_threads(settings))
         compile_for(settings.compile_for)
         if getattr(arguments, "trace", False):
-            _show_trace()
+            show_trace(settings.log_format)
         status = int(arguments.run(settings, arguments))
         sys.stdout.flush()
         return status

@@ -7,6 +7,7 @@ FewshotError
 │   └── PromptTooLong       the prompt does not fit the model's context (carries both counts)
 ├── Unavailable             it may work later: queue full, disk full, shutting down
 │   ├── Busy                too many requests wait; the same one works in a moment
+│   ├── ModelChanged        the model's server has another one since the prompt was made for it
 │   └── DeliveryFailed      the platform could not be reached in time
 ├── MissingPermission       the bot may not do this in the channel
 ├── MessageGone             the message, channel or interaction is no longer there
@@ -47,10 +48,14 @@ class OptedOut(RequestError):
 class PromptTooLong(RequestError):
     """The prompt and an answer do not fit the model's context."""
 
-    def __init__(self, *, num_tokens: int, max_tokens: int) -> None:
+    def __init__(self, *, num_tokens: int, max_tokens: int, num_pictures: int = 0) -> None:
         self.num_tokens = num_tokens
         self.max_tokens = max_tokens
-        super().__init__(f"The prompt has {num_tokens:,} tokens, but at most {max_tokens:,} fit. Shorten the text.")
+        pictures = {0: "", 1: " with its picture"}.get(num_pictures, f" with its {num_pictures} pictures")
+        advice = "Send fewer pictures, or a shorter text." if num_pictures > 1 else "Shorten the text."
+        if num_pictures == 1:
+            advice = "Send the text without the picture."
+        super().__init__(f"The prompt has {num_tokens:,} tokens{pictures}, but at most {max_tokens:,} fit. {advice}")
 
 
 class Unavailable(FewshotError):
@@ -59,6 +64,10 @@ class Unavailable(FewshotError):
 
 class Busy(Unavailable):
     """Too many requests are waiting, or this one waited too long; in a moment it may work."""
+
+
+class ModelChanged(Unavailable):
+    """The model's server has another model than the one that the prompt was made for; asked again, it answers."""
 
 
 class DeliveryFailed(Unavailable):

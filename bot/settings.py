@@ -45,6 +45,9 @@ class Settings:
     compile_for: str = "native"
     kv_cache_mb: int = 512
     database: Path | DatabaseUrl = _DATA_FOLDER / "fewshot.db"
+    backup_every_h: int = 24
+    backups_kept: int = 7
+    backup_dir: Path | None = None
     prompts_dir: Path = _SHIPPED_PROMPTS
     command_prefix: str = "!"
     bot_name: str = "Fewshot"
@@ -55,10 +58,14 @@ class Settings:
     retention_days: int = 30
     quota_per_minute: int = 20
     log_level: str = "WARNING"
+    log_format: str = "text"
     discord_token: str = field(default="", repr=False)
+    discord_token_file: Path | None = None
     discord_api_base: str = ""
     slack_bot_token: tuple[str, ...] = field(default=(), repr=False)
+    slack_bot_token_file: Path | None = None
     slack_app_token: str = field(default="", repr=False)
+    slack_app_token_file: Path | None = None
     slack_api_url: str = ""
     slack_command_prefix: str = ""
     web_port: int = 8123
@@ -96,28 +103,51 @@ class Settings:
         return cls(**chosen)
 
     def read_model_api_key(self) -> str:
-        """Return the key of the model's server, "" for none; a container has it in a file. Raises SetupError."""
-        return _read_key("MODEL_API_KEY", self.model_api_key, self.model_api_key_file)
+        """Return the key of the model's server, "" for none. Raises SetupError."""
+        return self._read_secret("MODEL_API_KEY", self.model_api_key, self.model_api_key_file)
 
     def read_api_key(self) -> str:
         """Return the key that clients of the served engine need, "" for none. Raises SetupError."""
-        return _read_key("API_KEY", self.api_key, self.api_key_file)
+        return self._read_secret("API_KEY", self.api_key, self.api_key_file)
+
+    def read_discord_token(self) -> str:
+        """Return the token of the Discord application, "" for none. Raises SetupError."""
+        return self._read_secret("DISCORD_TOKEN", self.discord_token, self.discord_token_file)
+
+    def read_slack_bot_tokens(self) -> tuple[str, ...]:
+        """Return the tokens of the bot's users on Slack, one for each workspace. Raises SetupError."""
+        path = self.slack_bot_token_file
+        text = _read_file("SLACK_BOT_TOKEN", " ".join(self.slack_bot_token), path)
+        return self.slack_bot_token if path is None else _tokens(f"The file {path}", text)
+
+    def read_slack_app_token(self) -> str:
+        """Return the token of the app on Slack, "" for none. Raises SetupError."""
+        return self._read_secret("SLACK_APP_TOKEN", self.slack_app_token, self.slack_app_token_file)
+
+    @staticmethod
+    def _read_secret(name: str, secret: str, path: Path | None) -> str:
+        """Return the secret setting `name`, or what is in the file at `path` instead. Raises SetupError."""
+        text = _read_file(name, secret, path)
+        return text if path is None else _token(f"The file {path}", text)
 
 
-def _read_key(name: str, key: str, path: Path | None) -> str:
-    """Return the setting `name`, a key, or what is in the file at `path` instead. Raises SetupError."""
+def _read_file(name: str, secret: str, path: Path | None) -> str:
+    """Return a secret setting, or what is in the file that its setting NAME_FILE names. Raises SetupError.
+
+    A container has its secrets in files: environments are shown by too many programs.
+    """
     if path is None:
-        return key
-    if key:
+        return secret
+    if secret:
         raise SetupError(f"{name} and {name}_FILE are both set; remove one of them.")
     try:
-        key = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as e:
         reason = (e.strerror or str(e)).lower() if isinstance(e, OSError) else "it is not text"
         raise SetupError(f"{name}_FILE names {path}, which can't be read: {reason}.") from e
-    if not key:
+    if not text:
         raise SetupError(f"{name}_FILE names {path}, which is empty.")
-    return _token(f"The file {path}", key)
+    return text
 
 
 def _read_env_file(path: Path) -> dict[str, str]:
@@ -229,18 +259,13 @@ def _prefix(name: str, value: str) -> str:
     return value
 
 
-def _precision(name: str, value: str) -> str:
-    precisions = ("auto", "float32", "bfloat16", "float16", "int8")
-    if value.lower() not in precisions:
-        raise SetupError(f"{name} takes one of {', '.join(precisions)}, not {_shown(value)}.")
-    return value.lower()
+def _one_of(*values: str) -> Callable[[str, str], str]:
+    def read(name: str, value: str) -> str:
+        if value.lower() not in values:
+            raise SetupError(f"{name} takes one of {', '.join(values)}, not {_shown(value)}.")
+        return value.lower()
 
-
-def _target(name: str, value: str) -> str:
-    targets = ("native", "avx2")
-    if value.lower() not in targets:
-        raise SetupError(f"{name} takes one of {', '.join(targets)}, not {_shown(value)}.")
-    return value.lower()
+    return read
 
 
 def _log_level(name: str, value: str) -> str:
@@ -314,11 +339,14 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "model_max_running": _whole(1, 4096),
     "models_dir": _path,
     "device": _device,
-    "precision": _precision,
+    "precision": _one_of("auto", "float32", "bfloat16", "float16", "int8"),
     "num_threads": _whole(0, 1024),
-    "compile_for": _target,
+    "compile_for": _one_of("native", "avx2"),
     "kv_cache_mb": _whole(64, 1_000_000),
     "database": _database,
+    "backup_every_h": _whole(0, 8760),
+    "backups_kept": _whole(1, 1000),
+    "backup_dir": _path,
     "prompts_dir": _path,
     "command_prefix": _prefix,
     "bot_name": _name,
@@ -329,10 +357,14 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "retention_days": _whole(1, 3650),
     "quota_per_minute": _whole(1, 600),
     "log_level": _log_level,
+    "log_format": _one_of("text", "json"),
     "discord_token": _token,
+    "discord_token_file": _path,
     "discord_api_base": _url,
     "slack_bot_token": _tokens,
+    "slack_bot_token_file": _path,
     "slack_app_token": _token,
+    "slack_app_token_file": _path,
     "slack_api_url": _url,
     "slack_command_prefix": _name_prefix,
     "web_port": _whole(0, 65535),

@@ -173,6 +173,11 @@ class Talk:
         assert card.error is None, card.error
         return dict(card.data)
 
+    async def suggest(self, text: str, *, line: str = "", **how: Any) -> tuple[str, ...]:
+        """Return continuations of `text`, the end of the `line` (all of it if none is given) that is being typed."""
+        typed = Message("typed", HERE, Author("ann", "Ann", is_moderator=True), line or text)
+        return await self.bot.suggest(typed, text, **how)
+
     async def refusal(self, text: str, **how: Any) -> str:
         """Say `text` and return the one sentence with which it is refused."""
         card = await self.card(text, **how)
@@ -380,6 +385,9 @@ class ScriptedEngine:
         self.generations: list[ScriptedGeneration] = []
         self.params: list[SamplingParams] = []
         self.how: list[dict[str, Any]] = []
+
+    def pinned(self) -> "ScriptedEngine":
+        return self
 
     def generate(self, prompt: Prompt, params: SamplingParams, **how: Any) -> ScriptedGeneration:
         self.read.append(prompt)

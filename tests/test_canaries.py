@@ -18,6 +18,7 @@ import pytest
 from bot.commands.bot import MAX_TEXT_BYTES
 from bot.core.cards import Card
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope, now_utc
+from bot.core.picture import Picture
 from bot.core.stopping import Stopper
 from bot.platforms.discord.traits import DISCORD
 from bot.services.ledger import Delivery
@@ -50,6 +51,7 @@ WORDS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
     "template_versions": {"source_text": ("kanarierow",)},
     "stories": {"offer": ("kanariebietet",), "sampling": ()},
     "story_parts": {"text": ("kanariewahl",), "offer": ("kanariewahl",)},
+    "message_pictures": {"data": ("kanariebild", "kanariewartebild")},
     "hosted_messages": {
         "text": ("kanarieshown",),
         "card": ("kanariecard",),
@@ -72,6 +74,10 @@ NO_WORDS: Final = {
         ("inbox", "author_id"),
         ("inbox", "author_roles"),
         ("inbox", "reply_to"),
+        ("inbox", "picture_ids"),
+        ("message_pictures", "platform"),
+        ("message_pictures", "message_id"),
+        ("message_pictures", "picture_id"),
         ("inbox", "replied_card"),
         ("open_cards", "id"),
         ("open_cards", "owner_id"),
@@ -130,6 +136,7 @@ NO_WORDS: Final = {
         ("messages", "kind"),
         ("messages", "attachment_format"),
         ("inbox", "reach"),
+        ("message_pictures", "media_type"),
         ("inbox", "place_kind"),
         ("inbox", "state"),
         ("inbox", "attachment_format"),
@@ -189,10 +196,19 @@ class World:
         reply_to: str | None = None,
         reach: Reach = "private",
         may_fail: bool = False,
+        pictures: tuple[Picture, ...] = (),
     ) -> str:
         """Send a message and return its id."""
         message = Message(
-            str(1000 + len(self.ids)), HERE, author, text, reply_to=reply_to, attachment=attachment, reach=reach
+            str(1000 + len(self.ids)),
+            HERE,
+            author,
+            text,
+            reply_to=reply_to,
+            attachment=attachment,
+            reach=reach,
+            picture_ids=tuple(one.id for one in pictures),
+            pictures=pictures,
         )
         self.ids[message.id] = author.id
         cards = [card async for card in self.talk.bot.answer(message, Stopper())]
@@ -214,8 +230,9 @@ class World:
             for table, columns in WORDS.items():
                 for column in columns:
                     for (value,) in connection.execute(f"SELECT {column} FROM {table}"):
+                        words = value.decode() if isinstance(value, bytes) else value
                         for one in ALL:
-                            if value and one in value:
+                            if words and one in words:
                                 places[one].add(f"{table}.{column}")
             return places
         finally:
@@ -250,7 +267,7 @@ async def planted(folder: Path) -> AsyncIterator[World]:
 
 async def _plant(world: World, engine: ScriptedEngine) -> None:
     talk = world.talk
-    await world.say(ANN, "kanariechat", attachment="kanariefile")
+    await world.say(ANN, "kanariechat", attachment="kanariefile", pictures=(picture("kanariebild"),))
     engine.scripts = ["Hello Bo"]
     await world.say(BO, "Hello")
     engine.scripts = ["kanarieoption"]
@@ -270,13 +287,25 @@ async def _plant(world: World, engine: ScriptedEngine) -> None:
     await world.say(ANN, "kanariesagt")
     engine.scripts = ["kanariebietet"]
     await world.say(ANN, "1")
-    waiting = Message("2000", HERE, ANN, "kanariewaiting", attachment="kanarieinboxfile")
+    waiting = Message(
+        "2000",
+        HERE,
+        ANN,
+        "kanariewaiting",
+        attachment="kanarieinboxfile",
+        picture_ids=("p1",),
+        pictures=(picture("kanariewartebild"),),
+    )
     assert await Delivery(talk.store, DISCORD).accept(waiting)
     world.ids["2000"] = ANN.id
     shown = HostedMessage(2000, HERE, ANN.id, "kanarieshown", file_name="kanariedatei")
     await talk.store.add_hosted(shown)
     answer = HostedMessage(2001, HERE, "", asked=2000, asker_id=ANN.id, card={"blocks": ["kanariecard"]})
     await talk.store.add_hosted(answer)
+
+
+def picture(canary: str) -> Picture:
+    return Picture("p1", "image/png", canary.encode())
 
 
 async def _name_branch(world: World, name: str) -> None:
@@ -300,7 +329,8 @@ async def _delete(world: World) -> None:
 async def _edit(world: World) -> None:
     for one, author_id in world.ids.items():
         if author_id == ANN.id:
-            await world.talk.bot.edited(Message(one, HERE, ANN, "Something else", has_file=True))
+            edited = Message(one, HERE, ANN, "Something else", has_file=True, picture_ids=("p1",))
+            await world.talk.bot.edited(edited)
 
 
 async def _edit_and_remove_files(world: World) -> None:
@@ -359,6 +389,7 @@ WAYS: Final[list[tuple[Callable[[World], Awaitable[None]], dict[str, set[str]]]]
             "others' words": _MODERATORS,
             "the name of the author of the new text": {"Kanariename"},
             "the file is still attached to the message": {"kanariefile", "kanarieinboxfile"},
+            "the picture, too": {"kanariebild", "kanariewartebild"},
             "the page changes itself what it shows": _SHOWN,
         },
     ),
@@ -402,7 +433,7 @@ async def test_every_place_that_can_hold_words_has_a_canary(tmp_path: Path) -> N
             for table in tables
             if not table.startswith("sqlite_")
             for row in connection.execute(f"PRAGMA table_info({table})")
-            if row[2] == "TEXT"
+            if row[2] in ("TEXT", "BLOB")
         }
         connection.close()
         in_rows = world.in_rows()

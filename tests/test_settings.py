@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,11 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert Settings.from_env({}, env_file).model == "gpt2"
 
 
+SECRET_FILE: tuple[dict[str, Any], dict[str, str]] = (
+    {"/run/secrets/k": Path("/run/secrets/k")},
+    {"~nobody-here/k": f"{NO_HOME}: '~nobody-here/k'."},
+)
+
 # For each setting: texts that are read, with their values; texts that are refused, with the end of the sentence.
 # Rows of MODEL are few as the model's name is checked where models are found; an editor is anybody's command line.
 TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -80,10 +86,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
     ),
     "MODEL_API_KEY": ({"sk-abc": "sk-abc"}, {"s3cret x": NO_TOKEN}),
-    "MODEL_API_KEY_FILE": (
-        {"/run/secrets/k": Path("/run/secrets/k")},
-        {"~nobody-here/k": f"{NO_HOME}: '~nobody-here/k'."},
-    ),
+    "MODEL_API_KEY_FILE": SECRET_FILE,
     "MODEL_CONTEXT_LENGTH": ({"128": 128}, whole(128, "10,000,000", "127", "10000001")),
     "MODEL_MAX_RUNNING": ({"4096": 4096}, whole(1, "4,096", "0", "4097")),
     "MODELS_DIR": ({"/m": Path("/m"), "~": Path.home()}, {"~nobody-here/m": f"{NO_HOME}: '~nobody-here/m'."}),
@@ -118,6 +121,9 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
             },
         },
     ),
+    "BACKUP_EVERY_H": ({"0": 0, "8760": 8760}, whole(0, "8,760", "-1", "8761", "1.5")),
+    "BACKUPS_KEPT": ({"1": 1}, whole(1, "1,000", "0", "1001")),
+    "BACKUP_DIR": ({"/b": Path("/b")}, {"~nobody-here": f"{NO_HOME}: '~nobody-here'."}),
     "PROMPTS_DIR": ({"/p": Path("/p")}, {"~nobody-here": f"{NO_HOME}: '~nobody-here'."}),
     "COMMAND_PREFIX": (
         {"?": "?", "!!": "!!"},
@@ -151,10 +157,12 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"info": "INFO"},
         {value: f"takes one of INFO, WARNING, ERROR, not '{value}'." for value in ("DEBUG", "loud", "10")},
     ),
+    "LOG_FORMAT": ({"JSON": "json", "text": "text"}, {"xml": "takes one of text, json, not 'xml'."}),
     "DISCORD_TOKEN": (
         {"abc.def-g_h": "abc.def-g_h"},
         dict.fromkeys(("two words", "…"), NO_TOKEN),
     ),
+    "DISCORD_TOKEN_FILE": SECRET_FILE,
     "DISCORD_API_BASE": (
         {"http://127.0.0.1:9/api/": "http://127.0.0.1:9/api"},
         {
@@ -174,7 +182,9 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"xoxb-1-a": ("xoxb-1-a",), "xoxb-1-a, xoxb-2-b,xoxb-1-a": ("xoxb-1-a", "xoxb-2-b")},
         dict.fromkeys(("…", "xoxb-1,…"), NO_TOKEN),
     ),
+    "SLACK_BOT_TOKEN_FILE": SECRET_FILE,
     "SLACK_APP_TOKEN": ({"xapp-1-a": "xapp-1-a"}, dict.fromkeys(("two words", "…"), NO_TOKEN)),
+    "SLACK_APP_TOKEN_FILE": SECRET_FILE,
     "SLACK_API_URL": (
         {"http://127.0.0.1:9/api/": "http://127.0.0.1:9/api"},
         {"slack.com": "takes a URL that starts with https:// or http://, not 'slack.com'."},
@@ -348,3 +358,43 @@ def test_a_key_that_can_not_be_read_is_one_sentence(
     with pytest.raises(SetupError) as caught:
         settings.read_model_api_key()
     assert str(caught.value) == sentence.replace("PATH", str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("MODEL_API_KEY", Settings.read_model_api_key),
+        ("API_KEY", Settings.read_api_key),
+        ("DISCORD_TOKEN", Settings.read_discord_token),
+        ("SLACK_BOT_TOKEN", Settings.read_slack_bot_tokens),
+        ("SLACK_APP_TOKEN", Settings.read_slack_app_token),
+    ],
+)
+def test_every_secret_can_be_in_a_file(tmp_path: Path, name: str, read: Callable[[Settings], object]) -> None:
+    def settings(**values: str) -> Settings:
+        return Settings.from_env(values, tmp_path / "none.env")
+
+    file = tmp_path / "secret"
+    file.write_text("s3cret\n")
+    expected = ("s3cret",) if name == "SLACK_BOT_TOKEN" else "s3cret"
+    assert read(settings(**{f"{name}_FILE": str(file)})) == expected
+    assert read(settings(**{name: "s3cret"})) == expected
+    assert "s3cret" not in repr(settings(**{name: "s3cret"}))
+    with pytest.raises(SetupError, match=f"{name} and {name}_FILE are both set; remove one of them."):
+        read(settings(**{name: "s3cret", f"{name}_FILE": str(file)}))
+    file.write_text("two words\nin s3cret lines" if name != "SLACK_BOT_TOKEN" else "wörd")
+    with pytest.raises(SetupError, match=r"The file .*secret takes an access token") as error:
+        read(settings(**{f"{name}_FILE": str(file)}))
+    assert "s3cret l" not in str(error.value)
+    file.write_text("\n")
+    with pytest.raises(SetupError, match=f"{name}_FILE names .*secret, which is empty"):
+        read(settings(**{f"{name}_FILE": str(file)}))
+    with pytest.raises(SetupError, match=f"{name}_FILE names .*missing, which can't be read: no such file"):
+        read(settings(**{f"{name}_FILE": str(tmp_path / "missing")}))
+
+
+def test_every_secret_setting_has_one_for_a_file() -> None:
+    names = {f.name for f in fields(Settings)}
+    secrets = {f.name for f in fields(Settings) if not f.repr}
+    assert secrets
+    assert {f"{name}_file" for name in secrets} <= names

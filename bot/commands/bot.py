@@ -14,20 +14,22 @@ from bot.commands.context import PlatformFigure, Services
 from bot.commands.continuations import Continuations
 from bot.commands.framework.command import Cards
 from bot.commands.framework.line_completion import Expected
-from bot.commands.framework.model_choice import model_of_chat
+from bot.commands.framework.model_choice import loading_sentence, model_of_chat, model_of_place, model_of_typed
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
+from bot.commands.models import state_of
 from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
 from bot.commands.workbench.workbench import Workbench
-from bot.commands.writing import Desk
+from bot.commands.writing import Desk, Tell, tell_nobody
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
 from bot.core.safe_text import replace_lone_surrogates
 from bot.core.stopping import Stopper
+from bot.core.wording import list_words
 from bot.errors import FewshotError, OptedOut, RequestError
 from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
@@ -48,7 +50,7 @@ class Bot:
         self.workbench = Workbench(services)
         limit = services.traits.max_option_characters
         self.desk = Desk(services)
-        self._continuations = Continuations(services.engine, max_characters=limit or MAX_TEXT_BYTES)
+        self._continuations = Continuations(services.models, max_characters=limit or MAX_TEXT_BYTES)
 
     @property
     def store(self) -> Store:
@@ -85,11 +87,17 @@ class Bot:
 
     @property
     def model_line(self) -> str:
-        """Return one line about the model, for people."""
+        """Return one line about the default model, for people."""
         info = self._services.engine.info
         if info.server:
             return f"{info.name} · {info.device}"
         return f"{info.name} · {info.num_parameters / 1e6:.0f}M parameters · {info.device} · {info.precision}"
+
+    @property
+    def models_line(self) -> str:
+        """Return one line about all models as they are now: the default one, and the state of the others."""
+        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states()[1:]]
+        return f"{self.model_line}; also {list_words(others)}" if others else self.model_line
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
         """Let `stats` show a count of the platform: as `label` to people, as `name` in JSON."""
@@ -146,6 +154,10 @@ class Bot:
         """
         return await self._router.place_where_wanted(message)
 
+    def sees_pictures(self, message: Message, place: Place) -> bool:
+        """Say whether the answer to `message` in `place` is of a model that takes its pictures."""
+        return self._router.sees_pictures(message, place)
+
     async def is_answer_to_card(self, message: Message) -> bool:
         """Say whether the words of `message` stand for a button of a card. Raises Unavailable."""
         return await find_answered(self._services, message) is not None
@@ -171,15 +183,29 @@ class Bot:
         return await self.place_where_wanted(message) is not None
 
     async def suggest_values(
-        self, scope: Scope, command_name: str, option_name: str, typed: str, *, who: Author | None = None
+        self,
+        scope: Scope,
+        command_name: str,
+        option_name: str,
+        typed: str,
+        *,
+        who: Author | None = None,
+        tell: Tell | None = None,
     ) -> tuple[str, ...]:
         """Return values for an option that is being typed, the best first.
 
-        The model is asked only for a text that it continues, by `who`, and for at most a second.
+        The model of the place is asked only for a text that it continues, by `who`, and for at most a second. With
+        `tell`, which is told so, it is loaded first where that is needed; else there is nothing then.
         """
         command = COMMANDS.get(command_name)
         if who is not None and command is not None and command.continues_text and option_name == command.text_name:
-            return await self._continuations.suggest((scope.platform, who.id), typed)
+            services = self._services
+            model = model_of_place(services, await services.place_of(scope))
+            if tell is not None and not services.models.is_ready(model):
+                tell(loading_sentence(model))
+                async with services.models.lease(model):
+                    return await self._continuations.suggest((scope.platform, who.id), typed, model)
+            return await self._continuations.suggest((scope.platform, who.id), typed, model)
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
 
     async def known_names(self, scope: Scope) -> KnownNames:
@@ -224,7 +250,9 @@ class Bot:
         One of kind "command" is only asked about; it is not part of the conversation.
         """
         try:
-            message = check_message(message, self._services.traits)
+            # A picture that was not read is nothing that can be read later.
+            kept_ids = tuple(picture.id for picture in message.pictures)
+            message = check_message(replace(message, picture_ids=kept_ids), self._services.traits)
         except RequestError:
             return False
         return not message.author.is_me and await self._services.store.add_message(message, kind=kind)
@@ -234,7 +262,7 @@ class Bot:
         return bool(await self._services.store.load_messages(scope, message_ids))
 
     async def edited(self, message: Message) -> None:
-        """Store the new text of a stored message, and erase the text of a file that it has no more.
+        """Store the new text of a stored message, and erase the files that it has no more.
 
         A message whose new text is too long to be stored is erased: the old one was taken back.
         """
@@ -243,7 +271,13 @@ class Bot:
             await self._services.store.delete_message(message.scope.platform, message.id)
             return
         has_lost_file = not message.has_file and message.attachment is None
-        await self._services.store.edit_message(message.scope.platform, message.id, text, has_lost_file=has_lost_file)
+        await self._services.store.edit_message(
+            message.scope.platform,
+            message.id,
+            text,
+            has_lost_file=has_lost_file,
+            picture_ids=message.picture_ids,
+        )
 
     async def said_by(self, scope: Scope, author: Author, *, before_utc: datetime, limit: int) -> tuple[str, ...]:
         """Return what `author` said in `scope` before `before_utc`, among the newest `limit` messages, newest first.
@@ -277,11 +311,25 @@ class Bot:
         """Erase everything of a server that the bot has left."""
         await self._services.store.forget_server(platform, server)
 
-    async def suggest(self, text: str, *, num: int, max_new_tokens: int, seed: int) -> tuple[str, ...]:
-        """Return different continuations of a text that is being typed, at most `num` (1-5). Raises FewshotError."""
+    async def suggest(
+        self,
+        line: Message,
+        text: str,
+        *,
+        num: int,
+        max_new_tokens: int,
+        seed: int,
+        tell: Tell = tell_nobody,
+    ) -> tuple[str, ...]:
+        """Return different continuations of `text`, the end of the `line` that is being typed, at most `num` (1-5).
+
+        They are by the model that would answer the line; `tell` is told if it is loaded first. Raises FewshotError.
+        """
+        model = await model_of_typed(self._services, COMMANDS, replace(line, text=self.line_of(line)))
         how = {"num": num, "max_new_tokens": max_new_tokens, "seed": seed}
         texts: tuple[str, ...] = ()
-        async with aclosing(self.desk.continue_text(text, {}, person="", **how)) as snapshots:
+        continued = self.desk.continue_text(line.scope, text, {}, person="", model=model, tell=tell, **how)
+        async with aclosing(continued) as snapshots:
             async for snapshot in snapshots:
                 texts = snapshot.texts
         return texts

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -12,7 +12,7 @@ from bot.commands import changing_settings, completing, models, privacy
 from bot.commands.completing import MOVED_ON
 from bot.commands.context import Services
 from bot.commands.explaining import ACTIONS, WHY_CARD, act_on_why, explain
-from bot.commands.framework.command import Act, Cards, Command, Request, Submit, TextSource
+from bot.commands.framework.command import MODEL, Act, Cards, Command, Request, Submit, TextSource
 from bot.commands.framework.model_choice import (
     answer_request,
     answered_by,
@@ -21,6 +21,7 @@ from bot.commands.framework.model_choice import (
     model_that_wrote,
     without_model,
 )
+from bot.commands.framework.parsing import format_command_line
 from bot.commands.framework.request import UNREADABLE, check_message, check_owner, load_asked, message_of, read_request
 from bot.commands.templates import (
     browser,
@@ -32,7 +33,7 @@ from bot.commands.templates import (
     running,
     tuning,
 )
-from bot.core.cards import Button
+from bot.core.cards import Answers, Button, Card
 from bot.core.history import HistoryMessage
 from bot.core.mentions import mention
 from bot.core.messages import Click, FormSubmitted, Message, Scope
@@ -82,6 +83,24 @@ FORM_ACTIONS: Final = frozenset({"open", "edit", "rows", "publish", "publish-any
 LONG_ACTIONS: Final = frozenset({"open", "test", privacy.FORGET_NOW})
 
 
+async def _restored(cards: Cards, show_again: Callable[[str], Awaitable[Card]]) -> Cards:
+    """Yield `cards`; an error after snapshots, which have replaced the visible card, shows that again with a notice."""
+    has_begun = False
+    try:
+        async with aclosing(cards):
+            async for snapshot in cards:
+                has_begun = True
+                yield snapshot
+    except FewshotError as e:
+        if not has_begun:
+            raise
+        yield await show_again(str(e))
+
+
+def _is_current(click: Click, card: OpenCard) -> bool:
+    return card.owner_id == click.author.id and card.revision == click.revision
+
+
 def _writer(reply: StoredReply) -> str:
     return reply.provenance.model_name
 
@@ -96,15 +115,15 @@ class Clicks:
         self._busy: dict[str, str] = {}
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def _by(self, model: str | None, act: "Callable[[Clicks], Cards]") -> Cards:
-        """Return the cards of `act` by the model (None: whichever)."""
+    def _by(self, model: str | None, act: "Callable[[Clicks], Cards]", *, loading: Answers | None = None) -> Cards:
+        """Return the cards of `act` by the model (None: whichever); see `answered_by`."""
 
         def answer(services: Services) -> Cards:
             other = copy.copy(self)
             other._services = services
             return act(other)
 
-        return answered_by(self._services, model, answer)
+        return answered_by(self._services, model, answer, loading=loading)
 
     async def answer(
         self, click: Click, stopper: Stopper, place: Place, *, may_store: bool, typed: Message | None = None
@@ -118,8 +137,10 @@ class Clicks:
         store = self._services.store
         if click.card_id.startswith(REPLY_CARD):
             reply = await self._reply_of(click, REPLY_CARD)
-            model = self._known(reply) if click.action == "why" else model_that_wrote(self._services, _writer(reply))
-            cards = self._by(model, lambda by: by._act_on_reply(click, reply, stopper, may_store=may_store))
+            if click.action == "why":
+                cards = self._by(self._known(reply), lambda by: by._explain(reply), loading="private")
+            else:
+                cards = self._act_on_reply(click, reply, stopper, may_store=may_store)
             return reply.provenance.command, cards
         if click.card_id.startswith(WHY_CARD):
             reply = await self._reply_of(click, WHY_CARD)
@@ -128,6 +149,7 @@ class Clicks:
             return "why", self._by(
                 self._known(reply),
                 lambda by: act_on_why(by._services, by._commands, reply, click.action, asker_of(click), stopper),
+                loading="private",
             )
         card = await store.get_open_card(click.scope, click.card_id)
         if card is None:
@@ -136,10 +158,9 @@ class Clicks:
             return str(card.state["command"]), self._open(click, card, stopper, may_store=may_store)
         if card.kind == COMPLETION_CARD:
             wrote = model_of(card.state)
-            model = model_that_wrote(self._services, wrote) if wrote else model_of_place(self._services, place)
-            return command_of(card.state), self._by(
-                model, lambda by: by._complete(click, card, stopper, may_store=may_store, typed=typed)
-            )
+            writer = model_that_wrote(self._services, wrote) if wrote else model_of_place(self._services, place)
+            cards = self._complete(click, card, stopper, writer, may_store=may_store, typed=typed)
+            return command_of(card.state), cards
         if card.kind == browser.BROWSER_CARD:
             return "prompt list", self._by(
                 model_of_place(self._services, place),
@@ -150,11 +171,25 @@ class Clicks:
         if card.kind not in _ACTS:
             raise RequestError(GONE)
         name, act = _ACTS[card.kind]
-        model = None
+        model: str | None = None
         if click.action not in _WITHOUT_MODEL and card.kind not in _NO_TEMPLATES:
             is_asked = click.action == "test"
             model = await self._model_of_template(card, place, click.scope, is_asked=is_asked)
+        if card.kind == draft_cards.DRAFT_CARD and click.action == "test" and _is_current(click, card):
+            cards = self._by(model, lambda by: act(by._services, click, card, stopper), loading="public")
+            return name, _restored(cards, lambda sentence: self._draft_again(click, card, sentence))
         return name, self._by(model, lambda by: act(by._services, click, card, stopper))
+
+    async def _draft_again(self, click: Click, card: OpenCard, notice: str) -> Card:
+        """Return the card of a draft as it was, with a notice."""
+        services = self._services
+        draft = await services.store.get_draft(click.scope, str(card.state["name"]), click.author.id)
+        if draft is None:
+            raise RequestError(notice)
+        return await draft_cards.draft_card(services, click.scope, draft, card=card, notice=notice)
+
+    async def _explain(self, reply: StoredReply) -> Cards:
+        yield await explain(self._services, self._commands, reply)
 
     async def _model_of_template(self, card: OpenCard, place: Place, scope: Scope, *, is_asked: bool = False) -> str:
         """Return the model of the template that a card is about."""
@@ -186,15 +221,21 @@ class Clicks:
             raise RequestError("That form has expired, or its message was deleted. Give the command again.")
         name, submit = _SUBMITS[card.kind]
         model = await self._model_of_template(card, place, submitted.scope)
-        return name, self._by(model, lambda by: submit(by._services, submitted, card))
+        # On a card the form's answer takes its place, and nothing would bring it back.
+        loading: Answers | None = None if submitted.is_on_card else "private"
+        return name, self._by(model, lambda by: submit(by._services, submitted, card), loading=loading)
 
     async def _try(self, submitted: FormSubmitted, card: OpenCard) -> Cards:
         """Answer the text in the form with the template that was just published, as its command does."""
         services, author = self._services, submitted.author
         check_owner(card, author, "form", "prompt NAME TEXT")
+        named = submitted.values.get(MODEL.name, "")
+        options = {MODEL.name: services.models.check(named)} if named else {}
+        command, arguments = self._commands["prompt run"], {"NAME": str(card.state["name"])}
+        line = format_command_line(command, arguments, options, "", services.command_prefix)
         # After -- the text is taken as it is.
-        line = f"{services.command_prefix}prompt run {card.state['name']} -- {submitted.values.get('text', '')}"
-        asked = Message(submitted.id, submitted.scope, author, line, reach=submitted.reach)
+        text = f"{line} -- {submitted.values.get('text', '')}"
+        asked = Message(submitted.id, submitted.scope, author, text, reach=submitted.reach)
         message = check_message(asked, services.traits)
         may_store = not await services.store.is_opted_out(submitted.scope.platform, author.id)
         request = await read_request(services, self._commands, message, Stopper(), may_store=may_store)
@@ -218,9 +259,9 @@ class Clicks:
         yield await explain(self._services, self._commands, reply)
 
     async def _complete(
-        self, click: Click, card: OpenCard, stopper: Stopper, *, may_store: bool, typed: Message | None
+        self, click: Click, card: OpenCard, stopper: Stopper, model: str, *, may_store: bool, typed: Message | None
     ) -> Cards:
-        """Act on a completion: only its owner may, and only at its current revision."""
+        """Act on a completion with the model: only its owner may, and only at its current revision."""
         await self._check_owner(click, card, command_of(card.state))
         self._check_may_store(may_store)
         if self._busy.get(card.id, _MORE) != _MORE:
@@ -229,11 +270,13 @@ class Clicks:
             raise RequestError(MOVED_ON)
         turn = self._turns.setdefault(card.id, asyncio.Lock())
         # Presses of More in a row are all carried out, one after another.
-        async with turn, aclosing(self._complete_in_turn(click, card, stopper, typed)) as snapshots:
+        async with turn, aclosing(self._complete_in_turn(click, card, stopper, model, typed)) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
 
-    async def _complete_in_turn(self, click: Click, card: OpenCard, stopper: Stopper, typed: Message | None) -> Cards:
+    async def _complete_in_turn(
+        self, click: Click, card: OpenCard, stopper: Stopper, model: str, typed: Message | None
+    ) -> Cards:
         services = self._services
         self._busy[card.id] = click.action
         try:
@@ -250,18 +293,17 @@ class Clicks:
             if num_behind > 0 and len(state.tree.here.options) >= MAX_OPTIONS:
                 yield completing.show_again(request, current, state, completing.TOO_MANY)
                 return
-            has_begun = False
-            try:
-                answer = completing.answer_action(request, current, state, click.action, click.value)
-                async with aclosing(answer) as cards:
-                    async for snapshot in cards:
-                        has_begun = True
-                        yield snapshot
-            except FewshotError as e:
-                if not has_begun:
-                    raise
-                # Snapshots have replaced the visible card.
-                yield completing.show_again(request, current, state, str(e))
+
+            def act(by: Clicks) -> Cards:
+                asked = replace(request, services=by._services)
+                return completing.answer_action(asked, current, state, click.action, click.value)
+
+            async def show_again(sentence: str) -> Card:
+                return completing.show_again(request, current, state, sentence)
+
+            async with aclosing(_restored(self._by(model, act, loading="public"), show_again)) as cards:
+                async for snapshot in cards:
+                    yield snapshot
         finally:
             del self._busy[card.id]
 
@@ -313,10 +355,8 @@ class Clicks:
                 yield snapshot
 
     async def _act_on_reply(self, click: Click, reply: StoredReply, stopper: Stopper, *, may_store: bool) -> Cards:
-        """Explain a stored answer, write it again, or continue it."""
-        if click.action == "why":
-            yield await explain(self._services, self._commands, reply)
-            return
+        """Write a stored answer again, or continue it, with the model that wrote it."""
+        model = model_that_wrote(self._services, _writer(reply))
         asked = await self._load_message(click.scope, reply.message.reply_to)
         if asked is None:
             raise RequestError("The message behind this answer was deleted, so the answer can't be changed.")
@@ -325,24 +365,27 @@ class Clicks:
         self._check_may_store(may_store)
         if reply.provenance.command == "chat" and click.action in ("again", "continue"):
             goes_on = click.action == "continue"
-            cards = self._services.chat.rewrite(
-                asked, reply.message.id, asker_of(click), click.scope, stopper, goes_on=goes_on
-            )
+
+            def write(by: Clicks) -> Cards:
+                return by._services.chat.rewrite(
+                    asked, reply.message.id, asker_of(click), click.scope, stopper, goes_on=goes_on
+                )
+
         elif reply.provenance.command == "prompt run" and click.action == "again":
-            cards = self._run_again(click, reply, asked, stopper)
+
+            def write(by: Clicks) -> Cards:
+                return by._run_again(click, reply, asked, stopper)
+
         else:
             raise RequestError(MOVED_ON)
-        has_begun = False
-        try:
-            async with aclosing(cards):
-                async for snapshot in cards:
-                    has_begun = True
-                    yield snapshot
-        except FewshotError as e:
-            if not has_begun:
-                raise
+
+        async def show_again(sentence: str) -> Card:
             buttons = None if reply.provenance.command == "chat" else (Button("again", "Again"), Button("why", "Why"))
-            yield reply_card(reply, notice=str(e), buttons=buttons)
+            return reply_card(reply, notice=sentence, buttons=buttons)
+
+        async with aclosing(_restored(self._by(model, write, loading="public"), show_again)) as cards:
+            async for snapshot in cards:
+                yield snapshot
 
     async def _run_again(self, click: Click, reply: StoredReply, asked: HistoryMessage, stopper: Stopper) -> Cards:
         services = self._services

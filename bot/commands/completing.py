@@ -20,7 +20,7 @@ from bot.store.cards import OpenCard
 
 MOVED_ON: Final = "That card is out of date; use the newest one."
 TOO_MANY: Final = f"There are already {MAX_OPTIONS} continuations. Choose one, or use longer, again or undo."
-ONE_EACH: Final = "Each strategy writes one text. Use again for texts with another seed."
+ONE_EACH: Final = "Each strategy writes one text. Use again for other texts."
 TEXT_GONE: Final = f"The text of this card was deleted. Start again with {mention('complete TEXT')}."
 
 # What is the same for all strategies.
@@ -84,15 +84,15 @@ def answer_strategies(request: Request) -> Cards:
 
 async def _begin(request: Request, params: SamplingParams, *, by_strategy: bool = False) -> Cards:
     """Answer with the first continuations of the request's text."""
-    source = request.source
+    source, info = request.source, request.services.engine.info
     state = CompletionState(
         source.message_id,
         source.is_command_line,
-        params.with_seed(),
+        params.with_seed(is_kept=info.keeps_seed),
         ends_sentence="max_new_tokens" not in request.options,
         request_id=request.message.id,
         by_strategy=by_strategy,
-        model=request.services.engine.info.name,
+        model=info.name,
     )
     async with aclosing(Step(request, request.text, None).draw(state)) as snapshots:
         async for snapshot in snapshots:
@@ -186,9 +186,9 @@ COMMANDS: Final = (
         allows_look=True,
         options=(*(option for option in SAMPLING_OPTIONS if option.name in _SHARED), MODEL),
         refused_options={option.name: _OWN for option in SAMPLING_OPTIONS if option.name not in _SHARED},
-        details="Greedy and beam search for a likely text; careful, normal and wild draw, all with the same seed. A"
-        " number goes on with that text, again by each strategy; longer extends each by its own strategy, again takes"
-        " another seed, which changes only what is drawn. Undo, words and branches work as for complete.",
+        details="Greedy and beam search for a likely text; careful, normal and wild draw. A number goes on with that"
+        " text, again by each strategy; longer extends each by its own strategy, again changes only what is drawn."
+        " Undo, words and branches work as for complete. A strategy that the model's server lacks is left out.",
         words=("1", "2", "longer", "again", "undo", "words", "branches"),
         examples=(
             "strategies The best thing about rain is",

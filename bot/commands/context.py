@@ -55,6 +55,7 @@ class Services:
 
     `traits` are the facts of its platform, `names` its roles and channels. `owner_ids` are the ids of the operators,
     who are moderators everywhere. `platform_figures` are what `stats` shows of the platform, by their names in JSON.
+    What is erased may be in backups for `backup_days` more.
     """
 
     engine: Engine
@@ -73,12 +74,21 @@ class Services:
     platform_figures: dict[str, PlatformFigure] = field(default_factory=dict)
     story_turns: StoryTurns = field(default_factory=StoryTurns)
     stalls: LoopStalls = field(default_factory=LoopStalls)
+    backup_days: int = 0
 
     def on(self, engine: Engine) -> "Services":
         """Return the same parts with another model."""
         if engine is self.engine:
             return self
         return replace(self, engine=engine, chat=self.chat.on(engine), measuring=self.measuring.on(engine))
+
+    @property
+    def named_model(self) -> str:
+        """Return the name of this model where there are several, "" where it needs no name."""
+        if len(self.models.names) == 1:
+            return ""
+        name = self.engine.info.name
+        return self.models.find(name) or name
 
     async def declared_in(self, scope: Scope) -> Mapping[str, ChannelSetting]:
         """Return the settings of `scope`, whose server may have its own chat templates."""

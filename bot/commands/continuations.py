@@ -11,6 +11,7 @@ from bot.core.prompt_parts import Prompt
 from bot.core.safe_text import clean_model_text, replace_lone_surrogates
 from bot.core.sampling_params import SamplingParams
 from bot.errors import FewshotError
+from bot.services.models import Models
 
 # Discord gives 3 s for all of it, and the next key is pressed before that.
 WAIT_S: Final = 1.0
@@ -30,17 +31,18 @@ class Continuations:
     `max_characters` is the most that a typed text and its continuation may have together.
     """
 
-    def __init__(self, engine: Engine, *, max_characters: int) -> None:
-        self._engine = engine
+    def __init__(self, models: Models, *, max_characters: int) -> None:
+        self._models = models
         self._max_characters = max_characters
         self._running: dict[Hashable, Generation] = {}
         self._newest: dict[Hashable, object] = {}  # what somebody typed last, while it waits for a pause
         self._cached: OrderedDict[bytes, tuple[str, ...]] = OrderedDict()
 
-    async def suggest(self, person: Hashable, typed: str) -> tuple[str, ...]:
+    async def suggest(self, person: Hashable, typed: str, model: str) -> tuple[str, ...]:
         """Return `typed` with each of its continuations, as far as they are written after WAIT_S at the latest.
 
-        The request for what the person typed before is cancelled, and returns nothing.
+        The request for what the person typed before is cancelled, and returns nothing. A `model` that is not loaded has
+        no suggestions: loading takes longer than anybody waits, and may close one that others use.
         """
         before = self._running.pop(person, None)
         if before is not None:
@@ -49,23 +51,26 @@ class Continuations:
         text = replace_lone_surrogates(typed)
         if not text.strip() or self._max_characters - len(text) < _MIN_ROOM:
             return ()
-        digest = hashlib.sha256(text.encode()).digest()
+        if not self._models.is_ready(model):
+            return ()
+        digest = hashlib.sha256(f"{model}\0{text}".encode()).digest()
         if digest in self._cached:
             self._cached.move_to_end(digest)
             continuations = self._cached[digest]
-        elif await self._is_overtaken(person):
-            return ()
         else:
-            written, is_whole = await self._write(person, text)
+            async with self._models.lease(model) as engine:
+                if await self._is_overtaken(person, engine):
+                    return ()
+                written, is_whole = await self._write(person, text, engine)
             continuations = tuple(dict.fromkeys(filter(None, map(_cleaned, written))))
             if is_whole:
                 self._keep(digest, continuations)
         fitting = (_fitted(text, one, self._max_characters) for one in continuations)
         return tuple(dict.fromkeys(one for one in fitting if one is not None))
 
-    async def _is_overtaken(self, person: Hashable) -> bool:
+    async def _is_overtaken(self, person: Hashable, engine: Engine) -> bool:
         """Say whether the person typed on within a pause; a model of this bot's own is asked without one."""
-        if not self._engine.info.server:
+        if not engine.info.server:
             return False
         own = self._newest[person] = object()
         await asyncio.sleep(PAUSE_S)
@@ -74,10 +79,10 @@ class Continuations:
         del self._newest[person]
         return False
 
-    async def _write(self, person: Hashable, text: str) -> tuple[list[str], bool]:
+    async def _write(self, person: Hashable, text: str, engine: Engine) -> tuple[list[str], bool]:
         """Return what the model writes after `text`, and whether it is whole; nothing after a newer request."""
         params = SamplingParams(n=_NUM, max_new_tokens=_MAX_NEW_TOKENS, seed=_SEED, stop=("\n",))
-        generation = self._engine.generate(
+        generation = engine.generate(
             Prompt.plain(text),
             params,
             heal=True,

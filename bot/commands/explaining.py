@@ -259,10 +259,14 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
     card = Card(blocks=tuple(blocks), data=data, answers="private")
     if not provenance.sampling:
         return card
+    # Without its seed another text would be drawn.
+    may_rerun = provenance.sampling.seed is not None or not provenance.sampling.is_sampled
     if not services.traits.has_buttons:
-        how = f"{mention('why rerun')} writes it again, {mention('why words')} shows how probable its words were."
+        hows = [f"{mention('why rerun')} writes it again"] if may_rerun else []
+        how = ", ".join([*hows, f"{mention('why words')} shows how probable its words were."])
         return replace(card, blocks=(*blocks, Text(how, is_quiet=True)))
-    return replace(card, buttons=_BUTTONS, open_card_id=f"{WHY_CARD}{reply.message.id}")
+    buttons = _BUTTONS if may_rerun else tuple(one for one in _BUTTONS if one.action != "rerun")
+    return replace(card, buttons=buttons, open_card_id=f"{WHY_CARD}{reply.message.id}")
 
 
 async def _nearest(services: Services, reply: StoredReply, rebuilt: Rebuilt) -> tuple[NearExample, ...]:

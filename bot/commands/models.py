@@ -105,7 +105,7 @@ def _table(states: tuple[ModelState, ...]) -> Table:
             f"{state.context_length:,}" if state.context_length else "—",
             "—" if (speed := speed_of(state)) is None else f"{speed:,.0f}",
             f"{state.num_bytes / 2**20:,.0f} MiB" if state.num_bytes else "—",
-            _state(state),
+            state_of(state),
         )
         for state in states
     ]
@@ -122,7 +122,8 @@ def speed_of(state: ModelState) -> float | None:
     return next((one.tokens_per_s for one in figures), None)
 
 
-def _state(state: ModelState) -> str:
+def state_of(state: ModelState) -> str:
+    """Return whether a model is loaded, or where it is."""
     if state.info is not None and state.info.server:
         return f"at {state.info.device}"
     if not state.num_bytes and not state.is_default:

@@ -30,6 +30,7 @@ _WHAT_IS_STORED: Final = (
     "The bot stores messages to it, its answers, and messages that people ask it about, by a reply or from their menu."
     " Where it answers every message, or a story is being written, it stores all of them."
 )
+_PICTURES: Final = "With a message to a model that sees pictures, it stores a small copy of each picture."
 _READ_HERE: Final = (
     "Only the model reads them, on the operator's own machine. They are never logged, sent elsewhere or used for"
     " training."
@@ -131,14 +132,20 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
     days = (await services.settings_in(scope))["retention_days"]
     num_texts = await services.store.count_cards(scope.platform, author.id, WRITING_CARD)
     texts = (("in Write, until you remove them", _texts(num_texts)),) if num_texts else ()
+    backup_days = services.backup_days
+    backups = (
+        (("in backups for up to", f"{backup_days} more day{'s' if backup_days > 1 else ''}"),) if backup_days else ()
+    )
+    pictures = _PICTURES if any(map(services.models.reads_pictures, services.models.names)) else ""
     read = Button("read-on", "Read me again") if is_out else Button("read-off", "Stop reading me")
     return Card(
         blocks=(
-            Text(f"{_WHAT_IS_STORED} {_who_reads(services)}"),
+            Text(" ".join(filter(None, (_WHAT_IS_STORED, pictures, _who_reads(services))))),
             Facts(
                 (
                     ("your stored messages", f"{num_messages:,}"),
                     ("kept here for", f"{days} days"),
+                    *backups,
                     *texts,
                     ("the bot reads you", "no" if is_out else "yes"),
                 )
@@ -150,6 +157,7 @@ async def _show(services: Services, scope: Scope, author: Author) -> Card:
             "num_messages": num_messages,
             "num_texts": num_texts,
             "retention_days": int(days),
+            "backup_days": backup_days,
             "is_read": not is_out,
         },
         buttons=(Button("export", "Export my data"), read, Button("forget", "Forget me", "danger")),

@@ -1,6 +1,7 @@
 """Routing of messages, clicks and forms to commands, cards and conversations, and the right to ask."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -25,6 +26,7 @@ from bot.commands.framework.request import (
     TextBudget,
     check_message,
     check_owner,
+    has_words,
     is_command_line,
     read_request,
     typed_line,
@@ -47,9 +49,11 @@ from bot.commands.typed_answers import DECLINED, TypedAnswer, find_answered, is_
 from bot.core.cards import Button, Card, Text
 from bot.core.mentions import mention
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
+from bot.core.picture import SEND_TEXT, check_pictures, reads_text_only
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import OptedOut, RequestError, Unavailable
+from bot.services.chat import Chat
 from bot.services.completions import leave_completion
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, open_card
 from bot.services.places import Place
@@ -82,6 +86,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *moderating.COMMANDS,
     )
 }
+_ONLY_CHAT: Final = "A picture is read only in a message to the model, not here."
 COMMAND_WORDS: Final = tuple(sorted({name.split()[0] for name in COMMANDS}))
 
 
@@ -121,7 +126,8 @@ class Router:
         if message.author.is_bot or message.author.is_me:
             return None
         is_command = self._is_command(self.line_of(message))
-        if not self.is_meant(message) and (is_command or not (message.text.strip() or message.attachment)):
+        is_silent = not (message.text.strip() or message.attachment)
+        if not self.is_meant(message) and (is_command or (is_silent and not message.picture_ids)):
             return None
         place = await self._services.place_of(message.scope, message.author)
         answer_when = place.values["answer_when"]
@@ -133,6 +139,8 @@ class Router:
         is_to_card = message.is_addressed or is_word_to_card(message, self._services.traits)
         if is_to_card and may_answer(message) and await find_answered(self._services, message):
             return place
+        if is_silent and not self.sees_pictures(message, place):
+            return None
         # People who asked not to be read and talk to others are not told so each time.
         return place if (answer_when == "every" or has_story) and not place.is_opted_out else None
 
@@ -154,9 +162,11 @@ class Router:
             asked.command = STORY
             if place.is_opted_out:
                 raise RequestError(READ_AGAIN)
+            if not has_words(message):
+                raise RequestError(f"{_ONLY_CHAT} {SEND_TEXT}")
             model = model_of_place(self._services, place)
             go_on = partial(story.go_on_with, commands=COMMANDS, message=message, stopper=stopper)
-            return answered_by(self._services, model, go_on, is_shown=True)
+            return answered_by(self._services, model, go_on, loading="public")
         if not is_command and (answer := await find_answered(self._services, message)) is not None:
             return await self._answer_card(asked, message, answer, stopper, place)
         if not has_buttons:
@@ -170,13 +180,39 @@ class Router:
                 may_store=may_store,
             )
             asked.command = request.command.name
-            return await self._run(request, place)
+            cards = await self._run(request, place)
+            return _with_note(cards, _ONLY_CHAT) if message.picture_ids and message.attachment is None else cards
         if place.is_opted_out:
             raise RequestError(READ_AGAIN)
+        self._check_pictures(message, place)
         await self._services.store.add_message(message, kind="chat")
-        model = model_of_chat(self._services, place)
-        chat = partial(_chat, message=message, stopper=stopper, place=place)
-        return answered_by(self._services, model, chat, is_shown=True)
+        return self._services.chat.reply(message, stopper, place, by=partial(_chat_by, self._services))
+
+    def sees_pictures(self, message: Message, place: Place) -> bool:
+        """Say whether `message` is for the conversation in `place`, and the model there takes its pictures."""
+        is_for_it = not self._is_command(self.line_of(message)) and not place.has_story_at(message.created_at_utc)
+        return bool(message.picture_ids) and is_for_it and not place.is_opted_out and self._takes_pictures(place)
+
+    def _takes_pictures(self, place: Place) -> bool:
+        if place.templates.get(place.values["chat_template"]).markup != "auto":
+            return False
+        try:
+            return self._services.models.reads_pictures(model_of_chat(self._services, place))
+        except RequestError:  # the answer says so
+            return False
+
+    def _check_pictures(self, message: Message, place: Place) -> None:
+        """Raise RequestError if there is nothing in `message` that the model of `place` reads, or a picture is missing.
+
+        Before the message is stored, so that it can be edited.
+        """
+        if not message.picture_ids:
+            return
+        if self._takes_pictures(place):
+            check_pictures(message.picture_ids, message.pictures)
+        elif not has_words(message):
+            unseen = reads_text_only(model_of_chat(self._services, place), len(message.picture_ids))
+            raise RequestError(f"{unseen} {SEND_TEXT}")
 
     async def begin_look(self, asked: Asked, message: Message, stopper: Stopper) -> Cards:
         """Return the cards that answer a command without storing anything or counting a quota, if it allows that."""
@@ -321,8 +357,18 @@ def _is_to_another_card(message: Message) -> bool:
     return shown is not None and not shown.id.startswith(STORY_CARD) and may_answer(message)
 
 
-def _chat(services: Services, *, message: Message, stopper: Stopper, place: Place) -> Cards:
-    return services.chat.reply(message, stopper, place)
+async def _with_note(cards: Cards, sentence: str) -> Cards:
+    """Yield `cards`, the last one with a quiet sentence below it unless it is an error or a form."""
+    async with aclosing(cards):
+        async for card in cards:
+            takes_note = card.is_final and card.error is None and card.form is None
+            yield replace(card, blocks=(*card.blocks, Text(sentence, is_quiet=True))) if takes_note else card
+
+
+def _chat_by(services: Services, place: Place, write: Callable[[Chat], Cards]) -> Cards:
+    """Return what `write` writes with the model that answers the messages of `place`."""
+    model = model_of_chat(services, place)
+    return answered_by(services, model, lambda by: write(by.chat), loading="public")
 
 
 async def _nothing_changed() -> Cards:

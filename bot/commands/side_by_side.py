@@ -38,7 +38,7 @@ async def side_by_side(request: Request, texts: Sequence[str]) -> Cards:
     readings = [_Reading(name) for name in _two_models(request)]
     for reading in readings:
         read = partial(_read, request=request, texts=texts, reading=reading)
-        cards = answered_by(request.services, reading.name, read, is_shown=True)
+        cards = answered_by(request.services, reading.name, read, loading="public")
         try:
             async with aclosing(cards):
                 async for card in cards:

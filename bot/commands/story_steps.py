@@ -182,7 +182,8 @@ class Step:
                 return
             texts = tuple(completion.text for completion in generation.completions if completion.text)
             # A round that adds nothing leaves what was on offer before.
-            offer = StoryOffer(texts, now.stored.round_params.seed) if texts else now.stored.offer
+            seed = now.stored.round_params.seed if self.services.engine.info.keeps_seed else None
+            offer = StoryOffer(texts, seed) if texts else now.stored.offer
             if await self.services.store.save_offer(now.stored, offer):
                 reply_id = await self._record(now, fit, generation, texts) if texts else None
                 missing = _STOPPED if self.stopper.is_stopped else _NOTHING
@@ -256,7 +257,7 @@ class Step:
         story, offer = told.stored, told.stored.offer
         start = (await self._fit(told)).start if told.text.strip() else 0
         num_left_out = count_words(told.text[:start])
-        small = [f"seed {offer.seed}"] if offer.texts and story.params.is_sampled else []
+        small = [f"seed {offer.seed}"] if offer.seed is not None and story.params.is_sampled else []
         if num_left_out:
             words = "word" if num_left_out == 1 else f"{num_left_out:,} words"
             small.append(f"the model no longer reads the first {words}")

@@ -215,6 +215,9 @@ class Card:
     keeps_shown: bool = False
 
 
+# In the data of a snapshot that says only which model is being loaded.
+LOADING: Final = "loading"
+
 # For a mistake in the program, which the person who asked can't fix.
 BROKEN: Final = "Something broke inside the bot. Its operator can find the cause in the log."
 

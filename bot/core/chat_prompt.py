@@ -16,6 +16,7 @@ from bot.core.history import (
     leave_out_repeats,
     select_turns,
 )
+from bot.core.picture import PICTURE_TOKENS
 from bot.core.prompt import build_chat_turns, build_transcript, continue_prompt, speakers_of, stops_of, transcript_line
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import SamplingParams
@@ -86,6 +87,8 @@ class ConversationFit:
         if not messages:
             raise RequestError("There is nothing here to read yet. Write to the bot first.")
         room = self.context_length - min(self.params.max_new_tokens, self.context_length // 2)
+        # A transcript is a text alone.
+        messages = leave_out_pictures(messages, room // 2 if self.is_markup else None)
 
         line_counts: dict[int, int] = {}
 
@@ -94,14 +97,15 @@ class ConversationFit:
                 # Counted from the newest on, in growing batches: tools may be far away.
                 first = max(0, index + 1 - max(_FIRST_LINES, len(line_counts)))
                 lines = [self._line(messages[i]) for i in range(first, index + 1)]
-                line_counts.update(zip(range(first, index + 1), tools.count_tokens(lines), strict=True))
+                for at, num_tokens in zip(range(first, index + 1), tools.count_tokens(lines), strict=True):
+                    line_counts[at] = num_tokens + PICTURE_TOKENS * len(messages[at].pictures)
             return line_counts[index]
 
         @cache
         def read_from(index: int) -> tuple[tuple[Turn, ...], Prompt, int]:
             turns = join_messages(_readable(messages[index:]))
             prompt = self._render(tools, turns)
-            return turns, prompt, tools.count_tokens([prompt])[0]
+            return turns, prompt, tools.count_tokens([prompt])[0] + PICTURE_TOKENS * prompt.num_pictures
 
         def excess(index: int) -> int:
             return read_from(index)[2] - room
@@ -111,7 +115,8 @@ class ConversationFit:
         estimate = select_turns(len(messages), count_line, room - num_template_tokens)
         first = find_first_that_fits(range(estimate, len(messages)), excess)
         if first is None:
-            raise PromptTooLong(num_tokens=read_from(last)[2], max_tokens=room)
+            num_pictures = read_from(last)[1].num_pictures
+            raise PromptTooLong(num_tokens=read_from(last)[2], max_tokens=room, num_pictures=num_pictures)
         turns, prompt, num_tokens = read_from(first)
         speakers = speakers_of(self.template, turns, bot_name=self.bot_name)
         return ChatPrompt(
@@ -148,6 +153,22 @@ class ConversationFit:
 def _readable(messages: Sequence[CleanMessage]) -> Sequence[CleanMessage]:
     """Return `messages` without the bot's own at their beginning, all of them if nobody else has spoken."""
     return leave_out_opening(messages) or messages
+
+
+def leave_out_pictures(messages: Sequence[CleanMessage], max_tokens: int | None) -> tuple[CleanMessage, ...]:
+    """Return `messages` with the pictures of the last one, and the newest of the others as far as `max_tokens` allow.
+
+    With None, without any.
+    """
+    kept: list[CleanMessage] = []
+    left = (max_tokens or 0) // PICTURE_TOKENS
+    for message in reversed(messages):
+        pictures = message.pictures if max_tokens is not None else ()
+        if kept:
+            pictures = pictures[max(0, len(pictures) - left) :]
+        left = max(0, left - len(pictures))
+        kept.append(replace(message, pictures=pictures) if pictures != message.pictures else message)
+    return tuple(reversed(kept))
 
 
 def find_first_that_fits(indexes: Sequence[int], excess: Callable[[int], int]) -> int | None:

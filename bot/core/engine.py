@@ -23,6 +23,7 @@ from bot.core.results import (
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
+from bot.errors import Busy
 
 ResultT = TypeVar("ResultT")
 
@@ -43,6 +44,12 @@ class Asker:
 
 
 NOBODY: Final = Asker()
+
+
+def waited_too_long(seconds: float) -> Busy:
+    """Return the error of a request that never had its turn in all this time."""
+    waited = f"{seconds:,.0f} s" if seconds >= 1 else "less than a second"
+    return Busy(f"The bot is busy: your request waited {waited} without a turn. Try again later.")
 
 
 class Generation(Protocol):
@@ -100,6 +107,12 @@ class Engine(Protocol):
     @property
     def info(self) -> ModelInfo:
         """Return the facts about the model."""
+
+    def pinned(self) -> "Engine":
+        """Return this engine as it is for one answer, whose prompt and requests are for the same model.
+
+        Where a server has another model meanwhile, that raises ModelChanged.
+        """
 
     def generate(
         self,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.core.messages import AttachmentFormat
+from bot.core.picture import Picture, mark_pictures
 from bot.core.repeats import words_of
 from bot.core.reply_text import clean_reply
 from bot.core.safe_text import clean_history_text, clean_name, one_line
@@ -15,7 +16,8 @@ class HistoryMessage:
     """One stored message; `text` and `author_name` are raw. `reply_to` is the id of the message it replies to.
 
     `revision` is 1 for the first text, one more after each edit. `attachment` is the text of an attached file, of the
-    format `attachment_format`, or of a forwarded message.
+    format `attachment_format`, or of a forwarded message. `num_pictures` are stored with it; `pictures` are those that
+    a model is to see.
     """
 
     id: str
@@ -28,6 +30,8 @@ class HistoryMessage:
     revision: int = 1
     attachment: str | None = None
     attachment_format: AttachmentFormat = ""
+    num_pictures: int = 0
+    pictures: tuple[Picture, ...] = ()
 
     @property
     def whole_text(self) -> str:
@@ -39,7 +43,8 @@ class HistoryMessage:
 class CleanMessage:
     """One message as it is read: names and texts cleaned, a member's message as one line; never empty.
 
-    The bot's own text has no speaker's label and ends before another speaker: what is read is written again.
+    The bot's own text has no speaker's label and ends before another speaker: what is read is written again. A mark in
+    the text stands for each picture.
     """
 
     id: str
@@ -49,19 +54,22 @@ class CleanMessage:
     is_me: bool
     text: str
     reply_to: str | None = None
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one person said in a row, cleaned.
 
-    In a member's `text` each line is one message; the bot's own text keeps its line breaks.
+    In a member's `text` each line is one message; the bot's own text keeps its line breaks. `pictures` are those that a
+    model sees with it.
     """
 
     speaker: str
     is_me: bool
     text: str
     message_ids: tuple[str, ...]
+    pictures: tuple[Picture, ...] = ()
 
 
 def join_attachment(text: str, attachment: str | None) -> str:
@@ -75,11 +83,19 @@ def clean_messages(messages: Iterable[HistoryMessage]) -> tuple[CleanMessage, ..
     for message in messages:
         text = clean_history_text(message.whole_text)
         text = clean_reply(text, names=[message.author_name]) if message.is_me else one_line(text)
+        text = mark_pictures(text, message.num_pictures)
         if text:
             name = clean_name(message.author_name)
             cleaned.append(
                 CleanMessage(
-                    message.id, message.revision, message.author_id, name, message.is_me, text, message.reply_to
+                    message.id,
+                    message.revision,
+                    message.author_id,
+                    name,
+                    message.is_me,
+                    text,
+                    message.reply_to,
+                    message.pictures,
                 )
             )
     return tuple(cleaned)
@@ -122,7 +138,8 @@ def join_messages(messages: Iterable[CleanMessage]) -> tuple[Turn, ...]:
 
 def _join_turn(messages: Sequence[CleanMessage]) -> Turn:
     text = "\n".join(message.text for message in messages)
-    return Turn(messages[0].speaker, messages[0].is_me, text, tuple(message.id for message in messages))
+    pictures = tuple(picture for message in messages for picture in message.pictures)
+    return Turn(messages[0].speaker, messages[0].is_me, text, tuple(message.id for message in messages), pictures)
 
 
 def merge_turns(messages: Iterable[HistoryMessage]) -> tuple[Turn, ...]:

@@ -1,9 +1,11 @@
 """Events from a platform: messages, clicks and submitted forms, with their author and place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final, Literal
+
+from bot.core.picture import Picture
 
 
 def now_utc() -> datetime:
@@ -90,8 +92,10 @@ class Message:
     `reply_to` is the id of the message replied to, `replied_card` the card with buttons in it. `attachment` is the text
     that came along with `text` and is never a command: that of an attached text file, of the format
     `attachment_format`, or of a forwarded message. `has_file` says that there is such a file, read or not; an edited
-    message without one has lost it. `is_addressed` says that it is addressed to the bot (a mention, a reply, a direct
-    message; always in the terminal). `arrived_at_utc` is when it came here, by this machine's clock.
+    message without one has lost it. `picture_ids` are the platform's ids of the attached pictures, `pictures` those
+    that were read: only a model that takes pictures needs them. `is_addressed` says that it is addressed to the bot (a
+    mention, a reply, a direct message; always in the terminal). `arrived_at_utc` is when it came here, by this
+    machine's clock.
     """
 
     id: str
@@ -103,10 +107,25 @@ class Message:
     attachment: str | None = None
     attachment_format: AttachmentFormat = ""
     has_file: bool = False
+    picture_ids: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
     is_addressed: bool = True
     created_at_utc: datetime = field(default_factory=now_utc)
     arrived_at_utc: datetime = field(default_factory=now_utc, compare=False)
     reach: Reach = "private"
+
+    def with_edit(self, edited: "Message") -> "Message":
+        """Return this message with the words of `edited`, and with those of its files that `edited` has still."""
+        has_lost_file = not edited.has_file and edited.attachment is None
+        return replace(
+            self,
+            text=edited.text,
+            attachment=None if has_lost_file else self.attachment,
+            attachment_format="" if has_lost_file else self.attachment_format,
+            has_file=edited.has_file,
+            picture_ids=edited.picture_ids,
+            pictures=tuple(one for one in self.pictures if one.id in edited.picture_ids),
+        )
 
 
 @dataclass(frozen=True, slots=True)

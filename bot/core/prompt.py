@@ -134,9 +134,10 @@ def build_chat_turns(template: PromptTemplate, turns: Sequence[Turn], *, bot_nam
             content = _named_lines(turn, bot_name) if is_named else turn.text
         role: Role = "assistant" if is_mine else "user"
         if chat and chat[-1].role == role and i > 0:
-            chat[-1] = ChatTurn(role, f"{chat[-1].content}\n{content}")
+            joined = (*chat[-1].pictures, *turn.pictures)
+            chat[-1] = ChatTurn(role, f"{chat[-1].content}\n{content}", joined)
         else:
-            chat.append(ChatTurn(role, content))
+            chat.append(ChatTurn(role, content, turn.pictures))
     return tuple(chat)
 
 

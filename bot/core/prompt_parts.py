@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bot.core.picture import Picture
+
 Role = Literal["system", "user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
-    """One turn in the form that a model's own chat template reads."""
+    """One turn in the form that a model's own chat template reads; `pictures` go along to a model that takes them."""
 
     role: Role
     content: str
+    pictures: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class Prompt:
     def of_tokens(cls, token_ids: Sequence[int]) -> "Prompt":
         """Return a prompt of exactly these tokens."""
         return cls((), token_ids=tuple(token_ids))
+
+    @property
+    def num_pictures(self) -> int:
+        """Return how many pictures a model sees with it."""
+        return sum(len(turn.pictures) for turn in self.turns)
 
     @property
     def text(self) -> str:

@@ -244,6 +244,7 @@ class ModelInfo:
     (nobody says them), `weights_digest` changes with the server's version, `abilities` are what it was found to do, and
     `lacking` says of sampling options that it can't do, by name, who could. Such an option is refused where somebody
     asks for it, and left out where a template or preset sets it. Unless it `counts_tokens`, counts are estimates.
+    `reads_pictures` says that it takes pictures with a conversation.
     """
 
     name: str
@@ -267,6 +268,12 @@ class ModelInfo:
     counts_tokens: bool = True
     abilities: tuple[Ability, ...] = ()
     lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
+    reads_pictures: bool = False
+
+    @property
+    def keeps_seed(self) -> bool:
+        """Say whether the same seed, with the same prompt and options, writes the same text again."""
+        return "seed" not in self.lacking
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,8 +143,10 @@ class SamplingParams:
         found = (option for option in OPTIONS.values() if option.role in roles)
         return frozenset(option.name for option in found if getattr(self, option.name) != option.off)
 
-    def with_seed(self) -> "SamplingParams":
-        """Return the same options, with a drawn seed if they have none."""
+    def with_seed(self, *, is_kept: bool = True) -> "SamplingParams":
+        """Return the same options, with a drawn seed if they have none; without one for a model that keeps none."""
+        if not is_kept:
+            return replace(self, seed=None)
         return self if self.seed is not None else replace(self, seed=secrets.randbelow(MAX_DRAWN_SEED))
 
     def shift_seed(self, distance: int) -> "SamplingParams":

@@ -331,6 +331,10 @@ class LocalEngine:
         given = tuple(turns)
         return await self._ask_quick(lambda model: model.prompt_tools().render_chat(given))
 
+    def pinned(self) -> "LocalEngine":
+        """Return this engine: its model stays the same."""
+        return self
+
     async def make_prompt(self, make: Callable[[PromptTools], ResultT]) -> ResultT:
         """Return the result of `make`, a pure function of the model's tokenizer and chat markup.
 

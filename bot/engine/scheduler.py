@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from bot.core.engine import Asker
+from bot.core.engine import Asker, waited_too_long
 from bot.core.fair_queue import PRIORITIES, FairQueue
 from bot.engine.pass_turns import OF_THIS_PROGRAM, PassTurns
 from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
@@ -182,11 +182,7 @@ class Scheduler(Generic[ModelT]):
 
     def _expire(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
         if self._take_out(work):
-            waited = f"{time.perf_counter() - work.queued_at:.0f} s"
-            self._settle(
-                work,
-                error=Busy(f"The bot is busy: your request waited {waited} without a turn. Try again later."),
-            )
+            self._settle(work, error=waited_too_long(time.perf_counter() - work.queued_at))
         elif isinstance(work, Work) and work.started_at is None and not work.future.done():
             self._loop.call_later(_RETRY_S, self._expire, work)  # it is being admitted right now
 

@@ -2,13 +2,14 @@
 
 import argparse
 import getpass
-import importlib.metadata
 from typing import Final
 
+from bot.program.backups import run_backup, run_check, run_restore
 from bot.program.chat_services import run_chat_services
 from bot.program.models import print_info, print_models, pull_model
 from bot.program.serve import run_serve
 from bot.program.terminal import run_terminal
+from bot.program.version import ShowVersion
 
 _TRACE_HELP: Final = "print the steps of each request with their times, but not its text"
 
@@ -16,10 +17,10 @@ _TRACE_HELP: Final = "print the steps of each request with their times, but not 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; the chosen way is `run`."""
     parser = argparse.ArgumentParser(prog="python -m bot", description="A chat bot that runs its own language model.")
-    parser.add_argument("--version", action="version", version=f"Fewshot {_version()}")
+    parser.add_argument("--version", action=ShowVersion)
     # Asked of a command too, as most programs answer it.
     version = argparse.ArgumentParser(add_help=False)
-    version.add_argument("--version", action="version", version=f"Fewshot {_version()}", help=argparse.SUPPRESS)
+    version.add_argument("--version", action=ShowVersion, help=argparse.SUPPRESS)
     commands = parser.add_subparsers(dest="command", required=True)
 
     terminal = commands.add_parser(
@@ -65,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--trace", action="store_true", help=_TRACE_HELP)
     serve.set_defaults(run=run_serve)
 
+    _add_care(commands, version)
+
     model = commands.add_parser("model", parents=[version], help="list, download and describe models")
     actions = model.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="list the known and the downloaded models").set_defaults(run=print_models)
@@ -76,6 +79,25 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="print one JSON object")
     info.set_defaults(run=print_info)
     return parser
+
+
+def _add_care(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", version: argparse.ArgumentParser
+) -> None:
+    """Add the commands with which an operator looks after the database."""
+    backup = commands.add_parser(
+        "backup", parents=[version], help="write a backup of the database, while the bot runs or not"
+    )
+    backup.add_argument("to", nargs="?", metavar="TO", help="a new file, or a folder (default: the setting BACKUP_DIR)")
+    backup.set_defaults(run=run_backup)
+    restore = commands.add_parser(
+        "restore", parents=[version], help="put a backup in the place of the database; stop the bot first"
+    )
+    restore.add_argument("backup", metavar="FROM", help="the file of the backup")
+    restore.set_defaults(run=run_restore)
+    check = commands.add_parser("check", parents=[version], help="look for damage in the database")
+    check.add_argument("file", nargs="?", metavar="FILE", help="a backup to look at instead")
+    check.set_defaults(run=run_check)
 
 
 def _add_others(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -94,13 +116,6 @@ def _add_others(parser: argparse.ArgumentParser, *names: str) -> None:
 def _unquoted(word: str) -> str:
     """Raise argparse's error for words that stand outside of quotation marks."""
     raise argparse.ArgumentTypeError("to ask one question, write it in quotation marks after -p: -p 'What is a llama?'")
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("fewshot")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed as a package)"
 
 
 def _user_name() -> str:

@@ -17,12 +17,13 @@ from bot.errors import SetupError
 from bot.platforms.shared.masking import mask_secrets
 from bot.platforms.shared.signals import ended_by_signals
 from bot.program.offers import choose_models, prepare_models
-from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core, say
+from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core
 from bot.services.ledger import Delivery
 from bot.services.models import Offers
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 from bot.store.backends import hold_platform
+from bot.telling import say
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +90,11 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
     from bot.platforms.discord.starting import Application, look_up_application, use_api
     from bot.platforms.discord.traits import DISCORD
 
-    mask_secrets(settings.discord_token, LOG_RULES)
+    token = settings.read_discord_token()
+    mask_secrets(token, LOG_RULES)
     use_api(settings.discord_api_base)
     requests = RequestLimit()
-    application = asyncio.run(look_up_application(settings.discord_token, requests))
+    application = asyncio.run(look_up_application(token, requests))
 
     async def start(core: Core, is_over: asyncio.Event) -> None:
         bot = core.bot(DISCORD)
@@ -109,7 +111,7 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
                 tell=say,
             )
 
-        await run_discord(client_of, application, settings.discord_token, say, is_over=is_over)
+        await run_discord(client_of, application, token, say, is_over=is_over)
 
     return DISCORD, start
 
@@ -122,9 +124,10 @@ def _prepare_slack(settings: Settings, _: argparse.Namespace) -> tuple[PlatformT
     except ModuleNotFoundError as e:
         raise SetupError(_NO_SLACK) from e
 
-    for secret in (*settings.slack_bot_token, settings.slack_app_token):
+    bot_tokens, app_token = settings.read_slack_bot_tokens(), settings.read_slack_app_token()
+    for secret in (*bot_tokens, app_token):
         mask_secrets(secret, LOG_RULES)
-    asyncio.run(check_slack(settings.slack_bot_token, settings.slack_app_token, settings.slack_api_url))
+    asyncio.run(check_slack(bot_tokens, app_token, settings.slack_api_url))
     prefix = settings.slack_command_prefix
     traits = replace(SLACK, slash_prefix=f"/{prefix}{SLACK.slash_prefix.removeprefix('/')}")
 
@@ -132,8 +135,8 @@ def _prepare_slack(settings: Settings, _: argparse.Namespace) -> tuple[PlatformT
         await run_slack(
             core.bot(traits),
             Delivery(core.store, traits),
-            bot_tokens=settings.slack_bot_token,
-            app_token=settings.slack_app_token,
+            bot_tokens=bot_tokens,
+            app_token=app_token,
             api_url=settings.slack_api_url,
             name_prefix=prefix,
             is_over=is_over,
@@ -171,9 +174,10 @@ def _print_invitation(settings: Settings) -> int:
     from bot.platforms.discord.outgoing.request_limit import RequestLimit
     from bot.platforms.discord.starting import look_up_application, use_api
 
-    mask_secrets(settings.discord_token, LOG_RULES)
+    token = settings.read_discord_token()
+    mask_secrets(token, LOG_RULES)
     use_api(settings.discord_api_base)
-    application = asyncio.run(look_up_application(settings.discord_token, RequestLimit()))
+    application = asyncio.run(look_up_application(token, RequestLimit()))
     sys.stdout.write(f"{application.invite_url}\n")
     return 0
 

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from bot.engine.models.catalog import ModelChoice, list_models, resolve_model
 from bot.errors import ModelError
-from bot.program.opening import Choice, open_engine, prepare_model, pull, remote_choice, say
+from bot.program.opening import Choice, open_engine, prepare_model, pull, remote_choice
 from bot.remote.choice import RemoteChoice, is_remote_name
 from bot.settings import Settings
+from bot.telling import say
 
 ChoiceT = TypeVar("ChoiceT", ModelChoice, RemoteChoice)
 

@@ -10,6 +10,7 @@ from bot.engine.models.model_folder import check_model_folder
 from bot.errors import SetupError
 from bot.program.opening import Choice, choose_model, open_engine, prepare_model
 from bot.remote.choice import RemoteChoice
+from bot.remote.kept import read_abilities
 from bot.services.models import ModelOffer, Offers
 from bot.settings import Settings
 
@@ -52,7 +53,9 @@ def prepare_models(settings: Settings, choices: Sequence[Choice]) -> Offers:
 def _offer(settings: Settings, choice: Choice, precision: str) -> ModelOffer:
     opens = partial(open_engine, settings, choice, server_wait_s=_SERVER_WAIT_S)
     if isinstance(choice, RemoteChoice):
-        return ModelOffer(choice.name, opens, own_name=choice.model, host=choice.host)
+        known = read_abilities(choice, None)
+        reads_pictures = known is not None and known.reads_pictures
+        return ModelOffer(choice.name, opens, own_name=choice.model, host=choice.host, reads_pictures=reads_pictures)
     facts = check_model_folder(choice.folder)
     num_bytes = count_bytes(facts.num_parameters, precision=precision, kv_cache_mb=settings.kv_cache_mb)
     return ModelOffer(choice.name, opens, num_bytes, facts.context_length, facts.num_parameters)

@@ -4,9 +4,8 @@ import asyncio
 import gc
 import logging
 import re
-import sys
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -27,6 +26,7 @@ from bot.engine.start_token.record import read_start_figures
 from bot.errors import FewshotError, ModelError, SetupError
 from bot.platforms.shared.masking import LogRules, mask_secrets
 from bot.remote.choice import RemoteChoice, check_remote_name, is_remote_name
+from bot.services.backups import BackupPlan, Backups
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.models import NO_OTHERS, Models, Offers
@@ -35,6 +35,7 @@ from bot.services.worth import measure_when_idle
 from bot.settings import Settings
 from bot.stalls import LoopStalls
 from bot.store.store import Store
+from bot.telling import say
 
 logger = logging.getLogger("bot")
 
@@ -51,13 +52,6 @@ _NO_OPENAI: Final = (
     "The package for models of servers is not installed. Install it with:"
     " python -m pip install -c constraints.txt -e '.[openai]'"
 )
-
-
-def say(sentence: str) -> None:
-    """Print a sentence for the operator on standard error."""
-    with suppress(OSError):  # a log file on a full disk must not end the bot
-        sys.stderr.write(f"{sentence}\n")
-        sys.stderr.flush()
 
 
 def limit_threads(settings: Settings) -> Settings:
@@ -158,6 +152,7 @@ class Core:
     measuring: Measuring
     shipped: TemplateLibrary
     stalls: LoopStalls
+    backups: Backups
 
     def bot(self, traits: PlatformTraits) -> Bot:
         """Return the bot for a platform with these traits."""
@@ -194,6 +189,7 @@ class Core:
                 request_timeout_s=settings.request_timeout_s,
                 owner_ids=frozenset(settings.owner_ids),
                 stalls=self.stalls,
+                backup_days=settings.retention_days if self.backups.is_planned else 0,
             )
         )
 
@@ -267,21 +263,27 @@ async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float) 
 async def open_core(settings: Settings, choice: Choice, offers: Offers = NO_OTHERS) -> AsyncIterator[Core]:
     """Open store and engine, offer other models, and begin the work in the background; close everything at the end."""
     shipped = TemplateLibrary.read(settings.prompts_dir)
-    async with Store.open(settings.database) as store, open_engine(settings, choice) as engine:
+    async with (
+        Store.open(settings.database, settings.backup_dir) as store,
+        open_engine(settings, choice) as engine,
+    ):
         for notice in store.notices:
             say(notice)
         measuring = Measuring(engine, store, bot_name=settings.bot_name)
         models = Models(engine, offers)
         stalls = LoopStalls()
+        plan = BackupPlan(settings.backup_every_h, settings.backups_kept, settings.retention_days)
+        backups = Backups(store, plan)
         background = [
             keep_running(stalls.watch, "watching the event loop"),
             keep_running(lambda: _forget_expired(store, settings.retention_days), "erasing expired messages"),
+            keep_running(backups.run, "backups"),
         ]
         if not engine.info.server:  # what nobody asked for is not worth somebody's money or another machine's time
             start = partial(measure_when_idle, measuring, engine, shipped)
             background.append(keep_running(start, "measuring the built-in templates"))
         try:
-            yield Core(settings, store, engine, models, measuring, shipped, stalls)
+            yield Core(settings, store, engine, models, measuring, shipped, stalls, backups)
         finally:
             await models.close()
             for task in background:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 from bot.engine.models.catalog import ModelChoice
 from bot.errors import SetupError
 from bot.platforms.shared.signals import ended_by_signals
-from bot.program.opening import choose_model, is_loaded, load_quickly, open_engine, prepare_model, say
+from bot.program.opening import choose_model, is_loaded, load_quickly, open_engine, prepare_model
 from bot.remote.choice import RemoteChoice
 from bot.settings import Settings
+from bot.telling import say
 
 if TYPE_CHECKING:
     from bot.serving.running import Address

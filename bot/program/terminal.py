@@ -14,10 +14,11 @@ from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.piped import run_once, run_piped
 from bot.platforms.terminal.traits import TERMINAL
 from bot.program.offers import choose_models, prepare_models
-from bot.program.opening import Choice, is_loaded, load_quickly, open_bot, say
+from bot.program.opening import Choice, is_loaded, load_quickly, open_bot
 from bot.services.models import Offers
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
+from bot.telling import say
 
 
 async def _run_terminal(settings: Settings, choice: Choice, offers: Offers, arguments: argparse.Namespace) -> int:

@@ -81,6 +81,7 @@ class Abilities:
     tells_usage: bool = False
     continues_answers: bool = False
     counts_tokens: bool = False
+    reads_pictures: bool = False
     max_tokens_name: str = "max_tokens"
     context_length: int | None = None
 
@@ -115,6 +116,7 @@ class Abilities:
         return (
             Ability("continue a text", self.has_completions, "" if self.has_completions else only_chat),
             Ability("chat", self.has_chat, "" if self.has_chat else "conversations are sent as a transcript"),
+            Ability("pictures", self.reads_pictures, "" if self.reads_pictures else "it reads text only"),
             Ability("scores of given texts", self.scores_texts, spread if self.scores_texts else self.score_problem),
             Ability("likeliest next tokens", self.num_top > 0, f"up to {self.num_top}" if self.num_top else ""),
             Ability(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from bot.core.engine import Asker, Priority
+from bot.core.engine import Asker, Priority, waited_too_long
 from bot.core.fair_queue import PRIORITIES, FairQueue
 from bot.errors import Busy, Unavailable
 
@@ -104,8 +104,3 @@ class Admission:
                 self.num_running += 1
                 self._running_of[ticket.asker.person] += 1
                 ticket.turn.set_result(None)
-
-
-def waited_too_long(seconds: float) -> Busy:
-    """Return the error of a request that never had its turn."""
-    return Busy(f"The bot is busy: your request waited {seconds:,.0f} s without a turn. Try again later.")

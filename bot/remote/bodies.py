@@ -1,9 +1,10 @@
 """Requests to a server as JSON: a prompt and sampling options, within what the server can do."""
 
+import base64
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import OPTIONS, SamplingParams
 from bot.remote.abilities import OPTION_NAMES, THINKING_TOKENS, Abilities
 from bot.remote.server import CHAT, COMPLETIONS, Body
@@ -47,7 +48,7 @@ def put(prompt: Prompt, model: str, abilities: Abilities) -> Ask:
 
 
 def _conversation(prompt: Prompt, model: str, abilities: Abilities) -> Body:
-    messages = [{"role": turn.role, "content": turn.content} for turn in prompt.turns]
+    messages = [{"role": turn.role, "content": _content(turn, abilities)} for turn in prompt.turns]
     body: Body = {"model": model, "messages": messages}
     if prompt.turns[-1].role == "assistant":
         if abilities.continues_answers:
@@ -55,6 +56,20 @@ def _conversation(prompt: Prompt, model: str, abilities: Abilities) -> Body:
         else:
             messages.append({"role": "user", "content": _GO_ON})
     return body
+
+
+def _content(turn: ChatTurn, abilities: Abilities) -> str | list[Body]:
+    """Return the text of a turn, or with pictures its text and these as parts."""
+    if not (turn.pictures and abilities.reads_pictures):
+        return turn.content
+    pictures = [picture_part(picture.media_type, picture.data) for picture in turn.pictures]
+    return [{"type": "text", "text": turn.content}, *pictures]
+
+
+def picture_part(media_type: str, data: bytes) -> Body:
+    """Return a picture as the part of a message, in a URL that holds it."""
+    url = f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 def options_of(params: SamplingParams, abilities: Abilities, *, n: int, path: str) -> Body:

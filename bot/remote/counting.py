@@ -1,22 +1,22 @@
 """Token counts of a server's model: the server's own where it counts, else an estimate; and prompts of chats."""
 
 import asyncio
-import hashlib
-import json
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from bot.core.chat_prompt import PromptTools
+from bot.core.engine_calls import Rendered
 from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.errors import ModelError
 from bot.remote.abilities import Abilities
 from bot.remote.bodies import put
+from bot.remote.prompt_making import KnownCounts, make_with
 from bot.remote.server import Server, ask_again
 
 ResultT = TypeVar("ResultT")
 
-_MAX_CACHED: Final = 20_000
 _COUNT_S: Final = 20.0
 _MANY_AT_ONCE: Final = 8
 # Each turn of a chat has a few tokens of markup around it.
@@ -26,55 +26,36 @@ _LETTERS_PER_TOKEN: Final = 5
 _TITLES: Final = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
-class _Missing(Exception):
-    """Prompts whose counts are not known yet."""
-
-    def __init__(self, prompts: Sequence[Prompt]) -> None:
-        self.prompts = tuple(prompts)
-        super().__init__("counts are missing")
-
-
 class Counting:
-    """Counts tokens. Of what was counted only digests are kept, in memory."""
+    """Counts tokens, and makes prompts with the counts."""
 
     def __init__(self, server: Server, abilities: Abilities) -> None:
         self._server = server
         self._abilities = abilities
-        self._known: OrderedDict[bytes, int] = OrderedDict()
+        self._known = KnownCounts()
         self._at_once = asyncio.Semaphore(_MANY_AT_ONCE)
 
-    async def make(self, make: "Callable[[Tools], ResultT]") -> ResultT:
+    async def make(self, make: Callable[[PromptTools], ResultT]) -> ResultT:
         """Return the result of `make`, a pure function: it is called again when counts that it needs have come.
 
         Raises Unavailable, and the errors of `make`.
         """
-        while True:
-            try:
-                return make(Tools(self._count_known, self._abilities))
-            except _Missing as missing:
-                counts = await asyncio.gather(*(self._ask(prompt) for prompt in missing.prompts))
-                for prompt, count in zip(missing.prompts, counts, strict=True):
-                    self._keep(prompt, count)
+        model = self._server.choice.model
+        return await make_with(make, self._known, model, count=self._count, render=self._render)
 
     async def count(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         """Return the number of tokens of each prompt. Raises Unavailable."""
         return await self.make(lambda tools: tools.count_tokens(prompts))
 
-    def _count_known(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
+    async def _count(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
         if not self._abilities.counts_tokens:
             return tuple(estimate(prompt) for prompt in prompts)
-        missing = [prompt for prompt in prompts if _key(prompt) not in self._known]
-        if missing:
-            raise _Missing(missing)
-        return tuple(self._known[_key(prompt)] for prompt in prompts)
-
-    def _keep(self, prompt: Prompt, num: int) -> None:
-        self._known[_key(prompt)] = num
-        while len(self._known) > _MAX_CACHED:
-            self._known.popitem(last=False)
+        return tuple(await asyncio.gather(*map(self._ask, prompts)))
 
     async def _ask(self, prompt: Prompt) -> int:
-        body = put(prompt, self._server.choice.model, self._abilities).body
+        # What counts the tokens of its pictures adds them (bot.core.chat_prompt); few servers count those.
+        turns = tuple(replace(turn, pictures=()) for turn in prompt.turns)
+        body = put(replace(prompt, turns=turns), self._server.choice.model, self._abilities).body
         async with self._at_once:
             answer = await ask_again(
                 lambda: self._server.post(self._server.beside("/tokenize"), body), timeout_s=_COUNT_S
@@ -82,28 +63,18 @@ class Counting:
         count = count_of(answer)
         return estimate(prompt) if count is None else count
 
-
-class Tools:
-    """What a prompt needs of a server's model (bot.core.chat_prompt.PromptTools)."""
-
-    def __init__(self, count: Callable[[Sequence[Prompt]], tuple[int, ...]], abilities: Abilities) -> None:
-        self._count = count
-        self._has_chat = abilities.has_chat
-
-    def count_tokens(self, prompts: Sequence[Prompt]) -> tuple[int, ...]:
-        """Return how many tokens each prompt has."""
-        return self._count(prompts)
-
-    def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+    async def _render(self, turns: Sequence[ChatTurn]) -> Rendered:
         """Return a prompt whose markup the server adds; its parts show people who says what. Raises ModelError."""
-        if not self._has_chat:
+        if not self._abilities.has_chat:
             raise ModelError("The model's server has no chat.")
-        stripped = tuple(ChatTurn(turn.role, turn.content.strip()) for turn in turns)
+        stripped = tuple(ChatTurn(turn.role, turn.content.strip(), turn.pictures) for turn in turns)
         parts: list[PromptPart] = []
         for turn in stripped:
             parts += [PromptPart(f"{_TITLES[turn.role]}: ", is_markup=True), PromptPart(turn.content)]
             parts.append(PromptPart("\n\n", is_markup=True))
-        return Prompt((*parts, PromptPart("Assistant: ", is_markup=True)), turns=stripped)
+        prompt = Prompt((*parts, PromptPart("Assistant: ", is_markup=True)), turns=stripped)
+        (num_tokens,) = await self._count((prompt,))
+        return Rendered(prompt, num_tokens)
 
 
 def count_of(answer: Any) -> int | None:
@@ -134,8 +105,3 @@ def _estimate_piece(piece: str) -> int:
     if piece.isalpha():
         return 1 + (len(piece) - 1) // _LETTERS_PER_TOKEN
     return len(piece) if piece.isdigit() else 1
-
-
-def _key(prompt: Prompt) -> bytes:
-    said = [[turn.role, turn.content] for turn in prompt.turns] or prompt.text
-    return hashlib.sha256(json.dumps(said).encode()).digest()

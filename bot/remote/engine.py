@@ -90,6 +90,10 @@ class RemoteEngine:
             finally:
                 await engine.close()
 
+    def pinned(self) -> "RemoteEngine":
+        """Return this engine: its server tells nobody when it changes a model."""
+        return self
+
     async def close(self) -> None:
         """Refuse what waits, and end what runs."""
         self._admission.close()
@@ -336,6 +340,7 @@ def _info_of(choice: RemoteChoice, abilities: Abilities, context_length: int) ->
         counts_tokens=abilities.counts_tokens,
         abilities=abilities.rows,
         lacking=abilities.lacking,
+        reads_pictures=abilities.reads_pictures,
         weights_digest=hashlib.sha256(f"{choice.api_base} {abilities.server}".encode()).hexdigest()[:16],
     )
 

@@ -8,10 +8,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot.errors import FewshotError, SetupError
-from bot.remote.abilities import OPTION_NAMES, Abilities
+from bot.remote.abilities import OPTION_NAMES, THINKING_TOKENS, Abilities
 from bot.remote.answers import Piece, pieces_of, usage_of
+from bot.remote.bodies import picture_part
 from bot.remote.counting import count_of
 from bot.remote.failures import ServerFailure
+from bot.remote.probe_pictures import COLOUR_QUESTION, PICTURES, names_colour
 from bot.remote.probe_scores import measure_scores
 from bot.remote.server import CHAT, COMPLETIONS, Body, Server, next_pause
 
@@ -24,6 +26,8 @@ _TEXT: Final = "Here is a list of random words: apple, river,"
 _CHAT_TEXT: Final = "Write eight random English words."
 _BEGUN: Final = "One, two, three,"
 _NUM_TOKENS: Final = 12
+# Enough for some thinking aloud; who answers with one word stops after it.
+_NUM_PICTURE_TOKENS: Final = 256
 _NUM_TOPS: Final = (20, 10, 5, 1)
 _NUM_STOPS: Final = (16, 4, 1)
 _HOT: Final = 1.5
@@ -73,6 +77,7 @@ class Probe:
             ("log-probabilities", self._find_tops),
             ("usage", self._find_usage),
             ("token counts", self._find_counts),
+            ("pictures", self._find_pictures),
             ("going on with an answer", self._find_going_on),
             ("scores of given texts", self._find_scores),
         )
@@ -224,6 +229,27 @@ class Probe:
         short, long = counts
         is_likely = short is not None and long is not None and 1 < short < long <= len(_TEXT.encode()) * 2 + 2
         self._found = replace(self._found, counts_tokens=is_likely)
+
+    async def _find_pictures(self) -> None:
+        """Ask for the colours of two pictures: who guesses, or passes over the pictures, does not know both."""
+        if not self._found.has_chat:
+            return
+        for colour, picture in PICTURES.items():
+            try:
+                answer = await self._try(CHAT, self._picture_body(picture))
+            except TimeoutError:
+                return
+            pieces = pieces_of(answer) if answer is not None else ()
+            if not pieces or not names_colour(pieces[0].text, colour):
+                return
+        self._found = replace(self._found, reads_pictures=True)
+
+    def _picture_body(self, picture: bytes) -> Body:
+        content = [{"type": "text", "text": COLOUR_QUESTION}, picture_part("image/png", picture)]
+        num = _NUM_PICTURE_TOKENS + (THINKING_TOKENS if self._found.thinks else 0)
+        cold = {"temperature": 0} if self._hot else {}
+        body = self._body(CHAT, messages=[{"role": "user", "content": content}], **cold)
+        return {**body, self._found.max_tokens_name: num}
 
     async def _find_going_on(self) -> None:
         """Compare the prompts' lengths: an answer to go on with is read without the marks of a new turn."""

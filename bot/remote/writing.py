@@ -8,10 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
-from bot.core.engine import Asker, Priority
+from bot.core.engine import Asker, Priority, waited_too_long
 from bot.core.results import Completion, Delta, FinishReason, Timings
 from bot.errors import FewshotError, GenerationError
-from bot.remote.admission import Admission, waited_too_long
+from bot.remote.admission import Admission
 from bot.remote.answers import Piece, Usage, our_reason, pieces_of, usage_of
 from bot.remote.continuation import Continuation, Disagreement
 from bot.remote.failures import ServerFailure, took_too_long, was_cut

@@ -17,13 +17,14 @@ from bot.core.engine import Asker, Engine, Generation
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
 from bot.core.messages import Click, Message, Scope
+from bot.core.picture import MAX_READ_PICTURES, SEND_TEXT, check_pictures, reads_text_only
 from bot.core.prompt_parts import Prompt
 from bot.core.reply_draft import ReplyDraft
 from bot.core.results import FinishReason
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
-from bot.errors import PromptTooLong, RequestError
+from bot.errors import ModelChanged, PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
 from bot.services.places import Place, load_place
 from bot.services.queueing import Line, deltas_or_waiting, waiting_card
@@ -36,7 +37,7 @@ from bot.services.replies import (
     rewrite_reply,
 )
 from bot.services.templates import Templates
-from bot.store.messages import Conversation
+from bot.store.messages import Conversation, StoredMessage
 from bot.store.store import Store
 from bot.trace import note_step
 
@@ -59,6 +60,16 @@ ALWAYS_THE_SAME: Final = "These options always give the same answer, so there is
 
 
 Keep = Callable[[GeneratedReply], Awaitable[KeptReply]]
+# Returns what the function writes, by the chat with the model of a place.
+By = Callable[[Place, "Callable[[Chat], AsyncGenerator[Card]]"], AsyncGenerator[Card]]
+
+
+class _PlaceChanged(Exception):
+    """The settings or templates have changed since the model was chosen by them."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        super().__init__("the settings or templates have changed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +119,22 @@ class Chat:
         other._engine = engine
         return other
 
-    async def reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
+    async def reply(
+        self, message: Message, stopper: Stopper, place: Place, *, by: "By | None" = None
+    ) -> AsyncGenerator[Card]:
         """Answer the stored `message`: snapshots while the model writes, then the whole reply.
 
-        `place` is as it was when the message came. Raises PromptTooLong, Unavailable, GenerationError.
+        `place` is as it was when the message came. `by` chooses the model when it is the message's turn (None: this
+        chat's). Raises PromptTooLong, Unavailable, GenerationError.
         """
-        async with aclosing(self._in_turn(message.scope, lambda: self._reply(message, stopper, place))) as cards:
+        write_by = by or self._by_itself
+        cards = self._in_turn(message.scope, lambda: self._reply(message, stopper, place, write_by))
+        async with aclosing(cards):
             async for card in cards:
                 yield card
+
+    def _by_itself(self, _: Place, write: "Callable[[Chat], AsyncGenerator[Card]]") -> AsyncGenerator[Card]:
+        return write(self)
 
     async def rewrite(
         self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
@@ -143,10 +162,33 @@ class Chat:
         finally:
             line.leave(ticket)
 
-    async def _reply(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
+    async def _reply(self, message: Message, stopper: Stopper, place: Place, by: "By") -> AsyncGenerator[Card]:
+        """Answer with the model of the place: again from the start where that changed before the first word."""
+        num_changes = 0
+        while True:
+            try:
+                async with aclosing(by(place, partial(_answer, message, stopper, place))) as cards:
+                    async for card in cards:
+                        yield card
+                return
+            except _PlaceChanged as e:
+                place = e.place
+            except ModelChanged:
+                num_changes += 1
+                if num_changes == MAX_ATTEMPTS:
+                    raise
+                place = await self._load_place(message.scope)
+
+    async def _answer(self, message: Message, stopper: Stopper, place: Place) -> AsyncGenerator[Card]:
+        unseen = self._unseen(message, place)
         try:
             chat_prompt = await self.prepare(
-                message.scope, message.id, author_id=message.author.id, reply_to=message.reply_to, place=place
+                message.scope,
+                message.id,
+                author_id=message.author.id,
+                reply_to=message.reply_to,
+                place=place,
+                keeps_place=True,
             )
         except PromptTooLong:
             # A stored message that is too long would cut every later message off from the history before it.
@@ -154,11 +196,27 @@ class Chat:
             raise
 
         async def keep(reply: GeneratedReply) -> KeptReply:
-            return await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
+            kept = await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
+            return replace(kept, notice=" ".join(filter(None, (unseen, kept.notice))) or None)
 
         async with aclosing(self._write(asker_of(message), chat_prompt, stopper, keep)) as cards:
             async for card in cards:
                 yield card
+
+    def _unseen(self, message: Message, place: Place) -> str:
+        """Return the sentence that the model does not see the pictures of `message`, "" if it sees all.
+
+        Raises RequestError if they are missing, or are all that there is.
+        """
+        if not message.picture_ids:
+            return ""
+        if not self.sees_pictures(place.templates.get(place.values["chat_template"])):
+            sentence = reads_text_only(self._engine.info.name, len(message.picture_ids))
+            if not (message.text.strip() or message.attachment):  # it was not known before that it is a picture alone
+                raise RequestError(f"{sentence} {SEND_TEXT}")
+            return sentence
+        check_pictures(message.picture_ids, message.pictures)
+        return ""
 
     async def _rewrite(
         self, asked: HistoryMessage, reply_id: str, asker: Asker, scope: Scope, stopper: Stopper, *, goes_on: bool
@@ -197,10 +255,12 @@ class Chat:
         reply_to: str | None = None,
         said: str = "",
         place: Place | None = None,
+        keeps_place: bool = False,
     ) -> ChatPrompt:
         """Build the prompt of the conversation up to the message `message_id` of `author_id` (None: up to now).
 
-        `said` is the start of an answer to continue. A `place` of None is read here. Messages of people who have asked
+        `said` is the start of an answer to continue. A `place` of None is read here; one that has changed since is read
+        again, or with `keeps_place` told to the caller, who chose the model by it. Messages of people who have asked
         not to be read are left out, older ones too. Raises PromptTooLong if the current message alone does not fit,
         RequestError if there is nothing to read, or if the message itself may not be read any more.
         """
@@ -225,6 +285,8 @@ class Chat:
         ):
             # During the wait, a setting was changed, or words that a template held were erased.
             earlier, place = place, await self._load_place(scope)
+            if keeps_place:
+                raise _PlaceChanged(place)
             if place.values["history_length"] != earlier.values["history_length"]:
                 conversation = await load(place)
         template = place.templates.get(place.values["chat_template"])
@@ -232,7 +294,31 @@ class Chat:
         if "preset" in place.stored:
             params = apply_options(params, {"preset": place.values["preset"]})
         length = int(place.values["history_length"])
-        return await self.build(template, conversation.messages, replace(params, n=1), said=said, history_length=length)
+        messages: Sequence[StoredMessage] = conversation.messages
+        if self.sees_pictures(template):
+            older, read = messages[:-length], messages[-length:]
+            messages = (*older, *await self.with_pictures(scope, read, MAX_READ_PICTURES))
+        return await self.build(template, messages, replace(params, n=1), said=said, history_length=length)
+
+    def sees_pictures(self, template: PromptTemplate) -> bool:
+        """Say whether the model takes pictures, and `template` puts a conversation to it in turns."""
+        info = self._engine.info
+        return info.reads_pictures and info.has_chat_template and template.markup == "auto"
+
+    async def with_pictures(self, scope: Scope, messages: Sequence[StoredMessage], num: int) -> Sequence[StoredMessage]:
+        """Return `messages`, which are in `scope`, with the newest `num` of their pictures."""
+        wanted = {}
+        for message in reversed(messages):
+            if num > 0 and message.num_pictures:
+                wanted[message.id] = min(num, message.num_pictures)
+                num -= wanted[message.id]
+        if not wanted:
+            return messages
+        found = await self._store.load_pictures(scope, tuple(wanted))
+        return tuple(
+            replace(one, pictures=found.get(one.id, ())[-wanted[one.id] :]) if one.id in wanted else one
+            for one in messages
+        )
 
     async def _load_place(self, scope: Scope) -> Place:
         return await load_place(self._store, self._templates, self._channel_settings, scope)
@@ -296,7 +382,7 @@ class Chat:
     async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
         """Generate until the reply is not empty, does not loop and is none of the last ones."""
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
-        params = chat_prompt.params.with_seed()
+        params = chat_prompt.params.with_seed(is_kept=self._engine.info.keeps_seed)
         said = chat_prompt.said
         for attempt in range(MAX_ATTEMPTS):
             is_last = attempt == MAX_ATTEMPTS - 1
@@ -355,6 +441,9 @@ class Chat:
                 f"The model has no answer to that. Use other words, or start over with {mention('fresh')}."
             )
         inputs: dict[str, Any] = {"bot_name": self.bot_name}
+        if chat_prompt.prompt.num_pictures:
+            # The newest of those that the messages have.
+            inputs["num_pictures"] = chat_prompt.prompt.num_pictures
         if chat_prompt.said:
             # This part of the prompt is the start of the stored answer.
             inputs["num_said"] = len(chat_prompt.said)
@@ -375,11 +464,14 @@ class Chat:
         return answer_card(text, kept.id, notice=kept.notice, data=data)
 
 
+def _answer(message: Message, stopper: Stopper, place: Place, chat: Chat) -> AsyncGenerator[Card]:
+    return chat._answer(message, stopper, place)
+
+
 def _drawn_again(params: SamplingParams) -> SamplingParams:
     """Return sampling options that avoid the same answer; they follow from `params`, so a seed tells all attempts."""
     return replace(
-        params,
-        seed=((params.seed or 0) + 1) % 2**63,
+        params.shift_seed(1),
         temperature=max(params.temperature, 0.7),
         num_beams=1,
         repetition_penalty=min(OPTIONS["repetition_penalty"].highest, params.repetition_penalty + _PENALTY_STEP),

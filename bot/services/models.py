@@ -26,7 +26,7 @@ class ModelOffer:
 
     `context_length` (tokens) and `num_parameters` are known before it is opened, 0 for one of a server. `own_name` is
     what its server calls it, and perhaps what it calls itself once it is open ("": `name`), and `host`
-    is that server.
+    is that server. `reads_pictures` says that it was found to take pictures before.
     """
 
     name: str
@@ -36,6 +36,7 @@ class ModelOffer:
     num_parameters: int = 0
     own_name: str = ""
     host: str = ""
+    reads_pictures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,20 +178,28 @@ class Models:
         opened = self._opened.get(name)
         return name == self._first or (opened is not None and opened.is_ready)
 
+    def reads_pictures(self, name: str) -> bool:
+        """Say whether the model `name` takes pictures, as far as that is known before it is open."""
+        if name == self._first:
+            return self.default.info.reads_pictures
+        offer = self._offers[self.check(name)]
+        info = self._state_of(offer).info
+        return offer.reads_pictures if info is None else info.reads_pictures
+
     @asynccontextmanager
     async def lease(self, name: str, *, wait_s: float = MAX_WAIT_S) -> AsyncIterator[Engine]:
-        """Return the model `name`, opened; it stays open until the end.
+        """Return the model `name`, opened and pinned; it stays open until the end.
 
         Raises RequestError for an unknown name, what opening it raises, and Unavailable if the models in use leave no
         memory for it within `wait_s`.
         """
         name = self.check(name)
         if name == self._first:
-            yield self.default
+            yield self.default.pinned()
             return
         opened = await self._take(self._offers[name], wait_s)
         try:
-            yield await asyncio.shield(opened.engine)
+            yield (await asyncio.shield(opened.engine)).pinned()
         finally:
             opened.num_leases -= 1
             opened.used_at = time.monotonic()

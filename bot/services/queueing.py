@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from bot.core.cards import Card, Text
 from bot.core.engine import Generation
 from bot.core.results import Delta
-from bot.errors import Unavailable
+from bot.errors import ModelChanged, Unavailable
 
 ResultT = TypeVar("ResultT")
 
@@ -83,6 +83,8 @@ async def ask_patiently(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
     for pause_s in _PAUSES_S:
         try:
             return await ask()
+        except ModelChanged:
+            raise  # the same would be refused again
         except Unavailable:
             await asyncio.sleep(pause_s)
     return await ask()

@@ -97,7 +97,8 @@ async def _measure_alone(measuring: Measuring, engine: Engine, template: PromptT
             stopper.stop()
 
     try:
-        await measure_worth(measuring, template, asker=Asker(), on_progress=on_progress, stopper=stopper)
+        by = measuring.on(engine.pinned())
+        await measure_worth(by, template, asker=Asker(), on_progress=on_progress, stopper=stopper)
     except RequestError as e:
         logger.info("%s can't be measured with this model: %s", template.name, e)
         return False

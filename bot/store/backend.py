@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from bot.errors import Unavailable
+from bot.store.backups import BackupFolder
 from bot.store.gone_ids import GoneIds
 
 T = TypeVar("T")
-Value = str | int | float | None
+Value = str | bytes | int | float | None
 
 logger = logging.getLogger(__name__)
 
@@ -86,15 +87,19 @@ class Transaction(ABC):
 class Backend(ABC):
     """An open database; all access goes through `write` and `read`.
 
-    `name` is how its operator knows it, `path` its file, if it is one. `notices` are sentences for the operator about
+    `name` is how its operator knows it, `path` its file, if it is one, `backups` the folder of
+    its backups, if it has one. `notices` are sentences for the operator about
     repairs made while opening. `size_sql` is the SELECT of its size in bytes.
     """
 
     size_sql: ClassVar[str]
 
-    def __init__(self, name: str, path: Path | None, notices: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, name: str, path: Path | None, backups: BackupFolder | None, notices: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
         self.path = path
+        self.backups = backups
         self.notices = notices
         self.longest_turn_s = 0.0
         # Visible messages that were erased lately, for the platform that shows them.

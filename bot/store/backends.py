@@ -16,10 +16,13 @@ _NO_PSYCOPG: Final = (
 )
 
 
-def open_backend(address: Path | DatabaseUrl) -> AbstractAsyncContextManager[Backend]:
-    """Open the database at `address`; create or migrate it. Raises StoreError, one sentence."""
+def open_backend(address: Path | DatabaseUrl, backup_dir: Path | None = None) -> AbstractAsyncContextManager[Backend]:
+    """Open the database at `address`; create or migrate it. Raises StoreError, one sentence.
+
+    `backup_dir` is the folder of the backups of a file (None: one beside it).
+    """
     if isinstance(address, Path):
-        return Database.open(address)
+        return Database.open(address, backup_dir)
     try:
         from bot.store.postgres.database import PostgresDatabase
     except ModuleNotFoundError as e:

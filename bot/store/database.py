@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import math
-import os
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +16,11 @@ import aiosqlite
 from bot.background import cancel, keep_running, run_in_background
 from bot.errors import StoreError, Unavailable
 from bot.store.backend import Backend, Row, T, Transaction, Value, storable
+from bot.store.backups import BackupFolder
 from bot.store.failures import DAMAGED, cause_of, primary_code, translate
 from bot.store.gone_ids import GoneIds
 from bot.store.outages import Outages, Retries, Use
-from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare, sync_file
+from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare
 
 BUSY_TIMEOUT_S: Final = 5.0
 _CHECKPOINT_TIMEOUT_MS: Final = 100
@@ -61,9 +61,12 @@ class Database(Backend):
 
     size_sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
     path: Path
+    backups: BackupFolder
 
-    def __init__(self, prepared: Prepared, writer: aiosqlite.Connection, reader: aiosqlite.Connection) -> None:
-        super().__init__(str(prepared.path), prepared.path, prepared.notices)
+    def __init__(
+        self, prepared: Prepared, writer: aiosqlite.Connection, reader: aiosqlite.Connection, backups: BackupFolder
+    ) -> None:
+        super().__init__(str(prepared.path), prepared.path, backups, prepared.notices)
         self._file_lock = prepared.file_lock
         self._users = prepared.users
         self._writer = writer
@@ -81,12 +84,12 @@ class Database(Backend):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path) -> AsyncIterator["Database"]:
+    async def open(cls, path: Path, backup_dir: Path | None = None) -> AsyncIterator["Database"]:
         """Open the database file at `path`; create it if missing, and migrate it to the newest schema.
 
-        Raises StoreError, one sentence.
+        `backup_dir` is the folder of its backups (None: one beside it). Raises StoreError, one sentence.
         """
-        prepared = await _prepare(path)
+        prepared = await _prepare(path, backup_dir)
         connections: list[aiosqlite.Connection] = []
         database: Database | None = None
         tidying: asyncio.Task[None] | None = None
@@ -98,7 +101,7 @@ class Database(Backend):
                 await reader.execute_fetchall("PRAGMA query_only = ON")
             except sqlite3.Error as e:
                 raise StoreError(f"The database {prepared.path} can't be opened: {cause_of(e)}.") from e
-            database = cls(prepared, writer, reader)
+            database = cls(prepared, writer, reader, BackupFolder.of(prepared.path, backup_dir))
             tidying = keep_running(database._tidy_when_quiet, "removing erased text from the files")
             checking = None if prepared.is_checked else run_in_background(database._check(), "checking the database")
             yield database
@@ -148,28 +151,19 @@ class Database(Backend):
             return list(await self._reader.execute_fetchall(sql, [storable(value) for value in values]))
 
     async def back_up(self) -> Path:
-        """Write a copy of the database beside it, named NAME.backup-TIME, and return its path.
+        """Write a backup into its folder, and return its path.
 
         Reads and writes continue meanwhile. Raises Unavailable, and leaves no partial copy, if it can't be written.
         """
         self._check_open()
-        backup = self.path.with_name(f"{self.path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-        partial = backup.with_name(f"{backup.name}.partial")
-        connections: list[aiosqlite.Connection] = []
+        stopped = threading.Event()
+        copying = asyncio.ensure_future(asyncio.to_thread(self.backups.back_up, stopped=stopped))
         try:
-            with self._translated(None):
-                os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
-                connection = await _connect(self.path, "ro", connections)
-                await connection.execute_fetchall("VACUUM INTO ?", (str(partial),))
-            await asyncio.to_thread(sync_file, partial)
-            partial.rename(backup)
-        except OSError as e:
-            raise Unavailable(f"The backup {backup} can't be written: {(e.strerror or str(e)).lower()}.") from e
-        finally:
-            await _finish(asyncio.ensure_future(_stop(connections)))
-            with suppress(OSError):
-                partial.unlink()
-        return backup
+            return await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            stopped.set()
+            await _finish(asyncio.ensure_future(_wait_quietly(copying)))
+            raise
 
     async def close(self) -> None:
         """Finish the running transaction, refuse everything else, and remove erased text from the files."""
@@ -308,8 +302,8 @@ async def _check(path: Path) -> None:
         await _stop(connections)
 
 
-async def _prepare(path: Path) -> Prepared:
-    preparing = asyncio.ensure_future(asyncio.to_thread(prepare, path))
+async def _prepare(path: Path, backup_dir: Path | None) -> Prepared:
+    preparing = asyncio.ensure_future(asyncio.to_thread(prepare, path, backup_dir=backup_dir))
     try:
         return await asyncio.shield(preparing)
     except asyncio.CancelledError:
@@ -366,6 +360,13 @@ async def _stop(connections: Iterable[aiosqlite.Connection]) -> None:
         stopped = connection.stop()
         if stopped is not None:
             await stopped
+
+
+async def _wait_quietly(task: "asyncio.Future[Any]") -> None:
+    """Wait for the end of `task`; nobody wants its result any more."""
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()
 
 
 async def _finish(task: "asyncio.Future[None]") -> None:

@@ -12,6 +12,8 @@ from typing import Final
 from bot.errors import Unavailable
 
 _PAUSE_S: Final = 0.005
+# Whether the system has shared locks, so that a program can tell that nobody else has the database open.
+KNOWS_USERS: Final = sys.platform != "win32"
 
 if sys.platform == "win32":
     import msvcrt

@@ -1,14 +1,16 @@
 """Accepted requests, their outcomes, and the visible messages that answered them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from bot.core.messages import Author, Message, Scope, ShownCard, now_utc
+from bot.core.picture import Picture
 from bot.store.backend import Row, Transaction
 from bot.store.messages import NO_WORDS, erase_message
+from bot.store.pictures import insert_pictures, pictures_by_message
 from bot.store.records import IN_SCOPE, Records, conversation_id, from_microseconds, scope_values, to_microseconds
 from bot.store.replies import forget_check_sums_with
 from bot.store.story_forgetting import erase_bot_parts
@@ -70,8 +72,8 @@ class Inbox(Records):
             rows = await transaction.execute(
                 "INSERT INTO inbox (conversation_id, platform, message_id, author_id, author_name, author_roles,"
                 " is_moderator, text, attachment, attachment_format, reply_to, reach, is_addressed, created_at_utc,"
-                " accepted_at_utc, token, place_kind, replied_card, replied_revision, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
+                " accepted_at_utc, token, place_kind, replied_card, replied_revision, picture_ids, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
                 " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
                 await conversation_id(transaction, message.scope),
                 message.scope.platform,
@@ -92,7 +94,10 @@ class Inbox(Records):
                 message.scope.kind,
                 shown.id if shown else None,
                 shown.revision if shown else 0,
+                json.dumps(message.picture_ids),
             )
+            if rows:
+                await insert_pictures(transaction, message)
             return bool(rows)
 
         return await self._database.write(insert)
@@ -152,8 +157,15 @@ class Inbox(Records):
                 WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY s.created_at_utc, s.id""",
             platform,
         )
+        pictures = await self._database.read(
+            "SELECT p.message_id, p.picture_id, p.media_type, p.data FROM inbox s JOIN message_pictures p"
+            " ON p.platform = s.platform AND p.message_id = s.message_id"
+            " WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY p.id",
+            platform,
+        )
+        pictures_of = pictures_by_message(pictures)
         expired_before = None if answerable_s is None else now_utc() - timedelta(seconds=answerable_s)
-        return tuple(_to_accepted(row, expired_before) for row in rows)
+        return tuple(_to_accepted(row, pictures_of, expired_before) for row in rows)
 
     async def note_sent(self, platform: str, message_id: str, sent_id: str, position: int) -> None:
         """Store the id of a visible message that is part `position` (from 0) of the answer to a request.
@@ -316,7 +328,7 @@ async def _reply_ids(transaction: Transaction, platform: str, message_id: str) -
     return [row["message_id"] for row in rows]
 
 
-def _to_accepted(row: Row, expired_before: datetime | None) -> Accepted:
+def _to_accepted(row: Row, pictures_of: Mapping[str, tuple[Picture, ...]], expired_before: datetime | None) -> Accepted:
     message = Message(
         id=row["message_id"],
         scope=Scope(row["platform"], row["server"], row["channel"], row["thread"], row["place_kind"]),
@@ -331,6 +343,8 @@ def _to_accepted(row: Row, expired_before: datetime | None) -> Accepted:
         replied_card=ShownCard(row["replied_card"], row["replied_revision"]) if row["replied_card"] else None,
         attachment=row["attachment"],
         attachment_format=row["attachment_format"],
+        picture_ids=tuple(json.loads(row["picture_ids"])),
+        pictures=pictures_of.get(row["message_id"], ()),
         is_addressed=bool(row["is_addressed"]),
         created_at_utc=from_microseconds(row["created_at_utc"]),
         reach=row["reach"],

@@ -10,6 +10,7 @@ from bot.core.history import HistoryMessage
 from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.store.backend import Row, Transaction
 from bot.store.hosted import erase_hosted
+from bot.store.pictures import NUM_PICTURES, drop_other_pictures, insert_pictures
 from bot.store.records import (
     IN_SCOPE,
     Records,
@@ -27,7 +28,7 @@ MessageKind = Literal["chat", "command"]
 
 MESSAGE_COLUMNS: Final = (
     "m.message_id, m.author_id, m.author_name, m.is_me, m.text, m.attachment, m.attachment_format, m.reply_to, m.kind,"
-    " m.revision, m.created_at_utc, m.edited_at_utc"
+    f" m.revision, m.created_at_utc, m.edited_at_utc, {NUM_PICTURES}"
 )
 # Whether the message `m` may be part of a reply chain in the conversation `here`.
 _READABLE: Final = (
@@ -112,10 +113,18 @@ class Messages(Records):
         )
         return str(rows[0]["message_id"]) if rows else None
 
-    async def edit_message(self, platform: str, message_id: str, text: str, *, has_lost_file: bool = False) -> bool:
+    async def edit_message(
+        self,
+        platform: str,
+        message_id: str,
+        text: str,
+        *,
+        has_lost_file: bool = False,
+        picture_ids: Sequence[str] | None = None,
+    ) -> bool:
         """Replace the text of a message; return False if it is unknown, deleted, or has this text already.
 
-        With `has_lost_file` the text of its file is erased.
+        With `has_lost_file` the text of its file is erased, and with `picture_ids` all other pictures than these.
 
         Examples and proposals made from the old text are erased as if the message was deleted; other cards go on with
         the new text. A message of someone who asked not to be read is erased.
@@ -125,27 +134,34 @@ class Messages(Records):
             if await transaction.execute(_BY_OPTED_OUT, platform, message_id):
                 # The old words are taken back, and the new ones may not be stored.
                 return await erase_message(transaction, platform, message_id)
+            has_lost_picture = picture_ids is not None and await drop_other_pictures(
+                transaction, platform, message_id, picture_ids
+            )
             rows = await transaction.execute(
                 "UPDATE messages SET text = ?3, attachment = CASE WHEN ?5 = 1 THEN NULL ELSE attachment END,"
                 " revision = revision + 1, edited_at_utc = ?4 WHERE platform = ?1 AND message_id = ?2"
-                " AND deleted_at_utc IS NULL AND (text <> ?3 OR ?5 = 1 AND attachment IS NOT NULL) RETURNING id",
+                " AND deleted_at_utc IS NULL AND (text <> ?3 OR ?5 = 1 AND attachment IS NOT NULL OR ?6 = 1)"
+                " RETURNING id",
                 platform,
                 message_id,
                 text,
                 to_microseconds(now_utc()),
                 int(has_lost_file),
+                int(has_lost_picture),
             )
             if rows:
                 await forget_examples(transaction, platform, message_id=message_id)
                 await _forget_derived(transaction, platform, message_id, card_kinds=(PROPOSAL_CARD, EXAMPLE_FORM))
             waiting = await transaction.execute(
-                "UPDATE inbox SET text = ?3, attachment = CASE WHEN ?4 = 1 THEN NULL ELSE attachment END"
-                " WHERE platform = ?1 AND message_id = ?2"
-                " AND (text <> ?3 OR ?4 = 1 AND attachment IS NOT NULL) RETURNING id",
+                "UPDATE inbox SET text = ?3, attachment = CASE WHEN ?4 = 1 THEN NULL ELSE attachment END,"
+                " picture_ids = coalesce(?5, picture_ids) WHERE platform = ?1 AND message_id = ?2"
+                " AND text IS NOT NULL AND (text <> ?3 OR ?4 = 1 AND attachment IS NOT NULL"
+                " OR picture_ids <> coalesce(?5, picture_ids)) RETURNING id",
                 platform,
                 message_id,
                 text,
                 int(has_lost_file),
+                None if picture_ids is None else json.dumps(list(picture_ids)),
             )
             if rows or waiting:
                 transaction.mark_erased()
@@ -312,6 +328,8 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
         to_microseconds(message.created_at_utc),
         int(message.reach != "form"),
     )
+    if rows:
+        await insert_pictures(transaction, message)
     return int(rows[0]["id"]) if rows else None
 
 
@@ -409,4 +427,5 @@ def to_stored_message(row: Row) -> StoredMessage:
         attachment=row["attachment"],
         attachment_format=row["attachment_format"],
         edited_at_utc=None if edited_at_utc is None else from_microseconds(edited_at_utc),
+        num_pictures=row["num_pictures"],
     )

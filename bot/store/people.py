@@ -1,6 +1,7 @@
 """Privacy: opting out, exporting and forgetting a person; forgetting a channel or a server that the bot has left."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -16,6 +17,8 @@ from bot.store.story_forgetting import erase_bot_parts
 from bot.store.template_forgetting import forget_examples, forget_moderator
 from bot.store.used_templates import forget_unused_templates
 
+# Platforms take files of about 10 MB.
+MAX_EXPORTED_BYTES: Final = 5 * 2**20
 _FORGETTING: Final = "channels_being_forgotten"  # a note
 
 
@@ -53,9 +56,10 @@ class People(Records):
         """Return all that is stored of a person as JSON-able records, oldest messages first.
 
         `kind` says what a record is: "message", "request" (accepted, not answered yet), "shown" (on the web page),
-        "card" (the state of an open card of theirs), "setting" (of their direct messages), "template" (a version that
-        they published), "draft" (of a template), "example" (taken from a message of theirs into a template) or "opted
-        out".
+        "picture" (of a message or request), "card" (the state of an open card of theirs), "setting" (of their direct
+        messages), "template" (a version that they published), "draft" (of a template), "example" (taken from a message
+        of theirs into a template) or "opted out". The `data` of pictures is in base64, None of those before the newest
+        MAX_EXPORTED_BYTES.
         """
         said = await self._database.read(
             """SELECT 'message' AS kind, c.server, c.channel, c.thread, m.message_id, m.author_name, m.text,
@@ -76,6 +80,21 @@ class People(Records):
                ORDER BY created_at_utc, message_id""",
             platform,
             author_id,
+        )
+        pictures = await self._database.read(
+            """SELECT 'picture' AS kind, c.server, c.channel, c.thread, p.message_id, p.media_type,
+                 length(p.data) AS num_bytes,
+                 CASE WHEN sum(length(p.data)) OVER (ORDER BY p.id DESC) <= ?3 THEN p.data END AS data
+               FROM (
+                 SELECT conversation_id, message_id FROM messages
+                  WHERE platform = ?1 AND author_id = ?2 AND author_id <> '' AND is_me = 0
+                 UNION SELECT conversation_id, message_id FROM inbox
+                  WHERE platform = ?1 AND author_id = ?2 AND author_id <> '') said
+               CROSS JOIN message_pictures p ON p.platform = ?1 AND p.message_id = said.message_id
+               CROSS JOIN conversations c ON c.id = said.conversation_id ORDER BY p.id""",
+            platform,
+            author_id,
+            MAX_EXPORTED_BYTES,
         )
         cards = await self._database.read(
             """SELECT 'card' AS kind, c.server, c.channel, c.thread, o.kind AS card, o.state, o.created_at_utc
@@ -119,7 +138,7 @@ class People(Records):
             platform,
             author_id,
         )
-        rows = (*said, *cards, *settings, *templates, *drafts, *examples, *opted_out)
+        rows = (*said, *pictures, *cards, *settings, *templates, *drafts, *examples, *opted_out)
         return await asyncio.to_thread(_to_export, rows)
 
     async def count_messages_of(self, platform: str, author_id: str) -> int:
@@ -242,6 +261,8 @@ def _to_export(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return rows as JSON-able records; of somebody who says much there are many."""
     records = [dict(row) for row in rows]
     for record in records:
+        if record.get("media_type") and record["data"] is not None:
+            record["data"] = base64.b64encode(record["data"]).decode()
         if "created_at_utc" in record:
             record["created_at_utc"] = from_microseconds(record["created_at_utc"]).isoformat()
     return records

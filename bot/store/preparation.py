@@ -17,6 +17,7 @@ from bot.store.file_lock import FileLock, UsersLock
 from bot.store.schema import APPLICATION_ID, migrate, read_migrations
 
 OPEN_TIMEOUT_S: Final = 5.0
+BACKUPS: Final = "backups"  # the folder beside the database
 _CHECKED_BYTES: Final = 32 * 2**20  # looking through them takes a tenth of a second
 LOWEST_SQLITE: Final = (3, 37, 0)  # the first with STRICT tables
 
@@ -43,23 +44,24 @@ class Prepared:
     is_checked: bool = True
 
 
-def prepare(path: Path, *, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
+def prepare(path: Path, *, backup_dir: Path | None = None, timeout_s: float = OPEN_TIMEOUT_S) -> Prepared:
     """Make `path` an undamaged database with the newest schema. Raises StoreError, one sentence.
 
+    A damaged one is replaced by the newest good backup beside it or in `backup_dir` (None: the folder `backups` there).
     Waits up to `timeout_s` for other programs that use the file.
     """
     if sqlite3.sqlite_version_info < LOWEST_SQLITE:
         raise StoreError(f"This Python has SQLite {sqlite3.sqlite_version}; Fewshot needs SQLite 3.37 or newer.")
-    path = _real_path(path)
-    file_lock = _open_lock(path)
+    path = real_path(path)
+    file_lock = open_lock(path)
     users: UsersLock | None = None
     try:
         file_lock.acquire_blocking(timeout_s)
         try:
             is_checked = _needs_check(path)
-            notices = _make_healthy(path, timeout_s, is_checked=is_checked)
-            _bring_up_to_date(path, timeout_s)
-            users = _open_users(path)
+            notices = _make_healthy(path, backup_dir or path.parent / BACKUPS, timeout_s, is_checked=is_checked)
+            bring_up_to_date(path, timeout_s)
+            users = open_users(path)
         finally:
             file_lock.release()
     except BaseException as e:
@@ -78,8 +80,8 @@ def hold_platform(path: Path, platform: str) -> Iterator[None]:
 
     Two programs would each answer the other's unfinished requests. Raises StoreError, one sentence.
     """
-    path = _real_path(path)
-    file_lock = _open_lock(path, f"{platform.lower()}-lock")
+    path = real_path(path)
+    file_lock = open_lock(path, f"{platform.lower()}-lock")
     try:
         try:
             file_lock.acquire_blocking(0)
@@ -92,7 +94,7 @@ def hold_platform(path: Path, platform: str) -> Iterator[None]:
         file_lock.close()
 
 
-def _real_path(path: Path) -> Path:
+def real_path(path: Path) -> Path:
     """Return `path` without `~` and links; create its folder, for this user only, if there is none."""
     try:
         # RuntimeError: no home folder or a loop of links; ValueError: a NUL in the name.
@@ -107,14 +109,16 @@ def _real_path(path: Path) -> Path:
     return path
 
 
-def _open_users(path: Path) -> UsersLock:
+def open_users(path: Path) -> UsersLock:
+    """Return the lock that everybody shares who has the database open. Raises StoreError."""
     try:
         return UsersLock(path.with_name(f"{path.name}-users"))
     except OSError as e:
         raise StoreError(f"The database's folder {path.parent} can't be written: {_reason(e)}.") from e
 
 
-def _open_lock(path: Path, suffix: str = "lock") -> FileLock:
+def open_lock(path: Path, suffix: str = "lock") -> FileLock:
+    """Return the lock of those who write, or another one beside the database. Raises StoreError."""
     try:
         return FileLock(path.with_name(f"{path.name}-{suffix}"))
     except OSError as e:
@@ -125,6 +129,11 @@ def mark_suspect(path: Path) -> None:
     """Have the next start look through all of the file, if that can be noted."""
     with suppress(OSError):
         _suspicion(path).touch(0o600)
+
+
+def clear_suspicion(path: Path) -> None:
+    """Note that all of the file was looked through. Raises OSError."""
+    _suspicion(path).unlink(missing_ok=True)
 
 
 def _suspicion(path: Path) -> Path:
@@ -144,7 +153,7 @@ def _needs_check(path: Path) -> bool:
         return True
 
 
-def _make_healthy(path: Path, timeout_s: float, *, is_checked: bool) -> tuple[str, ...]:
+def _make_healthy(path: Path, backups: Path, timeout_s: float, *, is_checked: bool) -> tuple[str, ...]:
     """Create an empty file if there is none, and replace a damaged one by a backup."""
     try:
         wal = path.with_name(f"{path.name}-wal")
@@ -157,10 +166,10 @@ def _make_healthy(path: Path, timeout_s: float, *, is_checked: bool) -> tuple[st
         # SQLite would silently open a file without write permission as read-only.
         if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             raise StoreError(f"The database {path} can't be opened: this user needs permission to read and write it.")
-        is_emptied = path.stat().st_size == 0 and (has_wal or bool(_backups(path)))
+        is_emptied = path.stat().st_size == 0 and (has_wal or bool(_backups(path, backups)))
         problem = "it is empty" if is_emptied else _find_damage(path, "rw", timeout_s, is_whole=is_checked)
-        notices = (_restore(path, problem),) if problem else ()
-        _suspicion(path).unlink(missing_ok=True)
+        notices = (_restore(path, backups, problem),) if problem else ()
+        clear_suspicion(path)
         return notices
     except OSError as e:
         raise StoreError(f"The database {path} can't be opened: {_reason(e)}.") from e
@@ -169,7 +178,7 @@ def _make_healthy(path: Path, timeout_s: float, *, is_checked: bool) -> tuple[st
 def _find_damage(path: Path, mode: str, timeout_s: float, *, is_whole: bool = True) -> str | None:
     """Return what is wrong with a database file; None if it is undamaged. Raises StoreError if it can't be read."""
     try:
-        with closing(_connect(path, mode, timeout_s)) as connection:
+        with closing(connect(path, mode, timeout_s)) as connection:
             if not is_whole:
                 # The header, the schema, and whether the file is as long as its header says.
                 (num_bytes,) = connection.execute(
@@ -185,26 +194,31 @@ def _find_damage(path: Path, mode: str, timeout_s: float, *, is_whole: bool = Tr
         raise StoreError(f"The database {path} can't be opened: {cause_of(e)}.") from e
 
 
-def _backups(path: Path) -> list[Path]:
-    """Return the files NAME.backup-* beside the database, newest first."""
+def _backups(path: Path, folder: Path) -> list[Path]:
+    """Return the files NAME.backup-* beside the database and in `folder`, newest first."""
+    others = list(path.parent.iterdir())
+    with suppress(OSError):  # a folder that is missing or can't be read has no backups
+        others += folder.iterdir() if folder.resolve() != path.parent else ()
     found = [
         other
-        for other in path.parent.iterdir()
-        if other.name.startswith(f"{path.name}.backup-") and not other.name.endswith(("-wal", "-shm", ".partial"))
+        for other in others
+        if other.name.startswith(f"{path.name}.backup-")
+        and not other.name.endswith(("-wal", "-shm", "-journal", ".partial"))
     ]
     return sorted(found, key=lambda other: (other.stat().st_mtime_ns, other.name), reverse=True)
 
 
-def _restore(path: Path, problem: str) -> str:
+def _restore(path: Path, backups: Path, problem: str) -> str:
     """Rename the damaged file, restore the newest good backup, and return a sentence about it.
 
     Without a good backup, change nothing, so that a later start can't silently begin with an empty database.
     """
-    backup = next((other for other in _backups(path) if _is_good_backup(other)), None)
+    backup = next((other for other in _backups(path, backups) if _is_good_backup(other)), None)
     if backup is None:
         raise StoreError(
-            f"The database {path} is damaged ({problem}), and there is no good backup {path.name}.backup-* beside it."
-            " Nothing was changed. Replace it by a good copy, or move it away to start with an empty database."
+            f"The database {path} is damaged ({problem}), and there is no good backup {path.name}.backup-* beside it"
+            f" or in {backups}. Nothing was changed. Replace it by a good copy, or move it away to start with an empty"
+            " database."
         )
     aside = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     restored = path.with_name(f"{path.name}.restoring")
@@ -230,16 +244,17 @@ def _is_good_backup(path: Path) -> bool:
     try:
         if _find_damage(path, "ro&immutable=1", 0):
             return False
-        with closing(_connect(path, "ro&immutable=1", 0)) as connection:
+        with closing(connect(path, "ro&immutable=1", 0)) as connection:
             return bool(connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
     except (sqlite3.Error, StoreError):
         return False
 
 
-def _bring_up_to_date(path: Path, timeout_s: float) -> None:
+def bring_up_to_date(path: Path, timeout_s: float) -> None:
+    """Give the database the newest schema. Raises StoreError for one that is newer, or another program's."""
     migrations = read_migrations()
     try:
-        with closing(_connect(path, "rw", timeout_s)) as connection:
+        with closing(connect(path, "rw", timeout_s)) as connection:
             for pragma in PRAGMAS:
                 connection.execute(pragma)
             migrate(connection, migrations, path=path)
@@ -251,7 +266,8 @@ def _bring_up_to_date(path: Path, timeout_s: float) -> None:
         raise StoreError(f"The database {path} can't be opened: {cause_of(e)}.") from e
 
 
-def _connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+def connect(path: Path, mode: str, timeout_s: float) -> sqlite3.Connection:
+    """Return a connection without transactions of its own; wait up to `timeout_s` for others. Raises sqlite3.Error."""
     return sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=timeout_s)
 
 

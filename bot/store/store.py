@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bot.core.database_url import DatabaseUrl
 from bot.store.backends import open_backend
+from bot.store.backups import BackupFolder
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
 from bot.store.drafts import Drafts
@@ -15,6 +16,7 @@ from bot.store.inbox import Inbox
 from bot.store.messages import Messages
 from bot.store.notes import Notes
 from bot.store.people import People
+from bot.store.pictures import Pictures
 from bot.store.proposals import Proposals
 from bot.store.replies import Replies
 from bot.store.retention import Retention
@@ -34,6 +36,7 @@ class Store(
     Proposals,
     Stories,
     Inbox,
+    Pictures,
     Watermarks,
     Notes,
     ServerTemplates,
@@ -52,9 +55,12 @@ class Store(
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, address: Path | DatabaseUrl) -> AsyncIterator["Store"]:
-        """Open the store in the database at `address`; create or migrate it. Raises StoreError, one sentence."""
-        async with open_backend(address) as database:
+    async def open(cls, address: Path | DatabaseUrl, backup_dir: Path | None = None) -> AsyncIterator["Store"]:
+        """Open the store in the database at `address`; create or migrate it. Raises StoreError, one sentence.
+
+        `backup_dir` is the folder of the backups of a file (None: one beside it).
+        """
+        async with open_backend(address, backup_dir) as database:
             yield cls(database)
 
     @property
@@ -72,9 +78,14 @@ class Store(
         """Return how long the longest write took since the store was opened, in seconds."""
         return self._database.longest_turn_s
 
-    async def back_up(self) -> Path:
-        """Write a backup beside the database file and return its path; a damaged database is restored from it.
+    @property
+    def backups(self) -> BackupFolder | None:
+        """Return the folder of the backups; None for a database on a server, which has its own."""
+        return self._database.backups
 
-        A backup keeps text that is deleted later, so the caller must remove old backups. Raises Unavailable.
+    async def back_up(self) -> Path:
+        """Write a backup into its folder and return its path; a damaged database is restored from it.
+
+        Text that is erased later stays in it, so the caller must remove old backups. Raises Unavailable.
         """
         return await self._database.back_up()

@@ -12,7 +12,7 @@ from tests.bots import HERE, ScriptedEngine, Talk, empty_disk, fill_disk, open_s
 
 OpenTiny = Callable[..., AbstractAsyncContextManager[Talk]]
 BROKEN = "Something broke inside the bot. Its operator can find the cause in the log."
-EMPTY = "There is no text in that message, and I can't read pictures. Send text, or try !help."
+EMPTY = "There is no text in that message, and nothing else that I can read. Send text, or try !help."
 FULL = "The bot's disk is full or failing, so nothing new can be stored; try again later."
 MEGABYTE = "x" * 2**20
 MISTAKES = [

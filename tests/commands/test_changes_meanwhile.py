@@ -8,6 +8,7 @@ import pytest
 from bot.core.cards import Card
 from bot.core.messages import Author, Message
 from bot.core.stopping import Stopper
+from bot.errors import ModelChanged
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
 from tests.commands.meanwhile import stored, until_read, until_stored
 
@@ -83,6 +84,16 @@ async def test_an_answer_is_not_replaced_in_the_store_once_its_asker_opted_out(t
         again = await clicked
         assert "does not want to be read, so this new answer is not stored" in str(again.blocks)
         assert "SECRET" not in await stored(talk)
+
+
+async def test_where_the_model_changed_before_the_first_word_the_prompt_is_made_and_read_again(tmp_path: Path) -> None:
+    changed = ModelChanged("The model changed: it is second now. Ask again.")
+    engine = ScriptedEngine([changed, "Hello there.", changed])
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        assert (await talk.ask("Hello"))["text"] == "Hello there."
+        assert len(engine.read) == 2
+        # One that changes each time is told.
+        assert await talk.refusal("Hello again") == str(changed)
 
 
 @pytest.mark.parametrize("command", ["Hello", "!prompt run translate-en-fr Hello"])

@@ -405,9 +405,9 @@ async def test_of_two_answers_to_one_card_at_once_one_acts_and_the_other_is_told
 
 async def test_continuations_for_somebody_who_types(any_talk: Talk) -> None:
     num_stored = await any_talk.num_stored()
-    first = await any_talk.bot.suggest("The cat", num=3, max_new_tokens=5, seed=1)
+    first = await any_talk.suggest("The cat", num=3, max_new_tokens=5, seed=1)
     assert 1 <= len(first) <= 3
-    assert first == await any_talk.bot.suggest("The cat", num=3, max_new_tokens=5, seed=1)
+    assert first == await any_talk.suggest("The cat", num=3, max_new_tokens=5, seed=1)
     assert all("\n" not in text and text == text.rstrip() != "" for text in first)
-    assert await any_talk.bot.suggest("\ud800 broken", num=1, max_new_tokens=5, seed=1) is not None
+    assert await any_talk.suggest("\ud800 broken", num=1, max_new_tokens=5, seed=1) is not None
     assert await any_talk.num_stored() == num_stored

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 import pytest
@@ -12,15 +12,23 @@ from bot.commands import continuations
 from bot.commands.continuations import Continuations
 from bot.core.messages import Author
 from bot.errors import Unavailable
+from bot.services.models import Models
 from tests.bots import HERE, ScriptedEngine, Talk
 
 ANN, BOB = ("discord", "ann"), ("discord", "bob")
 LONG = " on and" * 100
 
 
-def suggesting(*scripts: str | Exception, pause_s: float = 0.0) -> tuple[Continuations, ScriptedEngine]:
+class Typing(Continuations):
+    """Continuations by the only model that there is."""
+
+    async def suggest(self, person: Hashable, typed: str, model: str = "scripted") -> tuple[str, ...]:
+        return await super().suggest(person, typed, model)
+
+
+def suggesting(*scripts: str | Exception, pause_s: float = 0.0) -> tuple[Typing, ScriptedEngine]:
     engine = ScriptedEngine(scripts, pause_s=pause_s)
-    return Continuations(engine, max_characters=100), engine  # type: ignore[arg-type]
+    return Typing(Models(engine), max_characters=100), engine  # type: ignore[arg-type]
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -340,7 +340,7 @@ async def test_commands_read_a_plain_text_after_the_models_start_token(
         monkeypatch.setattr(
             engine, "generate", lambda prompt, *a, **k: (read.append(prompt), generate(prompt, *a, **k))[1]
         )
-        await talk.bot.suggest(text, num=1, max_new_tokens=2, seed=1)
+        await talk.suggest(text, num=1, max_new_tokens=2, seed=1)
         await talk.ask(f"!complete --n 1 {text}")
         assert read == [Prompt.document(text), Prompt.document(text)]
 

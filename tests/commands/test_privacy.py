@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bot.commands.framework.request import UNREADABLE
+from bot.core.cards import Facts
 from bot.core.messages import Author, Message
 from tests.bots import HERE, Talk
 
@@ -25,6 +26,10 @@ async def test_privacy_says_what_is_stored_and_for_how_long(talk: Talk) -> None:
     assert card.answers == "private"
     # The command itself is the third message.
     assert (card.data["num_messages"], card.data["retention_days"], card.data["is_read"]) == (3, 30, True)
+    assert ("in backups for up to", "30 more days") in [
+        fact for block in card.blocks if isinstance(block, Facts) for fact in block.items
+    ]
+    assert card.data["backup_days"] == 30
     assert [button.label for button in card.buttons] == ["Export my data", "Stop reading me", "Forget me"]
     assert card.buttons[-1].style == "danger"
     typed = await talk.card("!privacy")

@@ -17,5 +17,5 @@ async def test_above_the_hourly_limit_nothing_more_is_stored_of_a_person(talk: T
     for _ in range(MAX_BYTES_PER_HOUR // len(text)):
         await talk.ask("!fresh", attachment=text, has_buttons=True)
     said = await talk.refusal("!fresh", attachment=text, has_buttons=True)
-    assert said == "You sent 8 MiB of text within an hour, which is the limit. Try again in 60 min."
+    assert said == "You sent 8 MiB within an hour, which is the limit. Try again in 60 min."
     assert "fresh" in (await talk.ask("!fresh", has_buttons=True, who="Bob"))["command"]

@@ -195,7 +195,7 @@ async def test_who_is_not_read_gets_the_texts_and_nothing_is_stored(talk: Talk) 
 async def test_there_is_no_more_than_one_text_of_each(talk: Talk) -> None:
     await talk.card(ASK + "The cat sat")
     refusal = await talk.refusal("more")
-    assert refusal == "Each strategy writes one text. Use again for texts with another seed."
+    assert refusal == "Each strategy writes one text. Use again for other texts."
 
 
 async def test_words_and_branches_work_and_say_which_strategy_wrote(talk: Talk) -> None:

@@ -45,6 +45,7 @@ LIKE_OPENAI = Abilities(
     score_problem="there are no completions",
     tells_usage=True,
 )
+LIKE_GPT_4O = replace(LIKE_OPENAI, reads_pictures=True)
 LIKE_AZURE = replace(LIKE_OPENAI, num_chat_top=5)
 LIKE_REASONING = replace(
     LIKE_OPENAI,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ async def test_an_evening_on_a_server_that_can_do_most(tmp_path: Path, capsys: p
             " server."
         )
         assert "kept examples" in await ada.say("!prompt many fine")
-        assert len(await talk.bot.suggest("The cat", num=2, max_new_tokens=4, seed=0)) == 2
+        assert len(await talk.suggest("The cat", num=2, max_new_tokens=4, seed=0)) == 2
         assert talk.bot.model_line == f"openai:toy · {server.url.split('/')[2]}"
         host = server.url.split("/")[2]
         assert f"The model that reads them runs on the server {host}, so" in await ada.say("!privacy")
@@ -137,8 +138,67 @@ async def test_a_server_with_less_refuses_in_one_sentence_what_it_lacks(
         }  # fmt: skip
         why = await ada.say("!why")
         assert "temperature 1 · top_k 0 · top_p 1 · min_p 0 · repetition_penalty 1 · no_repeat_ngram_size 0\n" in why
+        assert "why rerun" not in why
+        assert "seed" not in why
         again = await ada.say("!why rerun")
-        assert "A model of a server need not write the same text twice." in again or "The same text again" in again
+        assert again == (
+            "This can't be written again as it was. This model's server keeps no seed: it would draw another text."
+        )
+        assert await ada.say("!strategies The cat") == (
+            "There is nothing to compare: greedy, beam, careful, normal and wild are missing: this model's server has"
+            " no temperature and no beam search."
+        )
+
+
+async def test_strategies_are_shown_without_those_that_the_server_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with (
+        serve_openai() as server,
+        open_tiny_bot(known_choice(server, tmp_path), tmp_path, traits=TERMINAL) as talk,
+    ):
+        ada = Terminal(talk, capsys)
+        shown = await ada.say("!strategies --seed 3 --max_new_tokens 6 The cat")
+        assert "\nbeam is missing: this model's server has no beam search.\n" in shown
+        assert not re.search(r"^\d beam", shown, re.MULTILINE)
+        assert "no_repeat_ngram_size" not in shown
+        begun = await talk.ask("!strategies --seed 3 --max_new_tokens 6 The cat")
+        names = ["greedy", "careful", "normal", "wild"]
+        assert [one["name"] for one in begun["strategies"]] == names
+        for action in ("longer", "again"):
+            assert [one["strategy"] for one in (await talk.ask(action))["choices"]] == names, action
+
+
+async def test_where_no_seed_is_kept_none_is_shown_or_promised(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    able = replace(LIKE_OPENAI, keeps_seed=False)
+    lines = ("Good evening", "!complete The cat", "!strategies The cat", "!prompt story a cat", "!story on The cat")
+    for is_kept in (True, False):
+        folder = tmp_path / str(is_kept)
+        folder.mkdir()
+        async with (
+            serve_openai(replace(OPENAI, keeps_seed=is_kept)) as server,
+            open_tiny_bot(
+                known_choice(server, folder, replace(able, keeps_seed=is_kept)), folder, traits=TERMINAL
+            ) as talk,
+        ):
+            ada = Terminal(talk, capsys)
+            for line in lines:
+                said = await ada.say(line)
+                assert ("seed " in said) == (is_kept and line.startswith(("!complete", "!strat", "!story"))), line
+                assert ("why rerun" in await ada.say("!why")) == is_kept, line
+            found = await talk.ask("!complete The cat")
+            assert (found["seed"] is not None) == is_kept
+            assert all((one["seed"] is not None) == is_kept for one in found["choices"])
+            assert ((await talk.ask("again"))["seed"] is not None) == is_kept
+            continued = [
+                one
+                async for one in talk.bot.desk.continue_text(
+                    HERE, "The cat", {}, num=1, max_new_tokens=3, seed=5, person=""
+                )
+            ]
+            assert continued[-1].seed == (5 if is_kept else None)
 
 
 async def test_nothing_is_asked_of_a_server_that_nobody_asked_for(tmp_path: Path) -> None:

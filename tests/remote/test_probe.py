@@ -10,8 +10,16 @@ from bot.remote.abilities import Abilities
 from bot.remote.choice import RemoteChoice
 from bot.remote.engine import RemoteEngine
 from bot.remote.kept import path_of
-from tests.remote.remotes import LIKE_AZURE, LIKE_LLAMA_CPP, LIKE_OPENAI, LIKE_REASONING, LIKE_VLLM, choice_of
-from tests.servers.openai.behaviour import AZURE, LLAMA_CPP, OPENAI, REASONING, VLLM, Behaviour, Fault
+from tests.remote.remotes import (
+    LIKE_AZURE,
+    LIKE_GPT_4O,
+    LIKE_LLAMA_CPP,
+    LIKE_OPENAI,
+    LIKE_REASONING,
+    LIKE_VLLM,
+    choice_of,
+)
+from tests.servers.openai.behaviour import AZURE, GPT_4O, LLAMA_CPP, OPENAI, REASONING, VLLM, Behaviour, Fault
 from tests.servers.openai.server import serve_openai
 
 
@@ -30,6 +38,11 @@ def unscored(problem: str) -> Abilities:
         "vllm": (VLLM, LIKE_VLLM),
         "openai": (OPENAI, LIKE_OPENAI),
         "azure": (AZURE, LIKE_AZURE),
+        "pictures": (GPT_4O, LIKE_GPT_4O),
+        "pictures, and thinking": (replace(REASONING, pictures="seen"), replace(LIKE_REASONING, reads_pictures=True)),
+        "guesses what is in pictures": (replace(OPENAI, pictures="guessed"), LIKE_OPENAI),
+        "can't process pictures": (replace(OPENAI, pictures=422), LIKE_OPENAI),
+        "fails at pictures": (replace(OPENAI, pictures=500), LIKE_OPENAI),
         "reasoning": (REASONING, LIKE_REASONING),
         "chance": (LLAMA_CPP, LIKE_LLAMA_CPP),
         "no echo": (replace(VLLM, echo="none"), unscored("the server does not tell them")),

@@ -32,6 +32,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port), "--max-model-len", "2048"]
+    # Else a request with a seed whose prompt it reads in two parts ends its engine on a processor.
+    options.append("--no-enable-chunked-prefill")
     log = tmp_path_factory.mktemp("vllm") / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -109,13 +111,14 @@ def test_chat_a_continuation_and_a_template_work(program: Program) -> None:
         "!prompt sentiment This is awful for you to say this",
     )
     assert chat["text"]
-    assert first["completions"] == again["completions"]
-    assert first["completions"][0]["text"]
+    assert first["text"] == again["text"]
+    assert first["choices"][0]["text"]
+    assert first["seed"] == 3
     assert label["label"] == "Negative"
 
 
 @pytest.mark.usefixtures("abilities")
 def test_beam_search_is_refused_in_one_sentence(program: Program) -> None:
     (refused,) = program.ask("!complete --num_beams 4 Once upon a time")
-    assert "beam search" in refused["error"]
+    assert "This model's server has no num_beams; leave it out." in refused["error"]
     assert "\n" not in refused["error"]

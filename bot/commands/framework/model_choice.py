@@ -1,15 +1,19 @@
 """The model that a request is for, and its answer by that model, which is loaded first where that is needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.framework.command import MODEL, Cards, Request
-from bot.core.cards import Card, Text
+from bot.commands.framework.command import MODEL, Cards, Command, Request, TextSource
+from bot.commands.framework.parsing import parse_command_line
+from bot.commands.framework.request import is_command_line
+from bot.core.cards import LOADING, Answers, Card, FormField, SelectOption, Text
 from bot.core.mentions import mention
-from bot.core.messages import Scope
+from bot.core.messages import Message, Scope
+from bot.core.sampling_params import check_lacking
+from bot.core.stopping import Stopper
 from bot.core.templates.parsing import parse_template
 from bot.core.templates.template import PromptTemplate
 from bot.errors import RequestError, TemplateError
@@ -72,6 +76,15 @@ def chosen_model(services: Services, place: Place, template: PromptTemplate | No
         return here
 
 
+def model_fields(services: Services, chosen: str) -> tuple[FormField, ...]:
+    """Return the field of a form that chooses the model, at first `chosen`; none where there is only one."""
+    names = services.models.names
+    if len(names) == 1:
+        return ()
+    options = tuple(SelectOption(name, name, is_chosen=name == chosen) for name in names)
+    return (FormField(MODEL.name, "Model", "choice", options=options),)
+
+
 async def find_template_model(request: Request) -> str:
     """Return the model of the template that a command asks for answers. Raises RequestError if it is not there."""
     author_id = "" if request.command.needs_published else request.message.author.id
@@ -114,13 +127,38 @@ async def model_of_request(request: Request, place: Place | None = None) -> str 
     return await model_of_template(services, place, scope, name, author_id=request.message.author.id)
 
 
+async def model_of_typed(services: Services, commands: Mapping[str, Command], typed: Message) -> str:
+    """Return the model that would answer a line that is being typed, as far as it is typed.
+
+    Raises RequestError for one that is not there.
+    """
+    place = await services.place_of(typed.scope)
+    here = model_of_place(services, place)
+    prefix = services.command_prefix
+    if not is_command_line(typed.text, prefix):
+        return here if place.story_since is not None else model_of_chat(services, place)
+    try:
+        line = parse_command_line(typed.text[len(prefix) :], commands)
+    except RequestError:
+        return here
+    source, stopper = TextSource(typed.id), Stopper()
+    request = Request(services, commands, stopper, typed, line.command, line.arguments, line.options, line.text, source)
+    return await model_of_request(request, place) or here
+
+
 async def answer_request(request: Request, place: Place | None = None) -> Cards:
     """Return the answer to a command by the model that it is for."""
     name = await model_of_request(request, place)
-    shows_loading = request.command.answers == "public"
-    return answered_by(
-        request.services, name, lambda services: request.command.answer(_by(request, services)), is_shown=shows_loading
-    )
+    command = request.command
+    # A command whose answers are private is answered in public only where it was typed in public.
+    is_private = command.answers != "public" and request.message.reach == "form"
+
+    def answer(services: Services) -> Cards:
+        if name is not None:
+            check_lacking(request.options, services.engine.info.lacking)
+        return command.answer(_by(request, services))
+
+    return answered_by(request.services, name, answer, loading="private" if is_private else "public")
 
 
 def _by(request: Request, services: Services) -> Request:
@@ -147,19 +185,31 @@ def without_model(request: Request) -> Request:
 
 
 async def answered_by(
-    services: Services, name: str | None, answer: Callable[[Services], Cards], *, is_shown: bool = False
+    services: Services, name: str | None, answer: Callable[[Services], Cards], *, loading: Answers | None = None
 ) -> Cards:
     """Yield the cards of `answer` by the model `name` (None: whichever), which stays loaded until the end.
 
-    With `is_shown` a first snapshot says that it is being loaded. Raises what `Models.lease` raises.
+    A first snapshot for those that `loading` names says that it is being loaded (None: nobody). Raises what
+    `Models.lease` raises.
     """
     if name is None:
         async with aclosing(answer(services)) as cards:
             async for card in cards:
                 yield card
         return
-    if is_shown and not services.models.is_ready(name):
-        yield Card(blocks=(Text(f"Loading {name} …", is_quiet=True),), is_final=False)
+    if loading is not None and not services.models.is_ready(name):
+        yield loading_card(name, answers=loading)
     async with services.models.lease(name) as engine, aclosing(answer(services.on(engine))) as cards:
         async for card in cards:
             yield card
+
+
+def loading_card(name: str, *, answers: Answers = "public") -> Card:
+    """Return the snapshot that says that the model `name` is being loaded."""
+    blocks = (Text(loading_sentence(name), is_quiet=True),)
+    return Card(blocks=blocks, data={LOADING: name}, answers=answers, is_final=False)
+
+
+def loading_sentence(name: str) -> str:
+    """Return what people read while the model `name` is being loaded."""
+    return f"Loading {name} …"

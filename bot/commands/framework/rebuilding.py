@@ -47,7 +47,8 @@ async def rebuild(services: Services, commands: Mapping[str, Command], reply: St
     if stored:
         template = parse_template(stored.source_text, name=stored.name, source=f"{stored.name} {stored.version}")
     if inputs["mode"] in ("transcript", "markup") and template:
-        turns = merge_turns(messages)
+        num_pictures = inputs.get("num_pictures", 0)
+        turns = merge_turns(await services.chat.with_pictures(reply.message.scope, messages, num_pictures))
         if not turns:
             return _GONE
         prompt = await services.chat.render(
@@ -109,6 +110,8 @@ async def why_not_same(
         return "Nothing was drawn for it: a label is computed. Give the command again to compute it again."
     if provenance.model_name != info.name:
         return f"It was written by {provenance.model_name}, and the model here is {info.name} now."
+    if provenance.sampling.is_sampled and not info.keeps_seed:
+        return "This model's server keeps no seed: it would draw another text."
     if in_same_precision and provenance.precision != info.precision:
         return f"It was written in {provenance.precision}, and the model runs in {info.precision} now."
     ids = list(dict.fromkeys(back.message_id for back in reply.read if back.message is not None))

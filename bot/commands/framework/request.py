@@ -17,7 +17,6 @@ from bot.core.messages import AttachmentFormat, Author, Message, Reach, Scope
 from bot.core.platform_traits import PlatformTraits
 from bot.core.rights import has_quota
 from bot.core.safe_text import clean_history_text, replace_lone_surrogates
-from bot.core.sampling_params import check_lacking
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.core.wording import quote
@@ -40,7 +39,7 @@ _HELP: Final = re.compile(r"help(?:\s+(\S*\w.*?))?\s*[.?!]*", re.IGNORECASE | re
 
 
 def check_message(message: Message, traits: PlatformTraits) -> Message:
-    """Return `message` as it may be stored. Raises RequestError if it is too long or has no text."""
+    """Return `message` as it may be stored. Raises RequestError if it is too long, or has neither text nor picture."""
     text = replace_lone_surrogates(message.text)
     attachment = None if message.attachment is None else replace_lone_surrogates(message.attachment)
     for part in (text, attachment or ""):
@@ -48,14 +47,19 @@ def check_message(message: Message, traits: PlatformTraits) -> Message:
         if num_bytes > MAX_TEXT_BYTES:
             raise RequestError(f"The text has {num_bytes:,} bytes; the limit is {MAX_TEXT_BYTES:,}. Shorten it.")
     # Invisible characters are no text either: the model would answer the message before this one.
-    if not (_has_words(text) or _has_words(attachment or "")):
+    if not (_has_words(text) or _has_words(attachment or "") or message.picture_ids):
         what = (
-            "There is no text in that message, and I can't read pictures. Send text"
+            "There is no text in that message, and nothing else that I can read. Send text"
             if traits.has_pictures
             else "There was no text. Type a message"
         )
         raise RequestError(f"{what}, or try {mention('help')}.")
     return replace(message, text=text, attachment=attachment)
+
+
+def has_words(message: Message) -> bool:
+    """Say whether there is something to read in `message` besides its pictures."""
+    return _has_words(message.text) or _has_words(message.attachment or "")
 
 
 def _has_words(text: str) -> bool:
@@ -157,7 +161,6 @@ async def read_request(
     if (reason := why_not(command, message, services.traits)) is not None:
         raise RequestError(reason)
     await _check_template(services, commands, message, line)
-    check_lacking(line.options, services.engine.info.lacking)
     text, format = own_text(line, message.attachment, message.attachment_format)
     source = TextSource(message.id, format=format)
     if command.text == "required" and not text.strip():
@@ -316,23 +319,24 @@ class Quotas:
 
 
 class TextBudget:
-    """How much text each person may have stored within an hour, in memory."""
+    """How much each person may have stored within an hour, in memory."""
 
     def __init__(self) -> None:
         self._sent: dict[Hashable, deque[tuple[float, int]]] = {}
 
     def count(self, message: Message) -> None:
-        """Count the text of a message. Raises RequestError above MAX_BYTES_PER_HOUR of one person."""
+        """Count the text and the pictures of a message. Raises RequestError above MAX_BYTES_PER_HOUR of one person."""
         now = time.monotonic()
         key = (message.scope.platform, message.author.id)
         sent = self._sent.setdefault(key, deque())
         while sent and sent[0][0] <= now - _HOUR_S:
             sent.popleft()
         num_bytes = len((message.text + (message.attachment or "")).encode("utf-8", "replace"))
+        num_bytes += sum(len(picture.data) for picture in message.pictures)
         if sum(size for _, size in sent) + num_bytes > MAX_BYTES_PER_HOUR:
             wait_min = int((sent[0][0] + _HOUR_S - now) / 60) + 1
             raise RequestError(
-                f"You sent {MAX_BYTES_PER_HOUR // 2**20} MiB of text within an hour, which is the limit. Try again in"
+                f"You sent {MAX_BYTES_PER_HOUR // 2**20} MiB within an hour, which is the limit. Try again in"
                 f" {wait_min} min."
             )
         sent.append((now, num_bytes))

@@ -8,6 +8,7 @@ from typing import Final
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Request
+from bot.commands.framework.model_choice import answer_request
 from bot.commands.framework.request import check_owner, read_request
 from bot.commands.templates.listing import Listing, list_templates
 from bot.commands.templates.publishing import TRY_CARD, try_form
@@ -94,7 +95,7 @@ async def _run(
     """Answer a command `line`, as if the person who clicked had given it."""
     message = Message(click.id, click.scope, click.author, f"{services.command_prefix}{line}", reach=click.reach)
     request = await read_request(services, commands, message, stopper, may_store=may_store, click_id=click.id)
-    async with aclosing(request.command.answer(request)) as cards:
+    async with aclosing(await answer_request(request)) as cards:
         async for card in cards:
             yield card
 
@@ -117,7 +118,7 @@ async def _turned(
     shown = browser.overview(following)
     if click.action in _IN_PLACE:
         lines = _run(services, commands, click, f"{_IN_PLACE[click.action]} {name}", stopper)
-        (answer,) = [one async for one in lines]
+        *_, answer = [one async for one in lines]
         shown = replace(browser.opened(following), blocks=answer.blocks, file=answer.file, data=answer.data)
     elif name:
         shown = browser.opened(following)

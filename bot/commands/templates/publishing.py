@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from bot.commands.context import Services
 from bot.commands.framework.command import Cards, Command, Option, Request
+from bot.commands.framework.model_choice import chosen_model, model_fields
 from bot.commands.framework.request import check_owner
 from bot.commands.templates.draft_cards import draft_card
 from bot.commands.templates.drafts import DraftView, check_editor, check_template, fingerprint, not_finished, view_draft
@@ -147,7 +148,8 @@ async def try_form(services: Services, scope: Scope, card: OpenCard) -> Card:
     template = await services.templates.get(scope, name)
     example = template.tests[0].input if template.tests else ""
     field = FormField("text", "Text", "paragraph", value=example[: services.traits.max_form_characters])
-    return Card(form=Form(card.id, f"Try {name}", (field,)), answers="private")
+    chosen = chosen_model(services, await services.place_of(scope), template, is_asked=False)
+    return Card(form=Form(card.id, f"Try {name}", (field, *model_fields(services, chosen))), answers="private")
 
 
 async def own_draft(services: Services, scope: Scope, author: Author, name: str) -> Draft:

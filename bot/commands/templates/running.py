@@ -57,13 +57,14 @@ async def run_template(request: Request, *, replaces: StoredReply | None = None)
         async for card in _classify(request, template, prompt):
             yield card
         return
-    params = apply_options(apply_options(SamplingParams(), template.sampling), options).with_seed()
+    params = apply_options(apply_options(SamplingParams(), template.sampling), options)
     params = replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
     if replaces:
         if not params.is_sampled:
             raise RequestError(ALWAYS_THE_SAME)
         before = replaces.provenance.sampling
         params = replace(params, seed=((before.seed if before else None) or 0) + 1)
+    params = params.with_seed(is_kept=request.services.engine.info.keeps_seed)
     async for card in _generate(request, template, prompt, params, replaces):
         yield card
 

@@ -13,6 +13,7 @@ from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
 from bot.core.mentions import mention_option
 from bot.core.neighbours import KeptRows
 from bot.core.prompt import build_prompt
+from bot.core.results import ModelInfo
 from bot.core.sampling_params import SamplingParams, apply_options
 from bot.core.templates.table_files import read_inputs
 from bot.core.templates.template import PromptTemplate
@@ -86,7 +87,7 @@ async def answer_lines(
         raise RequestError(f"The text has {len(lines):,} lines; the limit is {MAX_LINES}. Send a part of it.")
     check_takes_options(template, options)
     build_prompt(template, lines[0])  # raises for a template without input
-    params = _params_of(template, options)
+    params = _params_of(template, options, request.services.engine.info)
     answers: list[_Answer] = []
     kept = None
     if template.compares:
@@ -104,18 +105,18 @@ async def answer_lines(
             blocks=(*_table(lines, answers, is_whole=is_whole), Progress("lines", len(answers), len(lines))),
             is_final=False,
         )
-        seeded = replace(params, seed=(params.seed or 0) + len(answers))
-        answer = await _answer_line(request, template, line, seeded, kept)
+        answer = await _answer_line(request, template, line, params.shift_seed(len(answers)), kept)
         if answer is None:
             break
         answers.append(answer)
     yield _final_card(request, template, params, lines, answers)
 
 
-def _params_of(template: PromptTemplate, options: Mapping[str, Any]) -> SamplingParams:
+def _params_of(template: PromptTemplate, options: Mapping[str, Any], info: ModelInfo) -> SamplingParams:
     if options.get("n", 1) != 1:
         raise RequestError(f"Each of several lines gets one answer. Leave out {mention_option('n')}.")
-    params = replace(apply_options(apply_options(SamplingParams(), template.sampling), options), n=1).with_seed()
+    params = replace(apply_options(apply_options(SamplingParams(), template.sampling), options), n=1)
+    params = params.with_seed(is_kept=info.keeps_seed)
     return replace(params, stop=tuple(dict.fromkeys((*template.stop, *params.stop))))
 
 

@@ -108,6 +108,8 @@ def _figures_table(score: TemplateScore) -> Table:
         rows.append(("examples in the prompt", *(str(len(one.prompt_examples)) for one in templates if one)))
         rows.append(("examples compared", *(_compared(one) for one in templates if one)))
     rows.append(("tests", str(len(score.template.tests)), *[""] * (len(columns) - 1)))
+    if score.named_model:
+        rows.append(("model", score.named_model, *[""] * (len(columns) - 1)))
     rows.append(("tokens", *(f"{cost.num_prompt_tokens:,} of {cost.context_length:,}" for cost in costs)))
     rows.append(("left for a message", *(f"{cost.num_left_for_input:,}" for cost in costs)))
     return Table((score.template.name, *columns), tuple(rows))

@@ -30,7 +30,8 @@ class TemplateScore:
 
     `template` is the draft, or without `is_draft` the published version itself; its `worth` is None if it was not
     measured. `published` is what members use (None: nothing) as version `number`, 0 for a built-in one, which is not
-    `stored`. Its figures are None if they were not measured, or can't be compared with the template's.
+    `stored`. Its figures are None if they were not measured, or can't be compared with the template's. `model` is the
+    fingerprint of what measures it, and `named_model` its name where there are several.
     """
 
     template: PromptTemplate
@@ -44,6 +45,7 @@ class TemplateScore:
     worth: Worth | None = None
     published_figures: Figures | None = None
     comparison: FiguresComparison | None = None
+    named_model: str = ""
 
     @property
     def figures(self) -> Figures | None:
@@ -141,6 +143,7 @@ async def _unmeasured(services: Services, scope: Scope, name: str, draft: Prompt
         model=services.measuring.fingerprint,
         cost=cost,
         published_cost=published_cost,
+        named_model=services.named_model,
     )
 
 

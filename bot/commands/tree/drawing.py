@@ -17,10 +17,10 @@ from bot.core.prompt_parts import Prompt
 from bot.core.results import FinishReason, Timings
 from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import SamplingParams
-from bot.core.strategies import STRATEGIES
+from bot.core.strategies import missing_sentence, strategies_with
 from bot.core.text_tree import BEGINNING
 from bot.core.written_words import has_words
-from bot.errors import OptedOut
+from bot.errors import OptedOut, RequestError
 from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, ViewKind, drawn_branch, save_completion
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply
@@ -93,11 +93,15 @@ class Step:
 
     async def _draw_by_strategy(self, state: CompletionState) -> Cards:
         """Write the next continuation by each strategy, all at once and with the same seed."""
-        params = [one.params_from(state.round_params) for one in STRATEGIES]
+        lacking = self.request.services.engine.info.lacking
+        strategies = strategies_with(lacking)
+        if not strategies:
+            raise RequestError(f"There is nothing to compare: {missing_sentence(lacking)}")
+        params = [one.params_from(state.round_params) for one in strategies]
         at, taken = state.tree.here.at, state.taken
         parent = None if at == BEGINNING else state.tree.branch(at)
         is_word_whole = parent is not None and parent.is_word
-        services, names = self.request.services, tuple(one.name for one in STRATEGIES)
+        services, names = self.request.services, tuple(one.name for one in strategies)
         generation = services.engine.generate_batch(
             [Prompt.document(self.base + taken)] * len(params),
             params,
@@ -250,12 +254,12 @@ class Step:
             "prompt": self.base + state.taken,
             "choices": [option.to_dict() for option in options],
             "seed": seed,
-            "model": self.request.services.engine.info.name,
+            "model": state.model or self.request.services.engine.info.name,
         }
         if state.view == OPTIONS_VIEW:
             data["text"] = options[0].text if options else ""
         if state.by_strategy:
-            data["strategies"] = strategies_data(state)
+            data["strategies"] = strategies_data(state, self.request.services.engine.info.lacking)
         shown = self._shown(state, seed)
         notices = (Text(notice, is_quiet=True),) if notice else ()
         shown_card = Card(blocks=(*shown.blocks, *notices), data={**data, **shown.data})
@@ -276,8 +280,10 @@ class Step:
             return show(state, self.base, has_buttons=has_buttons)
         blocks: list[Block] = [choices_of(state, self.base)]
         if state.by_strategy and state.tree.here.options:
-            blocks.append(strategies_table(state))
-        if state.params.is_sampled:
+            lacking = self.request.services.engine.info.lacking
+            blocks.append(strategies_table(state, lacking))
+            blocks += [Text(sentence, is_quiet=True)] if (sentence := missing_sentence(lacking)) else []
+        if state.params.is_sampled and seed is not None:
             blocks.append(Text(f"seed {seed}", is_quiet=True))
         return Shown(tuple(blocks), self._buttons(state))
 

@@ -12,6 +12,8 @@ from typing import Any, BinaryIO, Final, TextIO
 
 from tqdm import tqdm
 
+from bot.telling import operator_logger, say
+
 _EVENT_EVERY_S: Final = 0.1
 _LOOK_EVERY_S: Final = 0.3
 _PLAIN_LINE_EVERY_S: Final = 10.0
@@ -88,10 +90,14 @@ def count_bytes(folder: Path) -> int:
 
 
 class ProgressDisplay:
-    """Draws phases on `file` (standard error by default): a bar on a terminal, else a line from time to time."""
+    """Draws phases on `file`: a bar on a terminal, else a line from time to time.
+
+    Without a `file` that is standard error, or the log where the operator is told things there.
+    """
 
     def __init__(self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._file = sys.stderr if file is None else file  # None if the process has no standard error
+        self._is_logged = file is None and bool(operator_logger.handlers)
         self._clock = clock
         self._bar: Any = None
         self._text = ""
@@ -104,7 +110,7 @@ class ProgressDisplay:
         self._text, self._total = text, total
         if self._file is None:
             return
-        if total > 0 and self._file.isatty():
+        if total > 0 and self._file.isatty() and not self._is_logged:
             # If a terminal does not report its size, tqdm's own measurement draws nothing.
             columns, lines = shutil.get_terminal_size()
             is_bytes = unit == "B"
@@ -124,7 +130,9 @@ class ProgressDisplay:
     def tell(self, line: str) -> None:
         """Write `line` on a line of its own."""
         self._told_at = self._clock()
-        if self._file is not None:
+        if self._is_logged:
+            say(line)
+        elif self._file is not None:
             try:
                 self._file.write(line + "\n")
                 self._file.flush()

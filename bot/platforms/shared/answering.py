@@ -71,10 +71,6 @@ async def _remove(outlet: Outlet, message_id: str) -> None:
         logger.warning("could not remove the answer to the deleted message %s: %s", message_id, type(e).__name__)
 
 
-def _has_lost_file(edited: Message) -> bool:
-    return not edited.has_file and edited.attachment is None
-
-
 class Answering:
     """All requests that are being answered, by message id."""
 
@@ -115,7 +111,7 @@ class Answering:
         `outcome` is the outcome to record; with None it follows from the answer.
         """
         if (edited := self._edited_early.pop(message.id, None)) is not None:
-            message = replace(message, text=edited.text)
+            message = message.with_edit(edited)
         running = _Running(message, outlet, is_kept, outcome)
         if message.id in self._stopped_early:
             running.stopper.stop()
@@ -208,8 +204,9 @@ class Answering:
             return True
         running = self._running.get(message.id)
         if running is not None:
-            has_lost_file = running.message.attachment is not None and _has_lost_file(message)
-            if running.message.text == message.text and not has_lost_file:
+            before = running.message
+            after = before.with_edit(message)
+            if (before.text, before.attachment, before.pictures) == (after.text, after.attachment, after.pictures):
                 return True
             outlet, is_kept = running.outlet, running.is_kept
         elif message.id in self._refused:
@@ -224,10 +221,10 @@ class Answering:
             return True
         if running is not None:
             # An edit that was read back says less about its author.
-            latest = replace(latest, author=running.message.author)
+            kept = running.message.with_edit(latest)
+            latest = replace(latest, author=kept.author, pictures=kept.pictures)
             if not latest.attachment and latest.has_file:
-                file = running.message
-                latest = replace(latest, attachment=file.attachment, attachment_format=file.attachment_format)
+                latest = replace(latest, attachment=kept.attachment, attachment_format=kept.attachment_format)
         self.begin(latest, outlet, is_kept=is_kept)
         return True
 

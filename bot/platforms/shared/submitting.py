@@ -5,7 +5,7 @@ import logging
 from contextlib import aclosing
 from typing import Final
 
-from bot.core.cards import BROKEN, Card, error_card
+from bot.core.cards import BROKEN, LOADING, Card, error_card
 from bot.core.messages import Message
 from bot.core.stopping import Stopper
 from bot.platforms.shared.answering import Cards
@@ -21,7 +21,16 @@ class Submitting:
 
     def __init__(self, cards: Cards) -> None:
         self._cards = cards
-        self._first: asyncio.Future[Card | None] = asyncio.ensure_future(anext(cards, None))
+        self._loading: Card | None = None
+        self._first: asyncio.Future[Card | None] = asyncio.ensure_future(self._read_first())
+
+    async def _read_first(self) -> Card | None:
+        """Return the first card that says something of the form: that a model is being loaded does not."""
+        async for card in self._cards:
+            if LOADING not in card.data:
+                return card
+            self._loading = card
+        return None
 
     async def first_card(self) -> Card | None:
         """Return the first card, None if it is not there in time. A bug has become one sentence."""
@@ -41,6 +50,8 @@ class Submitting:
     async def answer(self, _: Message, __: Stopper) -> Cards:
         """Yield all cards, also the first one."""
         async with aclosing(self._cards):
+            if self._loading is not None and not self._first.done():
+                yield self._loading
             if (shown := await self._first) is not None:
                 yield shown
             async for shown in self._cards:

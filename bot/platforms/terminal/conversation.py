@@ -47,6 +47,10 @@ class Conversation:
         """Return the person's stored lines, newest first. Raises Unavailable."""
         return await self.bot.said_by(self.scope, self.author, before_utc=before_utc, limit=_NUM_LINES)
 
+    def message(self, text: str) -> Message:
+        """Return a typed line as a message that is not sent yet."""
+        return Message(new_id(), self.scope, self.author, text)
+
     def say(self, text: str, stopper: Stopper, *, message_id: str) -> AsyncIterator[Card]:
         """Send `text` as the message `message_id` and return the snapshots of the answer."""
         note_step(message_id, "received")

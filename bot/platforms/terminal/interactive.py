@@ -116,7 +116,7 @@ async def run_interactive(conversation: Conversation, *, editor: str = "") -> in
     """
     bot = conversation.bot
     completer = LineCompleter(conversation)
-    suggestions = Suggestions(bot, completer)
+    suggestions = Suggestions(conversation, completer)
     history = _TypedLines(conversation)
     session: PromptSession[str] = PromptSession(
         history=history,
@@ -134,7 +134,7 @@ async def run_interactive(conversation: Conversation, *, editor: str = "") -> in
     session.default_buffer.on_text_changed += watch
     prefix = bot.command_prefix
     help_line = f"Type a message, or {prefix}help. TAB completes commands and continues your text, Ctrl-D quits."
-    AnswerView().show(Card(blocks=(Text(bot.model_line, is_quiet=True), Text(help_line, is_quiet=True))))
+    AnswerView().show(Card(blocks=(Text(bot.models_line, is_quiet=True), Text(help_line, is_quiet=True))))
     while True:
         await completer.refresh()
         await history.refresh()

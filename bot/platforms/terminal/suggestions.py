@@ -13,10 +13,10 @@ from prompt_toolkit.formatted_text import OneStyleAndTextTuple, StyleAndTextTupl
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
 from bot.background import run_in_background
-from bot.commands.bot import Bot
 from bot.core.mentions import type_mentions
 from bot.errors import FewshotError
 from bot.platforms.terminal.completion import LineCompleter, as_typed
+from bot.platforms.terminal.conversation import Conversation
 from bot.platforms.terminal.tables import QUIET_STYLE
 from bot.platforms.terminal.wrapping import wrap
 
@@ -36,8 +36,9 @@ class Suggestions:
     In a command line TAB completes what is not free text first.
     """
 
-    def __init__(self, bot: Bot, completer: LineCompleter) -> None:
-        self._bot = bot
+    def __init__(self, conversation: Conversation, completer: LineCompleter) -> None:
+        self._conversation = conversation
+        self._bot = conversation.bot
         self._completer = completer
         self._task: asyncio.Task[None] | None = None
         self._text = ""
@@ -114,8 +115,20 @@ class Suggestions:
         """Add the next round of continuations to those that are shown, and suggest the first."""
         num, max_new_tokens = _ROUNDS[min(self._round, len(_ROUNDS) - 1)]
         num = min(num, _MAX_OPTIONS - len(self.options))
+
+        def tell(sentence: str) -> None:
+            self._notice = sentence
+            get_app().invalidate()
+
         try:
-            found = await self._bot.suggest(text[start:], num=num, max_new_tokens=max_new_tokens, seed=self._round)
+            found = await self._bot.suggest(
+                self._conversation.message(text),
+                text[start:],
+                num=num,
+                max_new_tokens=max_new_tokens,
+                seed=self._round,
+                tell=tell,
+            )
             self.options = tuple(dict.fromkeys((*self.options, *found)))
             self._notice = "" if self.options else "The model adds nothing here."
             self._round += 1

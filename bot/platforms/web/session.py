@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from bot.background import run_in_background
 from bot.commands.bot import COMMANDS, MAX_TEXT_BYTES, Bot
-from bot.core.cards import BROKEN, Card
+from bot.commands.framework.model_choice import loading_sentence
+from bot.core.cards import BROKEN, LOADING, Card
 from bot.core.messages import Message, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
@@ -22,7 +23,7 @@ from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json, card_json, person_json
 from bot.platforms.web.workbench import Workbenches, WorkbenchSession
-from bot.platforms.web.writing import WritingSession
+from bot.platforms.web.writing import WritingSession, tell_loading
 from bot.services.hosted_messages import PAGE
 from bot.services.writing import Writings
 
@@ -58,7 +59,7 @@ class Session:
         self._interactions = interactions
         self._window = window
         self._workbench = WorkbenchSession(bot, stage, workbenches, window)
-        self._writing = WritingSession(bot, writings, stage.windows, window)
+        self._writing = WritingSession(bot, writings, stage, window)
         self._in_order = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._credit = _MAX_BURST
@@ -142,7 +143,7 @@ class Session:
             "me": person_json(person),
             "people": [person_json(one) for one in places.people.values()],
             "bot_name": self._bot.name,
-            "model": self._bot.model_line,
+            "model": self._bot.models_line,
             "servers": self._stage.servers_for(person),
             "commands": _commands_json(),
             "max_text_bytes": MAX_TEXT_BYTES,
@@ -245,6 +246,7 @@ class Session:
             text_field(frame, "option"),
             text_field(frame, "typed"),
             who=self._stage.places.author(self._window.person),
+            tell=lambda sentence: tell_loading(self._window, frame, sentence),
         )
         return {"values": list(values)}
 
@@ -266,7 +268,11 @@ class Session:
         async with aclosing(self._bot.look(message, stopper)) as cards:
             async for card in cards:
                 last = card
-                if not card.is_final and not stopper.is_stopped:
+                if stopper.is_stopped:
+                    continue
+                if LOADING in card.data:
+                    tell_loading(self._window, frame, loading_sentence(card.data[LOADING]))
+                elif not card.is_final:
                     self._window.put({"op": "looking", "look": frame["n"], "card": card_json(card)})
         if last is None or stopper.is_stopped:
             return {"card": None, "data": None}

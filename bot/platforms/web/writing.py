@@ -9,14 +9,17 @@ from typing import Any, Final, Literal
 
 from bot.commands.bot import Bot
 from bot.core import tree_editing
+from bot.core.messages import Scope
 from bot.core.safe_text import replace_lone_surrogates
 from bot.core.sampling_params import MAX_SEED, OPTIONS
 from bot.core.text_tree import Branch, TextTree
 from bot.errors import RequestError
 from bot.platforms.web.fields import long_field, number_field, text_field
-from bot.platforms.web.windows import Window, Windows
+from bot.platforms.web.stage import Stage
+from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json
 from bot.services import writing as texts
+from bot.services.hosted_places import direct_channel_of
 from bot.services.writing import Writing, Writings
 
 logger = logging.getLogger(__name__)
@@ -30,10 +33,10 @@ _ASIDE: Final = "This text was changed in another window. What you typed here is
 class WritingSession:
     """The texts of the person who speaks in one window. RequestError and OptedOut are for that person."""
 
-    def __init__(self, bot: Bot, writings: Writings, windows: Windows, window: Window) -> None:
+    def __init__(self, bot: Bot, writings: Writings, stage: Stage, window: Window) -> None:
         self._bot = bot
         self._writings = writings
-        self._windows = windows
+        self._stage = stage
         self._window = window
         self._continuing: dict[int, asyncio.Task[Any]] = {}
         self._stopped: set[int] = set()
@@ -99,7 +102,7 @@ class WritingSession:
 
     async def _take(self, frame: Json) -> Json:
         added = _words(frame, "added")
-        seed = number_field(frame, "seed", 0, 2**53)
+        seed = None if frame.get("seed") is None else number_field(frame, "seed", 0, 2**53)
 
         def take(tree: TextTree) -> TextTree:
             return tree_editing.taken(tree, tree.here.at, added, seed=seed) if added else tree
@@ -141,7 +144,7 @@ class WritingSession:
     async def _export(self, frame: Json) -> Json:
         writing = await self._writings.get(self._owner, text_field(frame, "id"))
         form: Literal["txt", "json"] = "json" if text_field(frame, "format") == "json" else "txt"
-        file = await asyncio.to_thread(self._bot.desk.exported, writing.tree, form)
+        file = await self._bot.desk.exported(self._scope(frame), writing.tree, form)
         return {"name": file.name, "text": file.text}
 
     async def _change(self, frame: Json, change: texts.Change, *, saves: bool = False) -> Json:
@@ -157,7 +160,7 @@ class WritingSession:
 
         writing = await self._writings.change(self._owner, text_field(frame, "id"), whole_change)
         owner = self._owner
-        self._windows.broadcast(
+        self._stage.windows.broadcast(
             {"op": "writing", "writing": writing_json(writing)},
             where=lambda window: window is not self._window and window.person.id == owner,
         )
@@ -165,7 +168,7 @@ class WritingSession:
 
     def _tell_list(self) -> None:
         owner = self._owner
-        self._windows.broadcast(
+        self._stage.windows.broadcast(
             {"op": "writings"}, where=lambda window: window is not self._window and window.person.id == owner
         )
 
@@ -181,16 +184,18 @@ class WritingSession:
         answer: Json = {"texts": [], "seed": number_field(frame, "seed", 0, MAX_SEED)}
         try:
             snapshots = self._bot.desk.continue_text(
+                self._scope(frame),
                 _words(frame, "text"),
                 options,
                 num=number_field(frame, "num", 1, 5),
                 max_new_tokens=number_field(frame, "max_new_tokens", 1, 200),
                 seed=answer["seed"],
                 person=self._owner,
+                tell=lambda sentence: tell_loading(self._window, frame, sentence),
             )
             async with aclosing(snapshots):
                 async for found in snapshots:
-                    answer["texts"] = list(found.texts)
+                    answer["texts"], answer["seed"] = list(found.texts), found.seed
                     if not found.is_whole:
                         self._window.put({"op": "continuing", "asked": number, "texts": answer["texts"]})
         except asyncio.CancelledError:
@@ -213,7 +218,13 @@ class WritingSession:
 
     async def _instead(self, frame: Json) -> Json:
         before, word = _words(frame, "before"), _words(frame, "word")
-        probability, others = await self._bot.desk.words_instead(before, word, person=self._owner)
+        probability, others = await self._bot.desk.words_instead(
+            self._scope(frame),
+            before,
+            word,
+            person=self._owner,
+            tell=lambda sentence: tell_loading(self._window, frame, sentence),
+        )
         return {
             "probability": probability,
             "words": [{"text": one.text, "probability": one.probability} for one in others],
@@ -222,6 +233,16 @@ class WritingSession:
     @property
     def _owner(self) -> str:
         return self._window.person.id
+
+    def _scope(self, frame: Json) -> Scope:
+        """Return the channel whose model is meant, the one that is open."""
+        channel = text_field(frame, "channel") or direct_channel_of(self._window.person)
+        return self._stage.places.scope_of(self._window.person, channel)
+
+
+def tell_loading(window: Window, frame: Json, sentence: str) -> None:
+    """Tell a window that waits for the answer to a frame what is loaded first."""
+    window.put({"op": "loading", "asked": frame["n"], "sentence": sentence})
 
 
 def writing_json(writing: Writing, notice: str = "") -> Json:

@@ -10,12 +10,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from bot.core.engine import Asker
+from bot.core.engine import Asker, waited_too_long
 from bot.core.engine_calls import Beat, Ended, Frame, Generate, GenerateBatch, Written, Wrote
 from bot.core.results import Completion, Delta, Timings
 from bot.core.sampling_params import SamplingParams
 from bot.core.wire import WireError, from_wire
-from bot.errors import GenerationError, Unavailable
+from bot.errors import Busy, GenerationError, Unavailable
 from bot.remote.own_server.connection import ServerAway
 from bot.remote.own_server.patience import Patience
 from bot.trace import note_step
@@ -25,6 +25,7 @@ GenerationCall = Generate | GenerateBatch
 Send = Callable[[GenerationCall, str], AsyncGenerator[Frame]]
 Cancel = Callable[[str], None]
 
+_EDGE_S: Final = 0.25  # so far from the time limit a server that waits for it may answer
 _TOO_LATE: Final = "The model's server was lost while it wrote, and no time was left to write as much again. Ask again."
 _DIFFERS: Final = "The model's server was lost while it wrote, and then wrote another text. Ask again."
 
@@ -81,6 +82,8 @@ class _Writing:
                     await self._ask()
                 except ServerAway as e:
                     await self._wait(e)
+                except Busy as e:
+                    raise self._whole_wait(e) from e
         except Exception as e:  # whatever it is, the consumer waits for it
             self.error = e
         finally:
@@ -101,6 +104,12 @@ class _Writing:
                     self._take(frame.delta)
                 elif isinstance(frame, Ended):
                     self._end(frame)
+
+    def _whole_wait(self, busy: Busy) -> Unavailable:
+        """Return the error of a full queue. A server that was asked again knows only of its own part of the wait."""
+        if self._patience.left_s > _EDGE_S:
+            return busy
+        return Unavailable(_TOO_LATE) if any(one.text for one in self._shown) else waited_too_long(self._call.timeout_s)
 
     async def _wait(self, away: ServerAway) -> None:
         self.num_ahead = 0

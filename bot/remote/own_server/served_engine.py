@@ -1,6 +1,7 @@
 """The engine of another process, with the same face and the same results as one in this program."""
 
 import asyncio
+import copy
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -47,12 +48,12 @@ from bot.core.results import (
 )
 from bot.core.sampling_params import SamplingParams
 from bot.core.wire import WireError, from_wire
-from bot.errors import FewshotError, GenerationError, ModelError, Unavailable
+from bot.errors import FewshotError, GenerationError, ModelChanged, ModelError
 from bot.remote.choice import PREFIX, RemoteChoice
 from bot.remote.own_server.connection import Connection, NotOurs, ServerAway
 from bot.remote.own_server.generation import GenerationCall, ServedGeneration
 from bot.remote.own_server.patience import Patience
-from bot.remote.own_server.prompt_making import KnownCounts, make_with
+from bot.remote.prompt_making import KnownCounts, make_with
 from bot.trace import note_step
 
 ResultT = TypeVar("ResultT")
@@ -66,7 +67,8 @@ class ServedEngine:
     """The engine of a server that `connection` leads to; `hello` is what it said at the start.
 
     A server that is away is waited for, and asked again: an answer depends on nothing but what was asked and the model.
-    If it comes back with another model, what was meant for the first is refused with one sentence, and `info` is new.
+    If it comes back with another model, what was meant for the first is refused with one sentence, and `info` is new;
+    that of a pinned one stays.
     """
 
     def __init__(self, connection: Connection, hello: Hello) -> None:
@@ -78,6 +80,7 @@ class ServedEngine:
         self._hello = hello
         self._model = key_of(hello.info)
         self._stats = hello.stats
+        self._root = self  # what hears of the server, also for those that are pinned
 
     @classmethod
     @asynccontextmanager
@@ -92,6 +95,10 @@ class ServedEngine:
                 task.cancel()
             await asyncio.gather(looking, *engine._tasks, return_exceptions=True)
 
+    def pinned(self) -> "ServedEngine":
+        """Return this engine with the model of now: where the server has another one later, that is refused."""
+        return copy.copy(self)
+
     @property
     def info(self) -> ModelInfo:
         """Return the facts about the model, as last heard."""
@@ -99,7 +106,7 @@ class ServedEngine:
 
     def stats(self) -> EngineStats:
         """Return the server's counts, rates and percentiles, as last heard."""
-        return self._stats
+        return self._root._stats
 
     @property
     def num_calls(self) -> int:
@@ -137,14 +144,14 @@ class ServedEngine:
             async with aclosing(self._connection.ask(call, asker, model=model, call_id=call_id)) as frames:
                 async for frame in frames:
                     if isinstance(frame, Ended):
-                        self._stats = frame.stats
+                        self._root._stats = frame.stats
                     yield frame
         except ServerAway as e:
-            self.num_lost += e.was_accepted
+            self._root.num_lost += e.was_accepted
             raise
         except OtherModel as e:
-            await self._look()
-            raise Unavailable(f"The model changed: it is {self.info.name} now. Ask again.") from e
+            await self._root._look()
+            raise ModelChanged(f"The model changed: it is {self._root.info.name} now. Ask again.") from e
 
     async def _ask(
         self, call: Call, asker: Asker, model: str, on_progress: Callable[[int, int], None] | None = None
@@ -312,16 +319,15 @@ class ServedEngine:
         """Return the result of `make`, as bot.core.engine.Engine says; it is called again after each trip."""
         model = self._model
 
-        async def count(call: CountTokens) -> tuple[int, ...]:
-            found: tuple[int, ...] = await self._ask(call, NOBODY, model)
+        async def count(prompts: tuple[Prompt, ...]) -> tuple[int, ...]:
+            found: tuple[int, ...] = await self._ask(CountTokens(prompts), NOBODY, model)
             return found
 
-        async def render(call: RenderChat) -> Rendered:
-            found: Rendered = await self._ask(call, NOBODY, model)
+        async def render(turns: tuple[ChatTurn, ...]) -> Rendered:
+            found: Rendered = await self._ask(RenderChat(turns), NOBODY, model)
             return found
 
-        self._counts.use_for(model)
-        return await make_with(make, self._counts, count=count, render=render)
+        return await make_with(make, self._counts, model, count=count, render=render)
 
 
 def _result_of(call: Call, frame: Ended) -> Any:

@@ -55,6 +55,11 @@ _CONNECTIONS: Final = 8
 _LONGEST_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 0.005
 _LONGEST_PAUSE_S: Final = 0.2
+# From these tables words go along by triggers and foreign keys.
+_ALONG: Final = {
+    "messages": frozenset({"message_pictures", "replies", "reply_reads"}),
+    "inbox": frozenset({"message_pictures"}),
+}
 _CHANGES: Final = re.compile(r"\s*(?:UPDATE|DELETE FROM)\s+(\w+)", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
@@ -78,7 +83,7 @@ class PostgresTransaction(Transaction):
     async def execute(self, sql: str, *values: Value) -> list[Row]:
         """Run one statement with `values` for its `?`; return the rows of a SELECT or RETURNING."""
         if change := _CHANGES.match(sql):
-            self.changed.add(change[1])
+            self.changed |= {change[1], *_ALONG.get(change[1], ())}
         return await run(self._connection, to_postgres(sql), values)
 
 
@@ -88,7 +93,7 @@ class PostgresDatabase(Backend):
     size_sql = "SELECT pg_database_size(current_database())"
 
     def __init__(self, name: str, pool: Pool) -> None:
-        super().__init__(name, None)
+        super().__init__(name, None, None)
         self._pool = pool
         self._outages = Outages(name)
         self._retries = Retries()
@@ -131,7 +136,7 @@ class PostgresDatabase(Backend):
 
     async def back_up(self) -> Path:
         """Raise Unavailable: a server has its own backups."""
-        raise Unavailable("The database is on a PostgreSQL server; back it up there, for example with pg_dump.")
+        raise Unavailable(f"The database {self.name} is on a server; back it up there, for example with pg_dump.")
 
     async def close(self) -> None:
         """Finish the running transaction, refuse everything else, and tidy up."""

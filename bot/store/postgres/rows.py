@@ -67,7 +67,8 @@ def bound(statement: Statement, values: Sequence[Value]) -> list[Any]:
 def _sent(value: Value) -> Value:
     if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
         raise OverflowError("a number for the database needs more than 64 bits")
-    return storable(value)
+    # PostgreSQL has a type of its own for these, and the store's columns are numbers.
+    return int(value) if isinstance(value, bool) else storable(value)
 
 
 async def run(connection: AsyncConnection[PostgresRow], statement: Statement, values: Sequence[Value]) -> list[Row]:

@@ -18,6 +18,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from bot.commands.bot import Bot
 from bot.core.cards import Card, Text
+from bot.core.messages import Author, Message, Scope
 from bot.engine.models.catalog import ModelChoice
 from bot.platforms.terminal.answer_view import AnswerView
 from bot.platforms.terminal.conversation import Conversation
@@ -153,7 +154,8 @@ async def test_each_tab_adds_continuations_and_a_number_inserts_one(tmp_path: Pa
         more = options_on(await person.see("^6 …"))
         assert more[: len(first)] == first
         assert max(map(len, more)) > max(map(len, first))
-        expected = await bot.suggest("Once upon a", num=3, max_new_tokens=6, seed=0)
+        typed = Message("typed", Scope("terminal", "local", "general"), Author("ada", "ada"), "!next Once upon a")
+        expected = await bot.suggest(typed, "Once upon a", num=3, max_new_tokens=6, seed=0)
         person.type("2")
         await person.see(r"^ada> !next Once upon a(?!\s*$)", without="inserts one")
         person.type("\r")

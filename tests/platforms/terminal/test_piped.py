@@ -115,7 +115,7 @@ def test_one_question_is_answered_and_the_program_ends(program: Program) -> None
 def test_the_version_is_told_without_a_model(program: Program) -> None:
     finished = Program(program.home, Path("/nowhere")).run("--version")
     assert finished.status == 0
-    assert re.fullmatch(r"Fewshot \d+\.\d+\.\d+\S*\n", finished.out)
+    assert re.match(r"Fewshot \d+\.\d+\.\d+\S*\ncommit \S+\nPython 3\.\S+\ntorch \S+\nmodels /nowhere", finished.out)
 
 
 def test_yes_on_the_next_line_answers_a_question(program: Program) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -82,8 +83,8 @@ def open_page(tmp_path: Path, open_tiny: Callable[..., AbstractAsyncContextManag
     """Return a function that serves the page of a bot with a tiny model; again and again on the same database."""
 
     @asynccontextmanager
-    async def open_it(*, port: int = 0) -> AsyncIterator[Served]:
-        async with open_tiny(traits=WEB) as talk, _serving(talk, tmp_path, port=port) as served:
+    async def open_it(*, port: int = 0, **how: Any) -> AsyncIterator[Served]:
+        async with open_tiny(traits=WEB, **how) as talk, _serving(talk, tmp_path, port=port) as served:
             yield served
 
     return open_it

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -158,6 +160,45 @@ async def test_greedy_and_beams_write_one_continuation(served: Served):
         for preset in ("greedy", "beam"):
             answer = await window.ask("continue", text="Once", options={"preset": preset}, **SEEDED)
             assert len(answer["texts"]) == 1
+
+
+async def test_write_and_tab_ask_the_model_of_the_open_channel_and_say_that_it_is_loaded(
+    open_page: ServePage, roomy_model: Callable[[str], Path]
+):
+    async with open_page(others={"other": roomy_model("llama")}, room=1) as served, served.window() as window:
+        models = served.talk.services.models
+        first, *_ = window.welcome["servers"][0]["channels"]
+        await window.open(first["id"])
+        here = {"channel": first["id"]}
+
+        async def asked_of(op: str, **fields: Any) -> tuple[str, list[str]]:
+            """Return the model that was asked, and what the window was told first."""
+            before, told = {one.name: one.num_done for one in models.states()}, len(window.frames)
+            await window.ask(op, **here, **fields)
+            after = {one.name: one.num_done for one in models.states()}
+            (name,) = [name for name in after if after[name] > before[name]]
+            return name, [frame["sentence"] for frame in window.frames[told:] if frame["op"] == "loading"]
+
+        asking: dict[str, Any] = {
+            "continue": {"text": "The cat", **SEEDED},
+            "instead": {"before": "The cat", "word": "sat"},
+            "suggest": {"command": "complete", "option": "TEXT", "typed": "The cat"},
+            "look": {"line": "perplexity -- The cat sat"},
+        }
+        for op, fields in asking.items():
+            assert await asked_of(op, **fields) == ("tiny", []), op
+        scope = served.page.stage.places.scope_of(served.page.stage.places.person(window.welcome["me"]["id"]), **here)
+        await served.talk.store.set_setting(scope, "channel", "model", "other")
+        for op, fields in asking.items():
+            assert await asked_of(op, **fields) == ("other", ["Loading other …"]), op
+            assert await asked_of(op, **{**fields, **_other_words(fields)}) == ("other", []), op
+            await models.close()
+            models._is_closing = False
+
+
+def _other_words(fields: Json) -> Json:
+    """Return fields whose answer is not known yet."""
+    return {"typed": "A dog"} if "typed" in fields else {}
 
 
 async def test_other_words_come_as_they_would_be_written_there(open_page: ServePage):

@@ -112,8 +112,8 @@ async def test_what_is_typed_is_continued_the_same(apart: Talk, model: Path, tmp
     here.mkdir()
     async with open_tiny_bot(model, here) as local:
         for text in ("The cat sat on the", "Once upon a ti"):
-            there = await apart.bot.suggest(text, num=2, max_new_tokens=8, seed=3)
-            assert there == await local.bot.suggest(text, num=2, max_new_tokens=8, seed=3)
+            there = await apart.suggest(text, num=2, max_new_tokens=8, seed=3)
+            assert there == await local.suggest(text, num=2, max_new_tokens=8, seed=3)
             assert there
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +11,26 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bot.core.engine import Asker
-from bot.core.engine_calls import MAX_BEAT_S, PROTOCOL, Beat, Generate, beat_s, key_of
+from bot.core.engine import NOBODY, Asker, waited_too_long
+from bot.core.engine_calls import (
+    MAX_BEAT_S,
+    PROTOCOL,
+    Accepted,
+    Beat,
+    Frame,
+    Generate,
+    GenerateBatch,
+    Wrote,
+    beat_s,
+    key_of,
+)
 from bot.core.prompt_parts import Prompt
+from bot.core.results import Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import LocalEngine
-from bot.errors import FewshotError, ModelError, Unavailable
+from bot.errors import FewshotError, ModelChanged, ModelError, Unavailable
 from bot.remote.own_server.connection import SILENT_S, Connection, ServerAway
+from bot.remote.own_server.generation import ServedGeneration
 from bot.remote.own_server.patience import Patience
 from bot.remote.own_server.served_engine import ServedEngine, wait_for_server
 from tests.remote.own_server.cable import Cable
@@ -172,6 +185,68 @@ async def test_another_model_is_noticed_and_what_was_meant_for_the_first_is_told
         assert apart.info == second.info
         assert await read(apart.generate(CAT, SEEDED)) == await read(second.generate(CAT, SEEDED))
         assert await apart.count_tokens([CAT]) == await second.count_tokens([CAT])
+
+
+class _Crowded:
+    """A server that writes `text` and is lost; asked again, it lets the request wait for all the time that is left."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.left_s: list[float] = []
+
+    async def send(self, call: Generate | GenerateBatch, call_id: str) -> AsyncGenerator[Frame]:
+        self.left_s.append(call.timeout_s)
+        if len(self.left_s) == 1:
+            yield Accepted("first")
+            if self._text:
+                yield Wrote(Delta(0, self._text))
+            await asyncio.sleep(1.2)
+            raise ServerAway("lost", was_accepted=True)
+        await asyncio.sleep(call.timeout_s)
+        raise waited_too_long(call.timeout_s)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", r"your request waited 2 s without a turn"),
+        ("The cat", r"The model's server was lost while it wrote, and no time was left to write as much again"),
+    ],
+)
+async def test_a_server_that_was_asked_again_does_not_tell_its_part_of_the_wait_as_all(
+    text: str, sentence: str
+) -> None:
+    server = _Crowded(text)
+    call = Generate(CAT, SEEDED, False, False, None, 0, 2.0, "chat", False)
+    generation = ServedGeneration(server.send, lambda _: None, call, SEEDED, num_completions=1, asker=NOBODY)
+    with pytest.raises(Unavailable, match=sentence):
+        await read(generation)
+    assert server.left_s[-1] < 1
+
+
+async def test_a_prompt_is_never_read_by_another_model_than_it_was_made_for(tiny_gpt2: Path, tiny_llama: Path) -> None:
+    async with (
+        open_local(tiny_gpt2, name="first") as first,
+        open_local(tiny_llama, name="second") as second,
+        served(first) as base,
+        served(second) as other,
+        Cable.laid(base) as cable,
+        asking(cable.base) as apart,
+    ):
+        answering = apart.pinned()
+        assert await answering.count_tokens([CAT]) == await first.count_tokens([CAT])
+        cable.target, cable.cuts = other, [1]
+        await apart._look()
+        await apart._look()
+        assert apart.info == second.info
+        assert answering.info == first.info
+        for _ in range(2):
+            with pytest.raises(ModelChanged, match="it is second now"):
+                await read(answering.generate(CAT, SEEDED))
+            with pytest.raises(ModelChanged, match="it is second now"):
+                await answering.score_continuations(CAT, [" mat"])
+        assert await apart.count_tokens([CAT]) == await second.count_tokens([CAT])
+        assert await apart.pinned().count_tokens([CAT]) == await second.count_tokens([CAT])
 
 
 async def test_a_wrong_key_and_another_server_are_told_apart_from_one_that_is_away(tiny_gpt2: Path) -> None:

@@ -97,6 +97,11 @@ class Member:
         message.mention_ids = [*self._mentioned(text), *(i for i in replied if i in message.mention_ids)]
         self.discord.world.edited(message)
 
+    def removes_file(self, message: Message, name: str) -> None:
+        """Take an attached file out of a message."""
+        message.attachments = [one for one in message.attachments if one.filename != name]
+        self.edits(message, message.content)
+
     def deletes(self, *messages: Message) -> None:
         """Delete messages: two or more in one bulk delete, as moderation bots do."""
         world = self.discord.world

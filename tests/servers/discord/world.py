@@ -309,7 +309,8 @@ class World:
         path = f"/attachments/{channel.id}/{attachment_id}/{safe_name}"
         self.files[path] = content
         url = self.file_base + path
-        kind = {"txt": "text/plain; charset=utf-8", "png": "image/png"}.get(safe_name.rpartition(".")[2])
+        kinds = {"txt": "text/plain; charset=utf-8", "png": "image/png", "jpg": "image/jpeg", "heic": "image/heic"}
+        kind = kinds.get(safe_name.rpartition(".")[2])
         return Attachment(attachment_id, safe_name, len(content), url, description, kind)
 
     def post(self, message: Message) -> Message:

@@ -13,7 +13,8 @@ class Behaviour:
 
     `extensions` are sampling options beyond OpenAI's; `num_top` and `num_chat_top` the most likeliest tokens (None: no
     log-probabilities), in the last chunk of a stream if it `tells_logprobs_last`; `echo` how it scores given texts;
-    `usage` what it says of the tokens.
+    `usage` what it says of the tokens; `pictures` what becomes of these: their colours are named, or guessed to be red,
+    or the request is refused with that status.
     """
 
     has_completions: bool = True
@@ -36,6 +37,7 @@ class Behaviour:
     max_model_len: int | None = 2048
     max_tokens_name: str = "max_tokens"
     tells_logprobs_last: bool = False
+    pictures: Literal["seen", "guessed", 400, 422, 500] = 400
 
 
 @dataclass
@@ -70,6 +72,7 @@ OPENAI = Behaviour(
     owner="openai",
     max_model_len=None,
 )
+GPT_4O = replace(OPENAI, pictures="seen")
 AZURE = replace(OPENAI, num_chat_top=5, unknown=422)
 REASONING = replace(
     OPENAI,

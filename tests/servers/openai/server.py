@@ -1,13 +1,17 @@
 """The stand-in: routes, answers and streams."""
 
 import asyncio
+import base64
+import io
 import json
 import random
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from PIL import Image
 
 from tests.servers.openai.behaviour import VLLM, Behaviour, Fault
 from tests.servers.openai.toy_model import draw, logits_after, logprob_of, logprobs_of, tokenize
@@ -63,6 +67,10 @@ class OpenAIServer:
         self.num_left = 0  # streams whose reader went away
         self._num_echoes = 0
 
+    def picture_urls(self) -> list[str]:
+        """Return the pictures that the last conversation holds, as data URLs."""
+        return picture_urls(self.bodies("/chat/completions")[-1]["messages"])
+
     @property
     def environment(self) -> dict[str, str]:
         """Return the variables that let a bot in another process find the stand-in."""
@@ -117,13 +125,23 @@ class OpenAIServer:
         if fault.status is not None:
             return web.json_response(fault.body or error_body(fault.status), status=fault.status, headers=fault.headers)
         self._check(body, known | set(self.behaviour.extensions))
+        colours = self._look(body.get("messages", ()))
         text = text_of(body)
         is_chat = "messages" in body
-        choices = [self._write(body, text, index, is_chat=is_chat) for index in range(body.get("n") or 1)]
+        choices = [self._write(body, text, index, colours, is_chat=is_chat) for index in range(body.get("n") or 1)]
         if not body.get("stream"):
             whole = [one.whole(is_chat) for one in choices]
             return web.json_response({"object": "x", "choices": whole, **self._usage(text, choices)})
         return await self._stream(request, body, text, choices, fault)
+
+    def _look(self, messages: Sequence[Body]) -> list[str]:
+        """Return the colours of the pictures in the last message."""
+        if not any(isinstance(one["content"], list) for one in messages):
+            return []
+        if isinstance(self.behaviour.pictures, int):
+            raise Refusal(self.behaviour.pictures, "This is not a multimodal model.")
+        colours = [colour_of(url) for url in picture_urls(messages[-1:])]
+        return ["red" for _ in colours] if self.behaviour.pictures == "guessed" else colours
 
     def _take_fault(self, path: str) -> Fault:
         for at, fault in enumerate(self.faults):
@@ -156,7 +174,7 @@ class OpenAIServer:
         if body.get("echo") and not body.get("max_tokens") and not can.echoes_without_new:
             raise Refusal(400, "max_tokens must be at least 1.")
 
-    def _write(self, body: Body, text: str, index: int, *, is_chat: bool) -> "Choice":
+    def _write(self, body: Body, text: str, index: int, colours: Sequence[str], *, is_chat: bool) -> "Choice":
         num = body.get("max_tokens", body.get("max_completion_tokens", _DEFAULT_TOKENS))
         seed = body.get("seed") if self.behaviour.keeps_seed else None
         rng = random.Random(f"{seed} {index}" if seed is not None else None)
@@ -167,6 +185,8 @@ class OpenAIServer:
         if body.get("echo"):
             self._echo(choice, before)
         script = tokenize(self.scripts.pop(0)) if self.scripts and num > 1 else None
+        if colours and script is None:
+            script = tokenize(f" I see {' and '.join(colours)}.")
         written: list[str] = []
         for at in range(num if script is None else len(script)):
             token = draw(before, rng, **options) if script is None else script[at]
@@ -320,9 +340,36 @@ class Choice:
         return {"index": self.index, **said, "finish_reason": reason, **self.logprobs(start, end, is_chat)}
 
 
+def words_of(content: Any) -> str:
+    """Return the texts of a message's content."""
+    return content if isinstance(content, str) else "".join(one.get("text", "") for one in content)
+
+
+def picture_urls(messages: Sequence[Body]) -> list[str]:
+    """Return the addresses of the pictures in messages, in order."""
+    parts = [part for one in messages if isinstance(one["content"], list) for part in one["content"]]
+    return [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+
+
+def picture_in(url: str) -> Image.Image:
+    """Return the picture in a data URL. Raises Refusal for any other address."""
+    found = re.fullmatch(r"data:image/(?:png|jpeg);base64,(.+)", url)
+    if found is None:
+        raise Refusal(400, "Invalid image_url.")
+    return Image.open(io.BytesIO(base64.b64decode(found[1], validate=True)))
+
+
+def colour_of(url: str) -> str:
+    """Return the name of the colour in the middle of a picture."""
+    picture = picture_in(url).convert("RGB")
+    pixel = picture.getpixel((picture.width // 2, picture.height // 2))
+    red, _, blue = pixel if isinstance(pixel, tuple) else (0, 0, 0)
+    return "red" if red > blue else "blue"
+
+
 def chat_text(messages: list[Body], *, goes_on: bool = False) -> str:
     """Return the messages as the toy model reads them."""
-    lines = "".join(f"{one['role']}: {one['content']}\n" for one in messages)
+    lines = "".join(f"{one['role']}: {words_of(one['content'])}\n" for one in messages)
     return lines[:-1] if goes_on else f"{lines}assistant:"
 
 

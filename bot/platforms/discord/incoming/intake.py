@@ -16,7 +16,7 @@ from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.errors import RequestError, Unavailable
-from bot.platforms.discord.incoming.attachments import read_text_attachment
+from bot.platforms.discord.incoming.attachments import read_attached_pictures, read_text_attachment
 from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
 from bot.platforms.discord.incoming.gaps import Gaps
 from bot.platforms.discord.incoming.missed import channels_with_news, start_of_gap, take_missed
@@ -367,6 +367,11 @@ class Intake:
             file = await read_text_attachment(message.attachments, self._session, allowed_origins=self._file_origins)
             if file is not None:
                 read = replace(read, attachment=file.text, attachment_format=file.format)
+            if self._bot.sees_pictures(read, place):
+                pictures = await read_attached_pictures(
+                    message.attachments, self._session, allowed_origins=self._file_origins
+                )
+                read = replace(read, pictures=pictures)
         except RequestError as e:
             answer = answer_with(error_card(str(e)))
         try:
@@ -386,9 +391,7 @@ class Intake:
             return
         note_step(read.id, "received")
         if (latest := self.arrivals.latest(message.id)) is not None:
-            read = replace(read, text=latest.text)
-            if not latest.has_file and latest.attachment is None:
-                read = replace(read, attachment=None, attachment_format="")
+            read = read.with_edit(latest)
         outlet = ChannelOutlet(self._sender, message.channel, request_id=read.id, reply_to=message)
         self._answering.begin(read, outlet, is_kept=is_kept, answer=answer)
         if not is_kept:

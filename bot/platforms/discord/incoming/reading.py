@@ -10,7 +10,7 @@ import discord
 from bot.core.messages import DIRECT_MESSAGES, Author, Message, PlaceKind, Scope, ShownCard
 from bot.core.safe_text import clean_name
 from bot.errors import RequestError
-from bot.platforms.discord.incoming.attachments import is_text_file
+from bot.platforms.discord.incoming.attachments import is_text_file, picture_ids_of
 from bot.platforms.discord.interactions.items import shown_card
 from bot.platforms.discord.traits import DISCORD
 
@@ -57,6 +57,7 @@ def _read(message: discord.Message, me: discord.abc.User, owner_ids: Collection[
         text=_text(message, me, command_prefix),
         attachment=None if forwarded is None else _plain(message, forwarded),
         has_file=any(map(is_text_file, message.attachments)),
+        picture_ids=picture_ids_of(message.attachments),
         reply_to=_reply_to(message),
         replied_card=_replied_card(message, me),
         is_addressed=server_id is None or _is_addressed(message, me),

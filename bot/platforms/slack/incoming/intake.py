@@ -19,6 +19,8 @@ from bot.core.messages import DIRECT_MESSAGES, Message, now_utc
 from bot.errors import FewshotError, RequestError, Unavailable
 from bot.platforms.shared.answering import MAX_RUNNING, Answering, Responder, answer_with
 from bot.platforms.shared.arrivals import Arrivals
+from bot.platforms.shared.attached_files import FileOrigins
+from bot.platforms.shared.picture_files import read_pictures
 from bot.platforms.shared.text_files import read_text_file
 from bot.platforms.shared.trying import until_available
 from bot.platforms.slack.ids import Address, SlackId
@@ -34,6 +36,7 @@ from bot.platforms.slack.incoming.people import People
 from bot.platforms.slack.incoming.reading import (
     Said,
     deleted_ts_of,
+    picture_ids_of,
     present_files,
     read_said,
 )
@@ -218,16 +221,15 @@ class Intake:
             return
         answer: Responder = partial(self._bot.answer, place=place)
         said = await with_files(self._sender, said)
+        read = replace(read, picture_ids=picture_ids_of(said))
+        headers = {"Authorization": f"Bearer {workspace.client.token}"}
+        origins = FileOrigins(SLACK.name, self._file_origins, headers)
         try:
-            file = await read_text_file(
-                said.files,
-                self._session,
-                platform_name=SLACK.name,
-                allowed_origins=self._file_origins,
-                headers={"Authorization": f"Bearer {workspace.client.token}"},
-            )
+            file = await read_text_file(said.files, self._session, origins)
             if file is not None:
                 read = replace(read, attachment=file.text, attachment_format=file.format)
+            if self._bot.sees_pictures(read, place):
+                read = replace(read, pictures=await read_pictures(said.files, self._session, origins))
         except RequestError as e:
             answer = answer_with(error_card(str(e)))
         try:
@@ -243,7 +245,7 @@ class Intake:
         if read.is_addressed:
             self._threads.join(read.scope, said.id.ts)
         if (latest := self._arrivals.latest(read.id)) is not None:
-            read = replace(read, text=latest.text)
+            read = read.with_edit(latest)
         outlet = AnswerOutlet.for_message(self._sender, read) if to_card is None else to_card.outlet
         self._answering.begin(read, outlet, answer=answer)
 
@@ -301,7 +303,8 @@ class Intake:
 
         async def store() -> None:
             if self._edits.is_newest(said.id, edited_ts):
-                message = await self._reader.read(said, workspace, await self._reader.names_in(said, workspace))
+                described = await with_files(self._sender, said)
+                message = await self._reader.read(described, workspace, await self._reader.names_in(said, workspace))
                 await self._arrivals.edited(message.id, message)
                 await self._bot.edited(message)
                 stored.append(message)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bot.core.messages import DIRECT_MESSAGES, Author, Message, PlaceKind, Scope
 from bot.core.safe_text import clean_name
-from bot.platforms.shared.text_files import AttachedFile
+from bot.platforms.shared.attached_files import AttachedFile
 from bot.platforms.slack.ids import Address, SlackId
 from bot.platforms.slack.traits import SLACK
 from bot.platforms.slack.workspaces import Workspace
@@ -126,11 +126,17 @@ def message_of(said: Said, author: Author, *, text: str, is_addressed: bool, is_
         author=author,
         text=text,
         has_file=any(file.is_text for file in said.files) or bool(said.hidden_file_ids),
+        picture_ids=picture_ids_of(said),
         is_addressed=is_addressed,
         created_at_utc=time_of(said.id.ts),
         # An answer can be shown to the asker alone, anywhere.
         reach="private",
     )
+
+
+def picture_ids_of(said: Said) -> tuple[str, ...]:
+    """Return the ids of the pictures of a message, as far as its files are described."""
+    return tuple(file.id for file in said.files if file.is_picture)
 
 
 def time_of(ts: str) -> datetime:
@@ -184,4 +190,5 @@ def _unescape(text: str) -> str:
 def read_file(file: Json) -> AttachedFile:
     """Return a file of an event or of a submitted modal."""
     url = str(file.get("url_private_download") or file.get("url_private") or "")
-    return AttachedFile(str(file.get("name") or ""), str(file.get("mimetype") or ""), int(file.get("size") or 0), url)
+    name, kind, file_id = (str(file.get(key) or "") for key in ("name", "mimetype", "id"))
+    return AttachedFile(name, kind, int(file.get("size") or 0), url, file_id)

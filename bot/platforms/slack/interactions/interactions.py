@@ -16,6 +16,7 @@ from bot.core.messages import Author, Click, FormSubmitted, Message
 from bot.core.safe_text import FALLBACK_NAME
 from bot.errors import FewshotError, OptedOut, RequestError, Unavailable
 from bot.platforms.shared.answering import Answering, Cards, Responder, answer_with
+from bot.platforms.shared.attached_files import FileOrigins
 from bot.platforms.shared.kept_clicks import as_request
 from bot.platforms.shared.submitting import Submitting, problem_of
 from bot.platforms.shared.text_files import read_text_file
@@ -204,9 +205,7 @@ class Interactions:
         return await read_text_file(
             files,
             self._session,
-            platform_name=SLACK.name,
-            allowed_origins=self._file_origins,
-            headers={"Authorization": f"Bearer {workspace.client.token}"},
+            FileOrigins(SLACK.name, self._file_origins, {"Authorization": f"Bearer {workspace.client.token}"}),
             is_required=is_required,
         )
 

@@ -295,7 +295,10 @@ export class Composer {
     const typed = ++this.#typed;
     try {
       const request = { channel: this.#channel, command: found.command.name, option: "text", typed: found.rest };
-      const { values } = await this.session.connection.request("suggest", request);
+      const { answer } = this.session.connection.follow("suggest", request, (step) => {
+        if (typed === this.#typed) this.#say(step.sentence);
+      });
+      const { values } = await answer;
       if (typed !== this.#typed) return true;
       const start = text.length - found.rest.length;
       const offers = /** @type {string[]} */ (values).map((value) => ({ value, label: value, help: "", start }));

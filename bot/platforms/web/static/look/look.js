@@ -36,7 +36,7 @@ export class Look {
       store,
       session,
       (measured, problem) => this.#show(measured, problem),
-      (isBusy) => this.result.setAttribute("aria-busy", String(isBusy)),
+      (isBusy) => this.#wait(isBusy),
     );
     this.tabs = h(
       "div",
@@ -81,6 +81,14 @@ export class Look {
       post: () => void this.#post(),
     });
     this.#choose("one");
+  }
+
+  /** @param {boolean} isBusy */
+  #wait(isBusy) {
+    this.result.setAttribute("aria-busy", String(isBusy));
+    if (this.measuring.loading === "") return;
+    this.state.textContent = this.measuring.loading;
+    this.state.hidden = false;
   }
 
   /** @param {string} name */

@@ -22,6 +22,8 @@ export class Measuring {
   /** @type {Measured | null} */
   last = null;
   line = "";
+  /** What is loaded before it can be measured, "" for nothing. */
+  loading = "";
 
   /**
    * @param {Store} store
@@ -68,9 +70,16 @@ export class Measuring {
    * @param {number} number
    */
   async #measure(line, number) {
+    this.loading = "";
     this.showBusy(true);
     try {
-      const found = await this.session.connection.request("look", { channel: channelOf(this.store), thread: "", line });
+      const request = { channel: channelOf(this.store), thread: "", line };
+      const { answer } = this.session.connection.follow("look", request, (step) => {
+        if (number !== this.#number || step.op !== "loading") return;
+        this.loading = step.sentence;
+        this.showBusy(true);
+      });
+      const found = await answer;
       if (number !== this.#number) return;
       if (found.card === null) {
         // Another view looked meanwhile: it is measured when it is asked for again.
@@ -86,7 +95,10 @@ export class Measuring {
       this.last = null;
       this.show(null, sentenceOf(error));
     } finally {
-      if (number === this.#number) this.showBusy(false);
+      if (number === this.#number) {
+        this.loading = "";
+        this.showBusy(false);
+      }
     }
   }
 }

@@ -13,7 +13,7 @@ const TOO_MUCH = [4008, 1009];
 const MAX_BYTES = 2 * 1024 * 1024;
 const TOO_LARGE = "That is too large to send: at most 2 MB. Shorten it.";
 /** Frames that are steps of an answer. */
-const STEPS = new Set(["continuing", "looking"]);
+const STEPS = new Set(["continuing", "looking", "loading"]);
 
 /** The bot refused a request; the message is a sentence for the person who acted. */
 export class Refused extends Error {}

@@ -5,6 +5,7 @@
  * @import {Session} from "../state/session.js"
  * @import {Sampling} from "./sampling.js"
  */
+import { channelOf } from "../look/measuring.js";
 
 /** Each round asks for longer ones, in parts of the length that is set. */
 const LENGTHS = [1, 2.4, 4.8, 9.6];
@@ -13,9 +14,10 @@ const BRANCH_LENGTH = 4.8;
 const MAX_TOKENS = 200;
 
 /**
- * One question to the model. `texts` grow while `isDone` is false; `n` is the request's number.
+ * One question to the model. `texts` grow while `isDone` is false; `n` is the request's number, `loading` what is
+ * loaded first. A `seed` of null writes no text again.
  *
- * @typedef {{n: number, texts: string[], seed: number, isDone: boolean}} Round
+ * @typedef {{n: number, texts: string[], seed: number | null, isDone: boolean, loading: string}} Round
  */
 
 export class Continuations {
@@ -47,6 +49,11 @@ export class Continuations {
     return this.#rounds.some((one) => !one.isDone);
   }
 
+  /** What is loaded before the model can write, "" for nothing. */
+  get loading() {
+    return this.#rounds.find((one) => !one.isDone)?.loading ?? "";
+  }
+
   get isOpen() {
     return this.#rounds.length > 0;
   }
@@ -57,7 +64,7 @@ export class Continuations {
    * @param {string} text
    */
   seedOf(text) {
-    return this.#rounds.find((one) => one.texts.includes(text))?.seed ?? 0;
+    return this.#rounds.find((one) => one.texts.includes(text))?.seed ?? null;
   }
 
   /**
@@ -122,13 +129,15 @@ export class Continuations {
     this.#text = text;
     const seed = sampling.seedOf(this.#numRounds++);
     /** @type {Round} */
-    const round = { n: 0, texts: [], seed, isDone: false };
+    const round = { n: 0, texts: [], seed, isDone: false, loading: "" };
     this.#rounds.push(round);
     const max_new_tokens = Math.max(1, Math.min(MAX_TOKENS, Math.round(sampling.numTokens * length)));
-    const request = { text, num, max_new_tokens, seed, options: sampling.options };
+    const channel = channelOf(this.session.store);
+    const request = { channel, text, num, max_new_tokens, seed, options: sampling.options };
     const { n, answer } = this.session.connection.follow("continue", request, (step) => {
       if (round.isDone) return;
-      round.texts = step.texts;
+      round.loading = step.op === "loading" ? step.sentence : "";
+      round.texts = step.texts ?? round.texts;
       this.changed();
     });
     round.n = n;
@@ -138,7 +147,7 @@ export class Continuations {
       if (round.isDone) return null;
       round.isDone = true;
       round.texts = found.texts;
-      round.seed = found.seed ?? seed;
+      round.seed = found.seed;
       sampling.showSeed(round.seed);
       return round.texts;
     } finally {

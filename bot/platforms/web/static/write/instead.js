@@ -7,6 +7,7 @@
 import { h, onAction } from "../dom/elements.js";
 import { percent } from "../dom/numbers.js";
 import { makeStop, roving } from "../dom/roving.js";
+import { channelOf } from "../look/measuring.js";
 import { shown } from "../look/tokens.js";
 import { sentenceOf } from "../state/session.js";
 import { Disconnected } from "../wire/socket.js";
@@ -109,7 +110,11 @@ export class Instead {
     const number = ++this.#number;
     this.element.setAttribute("aria-busy", "true");
     try {
-      const { probability, words } = await this.session.connection.request("instead", place);
+      const request = { channel: channelOf(this.session.store), ...place };
+      const { answer } = this.session.connection.follow("instead", request, (step) => {
+        if (number === this.#number) this.#draw(`Instead of “${place.word}”`, step.sentence, []);
+      });
+      const { probability, words } = await answer;
       if (number !== this.#number) return;
       const about =
         probability === null

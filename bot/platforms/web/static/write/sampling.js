@@ -44,6 +44,9 @@ const PRESETS = {
   beams: { num_beams: 4, repetition_penalty: 1, no_repeat_ngram_size: 2 },
 };
 
+const SEED = "The same seed and options write the same text again.";
+const NO_SEED = "This model's server keeps no seed: the same one writes another text.";
+
 export class Sampling {
   /** @type {Map<string, {range: HTMLInputElement, number: HTMLInputElement, option: Option}>} */
   #fields = new Map();
@@ -68,6 +71,7 @@ export class Sampling {
       "aria-describedby": "sampling-seed-help",
     });
     this.isFixed = h("input", { type: "checkbox" });
+    this.seedHelp = h("p", { class: "quiet tool-help", id: "sampling-seed-help" }, SEED);
     this.element = h(
       "section",
       { class: "tool", "aria-labelledby": "sampling-title" },
@@ -85,11 +89,7 @@ export class Sampling {
         this.seed,
         h("label", { class: "check" }, this.isFixed, "Fix"),
       ),
-      h(
-        "p",
-        { class: "quiet tool-help", id: "sampling-seed-help" },
-        "The same seed and options write the same text again.",
-      ),
+      this.seedHelp,
     );
     this.#restore();
     this.presets.addEventListener("change", (event) => {
@@ -102,7 +102,9 @@ export class Sampling {
   get options() {
     const isSearched = this.#value("num_beams") > 1;
     // Beam search refuses what only drawing needs.
-    const sent = OPTIONS.filter((one) => one.name !== "length" && !(isSearched && one.isDrawn));
+    // What is normal is not asked for, so that a server that lacks it writes all the same.
+    const isAsked = (/** @type {Option} */ one) => one.name !== "length" && this.#value(one.name) !== one.normal;
+    const sent = OPTIONS.filter((one) => isAsked(one) && !(isSearched && one.isDrawn));
     return Object.fromEntries(sent.map((one) => [one.name, this.#value(one.name)]));
   }
 
@@ -129,9 +131,10 @@ export class Sampling {
     return ((isFixed ? typed : this.#drawnSeed) + round) % MAX_SEED;
   }
 
-  /** @param {number} seed That of the last round. */
+  /** @param {number | null} seed That of the last round; null where no seed writes the same text again. */
   showSeed(seed) {
-    if (!this.isFixed.checked) this.seed.value = String(seed);
+    this.seedHelp.textContent = seed === null ? NO_SEED : SEED;
+    if (!this.isFixed.checked) this.seed.value = seed === null ? "" : String(seed);
   }
 
   /** @param {string} name */

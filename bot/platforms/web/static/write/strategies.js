@@ -1,5 +1,5 @@
 /**
- * "Show me all": the same beginning, written in five ways side by side; one of them can be taken.
+ * "Show me all": the same beginning, written in several ways side by side; one of them can be taken.
  *
  * @import {Session} from "../state/session.js"
  * @import {Store} from "../state/store.js"
@@ -33,7 +33,7 @@ export class Strategies {
       h(
         "header",
         { class: "strategies-head" },
-        h("h2", { id: "strategies-title", class: "head-title" }, "The same beginning, in five ways"),
+        h("h2", { id: "strategies-title", class: "head-title" }, "The same beginning, in several ways"),
         h(
           "button",
           { type: "button", class: "icon-button", "data-do": "close", "aria-label": "Close", "data-note": "Close" },
@@ -70,7 +70,7 @@ export class Strategies {
     this.element.showModal();
     const request = { channel: channelOf(store), thread: "", line: `strategies -- ${text}` };
     try {
-      const { answer } = this.session.connection.follow("look", request, (step) => this.#draw(written(step.card)));
+      const { answer } = this.session.connection.follow("look", request, (step) => this.#hear(step));
       const found = await answer;
       if (this.#isClosed) return;
       this.#draw(found.data?.strategies ?? []);
@@ -84,6 +84,13 @@ export class Strategies {
       this.columns.setAttribute("aria-busy", "false");
       this.state.hidden = this.state.textContent === "";
     }
+  }
+
+  /** @param {{op: string, sentence: string, card: Card}} step */
+  #hear(step) {
+    if (this.#isClosed) return;
+    this.state.textContent = step.op === "loading" ? step.sentence : "Writing …";
+    if (step.op !== "loading") this.#draw(written(step.card));
   }
 
   close() {
@@ -104,7 +111,9 @@ export class Strategies {
       const column = this.columns.children[i];
       write(column?.querySelector(".strategy-about"), one.sentence);
       write(column?.querySelector(".strategy-text"), one.text.trimStart());
-      column?.querySelector("button")?.setAttribute("aria-disabled", String(one.text === "" || one.seed === null));
+      column
+        ?.querySelector("button")
+        ?.setAttribute("aria-disabled", String(one.text === "" || one.finish_reason === null));
     }
   }
 }

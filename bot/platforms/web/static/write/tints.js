@@ -40,10 +40,18 @@ export class Tints {
     );
   }
 
+  /** What is loaded before the words can be measured, "" for nothing. */
+  get loading() {
+    return this.measuring.loading;
+  }
+
   /** @param {boolean} isBusy */
   #wait(isBusy) {
     clearTimeout(this.#timer);
-    if (isBusy) this.#timer = setTimeout(() => this.#setSlow(true), SLOW_MS);
+    if (isBusy && this.loading !== "") {
+      this.isSlow = true;
+      this.changed();
+    } else if (isBusy) this.#timer = setTimeout(() => this.#setSlow(true), SLOW_MS);
     else this.#setSlow(false);
   }
 

@@ -264,9 +264,9 @@ export class Write {
   /** @param {string[]} texts */
   #hintOf(texts) {
     const { found, tints } = this;
-    if (found.isAsking) return found.isBranch ? goingOn() : "Writing …";
+    if (found.isAsking) return found.loading || (found.isBranch ? goingOn() : "Writing …");
     if (texts.length > 0) return choosing();
-    return tints.isSlow ? MEASURING : helpFor(tints.isOn);
+    return tints.isSlow ? tints.loading || MEASURING : helpFor(tints.isOn);
   }
 
   /** @param {string} text */
@@ -276,7 +276,7 @@ export class Write {
 
   /**
    * @param {string} text Written by the model, at the caret.
-   * @param {number} seed
+   * @param {number | null} seed
    */
   #insert(text, seed) {
     const { paper } = this;
@@ -334,7 +334,7 @@ export class Write {
     this.#close();
     // A newer look ends the one before, so that tints wait.
     this.tints.pause(true);
-    const take = (/** @type {Strategy} */ found) => this.#insert(found.text, found.seed ?? 0);
+    const take = (/** @type {Strategy} */ found) => this.#insert(found.text, found.seed);
     const dialog = new Strategies(this.session, take, () => this.tints.pause(false));
     void dialog.show(this.store, before);
   }

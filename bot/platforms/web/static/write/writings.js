@@ -8,6 +8,7 @@
  * @import {Session} from "../state/session.js"
  * @import {Writing, WritingEntry, WritingEvent, WritingsEvent} from "../wire/types.js"
  */
+import { channelOf } from "../look/measuring.js";
 import { keep, readKept } from "../state/kept.js";
 import { Queue } from "../state/queue.js";
 import { sentenceOf } from "../state/session.js";
@@ -96,7 +97,7 @@ export class Writings {
    *
    * @param {string} before
    * @param {string} added
-   * @param {number} seed
+   * @param {number | null} seed
    */
   take(before, added, seed) {
     this.#numTakes++;
@@ -180,7 +181,8 @@ export class Writings {
   async export(format) {
     await this.save();
     if (this.current === null) return { name: "text.txt", text: this.text };
-    return this.session.connection.request("export_writing", { id: this.current.id, format });
+    const channel = channelOf(this.session.store);
+    return this.session.connection.request("export_writing", { channel, id: this.current.id, format });
   }
 
   /** @param {WritingEvent | WritingsEvent} event Another window changed something. */
