@@ -5,14 +5,13 @@ import itertools
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import psycopg
 
@@ -23,7 +22,6 @@ _TEMPLATE: Final = "fewshot_template"
 # Nobody needs the data after the tests, so nothing waits for the disk.
 _OPTIONS: Final = (
     "fsync=off",
-    "synchronous_commit=off",
     "full_page_writes=off",
     "listen_addresses=",
     "autovacuum=off",
@@ -31,6 +29,8 @@ _OPTIONS: Final = (
     "shared_buffers=32MB",
     "max_wal_size=256MB",
 )
+# Ends the server when it is told to, or when the program that started it is gone: tests that are killed leave none.
+_KEEPER: Final = 'exec 3<&0; "$@" </dev/null & read -r how <&3; kill -"${how:-INT}" $!; wait $!'
 NOT_INSTALLED: Final = "PostgreSQL is not installed (on Debian: apt-get install postgresql)"
 
 
@@ -52,10 +52,12 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
+        data = ["-D", str(self.folder / "data")]
         options = [part for option in (*_OPTIONS, f"unix_socket_directories={self.folder}") for part in ("-c", option)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                _as_nobody([str(self._programs / "postgres"), "-D", str(self.folder / "data"), *options]),
+                ["sh", "-c", _KEEPER, "sh", *as_nobody([str(self._programs / "postgres"), *data, *options])],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
@@ -67,11 +69,10 @@ class PostgresServer:
             time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text())
 
-    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """End the server, at once but in order; with SIGQUIT as if the machine had lost its power."""
+    def stop(self, how: Literal["INT", "QUIT"] = "INT") -> None:
+        """End the server, at once but in order; with QUIT as if it was killed."""
         if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.communicate(f"{how}\n".encode(), timeout=30)
             self._process = None
 
     def url(self, name: str) -> str:
@@ -110,11 +111,10 @@ def serve_postgres() -> Iterator[PostgresServer]:
     # Not below the folder of the tests, because the path of a socket is short, and other users can't enter that folder.
     with tempfile.TemporaryDirectory(prefix="fewshot-pg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        if os.geteuid() == 0:
-            os.chown(folder, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
+        chown_to_nobody(folder)
         command = [str(programs / "initdb"), "-D", str(folder / "data"), "-U", "fewshot", "-A", "trust"]
         subprocess.run(
-            _as_nobody([*command, "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]),
+            as_nobody([*command, "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]),
             check=True,
             capture_output=True,
             cwd=folder,
@@ -128,11 +128,15 @@ def serve_postgres() -> Iterator[PostgresServer]:
             server.stop()
 
 
-def _as_nobody(command: list[str]) -> list[str]:
+def chown_to_nobody(folder: Path) -> None:
+    """Give the folder to nobody where the tests run as root."""
+    if os.geteuid() == 0:
+        os.chown(folder, pwd.getpwnam("nobody").pw_uid, pwd.getpwnam("nobody").pw_gid)
+
+
+def as_nobody(command: list[str]) -> list[str]:
     """Return the command with the rights of nobody where the tests run as root, which PostgreSQL refuses."""
     if os.geteuid() != 0:
         return command
     nobody = pwd.getpwnam("nobody")
-    ids = [f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-    # Tests that are killed leave no server behind.
-    return ["setpriv", *ids, "--pdeathsig=INT", *command]
+    return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", *command]

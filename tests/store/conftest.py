@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.core.database_url import DatabaseUrl
 from bot.store.store import Store
 from tests.databases import lay_new_database
 from tests.postgres_server import NOT_INSTALLED, PostgresServer, find_programs, serve_postgres
@@ -40,3 +41,17 @@ async def store(place: Place) -> AsyncIterator[Store]:
     """Return the store in a new database, of each kind in turn."""
     async with Store.open(place.address) as opened:
         yield opened
+
+
+@pytest.fixture
+async def file_store(path: Path) -> AsyncIterator[Store]:
+    """Return the store in a new file of SQLite."""
+    async with Store.open(lay_new_database(path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def address(postgres_server: PostgresServer) -> Iterator[DatabaseUrl]:
+    """Return the address of a new database on a PostgreSQL server."""
+    with postgres_server.new_database() as made:
+        yield made

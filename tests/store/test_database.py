@@ -3,7 +3,6 @@ import logging
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from bot.errors import StoreError, Unavailable
 from bot.store.backend import Transaction, Unprepared
 from bot.store.database import Database
 from bot.store.store import Store
-from tests.databases import lay_new_database
 from tests.store.samples import HERE, bytes_on_disk, said
 
 # These check files from inside async tests; they are small and local.
@@ -21,10 +19,9 @@ from tests.store.samples import HERE, bytes_on_disk, said
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
+def store(file_store: Store) -> Store:
     """Return the store in a file."""
-    async with Store.open(lay_new_database(path)) as opened:
-        yield opened
+    return file_store
 
 
 async def count(database: Database) -> int:

@@ -1,5 +1,6 @@
 """Translation of PostgreSQL's errors into this package's errors and their sentences."""
 
+import re
 from typing import Final
 
 import psycopg
@@ -43,8 +44,9 @@ def cause_of(error: psycopg.Error) -> str:
         return "this user may not write it, or the server is a copy that is only read"
     if isinstance(error, _DAMAGED):
         return "it is damaged"
-    # The first line says what is wrong; more may follow, such as advice of libpq.
+    # The first line says what is wrong, at its end; more may follow, such as advice of libpq.
     said = (error.diag.message_primary or str(error)).strip().partition("\n")[0]
+    said = re.sub(r"^.*FATAL:\s+", "", said)
     return said.removesuffix(".") or type(error).__name__
 
 

@@ -88,5 +88,7 @@ class _Held:
         """Give the lock up, if it is held."""
         if self._connection is not None:
             with suppress(psycopg.Error):
-                self._connection.close()
+                # Closing alone is noticed later, by pgbouncer or the server, and until then nobody else can have it.
+                self._connection.rollback()
+            self._connection.close()
             self._connection = None
