@@ -15,9 +15,9 @@ web: $(READY)
 dev: $(READY)
 	@$(BIN)/python -m tests.dev $(ARGS)
 
-# Several files of tests at a time; the long ones begin first (tests/conftest.py). Python keeps what it has compiled: else
-# every process compiles all tests, and every program that a test starts the whole bot.
-RUN_TESTS = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder \
+# Several files of tests at a time (tests/processes.py); the long ones begin first (tests/conftest.py). Python keeps what it
+# has compiled: else every program that a test starts compiles the whole bot.
+RUN_TESTS = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -p tests.processes --processes auto \
 	-m "not oracle and not real_model and not vllm and not benchmark"
 
 test: $(READY)

@@ -72,6 +72,8 @@ class Settings:
     web_host: str = "127.0.0.1"
     serve_host: str = "127.0.0.1"
     serve_port: int = 8124
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     api_key: str = field(default="", repr=False)
     api_key_file: Path | None = None
     owner_ids: tuple[str, ...] = ()
@@ -371,6 +373,8 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "web_host": _loopback,
     "serve_host": _host,
     "serve_port": _whole(0, 65535),
+    "metrics_host": _host,
+    "metrics_port": _whole(0, 65535),
     "api_key": _token,
     "api_key_file": _path,
     "owner_ids": _ids,

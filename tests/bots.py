@@ -16,7 +16,7 @@ from bot.core.channel_settings import declare_settings
 from bot.core.chat_prompt import PromptTools
 from bot.core.messages import AttachmentFormat, Author, Click, Message, Reach, Scope, ShownCard
 from bot.core.platform_traits import PlatformTraits
-from bot.core.prompt_parts import ChatTurn, Prompt
+from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.core.results import Completion, Delta, EngineStats, ModelInfo
 from bot.core.sampling_params import SamplingParams
 from bot.core.stopping import Stopper
@@ -355,7 +355,7 @@ class ScriptedTools:
         return tuple(len(prompt.text) for prompt in prompts)
 
     def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
-        raise NotImplementedError
+        return Prompt(tuple(PromptPart(f"{turn.content}\n") for turn in turns), turns=tuple(turns))
 
 
 ResultT = TypeVar("ResultT")

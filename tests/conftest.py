@@ -1,12 +1,6 @@
 """Fixtures for every test: tiny random models on disk, made once in a session."""
 
 import os
-
-# Several tests run at a time on the same processors; more threads in each only spin while they wait for one another.
-# Before the import of torch, which reads it once; the programs that tests start have it, too.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from itertools import chain, groupby
@@ -17,7 +11,6 @@ import pytest
 from hypothesis import settings
 
 from bot.engine.networks.native.building import compile_for
-from bot.engine.processors import count_processors
 from bot.settings import Settings
 
 # A busy machine is no error of the code, and a run on every change tries the same examples each time.
@@ -60,11 +53,6 @@ _LONG_FILES = (
 
 
 _IN_BROWSER = "/web/browser/"
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many tests `-n auto` runs at a time: most of them wait most of the time, each in up to 600 MB."""
-    return min(3 * count_processors(), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -214,6 +214,11 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         },
     ),
     "SERVE_PORT": ({"0": 0, "65535": 65535}, whole(0, "65,535", "-1", "65536", "http")),
+    "METRICS_HOST": (
+        {"0.0.0.0": "0.0.0.0", "::1": "::1"},
+        {"a b": "takes an address of this machine such as 127.0.0.1 or 0.0.0.0, not 'a b'."},
+    ),
+    "METRICS_PORT": ({"0": 0, "9464": 9464}, whole(0, "65,535", "-1", "65536", "http")),
     "API_KEY": ({"s3cret": "s3cret"}, dict.fromkeys(("two words", "…"), NO_TOKEN)),
     "API_KEY_FILE": (
         {},

@@ -1,12 +1,13 @@
 """The bot as a platform sees it: messages, clicks and forms in, cards out; edits and deletions of messages."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from bot.commands.channel import context_card
 from bot.commands.clicks import FORM_ACTIONS, LONG_ACTIONS
@@ -14,7 +15,7 @@ from bot.commands.context import PlatformFigure, Services
 from bot.commands.continuations import Continuations
 from bot.commands.framework.command import Cards
 from bot.commands.framework.line_completion import Expected
-from bot.commands.framework.model_choice import loading_sentence, model_of_chat, model_of_place, model_of_typed
+from bot.commands.framework.model_choice import Tell, leased, model_of_chat, model_of_place, model_of_typed, tell_nobody
 from bot.commands.framework.parsing import find_command, parse_command_line
 from bot.commands.framework.request import MAX_TEXT_BYTES, check_message
 from bot.commands.framework.spelling import Spelling
@@ -23,14 +24,15 @@ from bot.commands.router import COMMANDS, Asked, Router
 from bot.commands.suggestions import KnownNames, expected_in, known_names, suggest_values
 from bot.commands.typed_answers import find_answered, is_word_to_card
 from bot.commands.workbench.workbench import Workbench
-from bot.commands.writing import Desk, Tell, tell_nobody
+from bot.commands.writing import Desk
 from bot.core.cards import BROKEN, Card, error_card
 from bot.core.mentions import spell_mentions
 from bot.core.messages import Author, Click, FormSubmitted, Message, Reach, Scope
 from bot.core.safe_text import replace_lone_surrogates
 from bot.core.stopping import Stopper
+from bot.core.watch import Connection, EndedRequest, RequestOutcome
 from bot.core.wording import list_words
-from bot.errors import FewshotError, OptedOut, RequestError
+from bot.errors import FewshotError, GenerationError, OptedOut, RequestError, Unavailable
 from bot.services.places import Place
 from bot.services.replies import READ_AGAIN
 from bot.store.messages import MessageKind
@@ -39,6 +41,9 @@ from bot.store.store import Store
 __all__ = ["COMMANDS", "MAX_TEXT_BYTES", "Bot"]
 
 logger = logging.getLogger(__name__)
+
+# What is asked without a command's name.
+_OTHER_NAMES: Final = frozenset({"chat", "look", "click", "form"})
 
 
 class Bot:
@@ -96,7 +101,7 @@ class Bot:
     @property
     def models_line(self) -> str:
         """Return one line about all models as they are now: the default one, and the state of the others."""
-        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states()[1:]]
+        others = [f"{one.name} ({state_of(one)})" for one in self._services.models.states_of_others()]
         return f"{self.model_line}; also {list_words(others)}" if others else self.model_line
 
     def show_figure(self, name: str, label: str, read: Callable[[], int]) -> None:
@@ -115,12 +120,14 @@ class Bot:
         traits = self._services.traits
         is_in_thread = traits.replies_in_threads and bool(message.scope.thread or message.replied_card)
         reach = "form" if is_word_to_card(message, traits) and not is_in_thread else message.reach
-        return _as_answer(asked, partial(begin, asked, message, stopper, place), self._spelling(reach))
+        answer = partial(begin, asked, message, stopper, place)
+        return self._as_answer(asked, answer, self._spelling(reach), message, stopper)
 
     def look(self, message: Message, stopper: Stopper) -> Cards:
         """Yield snapshots of the answer to a command that only measures; nothing of it is stored, and all may look."""
         asked = Asked("look")
-        return _as_answer(asked, partial(self._router.begin_look, asked, message, stopper), self._spelling("form"))
+        look = partial(self._router.begin_look, asked, message, stopper)
+        return self._as_answer(asked, look, self._spelling("form"), message, stopper)
 
     def click(self, click: Click, stopper: Stopper) -> Cards:
         """Yield snapshots of the answer to a click, the last one final.
@@ -128,20 +135,88 @@ class Bot:
         A public card replaces the clicked one; only the person who clicked sees a private one; a form is opened.
         """
         asked = Asked("click")
-        return _as_answer(asked, partial(self._router.begin_click, asked, click, stopper), self._spelling(click.reach))
+        press = partial(self._router.begin_click, asked, click, stopper)
+        return self._as_answer(asked, press, self._spelling(click.reach), click, stopper)
 
-    async def context_card(self, scope: Scope) -> Card:
-        """Return what the model would read in `scope` now, with the prompt. Raises FewshotError."""
+    async def context_card(self, scope: Scope, tell: Tell = tell_nobody) -> Card:
+        """Return what the model would read in `scope` now, with the prompt; `tell` is told if it is loaded first.
+
+        Raises FewshotError.
+        """
         services = self._services
         name = model_of_chat(services, await services.place_of(scope))
-        async with services.models.lease(name) as engine:
-            return await context_card(services.on(engine), scope, shows_prompt=True)
+        async with leased(services, name, tell) as by:
+            return await context_card(by, scope, shows_prompt=True)
 
     def submit(self, submitted: FormSubmitted) -> Cards:
         """Yield snapshots of the answer to a submitted form, the last one final."""
         asked = Asked("form")
         # Only a slash command or a click opens a form.
-        return _as_answer(asked, partial(self._router.begin_form, asked, submitted), self._spelling("form"))
+        submit = partial(self._router.begin_form, asked, submitted)
+        return self._as_answer(asked, submit, self._spelling("form"), submitted)
+
+    async def _as_answer(
+        self,
+        asked: Asked,
+        begin: Callable[[], Awaitable[Cards]],
+        spelling: Spelling,
+        event: Message | Click | FormSubmitted,
+        stopper: Stopper | None = None,
+    ) -> Cards:
+        """Yield the cards that `begin` leads to, in the reader's spelling; an error becomes a card of one sentence.
+
+        At the end it is reported and logged, without words.
+        """
+        started_at = time.perf_counter()
+        outcome: RequestOutcome = "answered"
+        try:
+            async with aclosing(await begin()) as cards:
+                async for card in cards:
+                    outcome = "answered" if card.error is None else "refused"
+                    yield spelling.card(replace(card, data={"command": asked.command, **card.data}))
+            if stopper is not None and stopper.is_stopped:
+                outcome = "cancelled"
+        except FewshotError as e:
+            outcome = _outcome_of(e)
+            sentence = READ_AGAIN if isinstance(e, OptedOut) else str(e)
+            yield spelling.card(error_card(sentence, command=asked.command))
+        except Exception:
+            outcome = "failed"
+            logger.exception("answering failed")
+            yield error_card(BROKEN, command=asked.command)
+        except BaseException:
+            outcome = "cancelled"
+            raise
+        finally:
+            self._report(asked, event, outcome, time.perf_counter() - started_at)
+
+    def _report(
+        self, asked: Asked, event: Message | Click | FormSubmitted, outcome: RequestOutcome, duration_s: float
+    ) -> None:
+        """Report and log a request that has ended: by ids, names of commands and numbers."""
+        # What somebody typed in place of a command's name is words of theirs.
+        command = asked.command if asked.command in COMMANDS or asked.command in _OTHER_NAMES else "unknown"
+        platform = event.scope.platform
+        self._services.watch.on_request(EndedRequest(platform, command, outcome, duration_s))
+        duration_ms = round(1000 * duration_s, 1)
+        logger.info(
+            "%s on %s: %s in %.0f ms",
+            command,
+            platform,
+            outcome,
+            duration_ms,
+            extra={
+                "platform": platform,
+                "command": command,
+                "outcome": outcome,
+                "duration_ms": duration_ms,
+                "request": event.id,
+            },
+        )
+
+    def watch_connection(self, count: Callable[[], int], find_problem: Callable[[], Awaitable[str]]) -> None:
+        """Let the state of the platform's connection be watched: see `Connection`."""
+        self._services.watch.connections[self._services.traits.key] = Connection(count, find_problem)
 
     def _spelling(self, reach: Reach) -> Spelling:
         """Return the form in which the reader of the answer to a request with `reach` calls commands."""
@@ -201,9 +276,8 @@ class Bot:
         if who is not None and command is not None and command.continues_text and option_name == command.text_name:
             services = self._services
             model = model_of_place(services, await services.place_of(scope))
-            if tell is not None and not services.models.is_ready(model):
-                tell(loading_sentence(model))
-                async with services.models.lease(model):
+            if tell is not None:
+                async with leased(services, model, tell):
                     return await self._continuations.suggest((scope.platform, who.id), typed, model)
             return await self._continuations.suggest((scope.platform, who.id), typed, model)
         return await suggest_values(self._services, COMMANDS, scope, command_name, option_name, typed)
@@ -335,16 +409,7 @@ class Bot:
         return texts
 
 
-async def _as_answer(asked: Asked, begin: Callable[[], Awaitable[Cards]], spelling: Spelling) -> Cards:
-    """Yield the cards that `begin` leads to, in the reader's spelling; an error becomes a card of one sentence."""
-    try:
-        async with aclosing(await begin()) as cards:
-            async for card in cards:
-                yield spelling.card(replace(card, data={"command": asked.command, **card.data}))
-    except OptedOut:
-        yield spelling.card(error_card(READ_AGAIN, command=asked.command))
-    except FewshotError as e:
-        yield spelling.card(error_card(str(e), command=asked.command))
-    except Exception:
-        logger.exception("answering failed")
-        yield error_card(BROKEN, command=asked.command)
+def _outcome_of(error: FewshotError) -> RequestOutcome:
+    if isinstance(error, Unavailable):
+        return "unavailable"
+    return "failed" if isinstance(error, GenerationError) else "refused"

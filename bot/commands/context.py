@@ -9,6 +9,7 @@ from bot.core.engine import Engine
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.platform_traits import PlatformTraits
 from bot.core.rights import is_moderator
+from bot.core.watch import Watch
 from bot.services.chat import Chat
 from bot.services.measuring import Measuring
 from bot.services.models import Models
@@ -55,7 +56,7 @@ class Services:
 
     `traits` are the facts of its platform, `names` its roles and channels. `owner_ids` are the ids of the operators,
     who are moderators everywhere. `platform_figures` are what `stats` shows of the platform, by their names in JSON.
-    What is erased may be in backups for `backup_days` more.
+    What is erased may be in backups for `backup_days` more. `watch` hears of each request that ends.
     """
 
     engine: Engine
@@ -75,6 +76,7 @@ class Services:
     story_turns: StoryTurns = field(default_factory=StoryTurns)
     stalls: LoopStalls = field(default_factory=LoopStalls)
     backup_days: int = 0
+    watch: Watch = field(default_factory=Watch)
 
     def on(self, engine: Engine) -> "Services":
         """Return the same parts with another model."""

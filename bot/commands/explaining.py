@@ -18,7 +18,7 @@ from bot.core.engine import Asker
 from bot.core.history import HistoryMessage
 from bot.core.mentions import mention
 from bot.core.prompt_parts import Prompt
-from bot.core.results import SCORING_PRECISION
+from bot.core.results import SCORING_PRECISION, ModelInfo
 from bot.core.safe_text import clean_name
 from bot.core.sampling_params import OPTIONS, WARPERS, SamplingParams
 from bot.core.stopping import Stopper
@@ -33,7 +33,7 @@ _OLDER: Final = Text("You asked not to be read, so newer answers to you are not 
 # The id of a card that explains a stored answer is this and the answer's own id.
 WHY_CARD: Final = "why-"
 ACTIONS: Final = ("rerun", "words")
-_BUTTONS: Final = tuple(Button(action, action.capitalize()) for action in ACTIONS)
+_HOW: Final = {"rerun": "writes it again", "words": "shows how probable its words were"}
 _NOTHING_TO_EXPLAIN: Final = (
     "That message can't be explained: it is not an answer of the model, or what the model read is not stored."
 )
@@ -259,14 +259,22 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
     card = Card(blocks=tuple(blocks), data=data, answers="private")
     if not provenance.sampling:
         return card
-    # Without its seed another text would be drawn.
-    may_rerun = provenance.sampling.seed is not None or not provenance.sampling.is_sampled
+    offered = _offered(provenance.sampling, services.engine.info)
+    if not offered:
+        return card
     if not services.traits.has_buttons:
-        hows = [f"{mention('why rerun')} writes it again"] if may_rerun else []
-        how = ", ".join([*hows, f"{mention('why words')} shows how probable its words were."])
-        return replace(card, blocks=(*blocks, Text(how, is_quiet=True)))
-    buttons = _BUTTONS if may_rerun else tuple(one for one in _BUTTONS if one.action != "rerun")
+        how = ", ".join(f"{mention(f'why {action}')} {_HOW[action]}" for action in offered)
+        return replace(card, blocks=(*blocks, Text(f"{how}.", is_quiet=True)))
+    buttons = tuple(Button(action, action.capitalize()) for action in offered)
     return replace(card, buttons=buttons, open_card_id=f"{WHY_CARD}{reply.message.id}")
+
+
+def _offered(sampling: SamplingParams, info: ModelInfo) -> tuple[str, ...]:
+    """Return what can be done with an answer of this model that `sampling` drew."""
+    # Without its seed another text would be drawn, and only an engine of this bot tells what options leave of a word.
+    may_rerun = sampling.seed is not None or not sampling.is_sampled
+    able = {"rerun": may_rerun, "words": not info.server}
+    return tuple(action for action in ACTIONS if able[action])
 
 
 async def _nearest(services: Services, reply: StoredReply, rebuilt: Rebuilt) -> tuple[NearExample, ...]:

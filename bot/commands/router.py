@@ -194,9 +194,9 @@ class Router:
         return bool(message.picture_ids) and is_for_it and not place.is_opted_out and self._takes_pictures(place)
 
     def _takes_pictures(self, place: Place) -> bool:
-        if place.templates.get(place.values["chat_template"]).markup != "auto":
-            return False
         try:
+            if place.templates.get(place.values["chat_template"]).markup != "auto":
+                return False
             return self._services.models.reads_pictures(model_of_chat(self._services, place))
         except RequestError:  # the answer says so
             return False

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from bot.commands.context import Services
-from bot.commands.framework.model_choice import loading_sentence, model_of_place
+from bot.commands.framework.model_choice import Tell, leased, model_of_place, tell_nobody
 from bot.commands.tree.branches import as_json, as_text
 from bot.commands.tree.expected import expected_instead
 from bot.core.cards import TextFile
@@ -22,13 +22,6 @@ from bot.services.completions import CompletionState
 
 # So often a reader sees more of a text that is being written.
 _EVERY_S: Final = 0.05
-
-# Told a sentence about what is done first.
-Tell = Callable[[str], None]
-
-
-def tell_nobody(_: str) -> None:
-    """Tell nobody what is done first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +113,8 @@ class Desk:
         """Return the parts with the model that is meant."""
         services = self._services
         name = model or model_of_place(services, await services.place_of(scope))
-        if not services.models.is_ready(name):
-            tell(loading_sentence(name))
-        async with services.models.lease(name) as engine:
-            yield services.on(engine)
+        async with leased(services, name, tell) as by:
+            yield by
 
 
 def _prompt(text: str) -> Prompt:

@@ -1,7 +1,7 @@
 """An engine's counts and timings; used by the event loop's thread only."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from bot.core.results import EngineStats, Percentiles, Timings
@@ -22,9 +22,13 @@ class Ended(Protocol):
 
 
 class RequestCounts:
-    """Counts since `started_at` (of time.perf_counter), and the timings of the latest answers."""
+    """Counts since `started_at` (of time.perf_counter), and the timings of the latest answers.
 
-    def __init__(self, started_at: float) -> None:
+    `on_answer` is given the timings of each answer.
+    """
+
+    def __init__(self, started_at: float, on_answer: Callable[[Timings], None] | None = None) -> None:
+        self._on_answer = on_answer
         self._started_at = started_at
         self._num_done = 0
         self._num_cancelled = 0
@@ -46,6 +50,8 @@ class RequestCounts:
     def count_answer(self, timings: Timings) -> None:
         """Add the timings of one answer."""
         self._recent.append(timings)
+        if self._on_answer is not None:
+            self._on_answer(timings)
 
     def snapshot(self, *, num_waiting: int, num_running: int, num_restarts: int, now: float) -> EngineStats:
         """Return all figures at the time `now` (of time.perf_counter)."""

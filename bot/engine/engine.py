@@ -24,10 +24,12 @@ from bot.core.results import (
     NextTokens,
     ScoredToken,
     SketchedScores,
+    Timings,
     TokenScore,
     WordProbability,
 )
 from bot.core.sampling_params import SamplingParams
+from bot.core.watch import BatchFigures
 from bot.engine.requests.work import Job, QuickWork, Work
 from bot.engine.scheduler import Scheduler
 from bot.engine.stream import LocalGeneration
@@ -54,11 +56,17 @@ class LocalEngine:
     If the model thread dies or hangs, its requests fail with Unavailable, and a new thread loads the model.
     """
 
-    def __init__(self, start: "Callable[[], Scheduler[LanguageModel]]", *, hang_s: float) -> None:
+    def __init__(
+        self,
+        start: "Callable[[], Scheduler[LanguageModel]]",
+        *,
+        hang_s: float,
+        on_answer: Callable[[Timings], None] | None = None,
+    ) -> None:
         self._start = start
         self._hang_s = hang_s
         self._scheduler = start()
-        self._statistics = RequestCounts(time.perf_counter())
+        self._statistics = RequestCounts(time.perf_counter(), on_answer)
         self.num_restarts = 0
         self.info: ModelInfo  # set when opened
 
@@ -77,14 +85,15 @@ class LocalEngine:
         models_dir: Path | None = None,
         max_running_per_person: int = 1,
         hang_s: float = MAX_PASS_S,
+        on_answer: Callable[[Timings], None] | None = None,
     ) -> AsyncIterator["LocalEngine"]:
         """Load the model in `folder`; at the end cancel all requests and free it.
 
         `device` is auto, cpu, cuda, cuda:N or mps; `precision` is auto, float32, bfloat16, float16 or int8; at most
         `max_waiting` requests wait; `num_threads` is the number for a pass on the CPU; `kv_cache_mb` is the size of the
         KV cache in MiB; what is measured of the model is saved in `models_dir` (None: beside the model); a pass
-        longer than `hang_s` counts as hanging. Several models may be open: each has its thread, and their passes
-        run one at a time. Raises ModelError.
+        longer than `hang_s` counts as hanging; `on_answer` is given the timings of each generation. Several models may
+        be open: each has its thread, and their passes run one at a time. Raises ModelError.
         """
 
         def open_model() -> "AbstractContextManager[LanguageModel]":
@@ -103,7 +112,7 @@ class LocalEngine:
         def start() -> "Scheduler[LanguageModel]":
             return Scheduler(open_model, max_waiting=max_waiting, max_running_per_person=max_running_per_person)
 
-        engine = cls(start, hang_s=hang_s)
+        engine = cls(start, hang_s=hang_s, on_answer=on_answer)
         watching: asyncio.Task[None] | None = None
         try:
             engine.info = (await engine._scheduler.open()).info
@@ -351,6 +360,10 @@ class LocalEngine:
             num_restarts=self.num_restarts,
             now=time.perf_counter(),
         )
+
+    def batch_figures(self) -> BatchFigures:
+        """Return what the steps do now, and have done since the model was started last."""
+        return self._scheduler.batch_figures
 
     async def _ask(self, plan: "Callable[[LanguageModel], Job[ResultT]]", asker: Asker) -> ResultT:
         work: Work[LanguageModel, ResultT] = Work(plan, priority="scoring", asker=asker)

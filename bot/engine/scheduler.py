@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from bot.core.engine import Asker, waited_too_long
 from bot.core.fair_queue import PRIORITIES, FairQueue
+from bot.core.watch import BatchFigures
 from bot.engine.pass_turns import OF_THIS_PROGRAM, PassTurns
 from bot.engine.requests.work import Job, QuickWork, Work, WorkCancelled
 from bot.errors import Busy, FewshotError, GenerationError, Unavailable
@@ -125,6 +126,11 @@ class Scheduler(Generic[ModelT]):
     def num_running(self) -> int:
         """Return how many requests run."""
         return 0 if self._steps is None else self._steps.num_running
+
+    @property
+    def batch_figures(self) -> BatchFigures:
+        """Return the figures of the step loop."""
+        return BatchFigures() if self._steps is None else self._steps.figures
 
     def submit(self, work: Work[ModelT, Any] | QuickWork[ModelT, Any]) -> None:
         """Put `work` into its queue. Raises Unavailable when the queue is full or the thread is closing or dead."""

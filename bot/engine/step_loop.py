@@ -9,7 +9,9 @@ from typing import Any, Final, Protocol
 import torch
 
 from bot.core.engine import Priority
+from bot.core.watch import BatchFigures
 from bot.engine.networks.network import Segment
+from bot.engine.paged_cache import PagedCache
 from bot.engine.passes import Fed, OpenPass, Part, Running, check_ids, read_parts, share_out
 from bot.engine.requests.work import Feed, Job, Work, WorkCancelled
 from bot.errors import FewshotError, GenerationError
@@ -53,11 +55,19 @@ class StepLoop:
         self._due_chat_s = 0.0  # … and the time to spend on them before the next one
         self._scored_at = 0.0
         self._num_passes = 0
+        self._num_rows = 0  # of the latest pass for chats
+        self._caches: set[PagedCache] = set()
 
     @property
     def num_running(self) -> int:
         """Return how many requests run."""
         return len(self._running["chat"]) + len(self._running["scoring"])
+
+    @property
+    def figures(self) -> BatchFigures:
+        """Return the rows of the latest pass, and how many tokens of prompts the caches had already; any thread may."""
+        num_rows = self._num_rows if self.num_running else 0
+        return BatchFigures(num_rows, sum(cache.num_reused_tokens for cache in tuple(self._caches)))
 
     def has_room(self, priority: Priority, num_rows: int = 1) -> bool:
         """Return whether a request with `num_rows` sequences may start; a request alone always may."""
@@ -71,6 +81,7 @@ class StepLoop:
         if not self.has_room(work.priority, job.num_rows) or not job.lane.cache.reserve(job.num_blocks):
             return False
         running = Running(work, job)
+        self._caches.add(job.lane.cache)
         self._running[work.priority].append(running)
         self._advance(running, lambda: next(job.steps))
         return True
@@ -120,6 +131,7 @@ class StepLoop:
             if part is not None:
                 budget -= part.segment.num_tokens
                 parts.append(part)
+        self._num_rows = len(parts)
         self._carry_out(parts)
 
     def _is_scoring_due(self) -> bool:

@@ -59,7 +59,7 @@ def copy_picture(data: bytes) -> tuple[PictureType, bytes]:
 def _upright_and_small(opened: Image.Image) -> Image.Image:
     """Return a new picture with the colours of `opened` alone; what is transparent becomes white."""
     opened.load()
-    turned: Image.Image = ImageOps.exif_transpose(opened)
+    turned = _upright(opened)
     has_transparency = turned.has_transparency_data
     turned = turned.convert("RGBA" if has_transparency else "RGB")
     turned.thumbnail((MAX_EDGE, MAX_EDGE))
@@ -67,6 +67,14 @@ def _upright_and_small(opened: Image.Image) -> Image.Image:
     clean = Image.new("RGB", turned.size, _BACKGROUND)
     clean.paste(turned, mask=turned.getchannel("A") if has_transparency else None)
     return clean
+
+
+def _upright(opened: Image.Image) -> Image.Image:
+    """Return a picture as the camera was held; as it is if what says so is damaged."""
+    try:
+        return ImageOps.exif_transpose(opened)
+    except _UNREADABLE:
+        return opened
 
 
 def _smaller_of(picture: Image.Image) -> tuple[PictureType, bytes]:

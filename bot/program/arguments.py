@@ -7,6 +7,7 @@ from typing import Final
 from bot.program.backups import run_backup, run_check, run_restore
 from bot.program.chat_services import run_chat_services
 from bot.program.models import print_info, print_models, pull_model
+from bot.program.monitor import run_health
 from bot.program.serve import run_serve
 from bot.program.terminal import run_terminal
 from bot.program.version import ShowVersion
@@ -84,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_care(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", version: argparse.ArgumentParser
 ) -> None:
-    """Add the commands with which an operator looks after the database."""
+    """Add the commands with which an operator looks after the database and the running bot."""
     backup = commands.add_parser(
         "backup", parents=[version], help="write a backup of the database, while the bot runs or not"
     )
@@ -95,6 +96,10 @@ def _add_care(
     )
     restore.add_argument("backup", metavar="FROM", help="the file of the backup")
     restore.set_defaults(run=run_restore)
+    health = commands.add_parser(
+        "health", parents=[version], help="ask the running bot at METRICS_PORT whether all is well"
+    )
+    health.set_defaults(run=run_health)
     check = commands.add_parser("check", parents=[version], help="look for damage in the database")
     check.add_argument("file", nargs="?", metavar="FILE", help="a backup to look at instead")
     check.set_defaults(run=run_check)

@@ -8,14 +8,16 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from bot.commands.bot import COMMANDS
 from bot.core.platform_traits import PlatformTraits
+from bot.core.watch import Watch
 from bot.errors import SetupError
 from bot.platforms.shared.masking import mask_secrets
 from bot.platforms.shared.signals import ended_by_signals
+from bot.program.monitor import hold_metrics_port, watched
 from bot.program.offers import choose_models, prepare_models
 from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core
 from bot.services.ledger import Delivery
@@ -25,14 +27,31 @@ from bot.settings import Settings
 from bot.store.backends import hold_platform
 from bot.telling import say
 
+if TYPE_CHECKING:
+    from bot.monitoring.server import HeldPort
+
 logger = logging.getLogger(__name__)
 
 # Connects one platform and answers there until the event is set.
 Start = Callable[[Core, asyncio.Event], Coroutine[Any, Any, None]]
 
+# Those that connect to a service; the others are asked at an address of this machine.
+_CONNECTING: Final = frozenset({"discord", "slack"})
 _NO_SLACK: Final = (
     "Slack's packages are not installed. Install them with: python -m pip install -c constraints.txt -e '.[slack]'"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a program runs with; `platforms` are the keys of its platforms, `metrics` the address of its figures."""
+
+    settings: Settings
+    choice: Choice
+    offers: Offers
+    watch: Watch
+    metrics: "HeldPort | None"
+    platforms: tuple[str, ...]
 
 
 def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -47,22 +66,31 @@ def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
         return _print_invitation(settings)
     # Before the model is loaded, so that a wrong token is reported at once.
     starts = [_PREPARE[name](settings, arguments) for name in names]
+    metrics = hold_metrics_port(settings)
     TemplateLibrary.read(settings.prompts_dir)
+    watch = Watch()
     with ExitStack() as stack:
+        if metrics is not None:
+            stack.enter_context(metrics)
         for traits, _ in starts:
             stack.enter_context(hold_platform(settings.database, traits.name))
         choices = choose_models(settings)
         for choice in choices:
             say(choice.line)
-        offers = prepare_models(settings, choices)
-        asyncio.run(_run(settings, choices[0], offers, [start for _, start in starts]))
+        offers = prepare_models(settings, choices, watch)
+        run = Run(settings, choices[0], offers, watch, metrics, tuple(traits.key for traits, _ in starts))
+        asyncio.run(_run(run, [start for _, start in starts]))
     return 0
 
 
-async def _run(settings: Settings, choice: Choice, offers: Offers, starts: Sequence[Start]) -> None:
+async def _run(run: Run, starts: Sequence[Start]) -> None:
     """Answer on all platforms until a signal."""
     is_over = asyncio.Event()
-    async with open_core(settings, choice, offers) as core:
+    connecting = [name for name in run.platforms if name in _CONNECTING]
+    async with (
+        open_core(run.settings, run.choice, run.offers, run.watch) as core,
+        watched(core, run.metrics, connecting),
+    ):
         is_loaded()
         with ended_by_signals(is_over):
             error = await _wait_for_all([start(core, is_over) for start in starts], is_over)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+from bot.core.watch import Watch
 from bot.engine.footprint import count_bytes
 from bot.engine.models.model_folder import check_model_folder
 from bot.errors import SetupError
@@ -27,13 +28,14 @@ def choose_models(settings: Settings) -> tuple[Choice, ...]:
     return tuple(choices.values())
 
 
-def prepare_models(settings: Settings, choices: Sequence[Choice]) -> Offers:
+def prepare_models(settings: Settings, choices: Sequence[Choice], watch: Watch | None = None) -> Offers:
     """Measure each of the models if that is not done yet, and return the others than the first as offers.
 
-    Raises SetupError if one does not fit into MODELS_MEMORY_MB beside the first.
+    `watch` hears of their answers. Raises SetupError if one does not fit into MODELS_MEMORY_MB beside the
+    first.
     """
     precisions = [prepare_model(settings, choice) for choice in choices]
-    first, *others = (_offer(settings, *pair) for pair in zip(choices, precisions, strict=True))
+    first, *others = (_offer(settings, *pair, watch) for pair in zip(choices, precisions, strict=True))
     max_bytes = settings.models_memory_mb * _MIB - first.num_bytes
     largest = max(others, key=lambda one: one.num_bytes, default=None)
     if largest is None:
@@ -50,8 +52,8 @@ def prepare_models(settings: Settings, choices: Sequence[Choice]) -> Offers:
     return Offers(tuple(others), max_bytes=max_bytes, default_bytes=first.num_bytes, default_name=first.name)
 
 
-def _offer(settings: Settings, choice: Choice, precision: str) -> ModelOffer:
-    opens = partial(open_engine, settings, choice, server_wait_s=_SERVER_WAIT_S)
+def _offer(settings: Settings, choice: Choice, precision: str, watch: Watch | None) -> ModelOffer:
+    opens = partial(open_engine, settings, choice, server_wait_s=_SERVER_WAIT_S, watch=watch)
     if isinstance(choice, RemoteChoice):
         known = read_abilities(choice, None)
         reads_pictures = known is not None and known.reads_pictures

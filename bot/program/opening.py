@@ -5,7 +5,7 @@ import gc
 import logging
 import re
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -16,6 +16,7 @@ from bot.commands.context import Services
 from bot.core.channel_settings import declare_settings
 from bot.core.engine import Engine
 from bot.core.platform_traits import PlatformTraits
+from bot.core.watch import Watch
 from bot.engine.engine import LocalEngine
 from bot.engine.models.catalog import ModelChoice, ModelNotPulled, resolve_model
 from bot.engine.models.model_folder import check_model_folder
@@ -153,6 +154,7 @@ class Core:
     shipped: TemplateLibrary
     stalls: LoopStalls
     backups: Backups
+    watch: Watch
 
     def bot(self, traits: PlatformTraits) -> Bot:
         """Return the bot for a platform with these traits."""
@@ -189,6 +191,7 @@ class Core:
                 request_timeout_s=settings.request_timeout_s,
                 owner_ids=frozenset(settings.owner_ids),
                 stalls=self.stalls,
+                watch=self.watch,
                 backup_days=settings.retention_days if self.backups.is_planned else 0,
             )
         )
@@ -196,16 +199,18 @@ class Core:
 
 @asynccontextmanager
 async def open_engine(
-    settings: Settings, choice: Choice, *, server_wait_s: float = _SERVER_WAIT_S
+    settings: Settings, choice: Choice, *, server_wait_s: float = _SERVER_WAIT_S, watch: Watch | None = None
 ) -> AsyncIterator[Engine]:
     """Open the engine of the chosen model, and tell the operator what it lacks; close it at the end.
 
-    A model on this machine is loaded; of one on a server it is found out what that can do. Raises SetupError.
+    A model on this machine is loaded; of one on a server it is found out what that can do. `watch` hears of each
+    answer. Raises SetupError.
     """
+    watch = watch or Watch()
     opened = (
-        _open_remote(settings, choice, server_wait_s)
+        _open_remote(settings, choice, server_wait_s, watch)
         if isinstance(choice, RemoteChoice)
-        else _open_local(settings, choice)
+        else _open_local(settings, choice, watch)
     )
     async with opened as engine:
         if not logger.isEnabledFor(logging.WARNING):  # else the log shows them
@@ -214,8 +219,9 @@ async def open_engine(
         yield engine
 
 
-def _open_local(settings: Settings, choice: ModelChoice) -> AbstractAsyncContextManager[Engine]:
-    return LocalEngine.open(
+@asynccontextmanager
+async def _open_local(settings: Settings, choice: ModelChoice, watch: Watch) -> AsyncIterator[Engine]:
+    async with LocalEngine.open(
         choice.folder,
         name=choice.name,
         device=settings.device,
@@ -225,7 +231,13 @@ def _open_local(settings: Settings, choice: ModelChoice) -> AbstractAsyncContext
         kv_cache_mb=settings.kv_cache_mb,
         models_dir=settings.models_dir,
         max_running_per_person=settings.max_running_per_person,
-    )
+        on_answer=watch.count_answer,
+    ) as engine:
+        watch.batches[choice.name] = engine.batch_figures
+        try:
+            yield engine
+        finally:
+            del watch.batches[choice.name]
 
 
 def _import_remote() -> None:
@@ -238,14 +250,14 @@ def _import_remote() -> None:
 
 
 @asynccontextmanager
-async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float) -> AsyncIterator[Engine]:
+async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float, watch: Watch) -> AsyncIterator[Engine]:
     """Wait for the server; use all of it if it is one of this bot, else what it is found to do."""
     mask_secrets(choice.api_key, _LOG_RULES)
     _import_remote()
     from bot.remote.engine import RemoteEngine
     from bot.remote.own_server.served_engine import open_own_server
 
-    async with open_own_server(choice, say, limit_s=wait_s) as served:
+    async with open_own_server(choice, say, limit_s=wait_s, on_answer=watch.count_answer) as served:
         if served is not None:
             yield served
             return
@@ -255,17 +267,21 @@ async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float) 
         max_running=settings.model_max_running,
         max_running_per_person=settings.max_running_per_person,
         tell=say,
+        on_answer=watch.count_answer,
     ) as engine:
         yield engine
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, choice: Choice, offers: Offers = NO_OTHERS) -> AsyncIterator[Core]:
+async def open_core(
+    settings: Settings, choice: Choice, offers: Offers = NO_OTHERS, watch: Watch | None = None
+) -> AsyncIterator[Core]:
     """Open store and engine, offer other models, and begin the work in the background; close everything at the end."""
+    watch = watch or Watch()
     shipped = TemplateLibrary.read(settings.prompts_dir)
     async with (
         Store.open(settings.database, settings.backup_dir) as store,
-        open_engine(settings, choice) as engine,
+        open_engine(settings, choice, watch=watch) as engine,
     ):
         for notice in store.notices:
             say(notice)
@@ -283,7 +299,7 @@ async def open_core(settings: Settings, choice: Choice, offers: Offers = NO_OTHE
             start = partial(measure_when_idle, measuring, engine, shipped)
             background.append(keep_running(start, "measuring the built-in templates"))
         try:
-            yield Core(settings, store, engine, models, measuring, shipped, stalls, backups)
+            yield Core(settings, store, engine, models, measuring, shipped, stalls, backups, watch)
         finally:
             await models.close()
             for task in background:

@@ -23,6 +23,7 @@ from bot.core.results import (
     NextTokens,
     ScoredToken,
     SketchedScores,
+    Timings,
     TokenScore,
     WordProbability,
 )
@@ -51,7 +52,13 @@ _LOOK_S: Final = 15.0
 class RemoteEngine:
     """A model of a server. Open it once and use it from one event loop; every call is one request in its queue."""
 
-    def __init__(self, server: Server, abilities: Abilities, admission: Admission) -> None:
+    def __init__(
+        self,
+        server: Server,
+        abilities: Abilities,
+        admission: Admission,
+        on_answer: Callable[[Timings], None] | None = None,
+    ) -> None:
         choice = server.choice
         context_length = abilities.context_length or choice.context_length
         self.info = _info_of(choice, abilities, context_length)
@@ -60,7 +67,7 @@ class RemoteEngine:
         self._admission = admission
         self._counting = Counting(server, abilities)
         self._scoring = Scoring(server, abilities, context_length=context_length)
-        self._counts = RequestCounts(time.perf_counter())
+        self._counts = RequestCounts(time.perf_counter(), on_answer)
         self._writings: WeakSet[Writing] = WeakSet()
 
     @classmethod
@@ -73,18 +80,19 @@ class RemoteEngine:
         max_running: int = 32,
         max_running_per_person: int = 1,
         tell: Callable[[str], None] = lambda _: None,
+        on_answer: Callable[[Timings], None] | None = None,
     ) -> AsyncIterator["RemoteEngine"]:
         """Find out what the server can do, unless that is known of its version; at the end cancel all requests.
 
-        At most `max_waiting` requests wait and `max_running` run; `tell` gets sentences about the progress. Raises
-        SetupError.
+        At most `max_waiting` requests wait and `max_running` run; `tell` gets sentences about the progress, and
+        `on_answer` the timings of each generation. Raises SetupError.
         """
         async with Server.open(choice) as server:
             abilities = await find_abilities(server, tell)
             admission = Admission(
                 max_waiting=max_waiting, max_running=max_running, max_running_per_person=max_running_per_person
             )
-            engine = cls(server, abilities, admission)
+            engine = cls(server, abilities, admission, on_answer)
             try:
                 yield engine
             finally:

@@ -179,11 +179,18 @@ class Models:
         return name == self._first or (opened is not None and opened.is_ready)
 
     def reads_pictures(self, name: str) -> bool:
-        """Say whether the model `name` takes pictures, as far as that is known before it is open."""
+        """Say whether the model `name` takes pictures, as far as that is known before it is open.
+
+        Raises RequestError for an unknown name.
+        """
+        name = self.check(name)
         if name == self._first:
             return self.default.info.reads_pictures
-        offer = self._offers[self.check(name)]
-        info = self._state_of(offer).info
+        offer = self._offers[name]
+        opened = self._opened.get(offer.name)
+        if opened is not None and opened.is_ready:
+            return opened.engine.result().info.reads_pictures
+        info, _ = self._last.get(offer.name, (None, None))
         return offer.reads_pictures if info is None else info.reads_pictures
 
     @asynccontextmanager
@@ -220,7 +227,11 @@ class Models:
             info=info,
             stats=stats,
         )
-        return (first, *map(self._state_of, self._offers.values()))
+        return (first, *self.states_of_others())
+
+    def states_of_others(self) -> tuple[ModelState, ...]:
+        """Return all models but the default one as they are now."""
+        return tuple(map(self._state_of, self._offers.values()))
 
     async def close(self) -> None:
         """Close all models but the default one."""

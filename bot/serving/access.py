@@ -1,28 +1,17 @@
 """Who may use the server: addresses and the API key; and how many requests may be open at once."""
 
 import hmac
-import ipaddress
 from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bot.errors import SetupError
+from bot.monitoring.hosts import is_loopback, name_of
 from bot.serving.errors import BUSY_RETRY_S, ApiError
 
 MAX_OPEN: Final = 1024  # requests that are being answered
 _OPEN_TO_ALL: Final = frozenset({"/health"})  # a load balancer has no key, and it says nothing of anybody
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether `host`, a name or an address, is this machine only."""
-    name = host.strip("[]").lower()
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def check_access(host: str, key: str) -> None:
@@ -58,7 +47,7 @@ class Access:
     def _check_key(self, request: web.Request) -> None:
         if not self._key:
             # A page of another site can make its own name lead to this machine; then it asks by that name.
-            if not is_loopback(_name_of(request.host)):
+            if not is_loopback(name_of(request.host)):
                 raise ApiError(403, "Without an API_KEY the server answers only requests to 127.0.0.1 or localhost.")
             return
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
@@ -66,10 +55,3 @@ class Access:
         if scheme.lower() != "bearer" or not is_right:
             message = "The API key is missing or wrong. Send it as the header Authorization: Bearer KEY."
             raise ApiError(401, message, None, "invalid_api_key", {"WWW-Authenticate": "Bearer"})
-
-
-def _name_of(host: str) -> str:
-    """Return the name in a Host header, without the port."""
-    if host.startswith("["):
-        return host.partition("]")[0]
-    return host.rpartition(":")[0] or host

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, overload
 from bot.errors import Unavailable
 from bot.store.backups import BackupFolder
 from bot.store.gone_ids import GoneIds
+from bot.store.outages import Outages
 
 T = TypeVar("T")
 Value = str | bytes | int | float | None
@@ -102,12 +103,18 @@ class Backend(ABC):
         self.backups = backups
         self.notices = notices
         self.longest_turn_s = 0.0
+        self._outages = Outages(name)
         # Visible messages that were erased lately, for the platform that shows them.
         self.erased_hosted: deque[int] = deque(maxlen=100_000)
         self.gone_ids = GoneIds()
         self._turn = asyncio.Lock()
         self._is_closed = False
         self._running: asyncio.Task[Any] | None = None
+
+    @property
+    def problem(self) -> str:
+        """Return one sentence if the database can't be used now, "" if it can."""
+        return self._outages.problem
 
     @abstractmethod
     async def read(self, sql: str, *values: Value) -> list[Row]:

@@ -19,7 +19,7 @@ from bot.store.backend import Backend, Row, T, Transaction, Value, storable
 from bot.store.backups import BackupFolder
 from bot.store.failures import DAMAGED, cause_of, primary_code, translate
 from bot.store.gone_ids import GoneIds
-from bot.store.outages import Outages, Retries, Use
+from bot.store.outages import Retries, Use
 from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare
 
 BUSY_TIMEOUT_S: Final = 5.0
@@ -76,7 +76,6 @@ class Database(Backend):
         self._erased_mark = prepared.path.with_name(f"{prepared.path.name}-erased")
         self._is_vacuum_due = self._erased_mark.exists()
         self._vacuumed_at_s = -math.inf
-        self._outages = Outages(prepared.path)
         self._retries = Retries()
         self._wrote_at_s = time.monotonic()
         self._is_vacuuming = False

@@ -30,6 +30,11 @@ class Outages:
         self._causes: dict[Use, str] = {}
         self._failed_at_s: dict[Use, float] = {}
 
+    @property
+    def problem(self) -> str:
+        """Return one sentence about the present outage, "" without one."""
+        return next((f"The database can't be {use}: {cause}." for use, cause in self._causes.items()), "")
+
     def failed(self, use: Use, cause: str) -> None:
         """Note that the database can't be used for `cause`, the end of a sentence; tell it unless that is known."""
         self._failed_at_s[use] = time.monotonic()

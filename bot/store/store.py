@@ -79,6 +79,11 @@ class Store(
         return self._database.longest_turn_s
 
     @property
+    def problem(self) -> str:
+        """Return one sentence if the database can't be read or written now, "" if it can."""
+        return self._database.problem
+
+    @property
     def backups(self) -> BackupFolder | None:
         """Return the folder of the backups; None for a database on a server, which has its own."""
         return self._database.backups

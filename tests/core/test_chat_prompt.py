@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.core.chat_prompt import ConversationFit, render_conversation
 from bot.core.history import HistoryMessage, merge_turns, select_turns
+from bot.core.picture import PICTURE_TOKENS, Picture
 from bot.core.prompt import transcript_line
 from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
 from bot.core.sampling_params import SamplingParams
@@ -205,3 +206,67 @@ def test_counts_are_those_of_the_prompt_and_it_leaves_room_for_the_answer(
     ids = [id for id, _ in built.reads]
     assert ids == [id for id in (message.id for message in messages) if id in ids], "in order"
     assert [id for turn in built.turns for id in turn.message_ids] == ids
+
+
+class PictureTools(CharacterTools):
+    """As a server's tools are: the turns go along with the text."""
+
+    def render_chat(self, turns: Sequence[ChatTurn]) -> Prompt:
+        return replace(super().render_chat(turns), turns=tuple(turns))
+
+
+def shown(number: int, text: str, num: int = 1, who: str = "Ann") -> HistoryMessage:
+    pictures = tuple(Picture(f"{number}{i}", "image/png", b"x") for i in range(num))
+    return replace(said(number, text, who), num_pictures=num, pictures=pictures)
+
+
+def ids_in(prompt: Prompt) -> list[list[str]]:
+    return [[picture.id for picture in turn.pictures] for turn in prompt.turns[1:]]
+
+
+def test_pictures_go_along_with_the_turn_of_their_message_and_a_mark_stands_for_each() -> None:
+    messages = [shown(1, "Look"), shown(2, "And this", who="Bob"), said(3, "I see.", "Fewshot"), shown(4, "", 2)]
+    prompt = fit(messages, context_length=100_000, is_markup=True)(PictureTools()).prompt
+    assert [turn.content for turn in prompt.turns[1:]] == [
+        "Ann: Look [picture]\nBob: And this [picture]",
+        "I see.",
+        "Ann: [picture] [picture]",
+    ]
+    assert ids_in(prompt) == [["10", "20"], [], ["40", "41"]]
+
+
+def test_a_picture_counts_as_tokens_and_older_ones_make_room_for_words() -> None:
+    messages = [shown(1, "Look"), shown(2, "And now", who="Bob"), shown(3, "And this")]
+    room = 4 * PICTURE_TOKENS
+    built = fit(messages, context_length=room + 20, is_markup=True)(PictureTools())
+    assert ids_in(built.prompt) == [["20", "30"]]
+    assert built.num_messages_dropped == 0
+    assert built.num_prompt_tokens == len(built.prompt.text) + 2 * PICTURE_TOKENS
+
+
+def test_words_that_fit_only_without_older_messages_leave_their_pictures_out_too() -> None:
+    messages = [shown(1, "Look " * 300), said(2, "I see.", "Fewshot"), shown(3, "word " * 600)]
+    built = fit(messages, context_length=4 * PICTURE_TOKENS, is_markup=True)(PictureTools())
+    assert built.num_messages_dropped == 1
+    assert built.reads == (("3", 1),)
+    assert ids_in(built.prompt) == [["30"]]
+
+
+@pytest.mark.parametrize(
+    ("num", "sentence"),
+    [
+        (1, " tokens with its picture, but at most 280 fit. Send the text without the picture."),
+        (3, " with its 3 pictures, but at most 280 fit. Send fewer pictures, or a shorter text."),
+    ],
+)
+def test_pictures_that_do_not_fit_are_one_sentence(num: int, sentence: str) -> None:
+    with pytest.raises(PromptTooLong) as caught:
+        fit([shown(1, "Look", num)], is_markup=True)(PictureTools())
+    assert str(caught.value).endswith(sentence)
+
+
+def test_a_transcript_has_marks_and_no_pictures() -> None:
+    built = fit([shown(1, "Look")])(PictureTools())
+    assert "Ann: Look [picture]\n" in built.prompt.text
+    assert built.prompt.num_pictures == 0
+    assert built.num_prompt_tokens == len(built.prompt.text)

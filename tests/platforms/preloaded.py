@@ -5,6 +5,7 @@ in a program of its own: its process, environment, folder, standard streams, sig
 """
 
 import atexit
+import fcntl
 import gc
 import json
 import os
@@ -14,7 +15,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +37,17 @@ _IMPORTED: Final = (
     "bot.platforms.slack.running",
     "bot.platforms.terminal.interactive",
     "bot.platforms.web.running",
+    # What opening a model imports first then.
+    "bot.engine.footprint",
+    "bot.engine.models.catalog",
+    "bot.engine.step_loop",
+    "bot.platforms.terminal.piped",
+    "bot.remote.choice",
+    "dotenv",
+    "transformers.activations",
+    "transformers.models.gpt2.configuration_gpt2",
+    "transformers.models.llama.configuration_llama",
+    "transformers.tokenization_utils_tokenizers",
 )
 
 
@@ -43,12 +60,13 @@ class Preloaded(subprocess.Popen[bytes]):
         ends, told = os.pipe()
         streams = [p2cread, c2pwrite, errwrite]
         passed = [own if stream == -1 else stream for own, stream in enumerate(streams)]
-        server = _server()
         request = {"arguments": args, "cwd": str(cwd), "env": dict(env)}
-        socket.send_fds(server, [json.dumps(request).encode()], [*passed, told])
+        with _turn:
+            server = _server()
+            socket.send_fds(server, [json.dumps(request).encode()], [*passed, told])
+            self.pid = int(server.recv(64))
         os.close(told)
         self._ends = ends
-        self.pid = int(server.recv(64))
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
 
@@ -74,56 +92,127 @@ class Preloaded(subprocess.Popen[bytes]):
                 os.close(self._ends)
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """One forking process for all that are forked from this one: the first that needs it starts it.
+
+    `has_started` is a file that says so. It ends with the last of them, as `heard` tells it.
+    """
+
+    listener: socket.socket
+    heard: int
+    has_started: int
+
+    def connect(self) -> socket.socket:
+        fcntl.lockf(self.has_started, fcntl.LOCK_EX)
+        try:
+            if not os.fstat(self.has_started).st_size:
+                _start(self.listener, self.heard)
+                os.write(self.has_started, b"started")
+        finally:
+            fcntl.lockf(self.has_started, fcntl.LOCK_UN)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.connect(self.listener.getsockname())
+        return connection
+
+
+_shared: _Shared | None = None
+_started: "list[subprocess.Popen[bytes]]" = []
+_turn = threading.Lock()  # tests start programs in several threads
+
+
+@contextmanager
+def sharing_forking_process(folder: Path) -> Iterator[None]:
+    """Let all processes forked from this one within the block have their programs from one; `folder` is new."""
+    global _shared  # noqa: PLW0603
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(folder / "preloaded"))
+        listener.listen(64)
+        heard, held = os.pipe()  # the other end is open as long as one of the processes is there
+        has_started = os.open(folder / "preloaded-started", os.O_CREAT | os.O_RDWR)
+        _shared = _Shared(listener, heard, has_started)
+        try:
+            yield
+        finally:
+            _shared = None
+            for fd in (heard, held, has_started):
+                os.close(fd)
+
+
 @cache
 def _server() -> socket.socket:
-    """Return the connection to this process's forking process, which ends with it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "tests.platforms.preloaded", str(theirs.fileno())]
-    streams = dict.fromkeys(("stdin", "stdout"), subprocess.DEVNULL)
-    started = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, cwd=PROJECT, **streams)
-    theirs.close()
+    """Return the connection to the forking process; without a shared one to this process's, which ends with it."""
+    if _shared is not None:
+        return _shared.connect()
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"{folder}/preloaded")
+        listener.listen(1)
+        heard, lifeline = os.pipe()
+        started = _start(listener, heard)
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.connect(listener.getsockname())
+    os.close(heard)
 
     def end() -> None:
         ours.close()
+        os.close(lifeline)
         started.wait()
 
     atexit.register(end)
     return ours
 
 
-def _serve(connection: socket.socket) -> dict[str, Any] | None:
+def _start(listener: socket.socket, heard: int) -> "subprocess.Popen[bytes]":
+    """Start a forking process, which ends when nobody holds the other end of `heard` any more."""
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    fds = (listener.fileno(), heard)
+    command = [sys.executable, "-m", "tests.platforms.preloaded", *map(str, fds)]
+    nothing = subprocess.DEVNULL
+    started = subprocess.Popen(command, pass_fds=fds, env=environment, cwd=PROJECT, stdin=nothing, stdout=nothing)
+    _started.append(started)
+    return started
+
+
+def _serve(listener: socket.socket, heard: int) -> dict[str, Any] | None:
     """Fork for every request; return it in the new process, and None in this one when nobody asks any more."""
     running: dict[int, int] = {}  # the end of the pipe that tells the exit status, by process
+    connections: list[socket.socket] = []
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     while True:
-        ready = select.select([connection, reader], [], [])[0]
+        watched: list[Any] = [listener, heard, reader, *connections]
+        ready = select.select(watched, [], [])[0]
         if reader in ready:
             os.read(reader, 4096)
             _reap(running)
-        if connection not in ready:
-            continue
-        data, fds, _, _ = socket.recv_fds(connection, _MAX_BYTES, 4)
-        if not data:
+        if heard in ready:
             return None
-        pid = os.fork()
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for fd in (reader, writer, connection.detach(), *running.values()):
+        if listener in ready:
+            connections.append(listener.accept()[0])
+        for connection in [one for one in connections if one in ready]:
+            data, fds, _, _ = socket.recv_fds(connection, _MAX_BYTES, 4)
+            if not data:
+                connections.remove(connection)
+                connection.close()
+                continue
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                sockets = [one.detach() for one in (listener, *connections)]
+                for fd in (reader, writer, heard, *sockets, *running.values()):
+                    os.close(fd)
+                for own, fd in enumerate(fds[:3]):
+                    os.dup2(fd, own)
+                for fd in fds:
+                    os.close(fd)
+                return dict(json.loads(data))
+            for fd in fds[:3]:
                 os.close(fd)
-            for own, fd in enumerate(fds[:3]):
-                os.dup2(fd, own)
-            for fd in fds:
-                os.close(fd)
-            return dict(json.loads(data))
-        for fd in fds[:3]:
-            os.close(fd)
-        running[pid] = fds[3]
-        connection.send(str(pid).encode())
+            running[pid] = fds[3]
+            connection.send(str(pid).encode())
 
 
 def _reap(running: dict[int, int]) -> None:
@@ -158,6 +247,6 @@ def _import_all() -> None:
 
 if __name__ == "__main__":
     _import_all()
-    asked = _serve(socket.socket(fileno=int(sys.argv[1])))
+    asked = _serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
     if asked is not None:
         _become(asked)

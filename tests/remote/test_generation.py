@@ -9,11 +9,13 @@ import pytest
 
 from bot.core.ending import AfterSentence
 from bot.core.engine import Asker
+from bot.core.picture import Picture
 from bot.core.prompt_parts import ChatTurn, Prompt
 from bot.core.sampling_params import SamplingParams
 from bot.errors import FewshotError, GenerationError, RequestError, Unavailable
+from bot.remote.bodies import put
 from bot.remote.writing import CUT
-from tests.remote.remotes import LIKE_OPENAI, LIKE_REASONING, LIKE_VLLM, engine_on, written
+from tests.remote.remotes import LIKE_GPT_4O, LIKE_OPENAI, LIKE_REASONING, LIKE_VLLM, engine_on, written
 from tests.servers.openai.behaviour import OPENAI, REASONING, VLLM, Fault
 from tests.servers.openai.server import OpenAIServer, serve_openai
 
@@ -90,6 +92,26 @@ async def test_a_chat_goes_as_messages_and_an_answer_is_gone_on_with(server: Ope
             "role": "user",
             "content": "Go on exactly where your last message breaks off. Repeat nothing of it.",
         }
+
+
+async def test_pictures_go_along_only_to_a_model_that_sees_them() -> None:
+    picture = Picture("p1", "image/jpeg", b"\xff\xd8\xff")
+    shown = replace(CHAT, turns=(ChatTurn("user", "What is this? [picture]", (picture,)),))
+    text = {"type": "text", "text": "What is this? [picture]"}
+    part = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/"}}
+    assert put(shown, "toy", LIKE_GPT_4O).body["messages"] == [{"role": "user", "content": [text, part]}]
+    assert put(shown, "toy", LIKE_OPENAI).body["messages"] == [{"role": "user", "content": text["text"]}]
+    assert put(CHAT, "toy", LIKE_GPT_4O).body["messages"][-1] == {"role": "user", "content": "Hello"}
+
+
+async def test_a_server_that_counts_tokens_is_asked_without_the_pictures(server: OpenAIServer) -> None:
+    turns = (ChatTurn("user", "What is this?", (Picture("p1", "image/png", b"x"),)),)
+    async with engine_on(server, replace(LIKE_VLLM, reads_pictures=True)) as engine:
+        prompt = await engine.render_chat(turns)
+        assert prompt.num_pictures == 1
+        assert await engine.count_tokens([prompt]) == await engine.count_tokens(
+            [replace(prompt, turns=(ChatTurn("user", "What is this?"),))]
+        )
 
 
 @pytest.mark.parametrize(

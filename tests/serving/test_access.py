@@ -16,10 +16,10 @@ from openai import AsyncOpenAI
 
 from bot.engine.engine import LocalEngine
 from bot.errors import SetupError, Unavailable
+from bot.monitoring.health import find_model_problem
 from bot.serving.access import check_access, is_loopback
 from bot.serving.app import MAX_BODY
 from bot.serving.running import hold_address, serve_engine
-from bot.serving.status import find_problem
 from bot.serving.streams import EventStream, stream_events
 from tests.serving.served import Served, held_model, open_served, until
 
@@ -237,7 +237,7 @@ async def test_health_tells_why_the_model_does_not_answer(
         assert (await response.json())["reason"]
         status, error = await error_of(http.post(f"{base}/completions", json=SHORT))
         assert (status, error["type"]) == (503, "server_error")
-        assert await find_problem(engine, 0.0) != ""
+        assert await find_model_problem(engine, 0.0) != ""
 
 
 async def test_metrics_count_requests_and_tokens_but_tell_no_text(tiny_gpt2: Path, http: aiohttp.ClientSession) -> None:

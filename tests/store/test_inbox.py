@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bot.core.messages import Author, Scope, ShownCard
+from bot.core.picture import Picture
 from bot.store.inbox import Accepted
 from bot.store.schema import migrate, read_migrations
 from bot.store.store import Store
@@ -40,6 +41,8 @@ async def test_a_request_comes_back_as_it_was_accepted(store: Store, place: Plac
         attachment="a file",
         reply_to="0",
         replied_card=ShownCard("c1", 3),
+        picture_ids=("p2", "p1", "p3"),
+        pictures=(Picture("p2", "image/png", b"\x00one"), Picture("p1", "image/jpeg", b"\xfftwo")),
         is_addressed=False,
         reach="form",
     )

@@ -1,7 +1,7 @@
 """The model that a request is for, and its answer by that model, which is loaded first where that is needed."""
 
-from collections.abc import Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -151,7 +151,7 @@ async def answer_request(request: Request, place: Place | None = None) -> Cards:
     name = await model_of_request(request, place)
     command = request.command
     # A command whose answers are private is answered in public only where it was typed in public.
-    is_private = command.answers != "public" and request.message.reach == "form"
+    is_private = command.answers != "public" and request.message.reach != "public"
 
     def answer(services: Services) -> Cards:
         if name is not None:
@@ -199,9 +199,29 @@ async def answered_by(
         return
     if loading is not None and not services.models.is_ready(name):
         yield loading_card(name, answers=loading)
-    async with services.models.lease(name) as engine, aclosing(answer(services.on(engine))) as cards:
+    async with leased(services, name) as by, aclosing(answer(by)) as cards:
         async for card in cards:
             yield card
+
+
+# Told a sentence about what is done first.
+Tell = Callable[[str], None]
+
+
+def tell_nobody(_: str) -> None:
+    """Tell nobody what is done first."""
+
+
+@asynccontextmanager
+async def leased(services: Services, name: str, tell: Tell = tell_nobody) -> AsyncIterator[Services]:
+    """Return the parts with the model `name`, which stays loaded until the end; `tell` is told if it is loaded first.
+
+    Raises what `Models.lease` raises.
+    """
+    if not services.models.is_ready(name):
+        tell(loading_sentence(name))
+    async with services.models.lease(name) as engine:
+        yield services.on(engine)
 
 
 def loading_card(name: str, *, answers: Answers = "public") -> Card:

@@ -5,7 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from bot.commands.context import Services
-from bot.commands.framework.model_choice import chosen_model, model_of_template
+from bot.commands.framework.model_choice import Tell, chosen_model, leased, model_of_template, tell_nobody
 from bot.commands.templates.drafts import check_editor, fingerprint, view_draft
 from bot.commands.templates.history import diff_versions, roll_back, version_data
 from bot.commands.templates.proposals import propose
@@ -28,8 +28,13 @@ class Workbench:
     `author` must have its rights in `scope` (`Bot.with_rights`). Every method may raise RequestError and Unavailable.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, tell: Tell = tell_nobody) -> None:
         self._services = services
+        self._tell = tell
+
+    def telling(self, tell: Tell) -> "Workbench":
+        """Return the same workbench, which tells `tell` that a model is loaded first."""
+        return Workbench(self._services, tell)
 
     def spell(self, sentence: str) -> str:
         """Return a sentence with its commands as they are typed."""
@@ -189,16 +194,16 @@ class Workbench:
         place = await services.place_of(scope)
         author_id = "" if author is None else author.id
         model = await model_of_template(services, place, scope, name, author_id=author_id, is_asked=is_asked)
-        async with services.models.lease(model) as engine:
-            yield services.on(engine)
+        async with leased(services, model, self._tell) as leasing:
+            yield leasing
 
     @asynccontextmanager
     async def _by_template(self, scope: Scope, template: PromptTemplate, *, is_asked: bool) -> AsyncIterator[Services]:
         """Return the parts with the model of a template that is being written."""
         services = self._services
         model = chosen_model(services, await services.place_of(scope), template, is_asked=is_asked)
-        async with services.models.lease(model) as engine:
-            yield services.on(engine)
+        async with leased(services, model, self._tell) as leasing:
+            yield leasing
 
     def _state(self, state: object) -> TemplateState:
         return saving.read_sent(state, state, "").state

@@ -13,6 +13,7 @@ from yarl import URL
 from bot.background import cancel, keep_running
 from bot.commands.bot import COMMANDS, Bot
 from bot.errors import Unavailable
+from bot.platforms.discord.heartbeat import count_shards, find_gateway_problem
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
 from bot.platforms.discord.incoming.intake import Intake
 from bot.platforms.discord.incoming.payloads import UNREADABLE, guard_parsers
@@ -99,6 +100,7 @@ class FewshotClient(commands.AutoShardedBot):
         bot.show_figure(
             "num_refused_requests", "requests refused by Discord in 10 minutes", lambda: requests.invalid.num_recent
         )
+        bot.watch_connection(lambda: count_shards(self), lambda: find_gateway_problem(self))
         platform = DiscordPlatform(self, self.sender, command_prefix=bot.command_prefix)
         self.answering = Answering(bot, delivery, platform)
         bot.name_places_by(platform.name_of)

@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-from bot.core.picture import MAX_PICTURES, Picture
+from bot.core.picture import MAX_PICTURES, Picture, PictureType
 from bot.errors import RequestError
 from bot.platforms.shared.attached_files import AttachedFile, FileOrigins, fetch_file
 
@@ -43,7 +43,11 @@ async def read_pictures(
 
 async def _read(file: AttachedFile, session: aiohttp.ClientSession, origins: FileOrigins) -> Picture:
     content = await fetch_file(file, session, origins, max_bytes=MAX_BYTES, timeout_s=TIMEOUT_S)
+    media_type, data = await asyncio.get_running_loop().run_in_executor(_COPYING, _copy, content)
+    return Picture(file.id, media_type, data)
+
+
+def _copy(content: bytes) -> tuple[PictureType, bytes]:
     from bot.pictures.copying import copy_picture  # Pillow is loaded with the first picture
 
-    media_type, data = await asyncio.get_running_loop().run_in_executor(_COPYING, copy_picture, content)
-    return Picture(file.id, media_type, data)
+    return copy_picture(content)

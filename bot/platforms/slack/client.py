@@ -90,6 +90,7 @@ class SlackClient:
             is_deaf=self.intake.is_anything_missed,
             timings=timings,
         )
+        bot.watch_connection(lambda: self.sockets.num_healthy, self.sockets.find_problem)
         self._has_news = asyncio.Event()
         self._left: set[str] = set()
         self._welcoming: set[Address] = set()

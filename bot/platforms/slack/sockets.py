@@ -19,6 +19,8 @@ from bot.platforms.slack.web_socket import WebSocket
 logger = logging.getLogger(__name__)
 
 NUM_SOCKETS: Final = 2
+ASK_S: Final = 5.0
+_LOOK_S: Final = 0.1
 # A socket that hears nothing of so many events in a row, while the others hear them, is taken for deaf. Each event goes
 # to a random one, but nobody promises that: where it is wrong, the number doubles.
 _NUM_TURNS: Final = 12
@@ -94,6 +96,15 @@ class Sockets:
     def num_healthy(self) -> int:
         """Return how many sockets have shown a sign of life lately."""
         return sum(slot.is_healthy for slot in self._slots)
+
+    async def find_problem(self, limit_s: float = ASK_S) -> str:
+        """Return one sentence if no socket shows a sign of life within `limit_s`, else ""."""
+        until = time.monotonic() + limit_s
+        while not self.num_healthy:
+            if time.monotonic() >= until:
+                return "No connection to Slack works; the bot tries to connect again."
+            await asyncio.sleep(_LOOK_S)
+        return ""
 
     async def close(self) -> None:
         """Close all sockets, within a few seconds."""

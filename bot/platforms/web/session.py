@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final
 
 from bot.background import run_in_background
@@ -23,7 +24,7 @@ from bot.platforms.web.stage import Stage
 from bot.platforms.web.windows import Window
 from bot.platforms.web.wire import Json, card_json, person_json
 from bot.platforms.web.workbench import Workbenches, WorkbenchSession
-from bot.platforms.web.writing import WritingSession, tell_loading
+from bot.platforms.web.writing import WritingSession
 from bot.services.hosted_messages import PAGE
 from bot.services.writing import Writings
 
@@ -246,12 +247,13 @@ class Session:
             text_field(frame, "option"),
             text_field(frame, "typed"),
             who=self._stage.places.author(self._window.person),
-            tell=lambda sentence: tell_loading(self._window, frame, sentence),
+            tell=partial(self._window.tell_loading, frame["n"]),
         )
         return {"values": list(values)}
 
     async def _context(self, frame: Json) -> Json:
-        return {"card": card_json(await self._bot.context_card(self._scope(frame)))}
+        tell = partial(self._window.tell_loading, frame["n"])
+        return {"card": card_json(await self._bot.context_card(self._scope(frame), tell))}
 
     async def _look(self, frame: Json) -> Json:
         """Measure a text for the views that change while somebody types; a newer look ends the one before.
@@ -271,7 +273,7 @@ class Session:
                 if stopper.is_stopped:
                     continue
                 if LOADING in card.data:
-                    tell_loading(self._window, frame, loading_sentence(card.data[LOADING]))
+                    self._window.tell_loading(frame["n"], loading_sentence(card.data[LOADING]))
                 elif not card.is_final:
                     self._window.put({"op": "looking", "look": frame["n"], "card": card_json(card)})
         if last is None or stopper.is_stopped:

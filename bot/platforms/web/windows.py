@@ -40,6 +40,10 @@ class Window:
             return
         self._frames.put_nowait(text)
 
+    def tell_loading(self, asked: int, sentence: str) -> None:
+        """Tell what is loaded before the frame with the number `asked` can be answered."""
+        self.put({"op": "loading", "asked": asked, "sentence": sentence})
+
     async def put_soon(self, frame: dict[str, Any]) -> None:
         """Send a frame of a long row when the browser has taken most of those before, so that it can keep up."""
         while self._frames.qsize() >= _MAX_STREAMED and not self.is_closed:

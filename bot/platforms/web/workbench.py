@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from bot.background import keep_running
 from bot.commands.bot import Bot
+from bot.commands.workbench.workbench import Workbench
 from bot.core.messages import AttachmentFormat, Author, Scope
 from bot.core.stopping import Stopper
 from bot.errors import FewshotError, RequestError
@@ -180,6 +182,10 @@ class WorkbenchSession:
 
         return spelled
 
+    def _bench_for(self, frame: Json) -> Workbench:
+        """Return the workbench that tells the window what is loaded before a frame can be answered."""
+        return self._bench.telling(partial(self._window.tell_loading, frame["n"]))
+
     async def _where(self, frame: Json) -> tuple[Scope, Author]:
         """Return the scope of a frame, and the person with their rights there."""
         scope = self._stage.places.scope_of(self._window.person, text_field(frame, "channel"))
@@ -197,7 +203,7 @@ class WorkbenchSession:
 
     async def _list(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        templates = await self._bench.list_all(scope, author)
+        templates = await self._bench_for(frame).list_all(scope, author)
         people = self._stage.places.people
         for one in templates:
             owners = one.pop("drafts_of")
@@ -207,29 +213,29 @@ class WorkbenchSession:
 
     async def _open(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        found = await self._bench.open(scope, author, text_field(frame, "name"))
+        found = await self._bench_for(frame).open(scope, author, text_field(frame, "name"))
         return {"template": {**found, "is_moderator": author.is_moderator}}
 
     async def _preview(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        return await self._bench.preview(
+        return await self._bench_for(frame).preview(
             scope, author, text_field(frame, "name"), frame.get("state"), long_field(frame, "input")
         )
 
     async def _history(self, frame: Json) -> Json:
         scope, _ = await self._where(frame)
-        return {"versions": await self._bench.history(scope, text_field(frame, "name"))}
+        return {"versions": await self._bench_for(frame).history(scope, text_field(frame, "name"))}
 
     async def _compare(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         versions = tuple(one for one in (text_field(frame, "a"), text_field(frame, "b")) if one)
-        return await self._bench.compare(scope, author, text_field(frame, "name"), versions)
+        return await self._bench_for(frame).compare(scope, author, text_field(frame, "name"), versions)
 
     # ---- the draft
 
     async def _save(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        saved = await self._bench.save(
+        saved = await self._bench_for(frame).save(
             scope,
             author,
             text_field(frame, "name"),
@@ -242,13 +248,13 @@ class WorkbenchSession:
 
     async def _create(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        await self._bench.create(scope, author, text_field(frame, "name"), text_field(frame, "like"))
+        await self._bench_for(frame).create(scope, author, text_field(frame, "name"), text_field(frame, "like"))
         await self._all.look_at(scope)
         return {}
 
     async def _import(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        await self._bench.import_file(scope, author, text_field(frame, "name"), long_field(frame, "text"))
+        await self._bench_for(frame).import_file(scope, author, text_field(frame, "name"), long_field(frame, "text"))
         await self._all.look_at(scope)
         return {}
 
@@ -259,24 +265,24 @@ class WorkbenchSession:
         format_ = _FORMATS.get(text_field(frame, "format"))
         if format_ is None:
             raise RequestError("Rows are read from .csv, .tsv and .jsonl files.")
-        return {"rows": await self._bench.read_rows(long_field(frame, "text"), format_, known)}
+        return {"rows": await self._bench_for(frame).read_rows(long_field(frame, "text"), format_, known)}
 
     async def _join(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        joined = await self._bench.take_newest(scope, author, text_field(frame, "name"))
+        joined = await self._bench_for(frame).take_newest(scope, author, text_field(frame, "name"))
         await self._all.look_at(scope)
         return joined
 
     async def _discard(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        await self._bench.discard(scope, author, text_field(frame, "name"))
+        await self._bench_for(frame).discard(scope, author, text_field(frame, "name"))
         await self._all.look_at(scope)
         return {}
 
     async def _publish(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         name, over, reason = text_field(frame, "name"), frame.get("over"), text_field(frame, "reason")
-        done = await self._bench.publish(
+        done = await self._bench_for(frame).publish(
             scope,
             author,
             name,
@@ -294,7 +300,7 @@ class WorkbenchSession:
         scope, author = await self._where(frame)
         name = text_field(frame, "name")
         version, reason = text_field(frame, "version"), text_field(frame, "reason")
-        done = await self._bench.roll_back(scope, author, name, version, reason)
+        done = await self._bench_for(frame).roll_back(scope, author, name, version, reason)
         self._tell(scope, f"published {name} again as it was in version {version}.", name)
         await self._all.look_at(scope)
         return done
@@ -302,7 +308,7 @@ class WorkbenchSession:
     async def _delete(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         name, number = text_field(frame, "name"), number_field(frame, "number", 0, 2**31)
-        done = await self._bench.delete(scope, author, name, number, text_field(frame, "reason"))
+        done = await self._bench_for(frame).delete(scope, author, name, number, text_field(frame, "reason"))
         self._tell(scope, f"deleted {name}.", name)
         await self._all.look_at(scope)
         return done
@@ -310,7 +316,7 @@ class WorkbenchSession:
     async def _propose(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         name, row = text_field(frame, "name"), (long_field(frame, "input"), long_field(frame, "output"))
-        sentence = await self._bench.propose(scope, author, name, *row)
+        sentence = await self._bench_for(frame).propose(scope, author, name, *row)
         self._tell(scope, f"proposed an example for {name}.", name)
         await self._all.look_at(scope)
         return {"sentence": sentence}
@@ -318,7 +324,7 @@ class WorkbenchSession:
     async def _settle(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         names = [text_field(frame, one) for one in ("name", "number", "table")]
-        await self._bench.settle_proposal(scope, author, *names)
+        await self._bench_for(frame).settle_proposal(scope, author, *names)
         await self._all.look_at(scope)
         return {}
 
@@ -326,7 +332,7 @@ class WorkbenchSession:
 
     async def _try(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
-        return await self._bench.try_out(
+        return await self._bench_for(frame).try_out(
             scope, author, text_field(frame, "name"), frame.get("state"), long_field(frame, "input"), self._id()
         )
 
@@ -335,7 +341,7 @@ class WorkbenchSession:
         scope, author = await self._where(frame)
         name, stopper = text_field(frame, "name"), self._begin()
         results = await self._follow(
-            frame, self._bench.run_tests(scope, author, name, self._id(), stopper), "figures", stopper
+            frame, self._bench_for(frame).run_tests(scope, author, name, self._id(), stopper), "figures", stopper
         )
         if results is not None:
             asked = [one["is_right"] for one in results if one["is_right"] is not None]
@@ -347,13 +353,13 @@ class WorkbenchSession:
     async def _tune(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         stopper = self._begin()
-        steps = self._bench.search(scope, author, text_field(frame, "name"), self._id(), stopper)
+        steps = self._bench_for(frame).search(scope, author, text_field(frame, "name"), self._id(), stopper)
         return {"found": await self._follow(frame, steps, "found", stopper)}
 
     async def _take(self, frame: Json) -> Json:
         scope, author = await self._where(frame)
         name, version = text_field(frame, "name"), text_field(frame, "version")
-        await self._bench.take_found(scope, author, name, version, frame.get("indexes"))
+        await self._bench_for(frame).take_found(scope, author, name, version, frame.get("indexes"))
         await self._all.look_at(scope)
         return {}
 

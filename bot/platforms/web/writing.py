@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, Literal
 
 from bot.commands.bot import Bot
@@ -191,7 +192,7 @@ class WritingSession:
                 max_new_tokens=number_field(frame, "max_new_tokens", 1, 200),
                 seed=answer["seed"],
                 person=self._owner,
-                tell=lambda sentence: tell_loading(self._window, frame, sentence),
+                tell=partial(self._window.tell_loading, frame["n"]),
             )
             async with aclosing(snapshots):
                 async for found in snapshots:
@@ -223,7 +224,7 @@ class WritingSession:
             before,
             word,
             person=self._owner,
-            tell=lambda sentence: tell_loading(self._window, frame, sentence),
+            tell=partial(self._window.tell_loading, frame["n"]),
         )
         return {
             "probability": probability,
@@ -238,11 +239,6 @@ class WritingSession:
         """Return the channel whose model is meant, the one that is open."""
         channel = text_field(frame, "channel") or direct_channel_of(self._window.person)
         return self._stage.places.scope_of(self._window.person, channel)
-
-
-def tell_loading(window: Window, frame: Json, sentence: str) -> None:
-    """Tell a window that waits for the answer to a frame what is loaded first."""
-    window.put({"op": "loading", "asked": frame["n"], "sentence": sentence})
 
 
 def writing_json(writing: Writing, notice: str = "") -> Json:

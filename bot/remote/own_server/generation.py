@@ -58,7 +58,16 @@ class _Shown:
 class _Writing:
     """The part of a generation that runs in a task of its own; it lives on without its consumer until that ends it."""
 
-    def __init__(self, send: Send, cancel: Cancel, call: GenerationCall, num_completions: int, asker: Asker) -> None:
+    def __init__(
+        self,
+        send: Send,
+        cancel: Cancel,
+        call: GenerationCall,
+        num_completions: int,
+        asker: Asker,
+        on_answer: Callable[[Timings], None] | None,
+    ) -> None:
+        self._on_answer = on_answer
         self._send = send
         self._cancel = cancel
         self._call = call
@@ -136,6 +145,8 @@ class _Writing:
             raise GenerationError("The engine's server gave a result that can't be read.") from e
         if timings := self.result.timings:
             note_step(self._request_id, "last token", prefill_ms=timings.prefill_ms, tokens=timings.num_new_tokens)
+            if self._on_answer is not None:
+                self._on_answer(timings)
         self.is_ended = True
 
     def _end_given_up(self) -> None:
@@ -171,9 +182,10 @@ class ServedGeneration:
         *,
         num_completions: int,
         asker: Asker,
+        on_answer: Callable[[Timings], None] | None = None,
     ) -> None:
         self.params = params
-        self._writing = _Writing(send, cancel, call, num_completions, asker)
+        self._writing = _Writing(send, cancel, call, num_completions, asker, on_answer)
         self._request_id = asker.request_id
         self._is_alone = isinstance(call, Generate) and call.is_alone
         self._task: asyncio.Task[None] | None = None

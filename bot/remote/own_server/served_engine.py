@@ -43,6 +43,7 @@ from bot.core.results import (
     NextTokens,
     ScoredToken,
     SketchedScores,
+    Timings,
     TokenScore,
     WordProbability,
 )
@@ -71,7 +72,10 @@ class ServedEngine:
     that of a pinned one stays.
     """
 
-    def __init__(self, connection: Connection, hello: Hello) -> None:
+    def __init__(
+        self, connection: Connection, hello: Hello, on_answer: Callable[[Timings], None] | None = None
+    ) -> None:
+        self._on_answer = on_answer
         self._connection = connection
         self._counts = KnownCounts()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,9 +88,11 @@ class ServedEngine:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, connection: Connection, hello: Hello) -> AsyncIterator["ServedEngine"]:
-        """Use the server for a block."""
-        engine = cls(connection, hello)
+    async def open(
+        cls, connection: Connection, hello: Hello, on_answer: Callable[[Timings], None] | None = None
+    ) -> AsyncIterator["ServedEngine"]:
+        """Use the server for a block; `on_answer` is given the timings of each generation."""
+        engine = cls(connection, hello, on_answer)
         looking = keep_running(engine._watch, "looking at the model's server")
         try:
             yield engine
@@ -197,7 +203,15 @@ class ServedEngine:
         def send(call: GenerationCall, call_id: str) -> AsyncGenerator[Frame]:
             return self._send(call, asker, model, call_id)
 
-        return ServedGeneration(send, self._cancel, call, params, num_completions=num_completions, asker=asker)
+        return ServedGeneration(
+            send,
+            self._cancel,
+            call,
+            params,
+            num_completions=num_completions,
+            asker=asker,
+            on_answer=self._on_answer,
+        )
 
     def generate(
         self,
@@ -357,7 +371,11 @@ async def wait_for_server(connection: Connection, tell: Callable[[str], None], *
 
 @asynccontextmanager
 async def open_own_server(
-    choice: RemoteChoice, tell: Callable[[str], None], *, limit_s: float
+    choice: RemoteChoice,
+    tell: Callable[[str], None],
+    *,
+    limit_s: float,
+    on_answer: Callable[[Timings], None] | None = None,
 ) -> AsyncIterator[ServedEngine | None]:
     """Wait for the server of `choice` and use it for a block; None if it is none of this bot.
 
@@ -373,5 +391,5 @@ async def open_own_server(
                 f"The server at {choice.host} has the model {hello.info.name}, not {choice.model}. Set"
                 f" MODEL={PREFIX}{hello.info.name}, or MODEL_API_BASE to another server."
             )
-        async with ServedEngine.open(connection, hello) as engine:
+        async with ServedEngine.open(connection, hello, on_answer) as engine:
             yield engine

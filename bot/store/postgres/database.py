@@ -42,7 +42,7 @@ from bot.errors import StoreError, Unavailable
 from bot.store.backend import Backend, Row, T, Transaction, Value
 from bot.store.dialect import to_postgres
 from bot.store.gone_ids import GoneIds
-from bot.store.outages import Outages, Retries, Use
+from bot.store.outages import Retries, Use
 from bot.store.postgres.failures import CONFLICTS, cause_of, translate, without_values
 from bot.store.postgres.rows import PostgresRow, adapt, rows_of, run
 from bot.store.postgres.schema import POSTGRES_MIGRATIONS, check_encoding, migrate
@@ -95,7 +95,6 @@ class PostgresDatabase(Backend):
     def __init__(self, name: str, pool: Pool) -> None:
         super().__init__(name, None, None)
         self._pool = pool
-        self._outages = Outages(name)
         self._retries = Retries()
         # The tables from which words were erased since they were tidied last.
         self._erased: set[str] = set()
@@ -114,6 +113,8 @@ class PostgresDatabase(Backend):
             min_size=1,
             max_size=_CONNECTIONS,
             timeout=WAIT_S,
+            # Else a server that comes back is looked for at ever longer intervals.
+            reconnect_timeout=WAIT_S,
             open=False,
         ) as pool:
             database = cls(name, pool)

@@ -103,6 +103,41 @@ async def test_a_conversation_shows_its_newest_four_pictures(world: World):
     assert world.said[0] == "Look [picture] [picture]"
 
 
+async def test_a_picture_that_somebody_asks_about_by_a_reply_goes_along(world: World):
+    evening = world.evening
+    shown = evening.bob.says(evening.general, "", files=many(1))
+    asked = evening.ada.says(evening.general, "What is this?", mention_bot=True, reply_to=shown)
+    await evening.discord.reply(asked)
+    assert world.said == ["Bob: [picture]\nAda: What is this?"]
+    assert world.colours == ["red"]
+    evening.bob.deletes(shown)
+    await world.until_stored(0)
+
+
+async def test_a_picture_that_can_not_be_read_is_no_hindrance_to_a_reply_to_it(world: World):
+    evening = world.evening
+    shown = evening.bob.says(evening.general, "My cat", files=[("a.png", b"Hello")])
+    world.server.scripts = [" A cat."]
+    asked = evening.ada.says(evening.general, "What is this?", mention_bot=True, reply_to=shown)
+    assert visible_text(await evening.discord.reply(asked)) == "A cat."
+    assert world.said == ["Bob: My cat\nAda: What is this?"]
+
+
+async def test_where_every_message_is_answered_a_picture_alone_is_too_if_the_model_sees_it(world: World):
+    evening = world.evening
+    await evening.running.store.set_setting(evening.here, "channel", "answer_when", "every")
+    assert (
+        visible_text(await evening.discord.reply(evening.bob.says(evening.general, "", files=many(1)))) == "I see red."
+    )
+
+
+async def test_where_a_story_is_told_a_picture_alone_is_one_sentence(world: World):
+    await world.evening.discord.reply(world.evening.mod.says(world.evening.general, "!story on", mention_bot=True))
+    told = await world.answer("", *many(1))
+    assert told == "A picture is read only in a message to the model, not here. Send text, or try !help."
+    assert await world.num_stored() == 0
+
+
 async def test_in_a_small_context_words_have_half_of_the_room(tmp_path: Path):
     async with a_world(tmp_path, context_length=4096) as world, world.evening.run():
         await world.answer("First", *many(1))
@@ -243,6 +278,15 @@ async def test_why_writes_the_same_answer_again_with_the_picture(world: World):
     await (await world.evening.ada.clicks(why.message, "Rerun")).finished()
     assert len(world.server.bodies(CHAT)) == num_asked + 1
     assert world.colours == ["red"]
+
+
+async def test_a_picture_to_nobody_is_left_alone_where_the_model_reads_text_only(tmp_path: Path):
+    async with a_world(tmp_path, OPENAI, LIKE_OPENAI) as world, world.evening.run():
+        evening = world.evening
+        await evening.running.store.set_setting(evening.here, "channel", "answer_when", "every")
+        evening.bob.says(evening.general, "", files=many(1))
+        await world.answer("Hello")
+        assert len(evening.bot_messages()) == 1
 
 
 async def test_a_model_that_reads_text_only_says_so_and_is_sent_no_picture(tmp_path: Path):

@@ -1,7 +1,9 @@
 """The workbench's frames: who may do what, what two people do at once, and that nothing typed is lost."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -307,6 +309,34 @@ async def test_the_prompt_of_what_is_typed_is_shown_with_its_tokens_and_can_be_t
         assert (await ada.ask("try", name="free", state=free, input="Once"))["text"]
         assert (await ada.ask("preview", name="chat", state=(await ada.open("chat"))["state"], input="hi"))["parts"]
         assert "at most" in await ada.refusal("try", name="mood", state=state, input="x" * 20_001)
+
+
+async def test_the_workbench_and_the_context_say_that_the_model_of_the_channel_is_loaded(
+    open_page: ServePage, roomy_model: Callable[[str], Path]
+) -> None:
+    async with open_page(others={"other": roomy_model("llama")}) as served, AsyncExitStack() as stack:
+        ada = await a_bench(served, stack)
+        models = served.talk.services.models
+        await ada.make("mood", STATE)
+        places = served.page.stage.places
+        scope = places.scope_of(places.person(ada.window.welcome["me"]["id"]), ada.window.channel)
+        await served.talk.store.set_setting(scope, "channel", "model", "other")
+
+        def told() -> list[str]:
+            return [one["sentence"] for one in ada.window.frames[num_before:] if one["op"] == "loading"]
+
+        typed = {"name": "mood", "state": STATE, "input": "what a day"}
+        for op, fields in (("preview", typed), ("try", typed), ("test", {"name": "mood"}), ("open", {"name": "mood"})):
+            num_before = len(ada.window.frames)
+            await ada.ask(op, **fields)
+            assert told() == ["Loading other …"], op
+            assert models.is_ready("other")
+            await models.close()
+            models._is_closing = False
+        num_before = len(ada.window.frames)
+        with pytest.raises(Refused, match="nothing here to read"):
+            await ada.window.ask("context", channel=ada.window.channel)
+        assert told() == ["Loading other …"]
 
 
 async def test_a_search_finds_and_its_result_is_taken_only_over_what_it_searched(open_page: ServePage) -> None:

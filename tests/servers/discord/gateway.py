@@ -106,6 +106,8 @@ class Gateway:
         self.num_shards = 1
         self.max_identifies = 1000
         self.heartbeat_interval_s = 41.25
+        self.is_silent = False  # reads everything and answers nothing, as a gateway that is dead behind a live proxy
+        self.num_heartbeats = 0
         self.refuse_resumes: float | bool = False
         self.num_identifies = 0
         self.num_resumes = 0
@@ -274,7 +276,10 @@ class Gateway:
             return
         op: int = message["op"]
         data: Any = message.get("d")
+        if self.is_silent:
+            return
         if op == HEARTBEAT:
+            self.num_heartbeats += 1
             # A client notes when it sent a heartbeat only after that; an answer before it would look very late.
             await asyncio.sleep(_ACK_S)
             await connection.send(HEARTBEAT_ACK)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 
 from bot.core.database_url import DatabaseUrl
 from bot.errors import StoreError, Unavailable
+from bot.monitoring.health import DatabaseServer
 from bot.store.backend import Transaction, Unprepared
 from bot.store.backends import hold_platform
 from bot.store.postgres.database import PostgresDatabase
@@ -144,13 +146,19 @@ async def test_a_server_that_is_gone_is_one_sentence_for_people_and_one_for_the_
             await asyncio.to_thread(own_server.stop)
             with caplog.at_level(logging.WARNING):
                 for number in range(3):
-                    with pytest.raises(Unavailable, match="The bot's database can't be reached now; try again later"):
+                    with pytest.raises(Unavailable, match="The bot's database can't be reached now; try") as refused:
                         await store.add_message(said(number), kind="chat")
+            assert await DatabaseServer(store).find_problem(5) == str(refused.value)
             told = [one for one in caplog.messages if "can't be written" in one]
             assert len(told) == 1
             assert told[0].startswith(f"The database {address} can't be written: ")
-            await asyncio.to_thread(own_server.start)
-            assert await store.add_message(said(1), kind="chat")
+            assert (await asyncio.to_thread(own_server.start)) is None
+            async with asyncio.timeout(20):
+                is_stored = False
+                while not is_stored:
+                    with suppress(Unavailable):
+                        is_stored = await store.add_message(said(1), kind="chat")
+            assert await DatabaseServer(store).find_problem(5) == ""
 
 
 async def test_a_server_that_never_answers_holds_nobody_for_long(

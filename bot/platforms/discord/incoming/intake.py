@@ -15,6 +15,7 @@ import discord
 from bot.commands.bot import Bot
 from bot.core.cards import error_card
 from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
+from bot.core.picture import Picture
 from bot.errors import RequestError, Unavailable
 from bot.platforms.discord.incoming.attachments import read_attached_pictures, read_text_attachment
 from bot.platforms.discord.incoming.changes import NUM_MESSAGES, find_all_changes, readable_channel
@@ -33,6 +34,7 @@ from bot.platforms.shared.arrivals import Arrivals
 from bot.platforms.shared.refusals import MARK
 from bot.platforms.shared.trying import until_available
 from bot.services.ledger import Delivery
+from bot.services.places import Place
 from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
@@ -368,16 +370,11 @@ class Intake:
             if file is not None:
                 read = replace(read, attachment=file.text, attachment_format=file.format)
             if self._bot.sees_pictures(read, place):
-                pictures = await read_attached_pictures(
-                    message.attachments, self._session, allowed_origins=self._file_origins
-                )
-                read = replace(read, pictures=pictures)
+                read = replace(read, pictures=await self._pictures_of(message))
         except RequestError as e:
             answer = answer_with(error_card(str(e)))
         try:
-            replied = read_replied(message, self._me, command_prefix=self._bot.command_prefix)
-            if replied is not None:
-                await self._bot.keep(replied)
+            await self._keep_replied(message, read, place)
             is_new = await self._delivery.accept(read)
         except Unavailable:
             # Commands that store nothing work on a full disk as well; the others say why they can't.
@@ -396,6 +393,26 @@ class Intake:
         self._answering.begin(read, outlet, is_kept=is_kept, answer=answer)
         if not is_kept:
             self._answering.keep_later(read)
+
+    async def _pictures_of(self, message: discord.Message) -> tuple[Picture, ...]:
+        return await read_attached_pictures(message.attachments, self._session, allowed_origins=self._file_origins)
+
+    async def _keep_replied(self, message: discord.Message, read: Message, place: Place) -> None:
+        """Store what `message`, which is `read`, replies to, with the pictures that the model sees. Raises Unavailable.
+
+        Pictures that can't be read are left out: who asks can't change them.
+        """
+        replied = read_replied(message, self._me, command_prefix=self._bot.command_prefix)
+        shown = message.reference.resolved if message.reference else None
+        if replied is None or not isinstance(shown, discord.Message):
+            return
+        sees_pictures = self._bot.sees_pictures(replace(read, picture_ids=replied.picture_ids), place)
+        if sees_pictures and not await self._bot.is_stored_in(replied.scope, [replied.id]):
+            try:
+                replied = replace(replied, pictures=await self._pictures_of(shown))
+            except RequestError as e:
+                logger.info("pictures of a message in channel %s can't be read: %s", message.channel.id, e)
+        await self._bot.keep(replied)
 
     def _gaps_of(self, message: discord.Message) -> Gaps | None:
         guild = message.guild

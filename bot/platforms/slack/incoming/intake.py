@@ -49,6 +49,7 @@ from bot.platforms.slack.outgoing.sender import Sender
 from bot.platforms.slack.traits import ANSWERABLE_S, SLACK
 from bot.platforms.slack.workspaces import Workspace, Workspaces
 from bot.services.ledger import Delivery
+from bot.services.places import Place
 from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
@@ -222,8 +223,7 @@ class Intake:
         answer: Responder = partial(self._bot.answer, place=place)
         said = await with_files(self._sender, said)
         read = replace(read, picture_ids=picture_ids_of(said))
-        headers = {"Authorization": f"Bearer {workspace.client.token}"}
-        origins = FileOrigins(SLACK.name, self._file_origins, headers)
+        origins = self._origins_of(workspace)
         try:
             file = await read_text_file(said.files, self._session, origins)
             if file is not None:
@@ -234,7 +234,7 @@ class Intake:
             answer = answer_with(error_card(str(e)))
         try:
             if not place.is_opted_out:
-                read = await self._with_root(said, read, workspace)
+                read = await self._with_root(said, read, workspace, place)
             # Deleted meanwhile: from here to the start of the answer nothing else runs.
             if not await self._delivery.accept(read) or self._bot.is_gone(SLACK.key, read.id):
                 return
@@ -249,7 +249,7 @@ class Intake:
         outlet = AnswerOutlet.for_message(self._sender, read) if to_card is None else to_card.outlet
         self._answering.begin(read, outlet, answer=answer)
 
-    async def _with_root(self, said: Said, message: Message, workspace: Workspace) -> Message:
+    async def _with_root(self, said: Said, message: Message, workspace: Workspace, place: Place) -> Message:
         """Store the message above a thread where it is asked about; a command without a text is a reply to it.
 
         Raises Unavailable.
@@ -262,8 +262,27 @@ class Intake:
                 root_id = await self._roots.keep(said, message, workspace, kind="command")
                 return message if root_id is None else replace(message, reply_to=str(root_id))
         elif message.is_addressed and not self._threads.knows(message.scope):
-            await self._roots.keep(said, message, workspace)
+            await self._roots.keep(said, message, workspace, see=partial(self._see_root, place, workspace))
         return message
+
+    async def _see_root(self, place: Place, workspace: Workspace, root: Said, read: Message) -> Message:
+        """Return `read`, the message `root` above a thread, with the pictures that the model sees. Raises Unavailable.
+
+        Those that can't be read are left out: who asks can't change them.
+        """
+        root = await with_files(self._sender, root)
+        read = replace(read, picture_ids=picture_ids_of(root))
+        if not self._bot.sees_pictures(read, place) or await self._bot.is_stored_in(read.scope, [read.id]):
+            return read
+        try:
+            return replace(read, pictures=await read_pictures(root.files, self._session, self._origins_of(workspace)))
+        except RequestError as e:
+            logger.info("pictures of a message in channel %s can't be read: %s", root.id.channel, e)
+            return read
+
+    def _origins_of(self, workspace: Workspace) -> FileOrigins:
+        headers = {"Authorization": f"Bearer {workspace.client.token}"}
+        return FileOrigins(SLACK.name, self._file_origins, headers)
 
     def _is_too_old(self, message: Message) -> bool:
         return now_utc() - message.created_at_utc > timedelta(seconds=ANSWERABLE_S)

@@ -1,6 +1,7 @@
 """The message above a thread: what people talk about when they ask the bot something below it."""
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -17,6 +18,10 @@ from bot.platforms.slack.workspaces import Workspace
 logger = logging.getLogger(__name__)
 
 
+# Returns a message, which is what was said, with its pictures.
+See = Callable[[Said, Message], Awaitable[Message]]
+
+
 class ThreadRoots:
     """Stores the first message of a thread in which somebody asks the bot, as one that is replied to."""
 
@@ -27,11 +32,17 @@ class ThreadRoots:
         self._reader = reader
 
     async def keep(
-        self, said: Said, message: Message, workspace: Workspace, *, kind: Literal["chat", "command"] = "chat"
+        self,
+        said: Said,
+        message: Message,
+        workspace: Workspace,
+        *,
+        kind: Literal["chat", "command"] = "chat",
+        see: See | None = None,
     ) -> SlackId | None:
         """Store the message above `said`, which is `message`; return its id, None unless a person wrote it.
 
-        Raises Unavailable.
+        `see` adds the pictures that a model sees. Raises Unavailable.
         """
         root = await self._find(said, workspace)
         if root is None:
@@ -41,7 +52,7 @@ class ThreadRoots:
             return None
         text = self._reader.text_of(root, workspace, await self._reader.names_in(root, workspace))
         read = replace(message_of(root, author, text=text, is_addressed=False), scope=message.scope)
-        await self._bot.keep(read, kind=kind)
+        await self._bot.keep(read if see is None else await see(root, read), kind=kind)
         return root.id
 
     async def _find(self, said: Said, workspace: Workspace) -> Said | None:

@@ -74,10 +74,11 @@ export class ContextPanel {
     const { room, threadRoom } = this.store;
     if (room.channel === "" || !this.element.isConnected) return;
     try {
-      const { card } = await this.session.connection.request("context", {
-        channel: room.channel,
-        thread: threadRoom?.thread ?? "",
+      const request = { channel: room.channel, thread: threadRoom?.thread ?? "" };
+      const { answer } = this.session.connection.follow("context", request, (step) => {
+        if (asked === this.#asked) this.#draw(h("p", { class: "quiet" }, step.sentence));
       });
+      const { card } = await answer;
       if (asked === this.#asked) this.#show(card, "");
     } catch (error) {
       if (asked !== this.#asked || error instanceof Disconnected) return;

@@ -37,6 +37,8 @@ export class Desk {
   saving = "saved";
   /** Why the last save was refused. */
   saveProblem = "";
+  /** What the bot loads before it can answer, "" for nothing. */
+  loading = "";
   /** @type {Clash[]} */
   clashes = [];
   /** @type {{name: string, who: string}[]} */
@@ -84,8 +86,21 @@ export class Desk {
    * @param {Record<string, unknown>} [fields]
    * @returns {Promise<any>}
    */
-  ask(op, fields = {}) {
-    return this.session.connection.request(`workbench_${op}`, { channel: this.channel, name: this.name, ...fields });
+  async ask(op, fields = {}) {
+    const sent = { channel: this.channel, name: this.name, ...fields };
+    const { answer } = this.session.connection.follow(`workbench_${op}`, sent, (step) => this.#load(step.sentence));
+    try {
+      return await answer;
+    } finally {
+      this.#load("");
+    }
+  }
+
+  /** @param {string} sentence What the bot loads first, "" for nothing. */
+  #load(sentence) {
+    if (this.loading === sentence) return;
+    this.loading = sentence;
+    this.changed("saving");
   }
 
   /**

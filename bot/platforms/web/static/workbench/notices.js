@@ -57,7 +57,7 @@ export class Notices {
     const { opened } = desk;
     const hasDraft = opened !== null && (opened.has_draft || desk.isDirty);
     const words = desk.saving === "refused" ? `Not saved: ${desk.saveProblem}` : SAVING[desk.saving];
-    this.saving.textContent = hasDraft || desk.saving !== "saved" ? words : "";
+    this.saving.textContent = desk.loading || (hasDraft || desk.saving !== "saved" ? words : "");
     this.saving.classList.toggle("is-problem", desk.saving === "waiting" || desk.saving === "refused");
     if (this.next.textContent !== (opened?.next ?? "")) this.next.textContent = opened?.next ?? "";
     morph(

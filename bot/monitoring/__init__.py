@@ -1,0 +1,1 @@
+"""What a running bot tells those who watch it: figures for Prometheus, and whether all is well."""
