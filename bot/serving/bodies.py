@@ -21,6 +21,8 @@ async def read_object(request: web.Request) -> dict[str, Any]:
             data = await request.read()
     except TimeoutError as e:
         raise ApiError(408, f"The body has not arrived within {_READ_S:g} s.") from e
+    except web.RequestPayloadError:  # its text is what was sent
+        raise refuse("The body can't be read.") from None
     try:
         body = json.loads(data, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as e:

@@ -79,7 +79,7 @@ class Database(Backend):
         self._retries = Retries()
         self._wrote_at_s = time.monotonic()
         self._is_vacuuming = False
-        self._is_being_checked = False
+        self._num_long_reads = 0
 
     @classmethod
     @asynccontextmanager
@@ -115,12 +115,18 @@ class Database(Backend):
         await self._take_turn(self._tidy_alone(QUICK_BYTES))
 
     async def _check(self) -> None:
-        """Look for damage in the file while it is used, then empty the log, which could not be done meanwhile."""
-        self._is_being_checked = True
-        try:
+        """Look for damage in the file while it is used."""
+        async with self._long_read():
             await _check(self.path)
+
+    @asynccontextmanager
+    async def _long_read(self) -> AsyncIterator[None]:
+        """Let nobody wait for the end of a block that reads for seconds; the log, which it keeps, is emptied then."""
+        self._num_long_reads += 1
+        try:
+            yield
         finally:
-            self._is_being_checked = False
+            self._num_long_reads -= 1
         with suppress(Unavailable):
             await self._take_turn(self._tidy_alone(QUICK_BYTES))
 
@@ -155,6 +161,10 @@ class Database(Backend):
         Reads and writes continue meanwhile. Raises Unavailable, and leaves no partial copy, if it can't be written.
         """
         self._check_open()
+        async with self._long_read():
+            return await self._copy()
+
+    async def _copy(self) -> Path:
         stopped = threading.Event()
         copying = asyncio.ensure_future(asyncio.to_thread(self.backups.back_up, stopped=stopped))
         try:
@@ -253,8 +263,8 @@ class Database(Backend):
                 self._erased_mark.unlink()
 
     async def _empty_log(self) -> None:
-        # The check of a large file reads for seconds; waiting for it gains nothing, and it empties the log at its end.
-        timeout_ms = 0 if self._is_being_checked else _CHECKPOINT_TIMEOUT_MS
+        # A check or a backup of a large file reads for seconds: no use to wait for it, and the log is emptied then.
+        timeout_ms = 0 if self._num_long_reads else _CHECKPOINT_TIMEOUT_MS
         await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {timeout_ms}")
         try:
             (row,) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
