@@ -147,7 +147,7 @@ $(TOOLS)/.ready:
 lock: $(TOOLS)/.ready
 	@$(TOOLS)/bin/uv pip compile -q pyproject.toml $(addprefix --extra ,$(LOCKED_EXTRAS)) -c constraints.txt --generate-hashes \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header $(ARGS) -o requirements.lock
-LOCKED_EXTRAS := dev slack openai serve metrics
+LOCKED_EXTRAS := dev slack openai serve metrics postgres
 
 # Known faults in the packages of requirements.lock, by the package index's list of them.
 audit: $(TOOLS)/.ready
@@ -178,7 +178,7 @@ endif
 
 # The bot in a container, for podman or docker; see Containerfile for the arguments that a build takes.
 image:
-	@podman build --format docker -t fewshot $(ARGS) .
+	@podman build --format docker -t fewshot --build-arg COMMIT=$$(git rev-parse HEAD) $(ARGS) .
 
 clean:
 	rm -rf .venv .venv-tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ import platformdirs
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from bot.core.database_url import DatabaseUrl
 from bot.core.safe_text import clean_name
 from bot.core.suggesting import nearest
 from bot.errors import SetupError
@@ -43,7 +44,7 @@ class Settings:
     num_threads: int = 0
     compile_for: str = "native"
     kv_cache_mb: int = 512
-    database: Path = _DATA_FOLDER / "fewshot.db"
+    database: Path | DatabaseUrl = _DATA_FOLDER / "fewshot.db"
     backup_every_h: int = 24
     backups_kept: int = 7
     backup_dir: Path | None = None
@@ -195,7 +196,9 @@ def _path(name: str, value: str) -> Path:
         raise SetupError(f"{name} names the home folder of an unknown user: {_shown(value)}.") from e
 
 
-def _database(name: str, value: str) -> Path:
+def _database(name: str, value: str) -> Path | DatabaseUrl:
+    if re.match(r"postgres(ql)?://", value):
+        return DatabaseUrl(value)
     # Without a file there would be nothing to finish the answers from after a restart, and no lock between programs.
     if value.startswith(":memory:") or re.match(r"file:.*(mode=memory|:memory:)", value):
         raise SetupError(
@@ -203,7 +206,11 @@ def _database(name: str, value: str) -> Path:
             "restart. To keep nothing on a disk, choose a file in memory, such as /dev/shm/fewshot.db."
         )
     if re.match(r"file:|[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):
-        raise SetupError(f"{name} takes the path of a file, not the URI {_shown(value)}.")
+        # It may have a password.
+        shown = _shown(str(DatabaseUrl(value)) if "@" in value else value)
+        raise SetupError(
+            f"{name} takes the path of a file or an address like postgresql://USER@HOST/NAME, not the URI {shown}."
+        )
     return _path(name, value)
 
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "docs/fewshot.service"
 LOCK = (ROOT / "requirements.lock").read_text()
 CONSTRAINTS = (ROOT / "constraints.txt").read_text()
-EXTRAS = ("dev", "slack", "openai", "serve", "metrics")
+EXTRAS = ("dev", "slack", "openai", "serve", "metrics", "postgres")
 # They say where the system's own parts find the bot's files, not what the bot does.
 NOT_SETTINGS = {"HOME", "PATH", "XDG_CACHE_HOME", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 

@@ -38,6 +38,12 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+@pytest.fixture
+def store(file_store: Store) -> Store:
+    """Return the store in a file."""
+    return file_store
+
+
 def backup_at(folder: Path, hours_ago: float, *, kind: str = "backup", name: str = "fewshot.db") -> Path:
     """Write a file that is named as a copy of that time; return it."""
     made_at = datetime.now(UTC) - timedelta(hours=hours_ago)
