@@ -121,6 +121,23 @@ async def test_a_stop_ends_a_request_that_waits_for_the_server(line: Line) -> No
     assert generation.completions[0].finish_reason == "cancelled"
 
 
+async def test_a_stop_ends_what_a_hanging_server_does_not_end() -> None:
+    async def send(call: Generate | GenerateBatch, call_id: str) -> AsyncGenerator[Frame]:
+        yield Accepted("run")
+        yield Wrote(Delta(0, "Once", None))
+        await asyncio.Event().wait()
+
+    call = Generate(CAT, SEEDED, False, False, None, 0, 60.0, "chat", False)
+    generation = ServedGeneration(send, lambda call_id: None, call, SEEDED, num_completions=1, asker=NOBODY)
+    text = ""
+    async with asyncio.timeout(10), generation:
+        async for delta in generation:
+            text += delta.text
+            generation.cancel()
+    (completion,) = generation.completions
+    assert (text, completion.text, completion.finish_reason) == ("Once", "Once", "cancelled")
+
+
 async def test_a_server_that_falls_silent_counts_as_away(line: Line) -> None:
     local, cable, _ = line
     cable.is_silent = True
