@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bot.core.engine import NOBODY, Asker, waited_too_long
 from bot.core.engine_calls import (
@@ -29,7 +30,7 @@ from bot.core.results import Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import LocalEngine
 from bot.errors import FewshotError, ModelChanged, ModelError, Unavailable
-from bot.remote.own_server.connection import SILENT_S, Connection, ServerAway
+from bot.remote.own_server.connection import SILENT_S, Connection, NotOurs, ServerAway
 from bot.remote.own_server.generation import ServedGeneration
 from bot.remote.own_server.patience import Patience
 from bot.remote.own_server.served_engine import ServedEngine, wait_for_server
@@ -380,3 +381,24 @@ async def test_a_crowd_that_waits_is_told_so_no_more_often_than_the_server_can_s
 def test_beats_come_less_often_the_more_calls_are_open(num_open: int, expected_s: float) -> None:
     assert beat_s(num_open) == expected_s
     assert beat_s(num_open) < SILENT_S
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "error"),
+    [
+        (b"no gzip", {"Content-Encoding": "gzip"}, ServerAway),
+        (b"[" * 100_000, {}, NotOurs),
+        (b'{"protocol": %d}' % PROTOCOL, {}, FewshotError),
+    ],
+)
+async def test_an_answer_that_can_t_be_read_is_never_an_error_of_another_kind(
+    body: bytes, headers: dict[str, str], error: type[Exception]
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server, Connection.open(f"http://127.0.0.1:{server.port}/v1", KEY) as connection:
+        with pytest.raises(error):
+            await connection.hello()
