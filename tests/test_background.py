@@ -103,6 +103,7 @@ AWAITED_BY_THEIR_STARTER = {
     "services/queueing.py",
     "serving/engine_calls.py",
     "serving/generating.py",
+    "store/backend.py",
     "store/database.py",
 }
 

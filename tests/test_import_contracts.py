@@ -22,6 +22,8 @@ PLANTED = (
     ("bot.services.planted_torch", "torch"),
     ("bot.services.planted_transformers", "transformers"),
     ("bot.services.planted_sql", "aiosqlite"),
+    ("bot.services.planted_sql", "psycopg"),
+    ("bot.commands.planted_pool", "psycopg_pool"),
     ("bot.services.planted_discord", "discord"),
     ("bot.services.planted_http", "aiohttp"),
     ("bot.services.planted_slack", "slack_sdk"),

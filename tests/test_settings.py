@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.__main__ import main
+from bot.core.database_url import DatabaseUrl
 from bot.engine.processors import count_processors
 from bot.errors import SetupError
 from bot.program.opening import limit_threads
@@ -20,6 +21,8 @@ NOWHERE = Path("no-such-file.env")
 BREAK = "contains a control character, such as a line break; remove it."
 NO_TOKEN = "takes an access token, which has no spaces and no special letters; copy it again."
 NO_KEY = "takes a URL without a key or other parameters in it; the key is MODEL_API_KEY."
+PG = "postgresql://ann:secret@db.example/fewshot?sslmode=require"
+NO_FILE = "takes the path of a file or an address like postgresql://USER@HOST/NAME"
 NO_HOME = "names the home folder of an unknown user"
 MEMORY_ONLY = (":memory:", "file::memory:?cache=shared", "file:x?mode=memory&cache=shared")
 IN_MEMORY = (
@@ -78,6 +81,10 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"https://x.openai.azure.com/openai/v1/": "https://x.openai.azure.com/openai/v1"},
         {
             "example.org": "takes a URL that starts with https:// or http://, not 'example.org'.",
+            "http://[::::]/v1": "takes a URL that starts with https:// or http://, not 'http://[::::]/v1'.",
+            "http://localhost:0/v1": "takes a URL that starts with https:// or http://, not 'http://localhost:0/v1'.",
+            "http://a/v1#x": "takes a URL without a key or other parameters in it; the key is MODEL_API_KEY.",
+            f"http://a/{'b' * 2000}": "takes a URL of at most 2,000 characters, not 2,009.",
             "https://x.org/v1?key=s3cret": NO_KEY,
             "https://s3cret@x.org/v1": NO_KEY,
         },
@@ -99,11 +106,23 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "COMPILE_FOR": ({"AVX2": "avx2"}, {"avx": "takes one of native, avx2, not 'avx'."}),
     "KV_CACHE_MB": ({"64": 64, "1000000": 1_000_000}, whole(64, "1,000,000", "63", "1000001", "-64", "64 MB", "1e3")),
     "DATABASE": (
-        {"~/x.db": Path.home() / "x.db", "profile:x.db": Path("profile:x.db"), "memory": Path("memory")},
+        {
+            "~/x.db": Path.home() / "x.db",
+            "profile:x.db": Path("profile:x.db"),
+            "memory": Path("memory"),
+            PG: DatabaseUrl(PG),
+        },
         {
             "~nobody-here/x.db": f"{NO_HOME}: '~nobody-here/x.db'.",
             **{value: f"takes the path of a file, not '{value}': {IN_MEMORY}" for value in MEMORY_ONLY},
-            **{value: f"takes the path of a file, not the URI '{value}'." for value in ("file:x.db", "sqlite:///x.db")},
+            **{
+                value: f"{NO_FILE}, not the URI '{shown}'."
+                for value, shown in (
+                    ("file:x.db", "file:x.db"),
+                    ("sqlite:///x.db", "sqlite:///x.db"),
+                    ("postgre://ann:secret@db/x", "postgre://ann@db/x"),
+                )
+            },
         },
     ),
     "BACKUP_EVERY_H": ({"0": 0, "8760": 8760}, whole(0, "8,760", "-1", "8761", "1.5")),

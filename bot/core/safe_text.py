@@ -32,6 +32,27 @@ def replace_lone_surrogates(text: str) -> str:
     return text
 
 
+class JoinedHalves:
+    """Joins the pieces of a text that may be cut inside a character: some senders cut it in two surrogates."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def push(self, piece: str) -> str:
+        """Return the text of `piece` with what was held back of the one before; a half at its end waits."""
+        text = self._half + piece
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = text[: len(text) - len(self._half)]
+        if not _LONE_SURROGATES.search(text):
+            return text
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    def finish(self) -> str:
+        """Return a half that has no other one, as U+FFFD."""
+        half, self._half = self._half, ""
+        return "\ufffd" if half else ""
+
+
 def one_line(text: str) -> str:
     """Return `text` with every run of white space and line breaks (also U+2028) as one space, none at the ends."""
     return _SPACES.sub(" ", text).strip()

@@ -53,7 +53,7 @@ _ALL: Final = (
         "Working connections by platform: shards on Discord, sockets on Slack.",
         labels=("platform",),
     ),
-    Declared("fewshot_database_bytes", "gauge", "Size of the database and its log."),
+    Declared("fewshot_database_bytes", "gauge", "Size of the database file and its log, unless it is on a server."),
     Declared("fewshot_longest_write_seconds", "gauge", "Longest write to the database since the start."),
     Declared("fewshot_backup_age_seconds", "gauge", "Age of the newest backup; missing while there is none."),
     Declared("fewshot_backup_failing", "gauge", "1 while backups fail, else 0."),

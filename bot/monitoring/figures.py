@@ -102,7 +102,8 @@ class _Present(_ReadLate):
         now = asyncio.get_running_loop().time()
         yield read_now("fewshot_loop_lag_seconds", watched.stalls.longest_s(MINUTE_S, now))
         yield read_each("fewshot_connections", {name: one.count() for name, one in watch.connections.items()})
-        yield read_now("fewshot_database_bytes", _size_of(watched.store.path))
+        if watched.store.path is not None:
+            yield read_now("fewshot_database_bytes", _size_of(watched.store.path))
         yield read_now("fewshot_longest_write_seconds", watched.store.longest_turn_s)
         yield read_now("fewshot_backup_failing", float(bool(watched.backups.problem)))
         if (made_at := watched.backups.newest_at) is not None:

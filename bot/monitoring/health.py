@@ -48,6 +48,24 @@ class Disk:
             return f"The disk of the database has not answered for {timeout_s:g} s."
 
 
+class DatabaseServer:
+    """The server of a database that is no file."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def find_problem(self, timeout_s: float) -> str:
+        """Return why nothing can be read from the database, or ""."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._store.get_note("health", "probe")
+        except TimeoutError:
+            return f"The server of the database has not answered for {timeout_s:g} s."
+        except Unavailable as e:
+            return str(e)
+        return ""
+
+
 def _probe(path: Path) -> str:
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -81,13 +99,13 @@ class Health:
         self._backups = backups
         self._connections = connections
         self._timeout_s = timeout_s
-        self._disk = Disk(store.path)
+        self._database = DatabaseServer(store) if store.path is None else Disk(store.path)
 
     async def find_faults(self) -> tuple[str, ...]:
         """Return one sentence for each fault; it takes little more than the timeout."""
         checks: list[Awaitable[str]] = [
             find_model_problem(self._engine, self._timeout_s),
-            self._disk.find_problem(self._timeout_s),
+            self._database.find_problem(self._timeout_s),
             *(connection.find_problem() for connection in self._connections()),
         ]
         found = await asyncio.gather(*checks)

@@ -50,7 +50,7 @@ def run_backup(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def run_restore(settings: Settings, arguments: argparse.Namespace) -> int:
     """Put a backup in the place of the database; return the exit status."""
-    backup, database = _absolute(arguments.backup), settings.database
+    backup, database = _absolute(arguments.backup), _file(settings)
     restored = restore_backup(backup, database, tell=_Progress("restored"))
     say(f"{backup.name} is restored. What was said, changed or erased after that backup is not in it.")
     if restored.version > restored.old_version:
@@ -62,7 +62,7 @@ def run_restore(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def run_check(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print what is found in the database or a backup; return 0 if all is well, else 1."""
-    path = settings.database.expanduser() if arguments.file is None else _absolute(arguments.file)
+    path = _file(settings).expanduser() if arguments.file is None else _absolute(arguments.file)
     is_good = True
     for finding in check_database(path):
         sys.stdout.write(f"{finding.sentence}\n")
@@ -71,9 +71,19 @@ def run_check(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0 if is_good else 1
 
 
+def _file(settings: Settings) -> Path:
+    """Return the path of the database. Raises StoreError for one that is no file."""
+    if isinstance(settings.database, Path):
+        return settings.database
+    raise StoreError(
+        f"The database {settings.database} is on a server, which is backed up and checked by programs of its own, such"
+        " as pg_dump and pg_amcheck; docs/postgresql.md shows how."
+    )
+
+
 def _existing(settings: Settings) -> Path:
     """Return the real path of the database. Raises StoreError if there is none."""
-    database = settings.database.expanduser().resolve()
+    database = _file(settings).expanduser().resolve()
     if not database.is_file():
         raise StoreError(f"There is no database {database}, so there is nothing to back up.")
     return database

@@ -24,7 +24,7 @@ from bot.services.ledger import Delivery
 from bot.services.models import Offers
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
-from bot.store.preparation import hold_platform
+from bot.store.backends import hold_platform
 from bot.telling import say
 
 if TYPE_CHECKING:

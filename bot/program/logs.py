@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bot.platforms.shared.masking import hide_requests
 from bot.telling import operator_logger
 from bot.trace import TraceFormatter
 from bot.trace import logger as trace_logger
@@ -41,6 +42,7 @@ def set_up_logging(level: str, log_format: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(_LINE))
     logging.basicConfig(level=level, handlers=[handler])
+    hide_requests()
     if log_format == "json":
         operator_logger.addHandler(handler)
         operator_logger.setLevel(logging.INFO)

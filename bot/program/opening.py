@@ -43,7 +43,7 @@ logger = logging.getLogger("bot")
 _RETENTION_INTERVAL_S: Final = 3600.0
 _SERVER_WAIT_S: Final = 180.0  # a server that starts at the same time loads its model meanwhile
 # No key of a server is logged, not even one of another server in a header.
-_LOG_RULES: Final = LogRules(
+LOG_RULES: Final = LogRules(
     token=re.compile(r"(Bearer )[\w.~+/=-]+"),
     library="openai",
     ordinary_errors=(ConnectionError,),
@@ -253,7 +253,7 @@ def _import_remote() -> None:
 @asynccontextmanager
 async def _open_remote(settings: Settings, choice: RemoteChoice, wait_s: float, watch: Watch) -> AsyncIterator[Engine]:
     """Wait for the server; use all of it if it is one of this bot, else what it is found to do."""
-    mask_secrets(choice.api_key, _LOG_RULES)
+    mask_secrets(choice.api_key, LOG_RULES)
     _import_remote()
     from bot.remote.engine import RemoteEngine
     from bot.remote.own_server.served_engine import open_own_server

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from bot.engine.models.catalog import ModelChoice
 from bot.errors import SetupError
+from bot.platforms.shared.masking import mask_secrets
 from bot.platforms.shared.signals import ended_by_signals
-from bot.program.opening import choose_model, is_loaded, load_quickly, open_engine, prepare_model
+from bot.program.opening import LOG_RULES, choose_model, is_loaded, load_quickly, open_engine, prepare_model
 from bot.remote.choice import RemoteChoice
 from bot.settings import Settings
 from bot.telling import say
@@ -33,6 +34,7 @@ def run_serve(settings: Settings, arguments: argparse.Namespace) -> int:
 
     # Before the model is loaded, so that a wrong setting is reported at once.
     key = settings.read_api_key()
+    mask_secrets(key, LOG_RULES)
     check_access(settings.serve_host, key)
     address = hold_address(settings.serve_host, settings.serve_port)
     load_quickly()

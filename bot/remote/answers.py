@@ -1,11 +1,13 @@
 """Answers of a server, whole or in pieces, as tokens and texts; what is missing or malformed is left out."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from bot.core.results import Expected, FinishReason
+
+_MOST_TOKENS: Final = 100_000_000  # no model reads so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Usage:
 def pieces_of(answer: Any) -> tuple[Piece, ...]:
     """Return the pieces of an answer, or of one chunk of a stream."""
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
-    return tuple(_piece(one) for one in choices or () if isinstance(one, Mapping))
+    return tuple(_piece(one) for one in _listed(choices) if isinstance(one, Mapping))
 
 
 def usage_of(answer: Any) -> Usage | None:
@@ -48,7 +50,8 @@ def usage_of(answer: Any) -> Usage | None:
     if not isinstance(usage, Mapping):
         return None
     numbers = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    if not all(isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in numbers) or not numbers[0]:
+    is_right = all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one <= _MOST_TOKENS for one in numbers)
+    if not is_right or not numbers[0]:
         return None
     return Usage(int(numbers[0] or 0), int(numbers[1] or 0))
 
@@ -73,12 +76,12 @@ def _piece(choice: Mapping[str, Any]) -> Piece:
 def _tokens(logprobs: Any) -> tuple[Token, ...]:
     if not isinstance(logprobs, Mapping):
         return ()
-    if isinstance(content := logprobs.get("content"), Sequence):  # chat
+    if isinstance(content := logprobs.get("content"), list):  # chat
         return tuple(_chat_token(one) for one in content if isinstance(one, Mapping))
-    texts = logprobs.get("tokens") or ()
-    values = logprobs.get("token_logprobs") or ()
-    tops = logprobs.get("top_logprobs") or [None] * len(texts)
-    starts = logprobs.get("text_offset") or [None] * len(texts)
+    texts = _listed(logprobs.get("tokens"))
+    values = _listed(logprobs.get("token_logprobs"))
+    tops = _listed(logprobs.get("top_logprobs")) or [None] * len(texts)
+    starts = _listed(logprobs.get("text_offset")) or [None] * len(texts)
     if not len(texts) == len(values) == len(tops) == len(starts):
         return ()
     return tuple(
@@ -87,8 +90,12 @@ def _tokens(logprobs: Any) -> tuple[Token, ...]:
     )
 
 
+def _listed(sent: Any) -> list[Any]:
+    return sent if isinstance(sent, list) else []
+
+
 def _chat_token(one: Mapping[str, Any]) -> Token:
-    tops = [top for top in one.get("top_logprobs") or () if isinstance(top, Mapping)]
+    tops = [top for top in _listed(one.get("top_logprobs")) if isinstance(top, Mapping)]
     found = {str(top.get("token", "")): top.get("logprob") for top in tops}
     return Token(str(one.get("token", "")), _number(one.get("logprob")), None, _expected(found))
 
@@ -102,6 +109,10 @@ def _expected(top: Any) -> tuple[Expected, ...]:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # JSON's whole numbers have any length
+        return None
+    return number if math.isfinite(number) else None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bot.core.ending import EndRule
 from bot.core.results import Completion, FinishReason
+from bot.core.safe_text import JoinedHalves
 from bot.remote.answers import Token
 from bot.remote.bodies import Join
 
@@ -34,6 +35,7 @@ class Continuation:
         self.index = index
         self.completion: Completion | None = None
         self._num_pieces = 0
+        self._halves = JoinedHalves()  # a server may cut a character in two
         self._max_pieces = max_pieces
         self._stops = tuple(stops)
         self._end_at = end_at
@@ -61,6 +63,7 @@ class Continuation:
         if self.completion is not None:
             return ""
         self._num_pieces += bool(text)
+        text = self._halves.push(text)
         if self._joint is not None:
             text = self._joint.push(text)
         if self._again is not None:
@@ -84,6 +87,7 @@ class Continuation:
         """End it for `reason`; return the text that was held back."""
         if self.completion is not None:
             return ""
+        self._text += self._halves.finish()
         if self._joint is not None:
             self._text += self._joint.finish()
         return self._end(len(self._text), reason)
@@ -93,6 +97,7 @@ class Continuation:
         if self.completion is not None:
             return
         self._num_pieces = 0
+        self._halves = JoinedHalves()
         self._joint = _Joint(self._before) if self._joint is not None else None
         self._again = "" if self._text else None
         self._tokens = None if self._text or self._joint is not None else []

@@ -47,6 +47,7 @@ from bot.trace import note_step
 ResultT = TypeVar("ResultT")
 
 _LOOK_S: Final = 15.0
+_MOST_CONTEXT: Final = 100_000_000
 
 
 class RemoteEngine:
@@ -396,6 +397,6 @@ async def look_at(server: Server) -> tuple[str, int | None]:
         told = None  # most servers have none
     version = told.get("version") if isinstance(told, dict) else None
     length = entry.get("max_model_len")
-    is_length = isinstance(length, int) and not isinstance(length, bool) and length > 0
+    is_length = isinstance(length, int) and not isinstance(length, bool) and 0 < length <= _MOST_CONTEXT
     names = [one for one in (entry.get("owned_by"), version) if isinstance(one, str)]
     return " ".join(names), length if is_length else None

@@ -10,11 +10,12 @@ from bot.core.safe_text import clean_model_text, cut_text, one_line
 from bot.errors import Busy, FewshotError, GenerationError, RequestError, Unavailable
 
 _MAX_SHOWN: Final = 200
+_LONG_S: Final = 24 * 3600.0  # after which nobody counts seconds
 _MAX_LOOKED_AT: Final = 2000
 _MASK: Final = "‹key›"
 _TOO_LONG: Final = ("context_length", "context length", "maximum context", "too long", "max_model_len")
 # What a request to a server can raise: the client's errors, and those of a stream, which the client passes on.
-FOREIGN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError)
+FOREIGN: Final = (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, ValueError, RecursionError)
 
 
 class ServerFailure(Exception):
@@ -96,6 +97,8 @@ def _of_too_many(error: openai.APIStatusError, said: str) -> ServerFailure:
         return ServerFailure(GenerationError(sentence), status=429, said=said)
     seconds = _retry_after(error)
     when = "in a minute" if seconds is None else f"in {max(1, round(seconds)):,} s"
+    if seconds is not None and seconds > _LONG_S:
+        when = "later"
     sentence = f"The model's server has too many requests now. Try again {when}."
     return ServerFailure(Busy(sentence), may_pass=True, retry_after_s=seconds, status=429, said=said)
 

@@ -21,6 +21,7 @@ from bot.trace import note_step
 _ONLY_THOUGHT: Final = (
     "The model thought until its limit of tokens and wrote nothing. Ask something simpler, or ask for more tokens."
 )
+_MOST_HIDDEN: Final = 20_000  # tokens that a server may put before a prompt: instructions of its own
 CUT: Final = "The connection to the model's server broke in the middle, so this answer is cut."
 
 
@@ -264,7 +265,11 @@ class Writing:
             return part.num_prompt_tokens, num_new
         num_characters = sum(len(one.completion.text) for one in part.continuations if one.completion is not None)
         is_likely = bool(usage.num_new_tokens) == bool(num_characters) and usage.num_new_tokens <= 4 * max(num_new, 1)
-        return usage.num_prompt_tokens, usage.num_new_tokens if is_likely else num_new
+        is_prompt_likely = usage.num_prompt_tokens <= 4 * part.num_prompt_tokens + _MOST_HIDDEN
+        return (
+            usage.num_prompt_tokens if is_prompt_likely else part.num_prompt_tokens,
+            usage.num_new_tokens if is_likely else num_new,
+        )
 
 
 def _is_complete(part: Part) -> bool:

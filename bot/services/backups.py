@@ -39,7 +39,7 @@ class Backups:
     @property
     def is_planned(self) -> bool:
         """Return whether backups are made on a schedule."""
-        return self._plan.every_h > 0
+        return self._plan.every_h > 0 and self._store.backups is not None
 
     async def run(self) -> None:
         """Make and delete backups until cancelled."""
@@ -81,13 +81,16 @@ class Backups:
         return self.newest_at is None or not timedelta() <= now - self.newest_at < timedelta(hours=self._plan.every_h)
 
     async def _read_newest(self) -> None:
-        backups = await asyncio.to_thread(self._store.backups.newest_first)
-        self.newest_at = backups[0].made_at if backups else None
+        if (folder := self._store.backups) is not None:
+            backups = await asyncio.to_thread(folder.newest_first)
+            self.newest_at = backups[0].made_at if backups else None
 
     async def _remove_old(self) -> None:
         # Those that would become too old before the next look go now.
         max_age = timedelta(days=self._plan.max_days) - timedelta(seconds=2 * self._look_s)
+        if (folder := self._store.backups) is None:
+            return  # a database on a server has backups of its own
         for path in await asyncio.to_thread(
-            self._store.backups.remove_old, num_kept=self._plan.num_kept, max_age=max_age, now=datetime.now(UTC)
+            folder.remove_old, num_kept=self._plan.num_kept, max_age=max_age, now=datetime.now(UTC)
         ):
             logger.info("an old copy of the database was deleted: %s", path)

@@ -78,18 +78,19 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except FewshotError as e:
         return explain(e).response()
     except web.HTTPException as e:
-        return ApiError(e.status, _sentence_of(e, request), headers=_kept(e)).response()
+        return ApiError(e.status, sentence_of(e, request), headers=_kept(e)).response()
     except Exception as e:
         return unexpected(request, e).response()
 
 
-def unexpected(request: web.Request, error: Exception) -> ApiError:
+def unexpected(request: web.Request | None, error: Exception) -> ApiError:
     """Return what a client is told of an error that nobody expected; the log has it, without the request's body."""
-    logger.error("a request to %s failed", route_of(request), exc_info=error)
+    logger.error("a request to %s failed", "the server" if request is None else route_of(request), exc_info=error)
     return ApiError(500, _SEE_LOG)
 
 
-def _sentence_of(error: web.HTTPException, request: web.Request) -> str:
+def sentence_of(error: web.HTTPException, request: web.BaseRequest) -> str:
+    """Return what a client is told of an error of HTTP."""
     if isinstance(error, web.HTTPNotFound):
         return f"There is nothing at {request.path[:100]}; docs/serve.md lists the addresses."
     if isinstance(error, web.HTTPMethodNotAllowed):

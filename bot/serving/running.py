@@ -13,9 +13,11 @@ from aiohttp import web
 from bot.core.engine import Engine
 from bot.errors import SetupError
 from bot.serving.app import make_app
+from bot.serving.connections import Connections, most_connections
 from bot.serving.context import Serving
 from bot.serving.metrics import Metrics
 
+_BACKLOG: Final = 128
 GRACE_S: Final = 13.0  # for the answers that are being written when the server ends
 
 
@@ -39,8 +41,12 @@ def hold_address(host: str, port: int) -> Address:
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         held.bind((host.strip("[]"), port))
-    except OSError as e:
+    except (OSError, UnicodeError) as e:  # some names can't be looked up at all
         held.close()
+        if isinstance(e, UnicodeError):
+            raise SetupError(
+                f"The server can't use {host}: that is no name of a machine. Set SERVE_HOST to another one."
+            ) from e
         if e.errno == errno.EADDRINUSE:
             raise SetupError(f"Port {port} is in use. Set SERVE_PORT to another one, or to 0 for any free one.") from e
         reason = (e.strerror or str(e)).lower()
@@ -60,13 +66,26 @@ async def serve_engine(
     """
     serving = Serving(engine, Metrics(engine.stats), timeout_s)
     # A client that goes away cancels its handler, and with it the generation.
-    runner = web.AppRunner(make_app(serving, key), access_log=None, shutdown_timeout=grace_s, handler_cancellation=True)
+    runner = web.AppRunner(make_app(serving, key), shutdown_timeout=grace_s, handler_cancellation=True)
     await runner.setup()
     try:
-        await web.SockSite(runner, address.held).start()
-        yield address.base
+        async with _listening(runner, address):
+            yield address.base
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _listening(runner: web.AppRunner, address: Address) -> AsyncIterator[None]:
+    """Take connections at `address` for a block."""
+    if runner.server is None:
+        raise RuntimeError("The application is not set up.")
+    connections = Connections(runner.server, most=most_connections())
+    listening = await asyncio.get_running_loop().create_server(connections.make, sock=address.held, backlog=_BACKLOG)
+    try:
+        yield
+    finally:
+        listening.close()
 
 
 async def run_server(

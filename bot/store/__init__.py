@@ -1,1 +1,1 @@
-"""The store: the only package that imports SQLite."""
+"""The store: the only package that imports SQLite and psycopg."""

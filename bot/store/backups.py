@@ -47,7 +47,7 @@ class BackupFolder:
     ) -> Path:
         """Write a backup to `target` (None: into the folder, named by the time), and return its path.
 
-        Raises Unavailable, one sentence, and leaves no partial copy; Busy while another program writes one there.
+        Raises Unavailable, one sentence, and leaves no partial copy; Busy while another program writes one.
         """
         if target is not None:
             copy_database(self.database, self._file_of(target), tell=tell, stopped=stopped)
@@ -64,7 +64,8 @@ class BackupFolder:
     def remove_old(self, *, num_kept: int, max_age: timedelta, now: datetime) -> list[Path]:
         """Delete all backups but the newest `num_kept`, and every old copy older than `max_age`; return them.
 
-        Old copies are also the files that a restored backup replaced. A name without a time is left alone: it was
+        Call it while the database is open. Old copies are also the files that a restored backup replaced. A name
+        without a time is left alone: it was
         given by somebody else. Raises OSError.
         """
         folders = {self.folder, self.database.parent}
@@ -72,6 +73,8 @@ class BackupFolder:
         copies += self._dated("backup", self.database.parent) if len(folders) > 1 else []
         old = [one.path for one in copies if now - one.made_at > max_age]
         old += [one.path for at, one in enumerate(self.newest_first()) if at >= num_kept or now - one.made_at > max_age]
+        # Somebody has the database open, so this is of a restore that was killed.
+        old += [one for one in (self.database.with_name(f"{self.database.name}.restoring"),) if one.exists()]
         for path in old:
             for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
                 path.with_name(name).unlink(missing_ok=True)

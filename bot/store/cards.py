@@ -1,14 +1,13 @@
 """Open cards: the state behind buttons and typed choices, its owner, revision and expiry."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from bot.core.messages import Scope, now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.messages import is_erased
 from bot.store.opting_out import check_may_store
 from bot.store.records import Records, conversation_id, from_microseconds, scope_values, to_microseconds
@@ -71,7 +70,7 @@ class OpenCards(Records):
     async def latest_open_card(self, scope: Scope, owner_id: str) -> OpenCard | None:
         """Return the card of `owner_id` in `scope` that was saved last; None if there is none."""
         return await self._load_card(
-            scope, "AND o.owner_id = ? ORDER BY o.saved_at_utc DESC, o.rowid DESC LIMIT 1", owner_id
+            scope, "AND o.owner_id = ? ORDER BY o.saved_at_utc DESC, o.created_at_utc DESC, o.id LIMIT 1", owner_id
         )
 
     async def parts_of_cards(
@@ -85,7 +84,8 @@ class OpenCards(Records):
         rows = await self._database.read(
             f"SELECT o.id, o.saved_at_utc{shown} FROM conversations c JOIN open_cards o ON o.conversation_id = c.id"
             " WHERE c.platform = ? AND c.server = ? AND c.channel = ? AND c.thread = ? AND o.owner_id = ?"
-            " AND o.kind = ? AND o.expires_at_utc > ? ORDER BY o.saved_at_utc DESC, o.rowid DESC",
+            " AND o.kind = ? AND o.expires_at_utc > ?"
+            " ORDER BY o.saved_at_utc DESC, o.created_at_utc DESC, o.id",
             *scope_values(scope),
             owner_id,
             kind,
@@ -188,7 +188,7 @@ async def close_all(transaction: Transaction, card_ids: Sequence[str]) -> bool:
     return True
 
 
-def to_open_card(row: sqlite3.Row, scope: Scope) -> OpenCard:
+def to_open_card(row: Row, scope: Scope) -> OpenCard:
     """Return the card in a row of `open_cards`, whose conversation is `scope`."""
     return OpenCard(
         id=row["id"],

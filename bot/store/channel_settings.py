@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from bot.core.messages import DIRECT_MESSAGES, Scope
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.records import Records, from_microseconds, read_settings, settings_column
 
 SettingLevel = Literal["server", "channel"]
@@ -35,11 +35,12 @@ class ChannelSettings(Records):
             f"""SELECT
                  {settings_column("?1", "?2", "?3")},
                  (SELECT coalesce(max(change), 0) FROM server_templates
-                   WHERE platform = ?1 AND server = ?2 AND channel = iif(?2 = ?5, ?3, '')) AS template_change,
+                   WHERE platform = ?1 AND server = ?2 AND channel = CASE WHEN ?2 = ?5 THEN ?3 ELSE '' END)
+                   AS template_change,
                  EXISTS (SELECT 1 FROM opted_out WHERE platform = ?1 AND author_id = ?4) AS is_opted_out,
                  (SELECT s.begun_at_utc FROM conversations c JOIN stories s ON s.conversation_id = c.id
                    WHERE c.platform = ?1 AND c.server = ?2 AND c.channel = ?3 AND c.thread = ?6
-                     AND s.ended_by IS NULL) AS story_since""",
+                     AND s.ended_by IS NULL ORDER BY s.id DESC LIMIT 1) AS story_since""",
             scope.platform,
             scope.server,
             scope.channel,
@@ -92,7 +93,7 @@ class ChannelSettings(Records):
             else:
                 await transaction.execute(
                     "INSERT INTO settings (platform, server, channel, name, value) VALUES (?, ?, ?, ?, ?)"
-                    " ON CONFLICT DO UPDATE SET value = excluded.value",
+                    " ON CONFLICT (platform, server, channel, name) DO UPDATE SET value = excluded.value",
                     *key,
                     value,
                 )

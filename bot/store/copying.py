@@ -73,7 +73,8 @@ def copy_database(
             raise Unavailable(f"The backup {target} was not written well ({problem}), so it was removed; try again.")
         _give_name(partial, target)
     except sqlite3.Error as e:
-        if stopped.is_set():
+        # Ctrl-C, too, ends it like this.
+        if primary_code(e) == sqlite3.SQLITE_INTERRUPT:
             raise Unavailable("The backup was stopped before its end.") from e
         whose = (
             f"database {source} can't be read" if primary_code(e) in DAMAGED else f"backup {target} can't be written"
@@ -101,6 +102,8 @@ def _copy(source: Path, partial: Path, descriptor: int, tell: Progress, stopped:
         return stopped.is_set()
 
     with open_shared(source) as connection:
+        if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+            raise Unavailable(f"{source} is not a database of Fewshot, so it was not backed up.")
         (num_bytes,) = connection.execute(
             "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count,"
             " pragma_page_size"
@@ -124,7 +127,7 @@ def _find_problem(copy: Path, version: int, stopped: threading.Event) -> str:
         if connection.execute("PRAGMA user_version").fetchone()[0] != version:
             return "its schema is another one"
         if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-            return "it is not a database of Fewshot"
+            return "it has no mark of Fewshot"
     return ""
 
 

@@ -6,24 +6,21 @@ import math
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import aiosqlite
 
 from bot.background import cancel, keep_running, run_in_background
 from bot.errors import StoreError, Unavailable
+from bot.store.backend import Backend, Row, T, Transaction, Value, storable
 from bot.store.backups import BackupFolder
 from bot.store.failures import DAMAGED, cause_of, primary_code, translate
 from bot.store.gone_ids import GoneIds
-from bot.store.outages import Outages, Retries, Use
+from bot.store.outages import Retries, Use
 from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare
-
-T = TypeVar("T")
-Value = str | bytes | int | float | None
 
 BUSY_TIMEOUT_S: Final = 5.0
 _CHECKPOINT_TIMEOUT_MS: Final = 100
@@ -41,87 +38,48 @@ logger = logging.getLogger(__name__)
 logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
 
-def storable(value: Value) -> Value:
-    """Return `value` in a form that SQLite can store: lone surrogates, which UTF-8 can't encode, become U+FFFD."""
-    if not isinstance(value, str):
-        return value
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return value
-
-
-class Unprepared(Exception):
-    """A transaction needs results that take long to compute; `compute` returns them, by key, in a thread.
-
-    The transaction is rolled back and run again with the results, while others write in between.
-    """
-
-    def __init__(self, compute: Callable[[], Mapping[Hashable, Any]]) -> None:
-        self.compute = compute
-        super().__init__("a transaction needs what takes long to compute")
-
-
-class Transaction:
-    """The statements of an open transaction; valid until the transaction's function returns.
-
-    `prepared` has the results that it asked for with Unprepared.
-    """
+class SqliteTransaction(Transaction):
+    """The statements of an open transaction of SQLite."""
 
     def __init__(
         self, connection: aiosqlite.Connection, gone_ids: GoneIds, prepared: Mapping[Hashable, Any] | None = None
     ) -> None:
+        super().__init__(gone_ids, prepared)
         self._connection = connection
-        self.gone_ids = gone_ids
-        self.prepared = prepared or {}
-        self.has_erased = False
-        self.erased_hosted: list[int] = []
 
-    def mark_erased(self) -> None:
-        """Request that text erased by this transaction is removed from the files after the commit."""
-        self.has_erased = True
-
-    async def execute(self, sql: str, *values: Value) -> list[sqlite3.Row]:
+    async def execute(self, sql: str, *values: Value) -> list[Row]:
         """Run one statement with `values` for its `?`; return the rows of a SELECT or RETURNING."""
         return list(await self._connection.execute_fetchall(sql, [storable(value) for value in values]))
 
 
-class Database:
-    """An open database. `open` makes it; all access goes through `write` and `read`.
+class Database(Backend):
+    """An open database file. `open` makes it; all access goes through `write` and `read`.
 
     SQLite before 3.51.3 can corrupt a file if one connection commits while another one checkpoints. So a process has
-    one writer, and a lock file beside the database lets only one process write at a time. `notices` are sentences for
-    the operator about repairs made while opening.
+    one writer, and a lock file beside the database lets only one process write at a time.
     """
+
+    size_sql = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    path: Path
+    backups: BackupFolder
 
     def __init__(
         self, prepared: Prepared, writer: aiosqlite.Connection, reader: aiosqlite.Connection, backups: BackupFolder
     ) -> None:
-        self.path = prepared.path
-        self.backups = backups
-        self.notices = prepared.notices
+        super().__init__(str(prepared.path), prepared.path, backups, prepared.notices)
         self._file_lock = prepared.file_lock
         self._users = prepared.users
         self._writer = writer
         self._reader = reader
-        self._turn = asyncio.Lock()
-        self._running: asyncio.Task[Any] | None = None
-        self._is_closed = False
         self._is_log_due = False
         # Beside the database, so that erased words are not forgotten with the process; as old as they are.
         self._erased_mark = prepared.path.with_name(f"{prepared.path.name}-erased")
         self._is_vacuum_due = self._erased_mark.exists()
         self._vacuumed_at_s = -math.inf
-        self._outages = Outages(prepared.path)
         self._retries = Retries()
         self._wrote_at_s = time.monotonic()
         self._is_vacuuming = False
-        self._is_being_checked = False
-        self.longest_turn_s = 0.0
-        # Visible messages that were erased lately, for the platform that shows them.
-        self.erased_hosted: deque[int] = deque(maxlen=100_000)
-        self.gone_ids = GoneIds()
+        self._num_long_reads = 0
 
     @classmethod
     @asynccontextmanager
@@ -152,67 +110,23 @@ class Database:
                     await cancel(task)
             await _finish(asyncio.ensure_future(_close(database, connections, prepared)))
 
-    async def write(self, transaction: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Run `transaction` between BEGIN IMMEDIATE and COMMIT and return its result: all or nothing takes effect.
-
-        Once started, it finishes even if the caller is cancelled. Raises Unavailable (disk full, busy, closed).
-        """
-        try:
-            return await self._take_turn(self._run(transaction))
-        except Unprepared as e:
-            return await self._to_the_end(self._write_prepared(transaction, e))
-
-    async def _write_prepared(self, transaction: Callable[[Transaction], Awaitable[T]], missing: Unprepared) -> T:
-        """Run `transaction` with what it needs, computed while others write."""
-        prepared: dict[Hashable, Any] = {}
-        while True:
-            prepared.update(await asyncio.to_thread(missing.compute))
-            try:
-                return await self._take_turn(self._run(transaction, prepared))
-            except Unprepared as e:
-                missing = e
-
-    async def write_in_steps(self, step: Callable[[Transaction], Awaitable[int | None]]) -> int:
-        """Run `step` in transactions of its own until it returns None; return the sum of its other results.
-
-        Each does a bounded amount of work, and others write in between. Once started, all steps are done even if the
-        caller is cancelled. Raises Unavailable; then the steps before it have taken effect.
-        """
-
-        async def run() -> int:
-            total = 0
-            while (num := await self.write(step)) is not None:
-                total += num
-            return total
-
-        return await self._to_the_end(run())
-
-    @staticmethod
-    async def _to_the_end(work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end even if the caller is cancelled."""
-        task = asyncio.ensure_future(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_log_failure)
-            raise
-
-    @property
-    def problem(self) -> str:
-        """Return one sentence if the database can't be used now, "" if it can."""
-        return self._outages.problem
-
     async def forget(self) -> None:
         """Remove all erased text from the files; what takes long is done when nobody writes. Raises Unavailable."""
         await self._take_turn(self._tidy_alone(QUICK_BYTES))
 
     async def _check(self) -> None:
-        """Look for damage in the file while it is used, then empty the log, which could not be done meanwhile."""
-        self._is_being_checked = True
-        try:
+        """Look for damage in the file while it is used."""
+        async with self._long_read():
             await _check(self.path)
+
+    @asynccontextmanager
+    async def _long_read(self) -> AsyncIterator[None]:
+        """Let nobody wait for the end of a block that reads for seconds; the log, which it keeps, is emptied then."""
+        self._num_long_reads += 1
+        try:
+            yield
         finally:
-            self._is_being_checked = False
+            self._num_long_reads -= 1
         with suppress(Unavailable):
             await self._take_turn(self._tidy_alone(QUICK_BYTES))
 
@@ -231,25 +145,11 @@ class Database:
                 except Unavailable as e:
                     logger.info("could not remove erased text from the files yet: %s", e)
 
-    async def _take_turn(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` to its end with exclusive use of the writer; if cancelled before its turn, never run it."""
-        try:
-            if self._is_vacuuming:
-                await self._writer.interrupt()
-            await self._turn.acquire()
-        except BaseException:
-            work.close()
-            raise
-        task = asyncio.ensure_future(work)
-        self._running = task
-        task.add_done_callback(lambda _: self._turn.release())
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(_log_failure)
-            raise
+    async def _make_way(self) -> None:
+        if self._is_vacuuming:
+            await self._writer.interrupt()
 
-    async def read(self, sql: str, *values: Value) -> list[sqlite3.Row]:
+    async def read(self, sql: str, *values: Value) -> list[Row]:
         """Return all rows of one SELECT, which sees every earlier commit. Raises Unavailable."""
         self._check_open()
         with self._translated("read"):
@@ -261,6 +161,10 @@ class Database:
         Reads and writes continue meanwhile. Raises Unavailable, and leaves no partial copy, if it can't be written.
         """
         self._check_open()
+        async with self._long_read():
+            return await self._copy()
+
+    async def _copy(self) -> Path:
         stopped = threading.Event()
         copying = asyncio.ensure_future(asyncio.to_thread(self.backups.back_up, stopped=stopped))
         try:
@@ -278,19 +182,16 @@ class Database:
                 async with self._file_lock.hold(BUSY_TIMEOUT_S):
                     await self._tidy(max_bytes=_SMALL_BYTES)
 
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise Unavailable("The bot is shutting down; try again when it is back.")
-
     async def _run(
         self, transaction: Callable[[Transaction], Awaitable[T]], prepared: Mapping[Hashable, Any] | None = None
     ) -> T:
+        """Run `transaction` between BEGIN IMMEDIATE and COMMIT."""
         self._check_open()
         self._wrote_at_s = time.monotonic()
         with self._translated("written"):
             async with self._file_lock.hold(BUSY_TIMEOUT_S):
                 started_at_s = time.monotonic()
-                working = Transaction(self._writer, self.gone_ids, prepared)
+                working = SqliteTransaction(self._writer, self.gone_ids, prepared)
                 try:
                     await self._writer.execute_fetchall("BEGIN IMMEDIATE")
                     result = await transaction(working)
@@ -343,9 +244,7 @@ class Database:
                 await self._empty_log()
 
     async def _vacuum(self, max_bytes: float, *, gives_way: bool) -> None:
-        (row,) = await self._writer.execute_fetchall(
-            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-        )
+        (row,) = await self._writer.execute_fetchall(self.size_sql)
         if row[0] > max_bytes:
             return
         # Another program can't interrupt this one, so it is left alone where it would wait.
@@ -364,8 +263,8 @@ class Database:
                 self._erased_mark.unlink()
 
     async def _empty_log(self) -> None:
-        # The check of a large file reads for seconds; waiting for it gains nothing, and it empties the log at its end.
-        timeout_ms = 0 if self._is_being_checked else _CHECKPOINT_TIMEOUT_MS
+        # A check or a backup of a large file reads for seconds: no use to wait for it, and the log is emptied then.
+        timeout_ms = 0 if self._num_long_reads else _CHECKPOINT_TIMEOUT_MS
         await self._writer.execute_fetchall(f"PRAGMA busy_timeout = {timeout_ms}")
         try:
             (row,) = await self._writer.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -490,9 +389,3 @@ async def _finish(task: "asyncio.Future[None]") -> None:
     if cancelled is not None:
         raise cancelled
     task.result()
-
-
-def _log_failure(task: "asyncio.Task[Any]") -> None:
-    """Log the failure that a cancelled caller does not get."""
-    if not task.cancelled() and task.exception() is not None:
-        logger.error("a transaction whose caller was cancelled failed: %s", task.exception())

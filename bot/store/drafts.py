@@ -1,7 +1,6 @@
 """Drafts: templates that moderators have not published yet, and the messages that examples were taken from."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,8 +9,8 @@ from typing import Final
 from bot.core.messages import Scope, now_utc
 from bot.core.templates.forgetting import words_sha256
 from bot.errors import RequestError
+from bot.store.backend import Row, Transaction
 from bot.store.cards import close_all
-from bot.store.database import Transaction
 from bot.store.opting_out import check_may_store
 from bot.store.records import Records, from_microseconds, to_microseconds
 from bot.store.templates import OF_OWNER, check_size, owner_values
@@ -72,9 +71,13 @@ class Drafts(Records):
             if others[0]["num"] >= MAX_DRAFTS:
                 raise RequestError(f"You have {MAX_DRAFTS} drafts here already; publish or discard one first.")
             await transaction.execute(
-                "INSERT OR REPLACE INTO template_drafts (platform, server, channel, name, author_id, based_on,"
+                "INSERT INTO template_drafts (platform, server, channel, name, author_id, based_on,"
                 " based_on_sha256, source_text, form_values, problem, updated_at_utc)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (platform, server, channel, name, author_id) DO UPDATE SET based_on = excluded.based_on,"
+                " based_on_sha256 = excluded.based_on_sha256, source_text = excluded.source_text,"
+                " form_values = excluded.form_values, problem = excluded.problem,"
+                " updated_at_utc = excluded.updated_at_utc",
                 *owner_values(scope),
                 draft.name,
                 draft.author_id,
@@ -161,7 +164,7 @@ async def _is_unchanged(transaction: Transaction, scope: Scope, before: Draft) -
     return replace(_to_draft(rows[0]), updated_at_utc=before.updated_at_utc) == before
 
 
-def _to_draft(row: sqlite3.Row) -> Draft:
+def _to_draft(row: Row) -> Draft:
     return Draft(
         name=row["name"],
         author_id=row["author_id"],

@@ -1,13 +1,12 @@
 """The visible messages of a platform that this program hosts itself; of others they are on that platform's servers."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bot.core.messages import Scope
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.records import IN_SCOPE, Records, conversation_id, scope_values
 
 _COLUMNS: Final = (
@@ -87,7 +86,8 @@ class Hosted(Records):
         async def update(transaction: Transaction) -> bool:
             rows = await transaction.execute(
                 "UPDATE hosted_messages SET text = coalesce(?3, text), card = coalesce(?4, card), revision = ?2,"
-                " is_edited = is_edited OR ?3 IS NOT NULL, file_name = iif(?5, '', file_name)"
+                " is_edited = CASE WHEN ?3 IS NOT NULL THEN 1 ELSE is_edited END,"
+                " file_name = CASE WHEN ?5 = 1 THEN '' ELSE file_name END"
                 " WHERE id = ?1 AND revision < ?2 RETURNING id",
                 message_id,
                 revision,
@@ -146,8 +146,8 @@ class Hosted(Records):
     async def last_hosted_revision(self) -> int:
         """Return the greatest id or revision in use, 0 if there is none."""
         (row,) = await self._database.read(
-            "SELECT max(coalesce((SELECT max(id) FROM hosted_messages), 0),"
-            " coalesce((SELECT max(CAST(id AS INTEGER)) FROM hosted_channels), 0)) AS last"
+            "SELECT max(latest) AS last FROM (SELECT coalesce(max(id), 0) AS latest FROM hosted_messages"
+            " UNION ALL SELECT coalesce(max(CAST(id AS BIGINT)), 0) FROM hosted_channels) AS each"
         )
         return int(row["last"])
 
@@ -169,12 +169,14 @@ async def erase_hosted(
     With `platform` only those of that platform.
     """
     numbers = [int(one) for one in message_ids if str(one).isdecimal() and len(str(one)) < 19]
+    of_platform = "(SELECT c.platform FROM conversations c WHERE c.id = conversation_id) = ?2"
     rows = await transaction.execute(
-        "DELETE FROM hosted_messages WHERE id IN (SELECT value FROM json_each(?1)"
-        " UNION SELECT a.id FROM hosted_messages a WHERE a.asked IN (SELECT value FROM json_each(?1)))"
-        " AND (?2 IS NULL OR (SELECT c.platform FROM conversations c WHERE c.id = conversation_id) = ?2) RETURNING id",
+        "DELETE FROM hosted_messages WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?1)"
+        " UNION SELECT a.id FROM hosted_messages a WHERE a.asked IN"
+        " (SELECT CAST(value AS BIGINT) FROM json_each(?1)))"
+        f"{'' if platform is None else f' AND {of_platform}'} RETURNING id",
         json.dumps(numbers),
-        platform,
+        *(() if platform is None else (platform,)),
     )
     return _erased(transaction, rows)
 
@@ -209,7 +211,7 @@ async def erase_hosted_before(
     return len(_erased(transaction, rows))
 
 
-def _erased(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> tuple[int, ...]:
+def _erased(transaction: Transaction, rows: Sequence[Row]) -> tuple[int, ...]:
     if rows:
         transaction.mark_erased()
     ids = tuple(int(row["id"]) for row in rows)
@@ -217,7 +219,7 @@ def _erased(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> tuple[int,
     return ids
 
 
-def _to_hosted(row: sqlite3.Row) -> HostedMessage:
+def _to_hosted(row: Row) -> HostedMessage:
     return HostedMessage(
         id=row["id"],
         scope=Scope(row["platform"], row["server"], row["channel"], row["thread"]),

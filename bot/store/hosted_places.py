@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.records import Records
 
 
@@ -59,7 +59,8 @@ class HostedPlaces(Records):
     async def save_hosted_server(self, platform: str, server_id: str, name: str) -> None:
         """Add a server, or rename it."""
         await self._execute(
-            "INSERT INTO hosted_servers (platform, id, name) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET name = ?3",
+            "INSERT INTO hosted_servers (platform, id, name) VALUES (?1, ?2, ?3)"
+            " ON CONFLICT (id) DO UPDATE SET name = ?3",
             platform,
             server_id,
             name,
@@ -68,7 +69,8 @@ class HostedPlaces(Records):
     async def save_hosted_channel(self, server_id: str, channel_id: str, name: str) -> None:
         """Add a channel to a server, or rename it."""
         await self._execute(
-            "INSERT INTO hosted_channels (server_id, id, name) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET name = ?3",
+            "INSERT INTO hosted_channels (server_id, id, name) VALUES (?1, ?2, ?3)"
+            " ON CONFLICT (id) DO UPDATE SET name = ?3",
             server_id,
             channel_id,
             name,
@@ -78,7 +80,7 @@ class HostedPlaces(Records):
         """Add a person, or change name and rights."""
         await self._execute(
             "INSERT INTO hosted_people (platform, id, name, is_moderator) VALUES (?1, ?2, ?3, ?4)"
-            " ON CONFLICT DO UPDATE SET name = ?3, is_moderator = ?4",
+            " ON CONFLICT (id) DO UPDATE SET name = ?3, is_moderator = ?4",
             platform,
             person.id,
             person.name,

@@ -1,7 +1,6 @@
 """Accepted requests, their outcomes, and the visible messages that answered them."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +8,7 @@ from typing import Final, Literal
 
 from bot.core.messages import Author, Message, Scope, ShownCard, now_utc
 from bot.core.picture import Picture
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.messages import NO_WORDS, erase_message
 from bot.store.pictures import insert_pictures, pictures_by_message
 from bot.store.records import IN_SCOPE, Records, conversation_id, from_microseconds, scope_values, to_microseconds
@@ -152,7 +151,8 @@ class Inbox(Records):
             f"""SELECT s.*, c.server, c.channel, c.thread, (SELECT m.text {_REPLY}) AS reply_text,
                   (SELECT json_group_array(sent_id) FROM (
                     SELECT sent_id FROM sent_messages
-                     WHERE platform = s.platform AND message_id = s.message_id ORDER BY position, id)) AS sent_ids
+                     WHERE platform = s.platform AND message_id = s.message_id ORDER BY position, id) AS each
+                  ) AS sent_ids
                 FROM inbox s JOIN conversations c ON c.id = s.conversation_id
                 WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY s.created_at_utc, s.id""",
             platform,
@@ -178,8 +178,8 @@ class Inbox(Records):
                 "INSERT INTO sent_messages (conversation_id, platform, sent_id, message_id, position)"
                 " SELECT conversation_id, ?1, ?3, ?2, ?4 FROM ("
                 " SELECT conversation_id FROM inbox WHERE platform = ?1 AND message_id = ?2 UNION ALL"
-                " SELECT conversation_id FROM messages WHERE platform = ?1 AND message_id = ?2 LIMIT 1) WHERE true"
-                " ON CONFLICT (platform, sent_id) DO NOTHING",
+                " SELECT conversation_id FROM messages WHERE platform = ?1 AND message_id = ?2 LIMIT 1) AS known"
+                " WHERE true ON CONFLICT (platform, sent_id) DO NOTHING",
                 platform,
                 message_id,
                 sent_id,
@@ -222,7 +222,7 @@ class Inbox(Records):
                   ORDER BY id DESC LIMIT ?)
                 SELECT sent_id FROM sent JOIN (
                     SELECT message_id, max(id) AS newest FROM sent GROUP BY message_id ORDER BY newest DESC LIMIT ?
-                  ) USING (message_id) ORDER BY newest DESC, position DESC, id DESC""",
+                  ) AS answers USING (message_id) ORDER BY newest DESC, position DESC, id DESC""",
             *scope_values(scope),
             max(num, 0) * _MAX_PARTS,
             max(num, 0),
@@ -238,9 +238,10 @@ class Inbox(Records):
         slash commands, are not visible and left out; their visible answers are included.
         """
         conversations = await self._database.read(
-            "SELECT c.*, (SELECT m.created_at_utc FROM messages m WHERE m.conversation_id = c.id"
+            "SELECT * FROM (SELECT c.*, (SELECT m.created_at_utc FROM messages m WHERE m.conversation_id = c.id"
             " ORDER BY m.created_at_utc DESC LIMIT 1) AS newest FROM conversations c WHERE c.platform = ?"
-            " AND c.server IN (SELECT value FROM json_each(?)) AND newest IS NOT NULL ORDER BY newest DESC LIMIT ?",
+            " AND c.server IN (SELECT value FROM json_each(?))) AS found"
+            " WHERE newest IS NOT NULL ORDER BY newest DESC, id DESC LIMIT ?",
             platform,
             json.dumps(list(servers)),
             num_conversations,
@@ -253,9 +254,11 @@ class Inbox(Records):
                        SELECT * FROM messages WHERE conversation_id = ?1 ORDER BY created_at_utc DESC, id DESC LIMIT ?3
                      ) m LEFT JOIN inbox s ON s.platform = m.platform AND s.message_id = m.message_id
                       WHERE m.is_me = 0 AND m.deleted_at_utc IS NULL
-                        AND iif(s.reach IS NULL, m.kind = 'chat' OR m.is_visible, s.reach <> 'form')
+                        AND CASE WHEN s.reach IS NULL THEN m.kind = 'chat' OR m.is_visible = 1
+                            ELSE s.reach <> 'form' END
                      UNION SELECT sent_id FROM (
-                       SELECT sent_id FROM sent_messages WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?3))
+                       SELECT sent_id FROM sent_messages WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?3
+                     ) AS answers) AS visible
                    ORDER BY length(id) DESC, id DESC LIMIT ?2""",
                 row["id"],
                 num_each,
@@ -325,9 +328,7 @@ async def _reply_ids(transaction: Transaction, platform: str, message_id: str) -
     return [row["message_id"] for row in rows]
 
 
-def _to_accepted(
-    row: sqlite3.Row, pictures_of: Mapping[str, tuple[Picture, ...]], expired_before: datetime | None
-) -> Accepted:
+def _to_accepted(row: Row, pictures_of: Mapping[str, tuple[Picture, ...]], expired_before: datetime | None) -> Accepted:
     message = Message(
         id=row["message_id"],
         scope=Scope(row["platform"], row["server"], row["channel"], row["thread"], row["place_kind"]),

@@ -1,7 +1,6 @@
 """The messages of conversations: stored once, edited, erased, and loaded as history."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Final, Literal
 
 from bot.core.history import HistoryMessage
 from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.hosted import erase_hosted
 from bot.store.pictures import NUM_PICTURES, drop_other_pictures, insert_pictures
 from bot.store.records import (
@@ -34,7 +33,7 @@ MESSAGE_COLUMNS: Final = (
 # Whether the message `m` may be part of a reply chain in the conversation `here`.
 _READABLE: Final = (
     "m.conversation_id = here.id AND m.id > here.fresh_row AND m.created_at_utc >= here.fresh_utc"
-    " AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me)"
+    " AND m.deleted_at_utc IS NULL AND (m.kind = 'chat' OR m.is_me = 1)"
 )
 # The assignments that erase a request's text from a row of inbox.
 # The kinds of cards that hold a copy of a message's words: a proposed example, and the form that proposes one.
@@ -50,12 +49,14 @@ _BY_OPTED_OUT: Final = (
 NO_WORDS: Final = "text = NULL, attachment = NULL, author_name = '', author_roles = '[]', token = ''"
 # Whether the author of the message `m` may be read.
 _MAY_BE_READ: Final = (
-    "(m.is_me OR NOT EXISTS (SELECT 1 FROM opted_out o WHERE o.platform = m.platform AND o.author_id = m.author_id))"
+    "(m.is_me = 1 OR NOT EXISTS ("
+    "SELECT 1 FROM opted_out o WHERE o.platform = m.platform AND o.author_id = m.author_id))"
 )
 # The number of the last change to the templates of the conversation `c`.
 _TEMPLATE_CHANGE: Final = (
     "(SELECT coalesce(max(t.change), 0) FROM server_templates t WHERE t.platform = c.platform AND t.server = c.server"
-    f" AND t.channel = iif(c.server = '{DIRECT_MESSAGES}', c.channel, '')) AS template_change"
+    f" AND t.channel = CASE WHEN c.server = '{DIRECT_MESSAGES}' THEN c.channel ELSE '' END)"
+    " AS template_change"
 )
 _SETTINGS: Final = settings_column("c.platform", "c.server", "c.channel")
 _IN_CONVERSATION: Final = f"conversation_id = (SELECT id FROM conversations WHERE {IN_SCOPE})"
@@ -137,9 +138,10 @@ class Messages(Records):
                 transaction, platform, message_id, picture_ids
             )
             rows = await transaction.execute(
-                "UPDATE messages SET text = ?3, attachment = iif(?5, NULL, attachment), revision = revision + 1,"
-                " edited_at_utc = ?4 WHERE platform = ?1 AND message_id = ?2 AND deleted_at_utc IS NULL"
-                " AND (text <> ?3 OR ?5 AND attachment IS NOT NULL OR ?6) RETURNING id",
+                "UPDATE messages SET text = ?3, attachment = CASE WHEN ?5 = 1 THEN NULL ELSE attachment END,"
+                " revision = revision + 1, edited_at_utc = ?4 WHERE platform = ?1 AND message_id = ?2"
+                " AND deleted_at_utc IS NULL AND (text <> ?3 OR ?5 = 1 AND attachment IS NOT NULL OR ?6 = 1)"
+                " RETURNING id",
                 platform,
                 message_id,
                 text,
@@ -151,11 +153,10 @@ class Messages(Records):
                 await forget_examples(transaction, platform, message_id=message_id)
                 await _forget_derived(transaction, platform, message_id, card_kinds=(PROPOSAL_CARD, EXAMPLE_FORM))
             waiting = await transaction.execute(
-                "UPDATE inbox SET text = ?3, attachment = iif(?4, NULL, attachment),"
+                "UPDATE inbox SET text = ?3, attachment = CASE WHEN ?4 = 1 THEN NULL ELSE attachment END,"
                 " picture_ids = coalesce(?5, picture_ids) WHERE platform = ?1 AND message_id = ?2"
-                " AND text IS NOT NULL"
-                " AND (text <> ?3 OR ?4 AND attachment IS NOT NULL OR picture_ids <> coalesce(?5, picture_ids))"
-                " RETURNING id",
+                " AND text IS NOT NULL AND (text <> ?3 OR ?4 = 1 AND attachment IS NOT NULL"
+                " OR picture_ids <> coalesce(?5, picture_ids)) RETURNING id",
                 platform,
                 message_id,
                 text,
@@ -187,7 +188,7 @@ class Messages(Records):
         """
         return list(_oldest_first(await self._history(scope, limit, up_to)))
 
-    async def _history(self, scope: Scope, limit: int, up_to: str | None, condition: str = "") -> list[sqlite3.Row]:
+    async def _history(self, scope: Scope, limit: int, up_to: str | None, condition: str = "") -> list[Row]:
         """Return history, newest first; `condition` is another condition on the message `m`."""
         bound = "(SELECT created_at_utc, id FROM messages WHERE platform = ? AND message_id = ?)"
         return await self._database.read(
@@ -206,10 +207,10 @@ class Messages(Records):
     async def direct_channels(self, platform: str, *, limit: int = 100) -> tuple[str, ...]:
         """Return the channels of direct messages, at most `limit`, those with the latest messages first."""
         rows = await self._database.read(
-            "SELECT c.channel, (SELECT m.created_at_utc FROM messages m WHERE m.conversation_id = c.id"
-            " ORDER BY m.created_at_utc DESC LIMIT 1) AS newest FROM conversations c"
-            " WHERE c.platform = ? AND c.server = ? AND newest IS NOT NULL"
-            " GROUP BY c.channel ORDER BY newest DESC LIMIT ?",
+            "SELECT channel FROM (SELECT c.channel, (SELECT m.created_at_utc FROM messages m"
+            " WHERE m.conversation_id = c.id ORDER BY m.created_at_utc DESC LIMIT 1) AS newest FROM conversations c"
+            " WHERE c.platform = ? AND c.server = ?) AS found WHERE newest IS NOT NULL"
+            " GROUP BY channel ORDER BY max(newest) DESC, channel LIMIT ?",
             platform,
             DIRECT_MESSAGES,
             max(limit, 0),
@@ -254,7 +255,7 @@ class Messages(Records):
         )
         return [to_stored_message(row) for row in rows]
 
-    async def _reply_chain(self, scope: Scope, message_id: str, limit: int, condition: str) -> list[sqlite3.Row]:
+    async def _reply_chain(self, scope: Scope, message_id: str, limit: int, condition: str) -> list[Row]:
         """Return a reply chain, newest first; `condition` on the message `m` leaves out single messages of it."""
         if limit < 1:
             return []
@@ -310,7 +311,7 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
         " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
         " WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE platform = ?2 AND message_id = ?3 AND text IS NULL"
         " AND state IN ('waiting', 'responding', 'cancelled'))"
-        " AND (?7 OR NOT EXISTS (SELECT 1 FROM opted_out WHERE platform = ?2 AND author_id = ?4))"
+        " AND (?7 = 1 OR NOT EXISTS (SELECT 1 FROM opted_out WHERE platform = ?2 AND author_id = ?4))"
         " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
         await conversation_id(transaction, message.scope),
         message.scope.platform,
@@ -377,11 +378,11 @@ async def _forget_derived(
     )
     await transaction.execute(
         "DELETE FROM open_cards WHERE source_message_id = ?1"
-        " AND (?3 = '[]' OR kind IN (SELECT value FROM json_each(?3)))"
-        " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?2)",
+        " AND conversation_id IN (SELECT id FROM conversations WHERE platform = ?2)"
+        f" {'AND kind IN (SELECT value FROM json_each(?3))' if card_kinds else ''}",
         message_id,
         platform,
-        json.dumps(list(card_kinds)),
+        *((json.dumps(list(card_kinds)),) if card_kinds else ()),
     )
     await drop_offers(transaction, platform, [message_id])
 
@@ -399,16 +400,18 @@ async def is_erased(transaction: Transaction, platform: str, message_id: str) ->
 
 async def forget_provenance(transaction: Transaction, row_ids: Sequence[int]) -> None:
     """Delete how the erased answers in the rows `row_ids` of messages came about; others have no provenance."""
-    await transaction.execute("DELETE FROM replies WHERE id IN (SELECT value FROM json_each(?))", json.dumps(row_ids))
+    await transaction.execute(
+        "DELETE FROM replies WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))", json.dumps(row_ids)
+    )
 
 
-def _oldest_first(rows: Sequence[sqlite3.Row]) -> tuple[StoredMessage, ...]:
+def _oldest_first(rows: Sequence[Row]) -> tuple[StoredMessage, ...]:
     """Return `rows`, newest first, as messages, oldest first; a message that a circular chain repeats counts once."""
     messages = {row["message_id"]: to_stored_message(row) for row in rows}
     return tuple(reversed(messages.values()))
 
 
-def to_stored_message(row: sqlite3.Row) -> StoredMessage:
+def to_stored_message(row: Row) -> StoredMessage:
     """Return a row of MESSAGE_COLUMNS as a message."""
     edited_at_utc = row["edited_at_utc"]
     return StoredMessage(

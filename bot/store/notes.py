@@ -1,6 +1,6 @@
 """Notes: short named texts that a platform needs after a restart; never people's messages."""
 
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.records import Records
 
 
@@ -17,7 +17,8 @@ class Notes(Records):
 
         async def change(transaction: Transaction) -> None:
             await transaction.execute(
-                "INSERT INTO notes (platform, name, value) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3",
+                "INSERT INTO notes (platform, name, value) VALUES (?1, ?2, ?3) ON CONFLICT (platform, name)"
+                " DO UPDATE SET value = ?3",
                 platform,
                 name,
                 value,

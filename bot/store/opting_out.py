@@ -3,7 +3,7 @@
 from typing import Final
 
 from bot.errors import OptedOut
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 
 NOT_STORED: Final = "You asked not to be read, so nothing can be stored for you."
 

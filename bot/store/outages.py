@@ -19,12 +19,12 @@ _CONSEQUENCE: Final[dict[Use, str]] = {
 
 
 class Outages:
-    """The present outages of the database at `path`: one line when each begins, one when it ends.
+    """The present outages of the database `path`: one line when each begins, one when it ends.
 
     An outage ends with the first success after `quiet_s` without a failure.
     """
 
-    def __init__(self, path: Path, *, quiet_s: float = _QUIET_S) -> None:
+    def __init__(self, path: Path | str, *, quiet_s: float = _QUIET_S) -> None:
         self._path = path
         self._quiet_s = quiet_s
         self._causes: dict[Use, str] = {}

@@ -3,13 +3,12 @@
 import asyncio
 import base64
 import json
-import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
 from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.hosted import erase_hosted_person
 from bot.store.messages import NO_WORDS, forget_provenance
 from bot.store.records import ROWS_AT_ONCE, Records, from_microseconds, scope_values, to_microseconds
@@ -85,7 +84,7 @@ class People(Records):
         pictures = await self._database.read(
             """SELECT 'picture' AS kind, c.server, c.channel, c.thread, p.message_id, p.media_type,
                  length(p.data) AS num_bytes,
-                 iif(sum(length(p.data)) OVER (ORDER BY p.id DESC) <= ?3, p.data, NULL) AS data
+                 CASE WHEN sum(length(p.data)) OVER (ORDER BY p.id DESC) <= ?3 THEN p.data END AS data
                FROM (
                  SELECT conversation_id, message_id FROM messages
                   WHERE platform = ?1 AND author_id = ?2 AND author_id <> '' AND is_me = 0
@@ -200,7 +199,8 @@ class People(Records):
                 # In this order: a channel may have millions of messages, and few of them are in a template.
                 "SELECT m.message_id FROM template_origins o CROSS JOIN messages m"
                 " ON m.platform = o.platform AND m.message_id = o.message_id"
-                " WHERE o.platform = ? AND o.server = ? AND m.conversation_id IN (SELECT value FROM json_each(?))",
+                " WHERE o.platform = ? AND o.server = ? AND m.conversation_id IN"
+                " (SELECT CAST(value AS BIGINT) FROM json_each(?))",
                 scope.platform,
                 scope.server,
                 ids,
@@ -257,7 +257,7 @@ class People(Records):
         return num_deleted
 
 
-def _to_export(rows: Iterable[sqlite3.Row]) -> list[dict[str, Any]]:
+def _to_export(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return rows as JSON-able records; of somebody who says much there are many."""
     records = [dict(row) for row in rows]
     for record in records:
@@ -276,7 +276,8 @@ async def _note_forgetting(transaction: Transaction, scope: Scope, *, is_over: b
     place = [scope.server, scope.channel, scope.thread]
     places = [one for one in json.loads(rows[0]["value"] if rows else "[]") if one != place]
     await transaction.execute(
-        "INSERT INTO notes (platform, name, value) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = ?3",
+        "INSERT INTO notes (platform, name, value) VALUES (?1, ?2, ?3) ON CONFLICT (platform, name)"
+        " DO UPDATE SET value = ?3",
         scope.platform,
         _FORGETTING,
         json.dumps(places if is_over else [*places, place]),
@@ -304,7 +305,7 @@ async def _forget_messages(platform: str, author_id: str, transaction: Transacti
     # Also in messages erased earlier, so that nothing shows who wrote them.
     await transaction.execute(
         "UPDATE messages SET text = '', author_name = '', attachment = NULL, author_id = '',"
-        " deleted_at_utc = coalesce(deleted_at_utc, ?) WHERE id IN (SELECT value FROM json_each(?))",
+        " deleted_at_utc = coalesce(deleted_at_utc, ?) WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
         to_microseconds(now_utc()),
         json.dumps([row["id"] for row in rows]),
     )
@@ -367,8 +368,8 @@ async def _delete_conversations(which: str, values: tuple[str, ...], transaction
         "stories",
     ):
         rows = await transaction.execute(
-            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE conversation_id = ? LIMIT ?)"
-            f" RETURNING {'message_id' if table == 'messages' else 'rowid'}",
+            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE conversation_id = ? LIMIT ?)"
+            f" RETURNING {'message_id' if table == 'messages' else 'id'}",
             conversation,
             ROWS_AT_ONCE,
         )

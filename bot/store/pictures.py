@@ -1,13 +1,12 @@
 """The pictures of messages: stored with the message or its request, and erased with the words of both by triggers."""
 
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bot.core.messages import Message, Scope
 from bot.core.picture import Picture
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.records import IN_SCOPE, Records, scope_values
 
 # How many pictures of the message `m` are stored.
@@ -34,7 +33,7 @@ class Pictures(Records):
         return pictures_by_message(rows)
 
 
-def pictures_by_message(rows: Iterable[sqlite3.Row]) -> Mapping[str, tuple[Picture, ...]]:
+def pictures_by_message(rows: Iterable[Row]) -> Mapping[str, tuple[Picture, ...]]:
     """Return the pictures in rows of message_pictures, in that order, by the ids of their messages."""
     found: dict[str, tuple[Picture, ...]] = {}
     for row in rows:

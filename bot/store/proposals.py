@@ -6,8 +6,8 @@ from typing import Final
 
 from bot.core.messages import Scope, now_utc
 from bot.errors import RequestError
+from bot.store.backend import Transaction
 from bot.store.cards import OpenCard, close_all, insert_card, to_open_card
-from bot.store.database import Transaction
 from bot.store.messages import PROPOSAL_CARD
 from bot.store.records import Records, to_microseconds
 from bot.store.templates import owner_values
@@ -45,7 +45,8 @@ class Proposals(Records):
                 )
             (counted,) = await transaction.execute(
                 "INSERT INTO proposal_numbers (platform, server, channel, name, latest) VALUES (?, ?, ?, ?, 1)"
-                " ON CONFLICT DO UPDATE SET latest = latest + 1 RETURNING latest",
+                " ON CONFLICT (platform, server, channel, name)"
+                " DO UPDATE SET latest = proposal_numbers.latest + 1 RETURNING latest",
                 *owner,
                 card.state["template"],
             )
@@ -60,7 +61,7 @@ class Proposals(Records):
         """Return the cards of all proposals for `template` on the server of `scope`, newest first."""
         rows = await self._database.read(
             f"SELECT o.*, c.channel, c.thread {_OF_SERVER} AND json_extract(o.state, '$.template') = ?5"
-            " ORDER BY json_extract(o.state, '$.number') DESC",
+            " ORDER BY CAST(json_extract(o.state, '$.number') AS BIGINT) DESC",
             *owner_values(scope),
             to_microseconds(now_utc()),
             template,

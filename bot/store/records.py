@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from bot.core.messages import Scope
-from bot.store.database import Database, Transaction
+from bot.store.backend import Backend, Transaction
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -22,7 +22,7 @@ def settings_column(platform: str, server: str, channel: str) -> str:
     """Return the SQL of the column `settings`: those stored for a channel, for `read_settings`; takes SQL values."""
     return (
         "(SELECT json_group_array(json_array(name, value)) FROM (SELECT name, value FROM settings"
-        f" WHERE platform = {platform} AND server = {server} AND channel IN ('', {channel}) ORDER BY channel))"
+        f" WHERE platform = {platform} AND server = {server} AND channel IN ('', {channel}) ORDER BY channel) AS each)"
         " AS settings"
     )
 
@@ -35,7 +35,7 @@ def read_settings(column: str) -> Mapping[str, str]:
 class Records:
     """The base class of each part of the store."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Backend) -> None:
         self._database = database
 
 

@@ -1,7 +1,6 @@
 """The bot's answers and their provenance, from which `why` rebuilds the prompt and says what has changed since."""
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,7 +8,7 @@ from typing import Any, Literal
 from bot.core.messages import Author, Message, Scope
 from bot.core.results import FinishReason, Timings
 from bot.core.sampling_params import SamplingParams
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.messages import (
     MESSAGE_COLUMNS,
     NO_STOPS,
@@ -276,7 +275,7 @@ async def _used_template(
     return template_id, provenance.prompt_sha256
 
 
-def _to_stored_reply(row: sqlite3.Row, scope: Scope, read: tuple[ReadBack, ...]) -> StoredReply:
+def _to_stored_reply(row: Row, scope: Scope, read: tuple[ReadBack, ...]) -> StoredReply:
     has_template, has_timings = row["template_name"] is not None, row["queue_ms"] is not None
     provenance = Provenance(
         command=row["command"],

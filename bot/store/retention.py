@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.core.messages import DIRECT_MESSAGES, now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.hosted import erase_hosted_before
 from bot.store.messages import NO_WORDS
 from bot.store.records import ROWS_AT_ONCE, Records, to_microseconds
@@ -25,10 +25,14 @@ DRAFT_DAYS: Final = 30
 # The setting of the conversation `c`: direct messages have no server settings, each channel's own one counts.
 _SETTING: Final = (
     "LEFT JOIN settings s ON s.platform = c.platform AND s.server = c.server AND s.name = ?4"
-    " AND s.channel = iif(c.server = ?5, c.channel, '')"
+    " AND s.channel = CASE WHEN c.server = ?5 THEN c.channel ELSE '' END"
 )
 # The time before which words of the conversation `c` have expired; ?1 is now, ?2 a day, ?3 the operator's limit.
-_OLDEST: Final = "?1 - ?2 * max(iif(CAST(s.value AS INTEGER) >= 1, min(CAST(s.value AS INTEGER), ?3), ?3), 1)"
+# Only the inner CASE reads the text as a number, because not every database takes any text for one.
+_OLDEST: Final = (
+    "?1 - ?2 * CASE WHEN ltrim(s.value, '0123456789') = '' AND length(s.value) BETWEEN 1 AND 9"
+    " THEN CASE WHEN CAST(s.value AS BIGINT) BETWEEN 1 AND ?3 THEN CAST(s.value AS BIGINT) ELSE ?3 END ELSE ?3 END"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Retention(Records):
         now_us = to_microseconds(now or now_utc())
         day_us = timedelta(days=1) // timedelta(microseconds=1)
 
-        limits = (now_us, day_us, default_days, RETENTION_SETTING, DIRECT_MESSAGES, ROWS_AT_ONCE)
+        limits = (now_us, day_us, max(default_days, 1), RETENTION_SETTING, DIRECT_MESSAGES, ROWS_AT_ONCE)
 
         async def erase_hosted(transaction: Transaction) -> int | None:
             return await erase_hosted_before(transaction, _SETTING, f"h.id < {_OLDEST}", limits) or None
@@ -104,13 +108,13 @@ class Retention(Records):
         """Count what is stored: of one server if `platform` and `server` are given, else of all."""
         if platform is None and server is None:
             (totals,) = await self._database.read(
-                "SELECT num_messages, num_replies,"
-                " (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS num_bytes FROM totals"
+                "SELECT CAST(sum(num_messages) AS BIGINT) AS num_messages,"
+                f" CAST(sum(num_replies) AS BIGINT) AS num_replies,"
+                f" ({self._database.size_sql}) AS num_bytes FROM totals"
             )
             return StoreStats(totals["num_messages"], totals["num_replies"], totals["num_bytes"])
         rows = await self._database.read(
-            """SELECT count(*) AS num_messages, count(r.id) AS num_replies,
-                 (SELECT page_count * page_size FROM pragma_page_count, pragma_page_size) AS num_bytes
+            f"""SELECT count(*) AS num_messages, count(r.id) AS num_replies, ({self._database.size_sql}) AS num_bytes
                FROM messages m JOIN conversations c ON c.id = m.conversation_id LEFT JOIN replies r ON r.id = m.id
                WHERE m.deleted_at_utc IS NULL AND c.platform = coalesce(?, c.platform)
                  AND c.server = coalesce(?, c.server)""",
@@ -143,14 +147,16 @@ async def _forget_requests(transaction: Transaction, now_us: int, day_us: int) -
 
 async def _forget_sent(transaction: Transaction, requests: Sequence[tuple[str, str]]) -> None:
     """Delete the visible messages of those `requests` (platform, id) that are gone together with their answer."""
-    await transaction.execute(
-        "DELETE FROM sent_messages WHERE id IN (SELECT s.id FROM json_each(?) gone CROSS JOIN sent_messages s"
-        " ON s.platform = gone.value ->> 0 AND s.message_id = gone.value ->> 1"
-        " LEFT JOIN inbox i ON i.platform = s.platform AND i.message_id = s.message_id"
-        " LEFT JOIN messages m ON m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
-        " WHERE i.id IS NULL AND m.id IS NULL)",
-        json.dumps(requests),
-    )
+    for platform in sorted({platform for platform, _ in requests}):
+        await transaction.execute(
+            "DELETE FROM sent_messages WHERE id IN (SELECT s.id FROM json_each(?) gone CROSS JOIN sent_messages s"
+            " ON s.platform = ? AND s.message_id = gone.value"
+            " LEFT JOIN inbox i ON i.platform = s.platform AND i.message_id = s.message_id"
+            " LEFT JOIN messages m ON m.platform = s.platform AND m.reply_to = s.message_id AND m.is_me = 1"
+            " WHERE i.id IS NULL AND m.id IS NULL)",
+            json.dumps([message_id for its, message_id in requests if its == platform]),
+            platform,
+        )
 
 
 async def _forget_drafts(transaction: Transaction, now_us: int, day_us: int) -> bool:

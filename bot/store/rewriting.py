@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from bot.core.messages import Scope, now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.opting_out import check_may_store
 from bot.store.records import IN_SCOPE, Records, scope_values, to_microseconds
 from bot.store.replies import MessageRead, Provenance, _used_template, forget_stale_check_sums

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bot.core.messages import now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.records import Records, to_microseconds
 
 # Figures by name; a list has one figure per label, in the order of the labels.
@@ -38,8 +38,9 @@ class RowOutcomes(Records):
         async def insert(transaction: Transaction) -> None:
             for row_sha256, numbers in values:
                 await transaction.execute(
-                    "INSERT OR REPLACE INTO row_outcomes (prompt_sha256, model, row_sha256, numbers, saved_at_utc)"
-                    " VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO row_outcomes (prompt_sha256, model, row_sha256, numbers, saved_at_utc)"
+                    " VALUES (?, ?, ?, ?, ?) ON CONFLICT (prompt_sha256, model, row_sha256)"
+                    " DO UPDATE SET numbers = excluded.numbers, saved_at_utc = excluded.saved_at_utc",
                     prompt_sha256,
                     model,
                     row_sha256,

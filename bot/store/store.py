@@ -1,13 +1,14 @@
-"""The store's public interface: everything that the bot remembers, in one SQLite file."""
+"""The store's public interface: everything that the bot remembers, in one database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bot.core.database_url import DatabaseUrl
+from bot.store.backends import open_backend
 from bot.store.backups import BackupFolder
 from bot.store.cards import OpenCards
 from bot.store.channel_settings import ChannelSettings
-from bot.store.database import Database
 from bot.store.drafts import Drafts
 from bot.store.hosted import Hosted
 from bot.store.hosted_places import HostedPlaces
@@ -54,17 +55,17 @@ class Store(
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, backup_dir: Path | None = None) -> AsyncIterator["Store"]:
-        """Open the store in the file `path`; create it if missing. Raises StoreError, one sentence.
+    async def open(cls, address: Path | DatabaseUrl, backup_dir: Path | None = None) -> AsyncIterator["Store"]:
+        """Open the store in the database at `address`; create or migrate it. Raises StoreError, one sentence.
 
-        `backup_dir` is the folder of its backups (None: one beside it).
+        `backup_dir` is the folder of the backups of a file (None: one beside it).
         """
-        async with Database.open(path, backup_dir) as database:
+        async with open_backend(address, backup_dir) as database:
             yield cls(database)
 
     @property
-    def path(self) -> Path:
-        """Return the database file's real path."""
+    def path(self) -> Path | None:
+        """Return the database file's real path; None for one on a server."""
         return self._database.path
 
     @property
@@ -83,8 +84,8 @@ class Store(
         return self._database.problem
 
     @property
-    def backups(self) -> BackupFolder:
-        """Return the folder of the backups."""
+    def backups(self) -> BackupFolder | None:
+        """Return the folder of the backups; None for a database on a server, which has its own."""
         return self._database.backups
 
     async def back_up(self) -> Path:

@@ -1,14 +1,13 @@
 """Stories: the texts that conversations write together with the bot, part by part."""
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.core.messages import Message, Scope
 from bot.core.sampling_params import SamplingParams
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.messages import _MAY_BE_READ, MESSAGE_COLUMNS, StoredMessage, insert_message, to_stored_message
 from bot.store.records import IN_SCOPE, Records, conversation_id, scope_values, to_microseconds
 from bot.store.story_forgetting import NO_OFFER
@@ -83,7 +82,7 @@ class Stories(Records):
         )
         return await self._with_parts(rows[0]) if rows else None
 
-    async def _with_parts(self, row: sqlite3.Row) -> StoredStory:
+    async def _with_parts(self, row: Row) -> StoredStory:
         return StoredStory(
             id=row["id"],
             revision=row["revision"],
@@ -98,8 +97,8 @@ class Stories(Records):
     async def load_story_parts(self, scope: Scope, part_ids: tuple[int, ...]) -> tuple[StoredPart, ...]:
         """Return those of these parts that are still there, also if they were undone."""
         return await self._load_parts(
-            "p.id IN (SELECT value FROM json_each(?1)) AND p.conversation_id = (SELECT id FROM conversations"
-            " WHERE platform = ?2 AND server = ?3 AND channel = ?4 AND thread = ?5)",
+            "p.id IN (SELECT CAST(value AS BIGINT) FROM json_each(?1)) AND p.conversation_id ="
+            " (SELECT id FROM conversations WHERE platform = ?2 AND server = ?3 AND channel = ?4 AND thread = ?5)",
             json.dumps(part_ids),
             *scope_values(scope),
         )
@@ -170,7 +169,7 @@ class Stories(Records):
             return bool(ended) or bool(
                 await transaction.execute(
                     "SELECT 1 FROM (SELECT ended_by FROM stories WHERE conversation_id = ? ORDER BY id DESC LIMIT 1)"
-                    " WHERE ended_by = ?",
+                    " AS latest WHERE ended_by = ?",
                     conversation,
                     ended_by,
                 )

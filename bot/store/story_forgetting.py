@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 
 # The value of a column `offer` without continuations.
 NO_OFFER: Final = "{}"
@@ -21,13 +21,14 @@ async def drop_offers(transaction: Transaction, platform: str, message_ids: Sequ
     """
     found = await transaction.execute(
         f"UPDATE stories SET offer = '{NO_OFFER}', revision = revision + 1"
-        f" WHERE id IN (SELECT story_id FROM ({_PARTS})) RETURNING id",
+        f" WHERE id IN (SELECT story_id FROM ({_PARTS}) AS parts) RETURNING id",
         platform,
         json.dumps(list(message_ids)),
     )
     if found:
         await transaction.execute(
-            f"UPDATE story_parts SET offer = '{NO_OFFER}' WHERE story_id IN (SELECT value FROM json_each(?))",
+            f"UPDATE story_parts SET offer = '{NO_OFFER}' WHERE story_id IN"
+            " (SELECT CAST(value AS BIGINT) FROM json_each(?))",
             json.dumps([row["id"] for row in found]),
         )
 
@@ -37,7 +38,7 @@ async def erase_bot_parts(transaction: Transaction, platform: str, message_ids: 
     ids = json.dumps(list(message_ids))
     await drop_offers(transaction, platform, message_ids)
     erased = await transaction.execute(
-        f"DELETE FROM story_parts WHERE text IS NOT NULL AND id IN (SELECT id FROM ({_PARTS}) UNION"
+        f"DELETE FROM story_parts WHERE text IS NOT NULL AND id IN (SELECT id FROM ({_PARTS}) AS parts UNION"
         " SELECT p.id FROM json_each(?2) gone CROSS JOIN story_parts p ON p.asked_id = gone.value"
         " CROSS JOIN conversations c ON c.id = p.conversation_id AND c.platform = ?1) RETURNING story_id",
         platform,
@@ -45,7 +46,7 @@ async def erase_bot_parts(transaction: Transaction, platform: str, message_ids: 
     )
     await transaction.execute(
         f"UPDATE stories SET offer = '{NO_OFFER}', revision = revision + 1"
-        " WHERE id IN (SELECT value FROM json_each(?))",
+        " WHERE id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))",
         json.dumps([row["story_id"] for row in erased]),
     )
 
@@ -62,7 +63,8 @@ async def delete_parts_of_expired(transaction: Transaction, message_ids: Sequenc
         json.dumps(list(message_ids)),
     )
     emptied = (
-        "id IN (SELECT value FROM json_each(?)) AND NOT EXISTS (SELECT 1 FROM story_parts WHERE story_id = stories.id)"
+        "id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))"
+        " AND NOT EXISTS (SELECT 1 FROM story_parts WHERE story_id = stories.id)"
     )
     ids = json.dumps([row["story_id"] for row in rows])
     await transaction.execute(f"DELETE FROM stories WHERE ended_by IS NOT NULL AND {emptied}", ids)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Hashable, Iterable, Set
 from typing import Final, TypeVar
 
@@ -10,7 +9,7 @@ from bot.core.messages import DIRECT_MESSAGES
 from bot.core.templates.forgetting import find_words, forget_words, longest_word, says_words, words_sha256
 from bot.core.templates.template import PromptTemplate
 from bot.errors import TemplateError
-from bot.store.database import Transaction, Unprepared
+from bot.store.backend import Row, Transaction, Unprepared
 from bot.store.templates import OF_OWNER, insert_version, next_change
 from bot.store.used_templates import forget_unused_templates, used_template_id
 
@@ -94,7 +93,7 @@ async def forget_moderator(transaction: Transaction, platform: str, author_id: s
 
 async def _find_words(transaction: Transaction, owner: Owner, names: Set[str], sha256s: Set[str]) -> set[str]:
     """Return the words with these checksums, found in the templates' rows."""
-    rows: list[sqlite3.Row] = []
+    rows: list[Row] = []
     for table, order in (("server_templates", "number DESC"), ("template_drafts", "name")):
         rows += await transaction.execute(
             f"SELECT name, source_text FROM {table} WHERE {OF_OWNER} AND source_text IS NOT NULL"
@@ -164,23 +163,31 @@ async def _note_forgotten(transaction: Transaction, owner: Owner, name: str) -> 
 
 async def _rewrite_drafts(transaction: Transaction, owner: Owner, words: Set[str]) -> None:
     rows = await transaction.execute(
-        f"SELECT rowid, name, source_text, form_values FROM template_drafts WHERE {OF_OWNER}"
+        f"SELECT name, author_id, source_text, form_values FROM template_drafts WHERE {OF_OWNER}"
         f" AND (form_values IS NOT NULL OR {_MAY_SAY.format('source_text')})",
         *owner,
         _parts(words),
     )
-    texts = ((row["rowid"], row["name"], row["source_text"]) for row in rows if row["source_text"] is not None)
-    for row_id, template in (await _rewrite(transaction, texts, words)).items():
+    texts = (
+        (number, row["name"], row["source_text"]) for number, row in enumerate(rows) if row["source_text"] is not None
+    )
+    for number, template in (await _rewrite(transaction, texts, words)).items():
         await transaction.execute(
-            "UPDATE template_drafts SET source_text = ? WHERE rowid = ?",
+            f"UPDATE template_drafts SET source_text = ? WHERE {OF_OWNER} AND name = ? AND author_id = ?",
             None if template is None else template.source_text,
-            row_id,
+            *owner,
+            rows[number]["name"],
+            rows[number]["author_id"],
         )
     for row in rows:
         typed = "" if row["form_values"] is None else "\n".join(map(str, json.loads(row["form_values"]).values()))
         if any(says_words(typed, one) for one in words):
             await transaction.execute(
-                "UPDATE template_drafts SET form_values = NULL, problem = '' WHERE rowid = ?", row["rowid"]
+                "UPDATE template_drafts SET form_values = NULL, problem = ''"
+                f" WHERE {OF_OWNER} AND name = ? AND author_id = ?",
+                *owner,
+                row["name"],
+                row["author_id"],
             )
 
 

@@ -1,7 +1,6 @@
 """Servers' templates, written by moderators: every version, and which one is published."""
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Any, Final, Literal
 from bot.core.messages import Author, Scope, now_utc
 from bot.core.templates.parsing import MAX_TEMPLATE_BYTES
 from bot.errors import RequestError
-from bot.store.database import Transaction
+from bot.store.backend import Row, Transaction
 from bot.store.opting_out import check_may_store
 from bot.store.records import Records, from_microseconds, to_microseconds
 
@@ -223,7 +222,7 @@ async def insert_version(
     await transaction.execute(
         "DELETE FROM server_templates WHERE id IN (SELECT id FROM ("
         " SELECT id, number, sum(length(source_text)) OVER (ORDER BY number DESC) AS num_characters"
-        f" FROM server_templates WHERE {_NAMED}) WHERE number < ? AND (number <= ? OR num_characters > ?))",
+        f" FROM server_templates WHERE {_NAMED}) AS versions WHERE number < ? AND (number <= ? OR num_characters > ?))",
         *owner,
         name,
         number,
@@ -260,7 +259,7 @@ async def _make_room(transaction: Transaction, scope: Scope, name: str) -> None:
     await transaction.execute(f"DELETE FROM server_templates WHERE {_NAMED}", *owner, others[0]["name"])
 
 
-def _to_stored_template(row: sqlite3.Row) -> StoredTemplate:
+def _to_stored_template(row: Row) -> StoredTemplate:
     return StoredTemplate(
         name=row["name"],
         number=row["number"],

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from bot.core.messages import DIRECT_MESSAGES, now_utc
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.records import to_microseconds
 
 # No answer takes longer than this from reading its template to being saved.
@@ -40,7 +40,7 @@ async def was_forgotten(transaction: Transaction, row_id: int, name: str, source
     rows = await transaction.execute(
         "SELECT 1 FROM messages m JOIN conversations c ON c.id = m.conversation_id"
         " JOIN server_templates t ON t.platform = c.platform AND t.server = c.server"
-        " AND t.channel = iif(c.server = ?, c.channel, '')"
+        " AND t.channel = CASE WHEN c.server = ? THEN c.channel ELSE '' END"
         " WHERE m.id = ? AND t.name = ? AND t.action = 'forget' AND t.created_at_utc > ?"
         " AND NOT EXISTS (SELECT 1 FROM server_templates kept WHERE kept.platform = t.platform"
         " AND kept.server = t.server AND kept.channel = t.channel AND kept.name = t.name AND kept.source_text = ?)",

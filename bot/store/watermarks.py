@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.records import Records
 
 
@@ -25,7 +25,7 @@ class Watermarks(Records):
         async def advance(transaction: Transaction) -> bool:
             rows = await transaction.execute(
                 "INSERT INTO watermarks AS known (platform, key, message_id) VALUES (?1, ?2, ?3)"
-                " ON CONFLICT DO UPDATE SET message_id = ?3"
+                " ON CONFLICT (platform, key) DO UPDATE SET message_id = ?3"
                 " WHERE (length(?3), ?3) > (length(known.message_id), known.message_id) RETURNING key",
                 platform,
                 key,

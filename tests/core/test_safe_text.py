@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from bot.core.safe_text import (
     FALLBACK_NAME,
     MAX_NAME_CHARACTERS,
+    JoinedHalves,
     clean_history_text,
     clean_model_text,
     clean_name,
@@ -102,3 +103,19 @@ def test_replacing_lone_surrogates_changes_nothing_else(text: str) -> None:
 )
 def test_what_a_reader_sees_as_one_character_is_known(text: str, inside: list[int]) -> None:
     assert [i for i in range(len(text) + 1) if is_inside_character(text, i)] == inside
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["a\ud83d", "\ude00b"], ["a", "\U0001f600b", ""]),
+        (["\ud83d", "", "\ude00"], ["", "", "\U0001f600", ""]),
+        (["\ud83d\ude00"], ["\U0001f600", ""]),
+        (["\ud83d", "x\ude00"], ["", "\ufffdx\ufffd", ""]),
+        (["x\ud83d"], ["x", "\ufffd"]),
+        (["é\U0001f600", "z"], ["é\U0001f600", "z", ""]),
+    ],
+)
+def test_the_halves_of_a_character_are_joined_where_a_text_is_cut(pieces: list[str], shown: list[str]) -> None:
+    joined = JoinedHalves()
+    assert [*map(joined.push, pieces), joined.finish()] == shown

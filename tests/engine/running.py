@@ -1,6 +1,7 @@
 """Run requests without a thread, and the same ones through transformers alone: what both write must be equal."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,12 @@ def run_engine(model: LoadedModel, text: str, params: SamplingParams) -> list[li
 
 
 def run_transformers(pair: Pair, text: str, params: SamplingParams) -> list[list[int]]:
-    """Return the tokens of each continuation as `transformers.generate` writes them, alone."""
+    """Return the tokens of each continuation as `transformers.generate` writes them, alone; it writes them once."""
+    return [list(ids) for ids in _written_by_transformers(pair, text, params)]
+
+
+@cache
+def _written_by_transformers(pair: Pair, text: str, params: SamplingParams) -> list[list[int]]:
     ids = torch.tensor([pair.ours.chat_tokenizer(text).input_ids], device=pair.theirs.device)
     if params.is_sampled:
         torch.manual_seed(params.seed or 0)

@@ -17,7 +17,7 @@ from bot.errors import Unavailable
 from bot.platforms.discord.traits import DISCORD
 from bot.platforms.terminal.traits import TERMINAL
 from bot.services.ledger import Accepted, Delivery, SeenUntil, Watermark
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from bot.store.store import Store
 from tests.databases import lay_new_database
 from tests.store.samples import HERE, ME, bytes_on_disk, chain, provenance, said

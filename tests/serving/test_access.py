@@ -62,6 +62,12 @@ def test_a_port_in_use_and_an_address_of_another_machine_are_named() -> None:
         hold_address("192.0.2.1", 8124)
 
 
+@pytest.mark.parametrize("host", ["..", "a" * 64, "1.2.3.4.5", "::::"])
+def test_what_is_no_address_is_told_in_one_sentence(host: str) -> None:
+    with pytest.raises(SetupError, match=r"The server can't use .*Set SERVE_HOST"):
+        hold_address(host, 0)
+
+
 async def test_a_key_is_asked_of_everything_but_the_health(tiny_gpt2: Path, http: aiohttp.ClientSession) -> None:
     async with open_served(tiny_gpt2, key="s3cret") as (_, base):
         root = base.removesuffix("/v1")

@@ -1,14 +1,14 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from bot.core.messages import now_utc
 from bot.store.cards import OpenCard
 from bot.store.messages import EXAMPLE_FORM
 from bot.store.store import Store
-from tests.store.samples import HERE, bytes_on_disk, said
+from tests.store.places import Place
+from tests.store.samples import HERE, said
 
 
 def card(card_id: str = "c1", **fields: Any) -> OpenCard:
@@ -17,10 +17,10 @@ def card(card_id: str = "c1", **fields: Any) -> OpenCard:
     return replace(made, **fields)
 
 
-async def test_a_card_comes_back_after_a_restart(store: Store, path: Path) -> None:
+async def test_a_card_comes_back_after_a_restart(store: Store, place: Place) -> None:
     made = card(state={"taken": "ünï\ud800", "past": [[1, None]], "seed": 2**63 - 1}, source_message_id="7")
     assert await store.save_open_card(made)
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         expected = replace(made, state={"taken": "ünï�", "past": [[1, None]], "seed": 2**63 - 1})
         assert await again.get_open_card(HERE, "c1") == expected
 
@@ -70,17 +70,17 @@ async def test_the_latest_card_is_the_owners_last_saved_here(store: Store) -> No
     assert await store.get_open_card(HERE, "elsewhere") is None
 
 
-async def test_a_card_goes_with_the_message_whose_words_it_holds(store: Store, path: Path) -> None:
+async def test_a_card_goes_with_the_message_whose_words_it_holds(store: Store, place: Place) -> None:
     await store.add_message(said(1, "once upon a time"), kind="command")
     await store.save_open_card(card(state={"text": "once upon a time"}, source_message_id="1"))
     await store.save_open_card(card("other", source_message_id="2"))
     await store.delete_message("terminal", "1")
     assert await store.get_open_card(HERE, "c1") is None
     assert await store.get_open_card(HERE, "other") is not None
-    assert b"once upon" not in bytes_on_disk(path)
+    assert b"once upon" not in place.content()
 
 
-async def test_a_card_about_a_message_that_was_deleted_meanwhile_is_not_saved(store: Store, path: Path) -> None:
+async def test_a_card_about_a_message_that_was_deleted_meanwhile_is_not_saved(store: Store, place: Place) -> None:
     await store.add_message(said(1, "once upon a time"), kind="command")
     await store.save_open_card(card(source_message_id="1"))
     store.note_gone("terminal", ["2"])
@@ -90,7 +90,7 @@ async def test_a_card_about_a_message_that_was_deleted_meanwhile_is_not_saved(st
     assert not await store.save_open_card(card("another", state=state, source_message_id="1"))
     assert not await store.save_open_card(card("another", state=state, source_message_id="2"))
     assert await store.latest_open_card(HERE, "u1") is None
-    assert b"abracadabra" not in bytes_on_disk(path)
+    assert b"abracadabra" not in place.content()
 
 
 async def test_an_edit_closes_the_form_that_holds_the_old_words(store: Store) -> None:

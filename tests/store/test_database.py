@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 
 from bot.errors import StoreError, Unavailable
-from bot.store.database import Database, Transaction, Unprepared
+from bot.store.backend import Transaction, Unprepared
+from bot.store.database import Database
 from bot.store.store import Store
 from tests.store.samples import HERE, bytes_on_disk, said
 
 # These check files from inside async tests; they are small and local.
 # ruff: noqa: ASYNC240
+
+
+@pytest.fixture
+def store(file_store: Store) -> Store:
+    """Return the store in a file."""
+    return file_store
 
 
 async def count(database: Database) -> int:

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -7,18 +6,19 @@ from bot.core.messages import Scope
 from bot.errors import RequestError
 from bot.store.drafts import MAX_DRAFTS, Draft
 from bot.store.store import Store
-from tests.store.samples import HERE, at, bytes_on_disk
+from tests.store.places import Place
+from tests.store.samples import HERE, at
 from tests.store.test_templates import BOB, ELSEWHERE, publish, template
 
 DAY_S = 86_400
 
 
-async def test_a_draft_is_kept_over_a_restart_and_published_then(store: Store, path: Path) -> None:
+async def test_a_draft_is_kept_over_a_restart_and_published_then(store: Store, place: Place) -> None:
     await publish(store, template())
     made = template(text="Hello.")
     draft = Draft("greet", "u2", based_on=1, source_text=made.source_text, updated_at_utc=at(0))
     await store.save_draft(HERE, draft)
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         stored = await again.get_draft(HERE, "greet", "u2")
         assert stored == draft
         assert await publish(again, made, author=BOB, expected_published=1, draft_author_id="u2") == 2
@@ -58,12 +58,12 @@ async def test_drafts_of_direct_messages_stay_there(store: Store) -> None:
     assert await store.get_draft(mine, "a", "u1") is not None
 
 
-async def test_a_draft_goes_when_it_was_not_changed_for_a_month(store: Store, path: Path) -> None:
+async def test_a_draft_goes_when_it_was_not_changed_for_a_month(store: Store, place: Place) -> None:
     await store.save_draft(HERE, Draft("old", "u1", form_values={"query": "abracadabra"}, updated_at_utc=at(0)))
     await store.save_draft(HERE, Draft("young", "u1", updated_at_utc=at(DAY_S)))
     await store.delete_expired(now=at(30 * DAY_S + 1))
     assert [one.name for one in await store.list_drafts(HERE)] == ["young"]
-    assert b"abracadabra" not in bytes_on_disk(path)
+    assert b"abracadabra" not in place.content()
 
 
 async def test_nobody_fills_the_disk_with_drafts(store: Store) -> None:

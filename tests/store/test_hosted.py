@@ -9,7 +9,7 @@ from bot.store.hosted import HostedMessage
 from bot.store.hosted_places import HostedPerson
 from bot.store.records import to_microseconds
 from bot.store.store import Store
-from tests.store.samples import bytes_on_disk
+from tests.store.places import Place
 
 HERE: Final = Scope("web", "1", "2")
 NOW: Final = to_microseconds(now_utc())
@@ -51,13 +51,13 @@ async def test_a_message_counts_the_replies_in_its_thread(store: Store) -> None:
     assert shown.num_replies == 1
 
 
-async def test_a_removed_message_takes_its_answers_along_also_from_the_files(store: Store) -> None:
+async def test_a_removed_message_takes_its_answers_along_also_from_the_files(store: Store, place: Place) -> None:
     await store.add_hosted(said(1, "KANARIE-1"))
     await store.add_hosted(said(2, author_id="", asked=NOW + 1, card={"text": "KANARIE-2"}))
     assert sorted(await store.remove_hosted(NOW + 1)) == [NOW + 1, NOW + 2]
     assert sorted(store.take_erased_hosted()) == [NOW + 1, NOW + 2]
     assert store.take_erased_hosted() == ()
-    assert b"KANARIE" not in bytes_on_disk(store.path)
+    assert b"KANARIE" not in place.content()
 
 
 async def test_messages_expire_with_their_server(store: Store) -> None:

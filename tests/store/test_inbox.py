@@ -17,7 +17,8 @@ from bot.core.picture import Picture
 from bot.store.inbox import Accepted
 from bot.store.schema import migrate, read_migrations
 from bot.store.store import Store
-from tests.store.samples import HERE, ME, at, bytes_on_disk, provenance, said
+from tests.store.places import Place, SqlitePlace
+from tests.store.samples import HERE, ME, at, provenance, said
 
 BOB = Author("u2", "Bobolink", is_moderator=True, roles=("r1", "r2"))
 THREAD = Scope("terminal", "home", "general", "thread")
@@ -27,13 +28,11 @@ async def unfinished(store: Store, platform: str = "terminal") -> tuple[Accepted
     return await store.unfinished_requests(platform, answerable_s=900)
 
 
-def inbox_row(path: Path, message_id: str) -> dict[str, Any]:
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return dict(connection.execute("SELECT * FROM inbox WHERE message_id = ?", (message_id,)).fetchone())
+def inbox_row(place: Place, message_id: str) -> dict[str, Any]:
+    return place.records("SELECT * FROM inbox WHERE message_id = ?", message_id)[0]
 
 
-async def test_a_request_comes_back_as_it_was_accepted(store: Store, path: Path) -> None:
+async def test_a_request_comes_back_as_it_was_accepted(store: Store, place: Place) -> None:
     message = said(
         1,
         "what\ud83d\ude00 now?",
@@ -50,7 +49,7 @@ async def test_a_request_comes_back_as_it_was_accepted(store: Store, path: Path)
     assert await store.accept_request(message, token="a-token")
     assert not await store.accept_request(replace(message, text="another"), token="b-token")
     assert await unfinished(store, "discord") == ()
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         assert await unfinished(again) == (Accepted(replace(message, text="what😀 now?"), "a-token"),)
         # Not a part of the place's name, so not compared.
         assert [one.message.scope.kind for one in await unfinished(again)] == ["foreign"]
@@ -63,38 +62,38 @@ async def test_one_id_on_two_platforms_is_two_requests(store: Store) -> None:
     assert len(await unfinished(store)) == 1
 
 
-async def test_of_two_that_accept_at_once_one_is_told_no(store: Store, path: Path) -> None:
-    async with Store.open(path) as other:
+async def test_of_two_that_accept_at_once_one_is_told_no(store: Store, place: Place) -> None:
+    async with Store.open(place.address) as other:
         for number in range(20):
             both = await asyncio.gather(*(one.accept_request(said(number)) for one in (store, other, store)))
             assert sorted(both) == [False, False, True]
     assert len(await unfinished(store)) == 20
 
 
-async def test_requests_come_back_in_the_order_in_which_they_were_said(store: Store, path: Path) -> None:
+async def test_requests_come_back_in_the_order_in_which_they_were_said(store: Store, place: Place) -> None:
     for number, second in [(1, 5), (2, 1), (3, 3), (4, 3), (5, 9)]:
         await store.accept_request(said(number, created_at_utc=at(second)))
     await store.finish_request("terminal", "5", "refused")
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         assert [one.message.id for one in await unfinished(again)] == ["2", "3", "4", "1"]
 
 
 @pytest.mark.parametrize("outcome", ["answered", "refused", "expired", "cancelled"])
-async def test_a_finished_request_is_known_but_has_no_words(store: Store, path: Path, outcome: Any) -> None:
+async def test_a_finished_request_is_known_but_has_no_words(store: Store, place: Place, outcome: Any) -> None:
     await store.accept_request(said(1, "hocus", author=BOB, attachment="pocus"), token="a-token")
     assert await store.finish_request("terminal", "1", outcome)
     assert not await store.finish_request("terminal", "1", "answered")
     assert not await store.finish_request("terminal", "unknown", "answered")
-    row = inbox_row(path, "1")
+    row = inbox_row(place, "1")
     assert (row["state"], row["text"], row["attachment"]) == (outcome, None, None)
     assert (row["author_name"], row["author_roles"], row["token"]) == ("", "[]", "")
     assert await unfinished(store) == ()
     assert not await store.accept_request(said(1, "hocus"))
 
 
-async def test_of_two_that_finish_at_once_one_is_told_no(store: Store, path: Path) -> None:
+async def test_of_two_that_finish_at_once_one_is_told_no(store: Store, place: Place) -> None:
     await store.accept_request(said(1))
-    async with Store.open(path) as other:
+    async with Store.open(place.address) as other:
         both = await asyncio.gather(
             store.finish_request("terminal", "1", "answered"),
             other.finish_request("terminal", "1", "cancelled"),
@@ -103,16 +102,14 @@ async def test_of_two_that_finish_at_once_one_is_told_no(store: Store, path: Pat
     assert sorted(both) == [False, False, True]
 
 
-async def test_a_request_that_an_older_program_noted_as_waiting_comes_back_too(store: Store, path: Path) -> None:
+async def test_a_request_that_an_older_program_noted_as_waiting_comes_back_too(store: Store, place: Place) -> None:
     await store.accept_request(said(1))
-    assert inbox_row(path, "1")["state"] == "responding", "from then on something may be visible"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE inbox SET state = 'waiting'")
-        connection.commit()
+    assert inbox_row(place, "1")["state"] == "responding", "from then on something may be visible"
+    place.rows("UPDATE inbox SET state = 'waiting'")
     assert await unfinished(store) == (Accepted(said(1), ""),)
     await store.note_sent("terminal", "1", "s1", 0)
     assert await store.finish_request("terminal", "1", "answered")
-    assert inbox_row(path, "1")["state"] == "answered"
+    assert inbox_row(place, "1")["state"] == "answered"
 
 
 async def test_visible_messages_lead_to_the_request_and_its_stored_answer(store: Store) -> None:
@@ -158,7 +155,7 @@ async def test_the_last_answers_of_a_channel_come_newest_first_with_all_their_pa
     assert await store.recent_replies(HERE, 0) == await store.recent_replies(HERE, -1) == []
 
 
-async def test_an_answer_goes_from_every_file_with_any_of_its_visible_messages(store: Store, path: Path) -> None:
+async def test_an_answer_goes_from_every_file_with_any_of_its_visible_messages(store: Store, place: Place) -> None:
     for number in (1, 2):
         await store.accept_request(said(number))
         await store.note_sent("terminal", str(number), f"{number}-0", 0)
@@ -167,19 +164,19 @@ async def test_an_answer_goes_from_every_file_with_any_of_its_visible_messages(s
         await store.add_reply(said(number + 2, text, author=ME, reply_to=str(number)), provenance(), kind="chat")
     assert await store.erase_sent("terminal", ["1-1", "unknown"]) == 1
     assert await store.erase_sent("terminal", ["1-1"]) == 0
-    assert b"abracadabra" not in bytes_on_disk(path)
+    assert b"abracadabra" not in place.content()
     assert [m.text for m in await store.load_history(HERE, limit=9)] == ["hocuspocus"]
     assert await store.recent_replies(HERE, 9) == ["2-1", "2-0", "1-0"], "the other part can still be seen"
     assert await store.reply_of("terminal", "1-0") is None
 
 
-async def test_a_request_that_is_answered_anew_has_one_answer(store: Store, path: Path) -> None:
+async def test_a_request_that_is_answered_anew_has_one_answer(store: Store, place: Place) -> None:
     await store.accept_request(said(1, "question"))
     await store.add_message(said(1, "question"), kind="chat")
     await store.add_reply(said(2, "abracadabra", author=ME, reply_to="1"), provenance(("1", 1)), kind="chat")
     await store.add_reply(said(3, author=ME), provenance(("2", 1)), kind="chat")
     await store.discard_reply("terminal", "1")
-    assert b"abracadabra" not in bytes_on_disk(path)
+    assert b"abracadabra" not in place.content()
     (request,) = await unfinished(store)
     assert request.reply_text is None
     other = await store.get_reply(HERE, "3")
@@ -191,7 +188,7 @@ async def test_a_request_that_is_answered_anew_has_one_answer(store: Store, path
 
 @pytest.mark.parametrize("is_stored", [False, True])
 async def test_a_withdrawn_request_is_cancelled_and_gone_from_every_file(
-    store: Store, path: Path, is_stored: bool
+    store: Store, place: Place, is_stored: bool
 ) -> None:
     message = said(1, "abracadabra", author=BOB, attachment="hocuspocus")
     await store.accept_request(message, token="opensesame")
@@ -201,59 +198,57 @@ async def test_a_withdrawn_request_is_cancelled_and_gone_from_every_file(
     assert not await store.withdraw_request("terminal", "1")
     assert not await store.withdraw_request("terminal", "unknown")
     for word in (b"abracadabra", b"hocuspocus", b"Bobolink", b"opensesame"):
-        assert word not in bytes_on_disk(path)
-    assert inbox_row(path, "1")["state"] == "cancelled"
+        assert word not in place.content()
+    assert inbox_row(place, "1")["state"] == "cancelled"
     assert not await store.accept_request(message)
     assert not await store.add_message(message, kind="chat"), "who worked on it meanwhile stores nothing any more"
 
 
-async def test_words_of_a_finished_request_go_when_it_is_withdrawn(store: Store, path: Path) -> None:
+async def test_words_of_a_finished_request_go_when_it_is_withdrawn(store: Store, place: Place) -> None:
     message = said(1, "abracadabra " * 50)
     await store.accept_request(message)
     await store.add_message(message, kind="chat")
     await store.finish_request("terminal", "1", "answered")
     assert not await store.withdraw_request("terminal", "1")
-    assert b"abracadabra" not in bytes_on_disk(path)
-    assert inbox_row(path, "1")["state"] == "answered"
+    assert b"abracadabra" not in place.content()
+    assert inbox_row(place, "1")["state"] == "answered"
 
 
-async def test_words_of_a_refused_request_that_was_never_stored_go_with_its_message(store: Store, path: Path) -> None:
+async def test_words_of_a_refused_request_that_was_never_stored_go_with_its_message(store: Store, place: Place) -> None:
     await store.accept_request(said(1, "abracadabra " * 50))
     await store.finish_request("terminal", "1", "refused")
     assert not await store.delete_message("terminal", "1")
-    assert b"abracadabra" not in bytes_on_disk(path)
+    assert b"abracadabra" not in place.content()
 
 
-async def test_a_deleted_message_takes_its_words_from_the_inbox(store: Store, path: Path) -> None:
+async def test_a_deleted_message_takes_its_words_from_the_inbox(store: Store, place: Place) -> None:
     await store.accept_request(said(1, "abracadabra", author=BOB), token="opensesame")
     assert await store.delete_message("terminal", "1")
     assert not await store.delete_message("terminal", "1")
     for word in (b"abracadabra", b"Bobolink", b"opensesame"):
-        assert word not in bytes_on_disk(path)
+        assert word not in place.content()
     (request,) = await unfinished(store)
     assert (request.is_erased, request.message.text, request.token) == (True, "", "")
 
 
-async def test_an_edit_reaches_a_request_that_waits(store: Store, path: Path) -> None:
+async def test_an_edit_reaches_a_request_that_waits(store: Store, place: Place) -> None:
     await store.accept_request(said(1, "the forrmer wording"))
     assert await store.edit_message("terminal", "1", "the new wording")
     assert not await store.edit_message("terminal", "1", "the new wording")
     assert [one.message.text for one in await unfinished(store)] == ["the new wording"]
-    assert b"forrmer" not in bytes_on_disk(path)
+    assert b"forrmer" not in place.content()
     await store.finish_request("terminal", "1", "answered")
     assert not await store.edit_message("terminal", "1", "too late")
 
 
-async def test_a_request_expires_by_the_time_since_it_was_accepted(store: Store, path: Path) -> None:
+async def test_a_request_expires_by_the_time_since_it_was_accepted(store: Store, place: Place) -> None:
     await store.accept_request(said(1, created_at_utc=at(-9e6)))
     await store.accept_request(said(2))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE inbox SET accepted_at_utc = accepted_at_utc - 901000000 WHERE message_id = '2'")
-        connection.commit()
+    place.rows("UPDATE inbox SET accepted_at_utc = accepted_at_utc - 901000000 WHERE message_id = '2'")
     assert [(one.message.id, one.is_expired) for one in await unfinished(store)] == [("1", False), ("2", True)]
 
 
-async def test_the_inbox_forgets_what_is_old_but_not_what_leads_to_a_kept_answer(store: Store, path: Path) -> None:
+async def test_the_inbox_forgets_what_is_old_but_not_what_leads_to_a_kept_answer(store: Store, place: Place) -> None:
     for number in (1, 2, 3):
         await store.accept_request(said(number, "abracadabra"), token="opensesame")
         await store.note_sent("terminal", str(number), f"s{number}", 0)
@@ -261,8 +256,7 @@ async def test_the_inbox_forgets_what_is_old_but_not_what_leads_to_a_kept_answer
     await store.finish_request("terminal", "3", "answered")
 
     async def forget_after(days: float) -> list[str | None]:
-        with closing(sqlite3.connect(path)) as connection:
-            (accepted_us,) = connection.execute("SELECT max(accepted_at_utc) FROM inbox").fetchone()
+        ((accepted_us,),) = place.rows("SELECT max(accepted_at_utc) FROM inbox")
         await store.delete_expired(now=at(days * 86_400 + accepted_us / 1e6 - at(0).timestamp()), default_days=10**5)
         return [await store.request_of("terminal", f"s{number}") for number in (1, 2, 3)]
 
@@ -271,7 +265,7 @@ async def test_the_inbox_forgets_what_is_old_but_not_what_leads_to_a_kept_answer
     assert await forget_after(1.1) == ["1", "2", "3"]
     assert [one.is_erased for one in await unfinished(store)] == [True, True]
     for word in (b"abracadabra", b"opensesame"):
-        assert word not in bytes_on_disk(path)
+        assert word not in place.content()
     assert not await store.accept_request(said(3))
     assert await forget_after(14.1) == [None, "2", None]
     assert await unfinished(store) == ()
@@ -309,11 +303,12 @@ async def test_no_token_or_word_is_logged(store: Store, caplog: pytest.LogCaptur
 DIE_AFTER = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from bot.core.database_url import DatabaseUrl
 from bot.store.store import Store
 from tests.store.samples import ME, provenance, said
 
-async def main(path, num_steps):
-    async with Store.open(Path(path)) as store:
+async def main(address, num_steps):
+    async with Store.open(DatabaseUrl(address) if "://" in address else Path(address)) as store:
         steps = [
             lambda: store.accept_request(said(1, "question"), token="t"),
             lambda: store.add_message(said(1, "question"), kind="chat"),
@@ -335,10 +330,11 @@ asyncio.run(main(*sys.argv[1:]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 @pytest.mark.parametrize("num_steps", range(7))
-async def test_after_a_kill_between_two_steps_it_is_known_how_far_a_request_came(path: Path, num_steps: int) -> None:
+async def test_after_a_kill_between_two_steps_it_is_known_how_far_a_request_came(place: Place, num_steps: int) -> None:
+    address = str(place.address) if isinstance(place.address, Path) else place.address.url
     done = await asyncio.to_thread(
         subprocess.run,
-        [sys.executable, "-c", DIE_AFTER, str(path), str(num_steps)],
+        [sys.executable, "-c", DIE_AFTER, address, str(num_steps)],
         capture_output=True,
         timeout=60,
         check=False,
@@ -353,16 +349,16 @@ async def test_after_a_kill_between_two_steps_it_is_known_how_far_a_request_came
         [(("s0", "s1"), "answer")],
         [],
     ]
-    async with Store.open(path) as store:
+    async with Store.open(place.address) as store:
         found = [(one.sent_ids, one.reply_text) for one in await unfinished(store)]
         assert found in kept[num_steps : num_steps + 2]
         history = [m.text for m in await store.load_history(HERE, limit=9)]
         assert history in (["question", "answer"][: len(history)],)
         if num_steps:
             assert not await store.accept_request(said(1)), "delivered again, it is known"
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    if isinstance(place, SqlitePlace):
+        assert place.rows("PRAGMA integrity_check") == [("ok",)]
+        assert place.rows("PRAGMA foreign_key_check") == []
 
 
 async def test_roles_of_any_form_come_back(store: Store) -> None:

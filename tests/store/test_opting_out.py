@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,8 @@ from bot.errors import OptedOut
 from bot.store.cards import OpenCard
 from bot.store.drafts import Draft
 from bot.store.store import Store
-from tests.store.samples import ANN, HERE, ME, bytes_on_disk, provenance, said
+from tests.store.places import Place
+from tests.store.samples import ANN, HERE, ME, provenance, said
 
 BOB = Author("u2", "Bob")
 WORDS = "abracadabra"
@@ -39,14 +39,14 @@ WRITES: dict[str, Callable[[Store], Awaitable[object]]] = {
 
 
 @pytest.mark.parametrize("what", WRITES)
-async def test_nothing_is_stored_for_a_person_who_opted_out(store: Store, path: Path, what: str) -> None:
+async def test_nothing_is_stored_for_a_person_who_opted_out(store: Store, place: Place, what: str) -> None:
     await store.add_message(said(1, author=ANN), kind="chat")
     await store.add_reply(said(2, "an answer", author=ME, reply_to="1"), provenance(), kind="chat", asker_id=ANN.id)
     await store.add_template_version(HERE, "soup", action="new", author=BOB, source_text="soup", version="1")
     await store.opt_out(HERE.platform, ANN.id, True)
     with pytest.raises(OptedOut, match="You asked not to be read"):
         await WRITES[what](store)
-    assert WORDS.encode() not in bytes_on_disk(path)
+    assert WORDS.encode() not in place.content()
     await store.opt_out(HERE.platform, ANN.id, False)
     await WRITES[what](store)
 

@@ -1,16 +1,14 @@
 import json
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from bot.core.messages import Author, Scope, now_utc
 from bot.store.cards import OpenCard
 from bot.store.store import Store
-from tests.store.samples import HERE, ME, at, bytes_on_disk, provenance, said
+from tests.store.places import Place
+from tests.store.samples import HERE, ME, at, provenance, said
 
 ANN = Author("u1", "Annabelle")
 BOB = Author("u2", "Bobolink")
@@ -25,16 +23,11 @@ def open_card(card_id: str, scope: Scope = HERE, owner_id: str = "u1", source: s
     )
 
 
-def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
-        return connection.execute(sql).fetchall()
-
-
-async def test_who_opted_out_stays_so_until_they_opt_in(store: Store, path: Path) -> None:
+async def test_who_opted_out_stays_so_until_they_opt_in(store: Store, place: Place) -> None:
     assert not await store.is_opted_out("terminal", "u1")
     for _ in range(2):
         await store.opt_out("terminal", "u1", True)
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         assert await again.is_opted_out("terminal", "u1")
         assert not await again.is_opted_out("discord", "u1")
         assert not await again.is_opted_out("terminal", "u2")
@@ -84,7 +77,7 @@ async def test_an_export_has_all_of_one_person_from_every_server_and_nothing_of_
     assert await store.export_person("discord", "u1") == await store.export_person("terminal", "nobody") == []
 
 
-async def test_who_is_forgotten_is_in_no_file_any_more(store: Store, path: Path) -> None:
+async def test_who_is_forgotten_is_in_no_file_any_more(store: Store, place: Place) -> None:
     for number in range(1, 200):
         author, scope = (ANN, BOB)[number % 2], (HERE, ELSEWHERE, DIRECT)[number % 3]
         words = ("abracadabra " if author is ANN else "simsalabim ") * (number % 40)
@@ -98,19 +91,19 @@ async def test_who_is_forgotten_is_in_no_file_any_more(store: Store, path: Path)
     await store.save_open_card(open_card("c1"))
     await store.save_open_card(open_card("c2", owner_id="u2", source="2"))
     await store.save_open_card(open_card("c3", owner_id="u2", source="1"))
-    assert b"abracadabra" in bytes_on_disk(path)
+    assert b"abracadabra" in place.content()
     assert await store.forget_person("terminal", "u1") == 99
     assert await store.forget_person("terminal", "u1") == 0
     for word in (b"abracadabra", b"Annabelle", b"card c1", b"card c2"):
-        assert word not in bytes_on_disk(path)
+        assert word not in place.content()
     assert await store.export_person("terminal", "u1") == []
     history = await store.load_history(ELSEWHERE, limit=999)
     assert {m.author_id for m in history} == {"u2", "me"}
     assert len([m for m in history if m.is_me]) == len([m for m in history if not m.is_me]) > 10
-    assert rows(path, "SELECT id FROM open_cards") == [("c3",)]
+    assert place.rows("SELECT id FROM open_cards") == [("c3",)]
     for table in ("messages", "inbox"):
-        assert rows(path, f"SELECT count(*) FROM {table} WHERE author_id = 'u1'") == [(0,)]
-    assert rows(path, "SELECT count(*) FROM inbox WHERE text IS NOT NULL AND author_id <> 'u2'") == [(0,)]
+        assert place.rows(f"SELECT count(*) FROM {table} WHERE author_id = 'u1'") == [(0,)]
+    assert place.rows("SELECT count(*) FROM inbox WHERE text IS NOT NULL AND author_id <> 'u2'") == [(0,)]
 
 
 async def test_an_answer_to_another_that_read_the_forgotten_stays_without_its_check_sum(store: Store) -> None:
@@ -142,18 +135,18 @@ async def test_being_forgotten_keeps_the_wish_not_to_be_read_and_what_was_accept
     assert await store.finish_request("terminal", "1", "answered"), "the request that asked for it"
 
 
-async def test_an_answer_that_was_being_written_for_the_forgotten_is_not_kept(store: Store, path: Path) -> None:
+async def test_an_answer_that_was_being_written_for_the_forgotten_is_not_kept(store: Store, place: Place) -> None:
     await store.add_message(said(1, author=ANN), kind="chat")
     await store.accept_request(said(2, author=ANN))
     await store.forget_person("terminal", "u1")
     for asked in ("1", "2"):
         answer = said(3, "abracadabra", author=ME, reply_to=asked)
         assert not await store.add_reply(answer, provenance(), kind="chat")
-    assert b"abracadabra" not in bytes_on_disk(path)
+    assert b"abracadabra" not in place.content()
     assert not await store.add_message(said(2, author=ANN), kind="chat")
 
 
-async def test_a_server_that_was_left_is_in_no_file_any_more(store: Store, path: Path) -> None:
+async def test_a_server_that_was_left_is_in_no_file_any_more(store: Store, place: Place) -> None:
     threads = [HERE, replace(HERE, channel="other"), replace(HERE, thread="t"), ELSEWHERE, DIRECT]
     for number in range(1, 100):
         scope = threads[number % 5]
@@ -170,22 +163,22 @@ async def test_a_server_that_was_left_is_in_no_file_any_more(store: Store, path:
     await store.save_open_card(open_card("c1"))
     await store.save_open_card(open_card("c2", ELSEWHERE))
     await store.mark_fresh(HERE)
-    num_messages = len(rows(path, "SELECT * FROM messages m JOIN conversations c ON c.id = m.conversation_id"))
+    num_messages = len(place.rows("SELECT * FROM messages m JOIN conversations c ON c.id = m.conversation_id"))
     num_deleted = await store.forget_server("terminal", "home")
     assert 100 < num_deleted < num_messages
     for word in (b"abracadabra", b"Annabelle", b"card c1", b"home"):
-        assert word not in bytes_on_disk(path)
-    left = rows(path, "SELECT count(*) FROM messages") + rows(path, "SELECT count(*) FROM replies")
+        assert word not in place.content()
+    left = place.rows("SELECT count(*) FROM messages") + place.rows("SELECT count(*) FROM replies")
     assert left == [(num_messages - num_deleted,), ((num_messages - num_deleted) / 2,)]
     for table in ("inbox", "sent_messages"):
-        assert rows(path, f"SELECT count(*) FROM {table}") == [(40,)]
+        assert place.rows(f"SELECT count(*) FROM {table}") == [(40,)]
     assert await store.get_settings(ELSEWHERE) == {"preset": "wild"}
     assert [await store.get_watermark("terminal", key) for key in ("home", "away")] == [None, "5"]
-    assert rows(path, "SELECT id FROM open_cards") == [("c2",)]
+    assert place.rows("SELECT id FROM open_cards") == [("c2",)]
     assert await store.forget_server("terminal", "home") == 0
 
 
-async def test_forget_channel_takes_the_channel_with_its_threads_and_nothing_else(store: Store, path: Path) -> None:
+async def test_forget_channel_takes_the_channel_with_its_threads_and_nothing_else(store: Store, place: Place) -> None:
     thread, beside = replace(HERE, thread="t"), replace(HERE, channel="beside")
     for number, scope in enumerate((HERE, thread, beside, ELSEWHERE), start=1):
         message = said(number, f"abracadabra {scope.channel}-{scope.thread}", scope=scope)
@@ -197,12 +190,12 @@ async def test_forget_channel_takes_the_channel_with_its_threads_and_nothing_els
     assert await store.forget_channel(thread) == 1
     assert [m.id for m in await store.load_history(HERE, limit=9)] == ["1"]
     assert await store.forget_channel(HERE) == 1
-    assert rows(path, "SELECT message_id FROM messages ORDER BY id") == [("3",), ("4",)]
-    assert rows(path, "SELECT message_id FROM inbox ORDER BY id") == [("3",), ("4",)]
-    assert rows(path, "SELECT id FROM open_cards") == []
+    assert place.rows("SELECT message_id FROM messages ORDER BY id") == [("3",), ("4",)]
+    assert place.rows("SELECT message_id FROM inbox ORDER BY id") == [("3",), ("4",)]
+    assert place.rows("SELECT id FROM open_cards") == []
     assert await store.get_settings(HERE) == {}
     assert await store.get_settings(beside) == {"preset": "wild"}
-    assert f"abracadabra {HERE.channel}-".encode() not in bytes_on_disk(path)
+    assert f"abracadabra {HERE.channel}-".encode() not in place.content()
 
 
 async def test_a_server_that_was_left_and_joined_again_begin_again(store: Store) -> None:

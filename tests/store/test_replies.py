@@ -1,19 +1,18 @@
-from pathlib import Path
-
 import pytest
 
 from bot.store.replies import Provenance
 from bot.store.store import Store
-from tests.store.samples import HERE, ME, at, bytes_on_disk, provenance, said
+from tests.store.places import Place
+from tests.store.samples import HERE, ME, at, provenance, said
 
 
-async def test_an_answer_comes_back_with_all_that_made_it(store: Store, path: Path) -> None:
+async def test_an_answer_comes_back_with_all_that_made_it(store: Store, place: Place) -> None:
     await store.add_message(said(1), kind="chat")
     given = provenance(("1", 1))
     answer = said(2, "an answer", author=ME, reply_to="1")
     assert await store.add_reply(answer, given, kind="chat")
     assert not await store.add_reply(answer, given, kind="chat")
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         reply = await again.get_reply(HERE, "2")
         assert reply is not None
         assert (reply.message, reply.kind, reply.provenance) == (answer, "chat", given)
@@ -73,13 +72,13 @@ async def test_the_check_sum_of_a_prompt_goes_with_the_words_in_it(store: Store,
     assert [reply.provenance.prompt_sha256 for reply in replies if reply] == [None, "ab" * 32]
 
 
-async def test_a_template_text_is_kept_once_and_a_changed_one_beside_it(store: Store, path: Path) -> None:
+async def test_a_template_text_is_kept_once_and_a_changed_one_beside_it(store: Store, place: Place) -> None:
     template = provenance().template
     assert template is not None
     changed = type(template)(template.name, template.version, "a changed file\ud800")
     for number, used in enumerate([template, template, changed, template], start=1):
         await store.add_reply(said(number, author=ME), provenance(template=used), kind="chat")
-    assert bytes_on_disk(path).count(b"$bot_name:") <= 2, "in the database and at most once more in its log"
+    assert place.content().count(b"$bot_name:") <= 2, "in the database and at most once more in its log"
     for number, text in [(1, template.source_text), (3, "a changed file�"), (4, template.source_text)]:
         reply = await store.get_reply(HERE, str(number))
         assert reply is not None

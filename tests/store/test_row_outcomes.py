@@ -1,5 +1,4 @@
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +6,7 @@ import pytest
 from bot.core.messages import now_utc
 from bot.store.row_outcomes import Outcome
 from bot.store.store import Store
+from tests.store.places import Place
 
 OUTCOMES: dict[str, Outcome] = {
     "r1": {"nats": [1.5, 2.25], "num_bytes": 3},
@@ -15,10 +15,10 @@ OUTCOMES: dict[str, Outcome] = {
 }
 
 
-async def test_a_measurement_goes_on_after_a_restart_where_it_was(store: Store, path: Path) -> None:
+async def test_a_measurement_goes_on_after_a_restart_where_it_was(store: Store, place: Place) -> None:
     await store.put_row_outcomes("p1", "m1", {"r1": OUTCOMES["r1"]})
     await store.put_row_outcomes("p1", "m1", OUTCOMES)
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         assert await again.get_row_outcomes("p1", "m1", ["r3", "r1", "r2", "r4"]) == OUTCOMES
         assert await again.get_row_outcomes("p1", "m1", ["r2"]) == {"r2": OUTCOMES["r2"]}
         assert await again.get_row_outcomes("p1", "m1", []) == {}

@@ -1,7 +1,4 @@
-import sqlite3
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +8,8 @@ from bot.core.templates.template import PromptTemplate
 from bot.store.drafts import Draft
 from bot.store.replies import TemplateVersion
 from bot.store.store import Store
-from tests.store.samples import HERE, ME, bytes_on_disk, provenance, said
+from tests.store.places import Place
+from tests.store.samples import HERE, ME, provenance, said
 from tests.store.test_templates import ANN, BOB, ELSEWHERE, MINE, publish, template
 
 WORDS = "abracadabra says the wizard"
@@ -30,7 +28,7 @@ async def take(store: Store, name: str = "greet", *, scope: Scope = HERE, messag
 @pytest.mark.parametrize("quick_characters", [0, 64 * 1024], ids=["long texts", "short texts"])
 @pytest.mark.parametrize("how", ["person", "message", "unknown message", "withdrawn"])
 async def test_forgetting_takes_an_example_out_of_every_text_and_file(
-    store: Store, path: Path, how: str, quick_characters: int, monkeypatch: pytest.MonkeyPatch
+    store: Store, place: Place, how: str, quick_characters: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.store.template_forgetting._QUICK_CHARACTERS", quick_characters)
     if how != "unknown message":
@@ -47,7 +45,7 @@ async def test_forgetting_takes_an_example_out_of_every_text_and_file(
     await store.save_draft(HERE, Draft("greet", "u2", 1, source_text=with_words.source_text))
     await store.save_draft(HERE, Draft("copy", "u2", 1, source_text=template("copy", OTHER).source_text))
     await take(store)
-    assert b"wizard" in bytes_on_disk(path)
+    assert b"wizard" in place.content()
     match how:
         case "person":
             await store.forget_person("terminal", "u1")
@@ -57,7 +55,7 @@ async def test_forgetting_takes_an_example_out_of_every_text_and_file(
             assert await store.delete_message("terminal", "1")
             assert not await store.delete_message("terminal", "1")
     for word in (b"abracadabra", b"wizard", b"hocuspocus", b"simsalabim"):
-        assert word not in bytes_on_disk(path)
+        assert word not in place.content()
     forgot, second, first = await store.template_history(HERE, "greet")
     left = parse_template(first.source_text or "", name="greet", source="x")
     assert left == template("greet", OTHER)
@@ -82,19 +80,19 @@ async def test_a_changed_template_is_seen_as_a_change(store: Store) -> None:
     assert await publish(store, made, author=BOB, expected_published=1) is None, "it was read before"
 
 
-async def test_a_deleted_template_stays_deleted(store: Store, path: Path) -> None:
+async def test_a_deleted_template_stays_deleted(store: Store, place: Place) -> None:
     await publish(store, template("greet", (WORDS, "x"), OTHER), author=BOB)
     await store.delete_template(HERE, "greet", author=BOB)
     await take(store)
     await store.delete_message("terminal", "1")
-    assert b"wizard" not in bytes_on_disk(path)
+    assert b"wizard" not in place.content()
     assert await store.published_templates(HERE) == []
     actions = [(one.action, one.source_text is None) for one in await store.template_history(HERE, "greet")]
     assert actions == [("forget", True), ("delete", True), ("edit", False)]
     assert await publish(store, template("greet", OTHER), author=BOB, expected_published=0) == 4
 
 
-async def test_what_answers_were_made_with_is_rewritten_for_this_server_only(store: Store, path: Path) -> None:
+async def test_what_answers_were_made_with_is_rewritten_for_this_server_only(store: Store, place: Place) -> None:
     made = template("greet", (WORDS, "x"), OTHER)
     for number, scope in ((10, HERE), (20, ELSEWHERE)):
         await publish(store, made, scope=scope, author=BOB)
@@ -114,13 +112,12 @@ async def test_what_answers_were_made_with_is_rewritten_for_this_server_only(sto
     assert there.provenance.prompt_sha256 is not None
     await take(store, scope=ELSEWHERE, message_id="2")
     await store.forget_person("terminal", "u1")
-    assert b"wizard" not in bytes_on_disk(path)
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM template_versions").fetchone() == (1,)
-        assert connection.execute("SELECT count(*) FROM template_origins").fetchone() == (0,)
+    assert b"wizard" not in place.content()
+    assert place.rows("SELECT count(*) FROM template_versions") == [(1,)]
+    assert place.rows("SELECT count(*) FROM template_origins") == [(0,)]
 
 
-async def test_an_answer_that_was_begun_before_does_not_bring_the_words_back(store: Store, path: Path) -> None:
+async def test_an_answer_that_was_begun_before_does_not_bring_the_words_back(store: Store, place: Place) -> None:
     made, after = template("greet", (WORDS, "x"), OTHER), template("greet", OTHER)
     await publish(store, made, author=BOB)
     await take(store)
@@ -130,7 +127,7 @@ async def test_an_answer_that_was_begun_before_does_not_bring_the_words_back(sto
     await store.add_reply(said(4, author=ME, reply_to="2"), provenance(template=used(made)), kind="chat")
     await store.rewrite_reply(HERE, "3", "anew", provenance(template=used(made)))
     await store.add_reply(said(5, author=ME, reply_to="2"), provenance(template=used(template("other"))), kind="chat")
-    assert b"wizard" not in bytes_on_disk(path)
+    assert b"wizard" not in place.content()
     for number in ("3", "4"):
         reply = await store.get_reply(HERE, number)
         assert reply is not None
@@ -144,7 +141,7 @@ async def test_an_answer_that_was_begun_before_does_not_bring_the_words_back(sto
         assert reply.provenance.template == expected
 
 
-async def test_what_was_typed_and_not_valid_goes_whole(store: Store, path: Path) -> None:
+async def test_what_was_typed_and_not_valid_goes_whole(store: Store, place: Place) -> None:
     await publish(store, template("greet", (WORDS, "x")), author=BOB)
     typed = {"examples": f"{WORDS.replace(' ', chr(10))} => y"}
     await store.save_draft(HERE, Draft("greet", "u2", form_values={"query": "anything"}, problem="p"))
@@ -152,19 +149,19 @@ async def test_what_was_typed_and_not_valid_goes_whole(store: Store, path: Path)
     await store.save_draft(HERE, Draft("free", "u2", form_values={"query": "free"}, problem="p"))
     await take(store)
     await store.delete_message("terminal", "1")
-    assert b"wizard" not in bytes_on_disk(path)
+    assert b"wizard" not in place.content()
     drafts = {one.name: (one.form_values, one.problem) for one in await store.list_drafts(HERE)}
     assert drafts == {"greet": (None, ""), "other": (None, ""), "free": ({"query": "free"}, "p")}
 
 
-async def test_a_text_that_no_program_reads_any_more_goes_whole(store: Store, path: Path) -> None:
+async def test_a_text_that_no_program_reads_any_more_goes_whole(store: Store, place: Place) -> None:
     await publish(store, template("greet", (WORDS, "x"), OTHER), author=BOB)
     broken = template("greet", (WORDS, "x")).source_text.replace("description", "beschreibung")
     await store.add_template_version(HERE, "greet", action="edit", author=BOB, source_text=broken, version="v")
     await store.save_draft(HERE, Draft("greet", "u2", 2, source_text=broken))
     await take(store)
     await store.delete_message("terminal", "1")
-    assert b"wizard" not in bytes_on_disk(path)
+    assert b"wizard" not in place.content()
     texts = [one.source_text is None for one in await store.template_history(HERE, "greet")]
     assert texts == [True, True, False]
     assert await store.published_templates(HERE) == []
@@ -196,14 +193,13 @@ async def test_an_origin_reaches_no_other_server_platform_or_direct_message(stor
     assert numbers == [[1], [1], [2], [1]]
 
 
-async def test_an_origin_outlives_its_message_while_there_are_templates(store: Store, path: Path) -> None:
+async def test_an_origin_outlives_its_message_while_there_are_templates(store: Store, place: Place) -> None:
     await publish(store, template("greet", (WORDS, "x"), OTHER), author=BOB)
     await take(store)
     await take(store, scope=ELSEWHERE)
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE template_origins SET created_at_utc = 0")
+    place.rows("UPDATE template_origins SET created_at_utc = 0")
     await store.delete_expired()
     servers = [one["server"] for one in await store.export_person("terminal", "u1")]
     assert servers == ["home"]
     await store.forget_person("terminal", "u1")
-    assert b"wizard" not in bytes_on_disk(path)
+    assert b"wizard" not in place.content()

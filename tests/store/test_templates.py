@@ -16,7 +16,8 @@ from bot.store.drafts import Draft
 from bot.store.schema import migrate, read_migrations
 from bot.store.store import Store
 from bot.store.templates import MAX_NAMES, MAX_VERSIONS
-from tests.store.samples import HERE, bytes_on_disk, provenance, said
+from tests.store.places import Place
+from tests.store.samples import HERE, provenance, said
 
 ANN = Author("u1", "Annabelle")
 BOB = Author("u2", "Bobolink")
@@ -45,26 +46,25 @@ async def published(store: Store, scope: Scope = HERE) -> dict[str, int]:
     return {one.name: one.number for one in await store.published_templates(scope)}
 
 
-def copy(path: Path, num_copies: int, columns: str) -> None:
+def copy(place: Place, num_copies: int, columns: str) -> None:
     """Write `num_copies` of each version, each with a name, number and is_newest from `columns` with its number `i`."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TEMP TABLE numbers (i INTEGER)")
-        connection.executemany("INSERT INTO numbers VALUES (?)", [(i + 1,) for i in range(num_copies)])
-        if columns.startswith("name,"):
-            connection.execute("UPDATE server_templates SET is_newest = 0")
-        connection.execute(
-            "INSERT INTO server_templates (name, number, is_newest, platform, server, channel, action, author_id,"
-            " author_name, reason, parent_number, created_at_utc, source_text, version, change)"
-            f" SELECT {columns}, platform, server, channel, action, author_id, author_name, reason, parent_number,"
-            " created_at_utc, source_text, version, change FROM server_templates, numbers"
-        )
+    if columns.startswith("name,"):
+        place.rows("UPDATE server_templates SET is_newest = 0")
+    place.rows(
+        "WITH RECURSIVE numbers (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < ?)"
+        " INSERT INTO server_templates (name, number, is_newest, platform, server, channel, action, author_id,"
+        " author_name, reason, parent_number, created_at_utc, source_text, version, change)"
+        f" SELECT {columns}, platform, server, channel, action, author_id, author_name, reason, parent_number,"
+        " created_at_utc, source_text, version, change FROM server_templates, numbers",
+        num_copies,
+    )
 
 
-async def test_every_version_is_kept_with_who_when_why_and_from_what(store: Store, path: Path) -> None:
+async def test_every_version_is_kept_with_who_when_why_and_from_what(store: Store, place: Place) -> None:
     first, second = template(text="Hi."), template(text="Hello.")
     assert await publish(store, first, action="new", reason="first") == 1
     assert await publish(store, second, author=BOB, reason="friendlier", parent_number=1) == 2
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         newest, oldest = await again.template_history(HERE, "greet")
     assert (newest.number, newest.action, newest.author_id, newest.author_name) == (2, "edit", "u2", "Bobolink")
     assert (newest.reason, newest.parent_number, newest.version) == ("friendlier", 1, second.version)
@@ -89,9 +89,9 @@ async def test_a_deleted_template_is_not_published_and_keeps_its_history(store: 
     assert await published(store) == {"greet": 3}
 
 
-async def test_of_two_who_publish_at_once_the_second_is_told(store: Store, path: Path) -> None:
+async def test_of_two_who_publish_at_once_the_second_is_told(store: Store, place: Place) -> None:
     await publish(store, template())
-    async with Store.open(path) as other:
+    async with Store.open(place.address) as other:
         numbers = await asyncio.gather(
             *(
                 publish(
@@ -166,9 +166,9 @@ async def test_every_change_of_what_is_published_can_be_seen_by_its_number(store
     assert len(set(seen)) == len(seen)
 
 
-async def test_the_oldest_versions_go_and_their_numbers_are_not_used_again(store: Store, path: Path) -> None:
+async def test_the_oldest_versions_go_and_their_numbers_are_not_used_again(store: Store, place: Place) -> None:
     await publish(store, template())
-    copy(path, MAX_VERSIONS - 1, f"name, i + 1, i = {MAX_VERSIONS - 1}")
+    copy(place, MAX_VERSIONS - 1, f"name, i + 1, CASE WHEN i = {MAX_VERSIONS - 1} THEN 1 ELSE 0 END")
     for i in (1, 2):
         assert await publish(store, template(text=f"Hi {i}.")) == MAX_VERSIONS + i
     numbers = [one.number for one in await store.template_history(HERE, "greet")]
@@ -185,10 +185,10 @@ async def test_the_oldest_go_earlier_where_versions_are_long(store: Store) -> No
     assert [one.number for one in await store.template_history(HERE, "greet")] == list(range(71, 6, -1))
 
 
-async def test_there_are_so_many_names_and_deleted_ones_make_room(store: Store, path: Path) -> None:
+async def test_there_are_so_many_names_and_deleted_ones_make_room(store: Store, place: Place) -> None:
     made = template()
     await publish(store, replace(made, name="t"))
-    copy(path, MAX_NAMES - 1, "name || i, 1, 1")
+    copy(place, MAX_NAMES - 1, "name || i, 1, 1")
     with pytest.raises(RequestError, match="1,000 templates here already"):
         await publish(store, replace(made, name="one-more"))
     assert await publish(store, replace(made, name="t5")) == 2
@@ -207,11 +207,11 @@ async def test_a_text_that_is_too_long_is_refused_with_its_size(store: Store) ->
         await store.save_draft(HERE, Draft("greet", "u1", source_text="x" * 70_000))
 
 
-async def test_five_hundred_templates_are_read_at_once(store: Store, path: Path) -> None:
+async def test_five_hundred_templates_are_read_at_once(store: Store, place: Place) -> None:
     made = template("x", *[(f"in {i}", f"out {i}") for i in range(20)])
     await publish(store, replace(made, name="t"))
-    copy(path, 499, "name || i, 1, 0")
-    copy(path, 20, "name, i + 1, i = 20")
+    copy(place, 499, "name || i, 1, 0")
+    copy(place, 20, "name, i + 1, CASE WHEN i = 20 THEN 1 ELSE 0 END")
     durations_s = []
     for _ in range(10):
         start_s = time.process_time()
@@ -244,7 +244,7 @@ async def test_a_database_from_before_templates_keeps_its_data_and_gets_them(pat
         assert await publish(store, template()) == 1
 
 
-async def test_who_is_forgotten_leaves_published_texts_without_name_and_reason(store: Store, path: Path) -> None:
+async def test_who_is_forgotten_leaves_published_texts_without_name_and_reason(store: Store, place: Place) -> None:
     await publish(store, template(), reason="abracadabra")
     await publish(store, template(), author=BOB, reason="simsalabim")
     await publish(store, template("mine"), scope=replace(MINE, platform="terminal"))
@@ -254,14 +254,14 @@ async def test_who_is_forgotten_leaves_published_texts_without_name_and_reason(s
     await store.forget_person("terminal", "u1")
     assert await store.export_person("terminal", "u1") == []
     for word in (b"abracadabra", b"Annabelle", b"hocuspocus"):
-        assert word not in bytes_on_disk(path)
+        assert word not in place.content()
     second, first = await store.template_history(HERE, "greet")
     assert (first.author_id, first.author_name, first.reason, first.action) == ("", "", "", "edit")
     assert (second.author_name, second.reason) == ("Bobolink", "simsalabim")
     assert await published(store, replace(MINE, platform="terminal")) == {}
 
 
-async def test_a_server_that_was_left_has_no_template_any_more(store: Store, path: Path) -> None:
+async def test_a_server_that_was_left_has_no_template_any_more(store: Store, place: Place) -> None:
     secret = template("greet", ("abracadabra", "hocuspocus"))
     for scope in (HERE, ELSEWHERE):
         made = secret if scope is HERE else template()
@@ -274,7 +274,7 @@ async def test_a_server_that_was_left_has_no_template_any_more(store: Store, pat
     await store.put_row_outcomes("p", "m", {"r": {"bits": 1.0}})
     await store.forget_server("terminal", "home")
     for word in (b"abracadabra", b"hocuspocus", b"home"):
-        assert word not in bytes_on_disk(path)
+        assert word not in place.content()
     assert (await published(store), await published(store, ELSEWHERE)) == ({}, {"greet": 1})
     assert len(await store.list_drafts(ELSEWHERE)) == 1
     assert [one["kind"] for one in await store.export_person("terminal", "u3")] == ["example"]

@@ -1,16 +1,16 @@
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from bot.store.store import Store
+from tests.store.places import Place
 
 
-async def test_a_watermark_is_kept_and_only_goes_up(store: Store, path: Path) -> None:
+async def test_a_watermark_is_kept_and_only_goes_up(store: Store, place: Place) -> None:
     assert await store.get_watermark("discord", "a") is None
     told = [await store.advance_watermark("discord", "a", message_id) for message_id in ("90", "100", "99", "100")]
     assert told == [True, True, False, False]
-    async with Store.open(path) as again:
+    async with Store.open(place.address) as again:
         assert await again.get_watermark("discord", "a") == "100"
 
 
@@ -31,8 +31,8 @@ async def test_each_platform_and_key_has_its_own(store: Store) -> None:
     ] == ["5", "3", "1", None]
 
 
-async def test_of_many_that_move_it_at_once_the_highest_stands(store: Store, path: Path) -> None:
-    async with Store.open(path) as other:
+async def test_of_many_that_move_it_at_once_the_highest_stands(store: Store, place: Place) -> None:
+    async with Store.open(place.address) as other:
         await asyncio.gather(
             *((store, other)[number % 2].advance_watermark("p", "k", str(number)) for number in range(95, 120))
         )

@@ -50,6 +50,26 @@ class MaskingFormatter(logging.Formatter):
         return short
 
 
+class _WithoutRequests(logging.Filter):
+    """Shortens the errors of reading HTTP, whose texts are what a client sent: its key, cookie or words."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, with no more than the kind of an error of the library."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and type(error).__module__.startswith("aiohttp."):
+            record.msg, record.args = f"{record.getMessage()} ({type(error).__name__})", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def hide_requests() -> None:
+    """Keep what clients send to a server of this program out of its log."""
+    logging.getLogger("aiohttp.server").addFilter(_WITHOUT_REQUESTS)
+
+
+_WITHOUT_REQUESTS: Final = _WithoutRequests()
+
+
 def mask_secrets(secret: str, rules: LogRules) -> None:
     """Mask `secret` in everything that the program logs, and keep libraries from logging payloads."""
     for handler in logging.getLogger().handlers:

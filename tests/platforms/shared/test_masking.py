@@ -1,13 +1,15 @@
 """Logs without secrets on any platform: the platform describes its tokens and ordinary errors."""
 
+import asyncio
 import io
 import logging
 import re
 from collections.abc import Iterator
 
 import pytest
+from aiohttp import web
 
-from bot.platforms.shared.masking import MASK, LogRules, mask_secrets
+from bot.platforms.shared.masking import MASK, LogRules, hide_requests, mask_secrets
 
 RULES = LogRules(
     token=re.compile(r"(ticket=)\w+"), library="chatlib", ordinary_errors=(ConnectionError,), libraries=("chatlib",)
@@ -45,3 +47,20 @@ def test_only_an_ordinary_error_of_the_library_is_one_line(written: io.StringIO)
 def test_debug_lines_of_the_library_are_left_out(written: io.StringIO) -> None:
     logging.getLogger("chatlib").debug("payload")
     assert written.getvalue() == ""
+
+
+async def test_what_a_client_sends_is_not_logged_when_it_is_no_request(caplog: pytest.LogCaptureFixture) -> None:
+    hide_requests()
+    runner = web.AppRunner(web.Application(), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nCookie : session=s3cret\r\n\r\n")
+        assert b"400" in await reader.readline()
+        writer.close()
+    finally:
+        await runner.cleanup()
+    assert "BadHttpMessage" in caplog.text
+    assert "s3cret" not in caplog.text

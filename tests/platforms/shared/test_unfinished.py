@@ -13,7 +13,7 @@ from bot.errors import DeliveryFailed, MessageGone, MissingPermission, SendRefus
 from bot.platforms.shared.answering import Answering
 from bot.platforms.shared.unfinished import Unfinished
 from bot.services.ledger import Delivery
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.shared.board import TRAITS, Board, BoardOutlet, BoardPlatform, said
 

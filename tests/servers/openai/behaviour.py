@@ -29,7 +29,7 @@ class Behaviour:
     keeps_seed: bool = True
     takes_n: bool = True
     max_stops: int = 16
-    usage: Literal["true", "wrong", "none"] = "true"
+    usage: Literal["true", "wrong", "huge", "none"] = "true"
     tokenizes: bool = True
     continues_answers: bool = True
     version: str | None = "0.32.0"

@@ -229,6 +229,8 @@ class OpenAIServer:
         if self.behaviour.usage == "none":
             return {}
         num_prompt, num_new = len(tokenize(text)), sum(len(one.tokens) for one in choices)
+        if self.behaviour.usage == "huge":
+            num_prompt = 10**7
         if self.behaviour.usage == "wrong":
             num_prompt, num_new = 0, 100_000
         return {

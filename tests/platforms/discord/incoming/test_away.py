@@ -9,7 +9,7 @@ from bot.platforms.discord.client import FewshotClient
 from bot.platforms.discord.starting import Application
 from bot.platforms.discord.traits import DISCORD
 from bot.services.ledger import Delivery
-from bot.store.database import Transaction
+from bot.store.backend import Transaction
 from tests.bots import ScriptedEngine, open_scripted_bot
 from tests.platforms.discord.evenings import Evening, an_evening
 from tests.servers.discord import visible_text

@@ -1,0 +1,1 @@
+"""The store's database on a PostgreSQL server; the only package that imports psycopg."""
