@@ -178,7 +178,7 @@ endif
 
 # The bot in a container, for podman or docker; see Containerfile for the arguments that a build takes.
 image:
-	@podman build --format docker -t fewshot $(ARGS) .
+	@podman build --format docker -t fewshot --build-arg COMMIT=$$(git rev-parse HEAD) $(ARGS) .
 
 clean:
 	rm -rf .venv .venv-tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

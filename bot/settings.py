@@ -1,6 +1,7 @@
 """The operator's settings: the only place that reads the environment and the file .env."""
 
 import io
+import ipaddress
 import os
 import re
 import unicodedata
@@ -21,6 +22,7 @@ from bot.errors import SetupError
 _DATA_FOLDER: Final = Path(platformdirs.user_data_dir("fewshot", appauthor=False))
 _MAX_SHOWN: Final = 80
 _MAX_PORT: Final = 65_535
+_MAX_URL: Final = 2000
 _URL: Final = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/:?#\[\]]+)(:[0-9]{1,5})?(/\S*)?")
 _USER_ID: Final = re.compile(r"[0-9]{15,20}|[UW][A-Z0-9]{8,11}")
 _SHIPPED_PROMPTS: Final = Path(__file__).resolve().parent.parent / "prompts"
@@ -217,14 +219,24 @@ def read_address(name: str, value: str) -> Path | DatabaseUrl:
 
 def _url(name: str, value: str) -> str:
     found = _URL.fullmatch(value)
-    if found is None or int((found[2] or ":0")[1:]) > _MAX_PORT:
+    if found is None or not 0 < int((found[2] or ":1")[1:]) <= _MAX_PORT or not _is_host(found[1]):
         raise SetupError(f"{name} takes a URL that starts with https:// or http://, not {_shown(value)}.")
     return value.rstrip("/")
 
 
+def _is_host(host: str) -> bool:
+    """Say whether `host` is a name, or an address that is one."""
+    try:
+        return not host.startswith("[") or ipaddress.ip_address(host[1:-1]).version == 6
+    except ValueError:
+        return False
+
+
 def _api_base(name: str, value: str) -> str:
     url = _url(name, value)
-    if "?" in url or "@" in url:
+    if len(url) > _MAX_URL:
+        raise SetupError(f"{name} takes a URL of at most {_MAX_URL:,} characters, not {len(url):,}.")
+    if "?" in url or "@" in url or "#" in url:
         raise SetupError(f"{name} takes a URL without a key or other parameters in it; the key is MODEL_API_KEY.")
     return url
 

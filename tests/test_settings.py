@@ -81,6 +81,10 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"https://x.openai.azure.com/openai/v1/": "https://x.openai.azure.com/openai/v1"},
         {
             "example.org": "takes a URL that starts with https:// or http://, not 'example.org'.",
+            "http://[::::]/v1": "takes a URL that starts with https:// or http://, not 'http://[::::]/v1'.",
+            "http://localhost:0/v1": "takes a URL that starts with https:// or http://, not 'http://localhost:0/v1'.",
+            "http://a/v1#x": "takes a URL without a key or other parameters in it; the key is MODEL_API_KEY.",
+            f"http://a/{'b' * 2000}": "takes a URL of at most 2,000 characters, not 2,009.",
             "https://x.org/v1?key=s3cret": NO_KEY,
             "https://s3cret@x.org/v1": NO_KEY,
         },

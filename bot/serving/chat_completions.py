@@ -1,15 +1,17 @@
 """POST /v1/chat/completions: the next turn of a conversation, in the model's own chat markup."""
 
+import asyncio
 from typing import Any, Final
 
 from aiohttp import web
 
-from bot.core.prompt_parts import Prompt
+from bot.core.prompt_parts import Prompt, PromptPart
 from bot.errors import ModelError
 from bot.serving.answers import head_of, start_answering, usage_of
 from bot.serving.bodies import read_object
 from bot.serving.errors import refuse
 from bot.serving.generating import Answer, Answering
+from bot.serving.lengths import check_lengths
 from bot.serving.requests import ChatRequest, Wanted, parse_chat
 from bot.serving.streams import EventStream, stream_events
 from bot.serving.token_logprobs import chat_logprobs
@@ -21,7 +23,7 @@ _OBJECT: Final = "chat.completion"
 @ROUTES.post("/v1/chat/completions")
 async def chat(request: web.Request) -> web.StreamResponse:
     """Answer with the next turn, at once or as it is written."""
-    asked = parse_chat(await read_object(request))
+    asked = await asyncio.to_thread(parse_chat, await read_object(request))
     answering = start_answering(request, asked.wanted, "chatcmpl", with_end=False)
     prompt = await _render(answering, asked)
     if asked.wanted.is_streamed:
@@ -46,6 +48,8 @@ async def _render(answering: Answering, asked: ChatRequest) -> Prompt:
         raise refuse(
             f"The model {engine.info.name} has no chat template, so it has no chats. Use /v1/completions.", "messages"
         )
+    contents = Prompt(tuple(PromptPart(turn.content) for turn in asked.turns))
+    await check_lengths(engine, [contents], "messages")
     try:
         return await engine.render_chat(asked.turns)
     except ModelError as e:

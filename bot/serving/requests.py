@@ -113,13 +113,7 @@ def parse_completion(body: Mapping[str, Any], *, vocab_size: int) -> CompletionR
     )
     if fields.get("best_of") not in (None, wanted.params.n):
         raise refuse("best_of must be the same as n, or left out.", "best_of")
-    given = _split_prompt(fields.get("prompt"))
-    if len(given) * wanted.params.n > MAX_CHOICES:
-        raise refuse(
-            f"One request takes at most {MAX_CHOICES} continuations (prompts times n), not"
-            f" {len(given) * wanted.params.n:,}.",
-            "prompt",
-        )
+    given = _split_prompt(fields.get("prompt"), wanted.params.n)
     is_plain = fields.flag("split_special_tokens")
     prompts = tuple(_read_prompt(one, vocab_size, is_plain=is_plain) for one in given)
     return CompletionRequest(wanted, prompts, tuple(one if isinstance(one, str) else None for one in given))
@@ -177,11 +171,16 @@ def _read_stream_options(options: Any, *, is_streamed: bool) -> bool:
     return fields.flag("include_usage")
 
 
-def _split_prompt(given: Any) -> list[str] | list[list[int]]:
+def _split_prompt(given: Any, n: int) -> list[str] | list[list[int]]:
     """Return the prompts as a list: of texts, or of lists of token ids."""
     if isinstance(given, str):
         return [given]
     if isinstance(given, list) and given:
+        if not isinstance(given[0], int) and len(given) * n > MAX_CHOICES:
+            raise refuse(
+                f"One request takes at most {MAX_CHOICES} continuations (prompts times n), not {len(given) * n:,}.",
+                "prompt",
+            )
         if all(isinstance(one, str) for one in given):
             return given
         if _are_ids(given):

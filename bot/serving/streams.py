@@ -40,7 +40,11 @@ class EventStream:
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send one event and wait until there is room for the next. Raises ReaderGone."""
-        await self._write(f"data: {json.dumps(event)}\n\n".encode())
+        await self._write(_frame(lambda: event))
+
+    async def send_large(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        """Send the event that `make` returns, made and encoded in a thread. Raises ReaderGone."""
+        await self._write(await asyncio.to_thread(_frame, make))
 
     async def close(self) -> None:
         """Send the last frame. Raises ReaderGone."""
@@ -56,6 +60,10 @@ class EventStream:
             if self._request.transport is not None:
                 self._request.transport.abort()
             raise ReaderGone from e
+
+
+def _frame(make: Callable[[], Mapping[str, Any]]) -> bytes:
+    return f"data: {json.dumps(make())}\n\n".encode()
 
 
 async def stream_events(

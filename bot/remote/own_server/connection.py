@@ -24,7 +24,7 @@ from bot.core.engine_calls import (
     Sender,
     error_of,
 )
-from bot.core.wire import WireError, from_wire, to_wire
+from bot.core.wire import from_wire, to_wire
 from bot.errors import Busy, FewshotError, GenerationError, ModelError, RequestError, Unavailable
 
 _CONNECT_S: Final = 5.0
@@ -78,7 +78,7 @@ class Connection:
         """Return what the server says of itself. Raises ServerAway, NotOurs, ModelError for another protocol."""
         try:
             response = await self._client.get(f"{self.base}/engine")
-        except httpx2.TransportError as e:
+        except httpx2.RequestError as e:
             raise ServerAway(type(e).__name__) from e
         if response.status_code in _GATEWAY:
             raise _refusal(response.status_code, response.content)
@@ -115,7 +115,7 @@ class Connection:
                         raise error_of(frame)
                     yield frame
                     is_over = isinstance(frame, Ended)
-        except httpx2.TransportError as e:
+        except httpx2.RequestError as e:
             raise ServerAway(type(e).__name__, was_accepted=was_accepted) from e
         if not is_over:
             raise ServerAway("the answer was cut", was_accepted=was_accepted)
@@ -124,7 +124,7 @@ class Connection:
         """End the generation with this id within one token. Raises ServerAway."""
         try:
             await self._client.delete(f"{self.base}/calls/{self.front}/{call_id}")
-        except httpx2.TransportError as e:
+        except httpx2.RequestError as e:
             raise ServerAway(type(e).__name__) from e
 
 
@@ -134,7 +134,7 @@ def _hello_in(response: httpx2.Response) -> dict[str, Any] | None:
         return None
     try:
         sent = json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return sent if isinstance(sent, dict) and "protocol" in sent else None
 
@@ -158,19 +158,19 @@ def _refusal(status: int, body: bytes) -> Exception:
 def _sentence_in(body: bytes) -> str:
     try:
         return str(json.loads(body)["error"]["message"])[:400]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return _UNREADABLE
 
 
 def _parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text)
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise GenerationError(_UNREADABLE) from e
 
 
 def _read(kind: Any, sent: Any) -> Any:
     try:
         return from_wire(kind, sent)
-    except WireError as e:
+    except ValueError as e:  # of the wire, or of a class that checks itself
         raise GenerationError(_UNREADABLE) from e

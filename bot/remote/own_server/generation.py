@@ -26,6 +26,7 @@ Send = Callable[[GenerationCall, str], AsyncGenerator[Frame]]
 Cancel = Callable[[str], None]
 
 _EDGE_S: Final = 0.25  # so far from the time limit a server that waits for it may answer
+_STOP_S: Final = 2.0  # a server ends a generation within a token of being told
 _TOO_LATE: Final = "The model's server was lost while it wrote, and no time was left to write as much again. Ask again."
 _DIFFERS: Final = "The model's server was lost while it wrote, and then wrote another text. Ask again."
 
@@ -94,7 +95,7 @@ class _Writing:
                 except Busy as e:
                     raise self._whole_wait(e) from e
         except Exception as e:  # whatever it is, the consumer waits for it
-            self.error = e
+            self.error = None if self.is_ended else e
         finally:
             self.is_ended = True
             self.news.set()
@@ -106,6 +107,8 @@ class _Writing:
             shown.written = ""
         async with aclosing(self._send(call, self._id)) as frames:
             async for frame in frames:
+                if self.is_ended:
+                    return
                 self._patience.hear(restarts_clock=False)
                 if isinstance(frame, Beat):
                     self.num_ahead = frame.num_ahead
@@ -122,9 +125,11 @@ class _Writing:
 
     async def _wait(self, away: ServerAway) -> None:
         self.num_ahead = 0
+        if self.is_ended:
+            return
         if not self.given_up.is_set():
             await self._patience.wait(away, self.given_up)
-        if self.given_up.is_set():
+        if self.given_up.is_set() and not self.is_ended:
             self._end_given_up()
 
     def _take(self, delta: Delta) -> None:
@@ -164,6 +169,13 @@ class _Writing:
         if not self.given_up.is_set() and not self.is_ended:
             self.given_up.set()
             self._cancel(self._id)
+            asyncio.get_running_loop().call_later(_STOP_S, self._stop_waiting)
+
+    def _stop_waiting(self) -> None:
+        """End with the text so far what the server has not ended: it hangs, or never heard of it."""
+        if not self.is_ended:
+            self._end_given_up()
+            self.news.set()
 
 
 class ServedGeneration:

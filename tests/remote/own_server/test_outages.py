@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from bot.core.engine import NOBODY, Asker, waited_too_long
 from bot.core.engine_calls import (
@@ -29,7 +30,7 @@ from bot.core.results import Delta
 from bot.core.sampling_params import SamplingParams
 from bot.engine.engine import LocalEngine
 from bot.errors import FewshotError, ModelChanged, ModelError, Unavailable
-from bot.remote.own_server.connection import SILENT_S, Connection, ServerAway
+from bot.remote.own_server.connection import SILENT_S, Connection, NotOurs, ServerAway
 from bot.remote.own_server.generation import ServedGeneration
 from bot.remote.own_server.patience import Patience
 from bot.remote.own_server.served_engine import ServedEngine, wait_for_server
@@ -119,6 +120,23 @@ async def test_a_stop_ends_a_request_that_waits_for_the_server(line: Line) -> No
     assert text
     assert generation.completions[0].text == text
     assert generation.completions[0].finish_reason == "cancelled"
+
+
+async def test_a_stop_ends_what_a_hanging_server_does_not_end() -> None:
+    async def send(call: Generate | GenerateBatch, call_id: str) -> AsyncGenerator[Frame]:
+        yield Accepted("run")
+        yield Wrote(Delta(0, "Once", None))
+        await asyncio.Event().wait()
+
+    call = Generate(CAT, SEEDED, False, False, None, 0, 60.0, "chat", False)
+    generation = ServedGeneration(send, lambda call_id: None, call, SEEDED, num_completions=1, asker=NOBODY)
+    text = ""
+    async with asyncio.timeout(10), generation:
+        async for delta in generation:
+            text += delta.text
+            generation.cancel()
+    (completion,) = generation.completions
+    assert (text, completion.text, completion.finish_reason) == ("Once", "Once", "cancelled")
 
 
 async def test_a_server_that_falls_silent_counts_as_away(line: Line) -> None:
@@ -363,3 +381,24 @@ async def test_a_crowd_that_waits_is_told_so_no_more_often_than_the_server_can_s
 def test_beats_come_less_often_the_more_calls_are_open(num_open: int, expected_s: float) -> None:
     assert beat_s(num_open) == expected_s
     assert beat_s(num_open) < SILENT_S
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "error"),
+    [
+        (b"no gzip", {"Content-Encoding": "gzip"}, ServerAway),
+        (b"[" * 100_000, {}, NotOurs),
+        (b'{"protocol": %d}' % PROTOCOL, {}, FewshotError),
+    ],
+)
+async def test_an_answer_that_can_t_be_read_is_never_an_error_of_another_kind(
+    body: bytes, headers: dict[str, str], error: type[Exception]
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app) as server, Connection.open(f"http://127.0.0.1:{server.port}/v1", KEY) as connection:
+        with pytest.raises(error):
+            await connection.hello()
