@@ -59,6 +59,7 @@ class Settings:
     pull_timeout_s: float = 3600.0
     retention_days: int = 30
     quota_per_minute: int = 20
+    server_quota_per_minute: int = 0
     log_level: str = "WARNING"
     log_format: str = "text"
     discord_token: str = field(default="", repr=False)
@@ -371,6 +372,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "pull_timeout_s": _seconds(10, 86_400),
     "retention_days": _whole(1, 3650),
     "quota_per_minute": _whole(1, 600),
+    "server_quota_per_minute": _whole(0, 6000),
     "log_level": _log_level,
     "log_format": _one_of("text", "json"),
     "discord_token": _token,

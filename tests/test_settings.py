@@ -157,6 +157,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "PULL_TIMEOUT_S": ({"10": 10.0, "86400": 86_400.0}, seconds("10 to 86400", "9.9", "86401", "nan", "soon")),
     "RETENTION_DAYS": ({"1": 1, "3650": 3650}, whole(1, "3,650", "0", "3651", "-1", "1.5", "a month")),
     "QUOTA_PER_MINUTE": ({"1": 1, "600": 600}, whole(1, "600", "0", "601", "many")),
+    "SERVER_QUOTA_PER_MINUTE": ({"0": 0, "6000": 6000}, whole(0, "6,000", "-1", "6001", "many")),
     "LOG_LEVEL": (
         {"info": "INFO"},
         {value: f"takes one of INFO, WARNING, ERROR, not '{value}'." for value in ("DEBUG", "loud", "10")},

@@ -285,7 +285,13 @@ class Router:
             raise RequestError("This bot does not answer other bots.")
         author = await self._services.with_rights(scope, author, place)
         if is_counted:
-            self._quotas.count(scope, author, num_per_minute=int(place.values["quota_per_minute"]))
+            self._quotas.count(
+                scope,
+                author,
+                num_per_minute=int(place.values["quota_per_minute"]),
+                num_per_server=int(place.values["server_quota_per_minute"]),
+                server_word=self._services.traits.server_word,
+            )
         return author
 
     def line_of(self, message: Message) -> str:

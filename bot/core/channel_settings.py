@@ -16,6 +16,7 @@ from bot.errors import RequestError
 SETTING_LEVELS: Final = ("server", "channel")
 DEFAULT: Final = "default"  # resets a setting, and is where its value comes from then
 ANSWER_WHEN: Final = ("mention", "every", "never")
+MAX_SERVER_QUOTA: Final = 6000
 # Where the bot chats.
 _CHATS: Final = frozenset[PlaceKind]({"server", "direct", "terminal"})
 _EVERYWHERE: Final[frozenset[PlaceKind]] = frozenset(get_args(PlaceKind))
@@ -125,18 +126,29 @@ def _chat_template(chat_templates: Sequence[str]) -> ChannelSetting:
     return replace(_choice("chat_template", "template for chat prompts", default, chat_templates), acts_in=_CHATS)
 
 
+def _server_quota(num_per_minute: int) -> ChannelSetting:
+    """Declare the quota of a whole server; without the operator's (0) a server may still choose one."""
+    name, help = "server_quota_per_minute", "how many requests all members together may make per minute"
+    low, high = (1, num_per_minute) if num_per_minute else (0, MAX_SERVER_QUOTA)
+    help += "" if num_per_minute else "; 0 is no limit"
+    setting = _whole(name, help, num_per_minute, low, high, is_server_only=True)
+    return replace(setting, acts_in=frozenset[PlaceKind]({"server", "foreign"}))
+
+
 def declare_settings(
     chat_templates: Sequence[str],
     *,
     retention_days: int,
     quota_per_minute: int = 20,
+    server_quota_per_minute: int = 0,
     mention_pattern: str = "",
     roles: NamedIds = ROLES,
     channels: NamedIds = CHANNELS,
     models: Sequence[str] = ("default",),
 ) -> Mapping[str, ChannelSetting]:
-    """Return all settings by name; the operator's `retention_days` and `quota_per_minute` are defaults and maxima.
+    """Return all settings by name; the operator's `retention_days` and quotas are defaults and maxima.
 
+    A `server_quota_per_minute` of 0 is no limit.
     `chat_templates` are the names of all templates for chat, at least one, and `models` those of all models, the
     default one first. `mention_pattern`, `roles` and `channels`
     are the platform's: see PlatformTraits.
@@ -171,6 +183,7 @@ def declare_settings(
             ),
             acts_in=_EVERYWHERE - {"terminal"},
         ),
+        _server_quota(server_quota_per_minute),
     )
     return {setting.name: setting for setting in settings}
 

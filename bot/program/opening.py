@@ -164,6 +164,7 @@ class Core:
             models=self.models.names,
             retention_days=settings.retention_days,
             quota_per_minute=settings.quota_per_minute,
+            server_quota_per_minute=settings.server_quota_per_minute,
             mention_pattern=traits.mention_pattern,
             roles=traits.roles,
             channels=traits.channels,

@@ -48,6 +48,7 @@ async def test_settings_shows_all_with_their_defaults(talk: Talk) -> None:
         "moderator_roles": "",
         "report_channel": "",
         "quota_per_minute": "20",
+        "server_quota_per_minute": "0",
     }
     (table,) = card.blocks
     assert {row[2] for row in table.rows if row[0] != "preset"} == {"default"}
@@ -191,7 +192,7 @@ async def test_members_may_not_see_or_change_settings(talk: Talk) -> None:
         (
             "zzz 1",
             "There is no setting 'zzz'; choose from model, chat_template, preset, history_length, answer_when,"
-            " retention_days, moderator_roles, report_channel, quota_per_minute.",
+            " retention_days, moderator_roles, report_channel, quota_per_minute, server_quota_per_minute.",
         ),
         ("report_channel a b", "report_channel takes one channel, as a mention (#channel) or id, not 'a b'."),
         (
@@ -509,9 +510,13 @@ async def test_what_the_server_sets_and_the_channel_hides_is_said(talk: Talk) ->
 @pytest.mark.parametrize(
     ("kind", "names", "where"),
     [
-        ("terminal", "moderator_roles report_channel answer_when quota_per_minute", "the terminal"),
-        ("direct", "moderator_roles report_channel", "a direct message"),
-        ("group", "moderator_roles report_channel answer_when", "a group conversation"),
+        (
+            "terminal",
+            "moderator_roles report_channel answer_when quota_per_minute server_quota_per_minute",
+            "the terminal",
+        ),
+        ("direct", "moderator_roles report_channel server_quota_per_minute", "a direct message"),
+        ("group", "moderator_roles report_channel answer_when server_quota_per_minute", "a group conversation"),
         ("foreign", "moderator_roles report_channel answer_when", "a server that the bot is not in"),
         ("server", "", ""),
     ],
@@ -519,7 +524,13 @@ async def test_what_the_server_sets_and_the_channel_hides_is_said(talk: Talk) ->
 async def test_a_setting_without_effect_in_a_place_is_not_taken_and_not_shown_there(
     open_tiny: OpenTiny, kind: Any, names: str, where: str
 ) -> None:
-    values = {"moderator_roles": "8", "report_channel": "5", "answer_when": "every", "quota_per_minute": "3"}
+    values = {
+        "moderator_roles": "8",
+        "report_channel": "5",
+        "answer_when": "every",
+        "quota_per_minute": "3",
+        "server_quota_per_minute": "300",
+    }
     async with open_tiny(owner_ids=("ann",)) as talk:
         scope = replace(HERE, kind=kind)
         for name, value in values.items():

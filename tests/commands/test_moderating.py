@@ -189,3 +189,71 @@ async def test_above_the_quota_there_is_one_sentence_and_later_it_works(
     assert "20 requests" in await talk.refusal("!help", scope=DIRECT, has_buttons=True)
     for _ in range(30):
         assert (await talk.ask("!help", who="Bob", is_moderator=False))["commands"], "a terminal counts nothing"
+
+
+async def test_above_the_quota_of_a_server_all_its_people_wait_and_nobody_else(
+    open_tiny: OpenTiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False, "has_buttons": True}
+    cat = bob | {"who": "Cat"}
+    async with open_tiny(server_quota_per_minute=4, owner_ids=("olga",)) as talk:
+        monkeypatch.setattr(request.time, "monotonic", lambda: now[0])
+        card = await talk.card("Hello", **bob)
+        await talk.ask("!help", scope=replace(HERE, channel="random"), **cat)
+        now[0] += 10
+        await talk.ask("!help", has_buttons=True)
+        await talk.ask("!help", **bob)
+        full = "This server made 4 requests within a minute, which is its limit. Try again in 51 s."
+        assert await talk.refusal("!help", **bob) == full
+        assert await talk.refusal("Hello", **cat) == full
+        assert await talk.click_refusal(card, "again", who="Bob") == full
+        assert await talk.refusal("!help", has_buttons=True) == full, "its moderators count"
+        assert await talk.refusal("!help", who="Olga", has_buttons=True) == full
+        for scope in (DIRECT, replace(HERE, server="work")):
+            assert (await talk.ask("!help", scope=scope, **bob))["commands"]
+        for _ in range(15):
+            assert (await talk.ask("!help", scope=DIRECT, **bob))["commands"], "a direct message counts for its person"
+        now[0] += 61
+        for who in ("Bob", "Bob", "Cat", "Dan"):  # what was refused did not count
+            await talk.ask("!help", **bob | {"who": who})
+        assert "Try again" in await talk.refusal("!help", **cat)
+
+
+async def test_what_one_quota_refuses_does_not_use_up_the_other(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(request.time, "monotonic", lambda: now[0])
+    bob: dict[str, Any] = {"who": "Bob", "is_moderator": False, "has_buttons": True}
+    await talk.ask("!settings quota_per_minute 1")
+    await talk.ask("!settings server_quota_per_minute 2")
+    await talk.ask("!help", **bob)
+    for _ in range(5):
+        assert (await talk.refusal("!help", **bob)).startswith("You made 1 request within")
+    now[0] += 30
+    await talk.ask("!help", **bob | {"who": "Cat"})
+    for _ in range(5):
+        assert (await talk.refusal("!help", **bob | {"who": "Dan"})).startswith("This server made 2 requests")
+    now[0] += 31
+    await talk.ask("!help", **bob | {"who": "Dan"})
+
+
+async def test_a_server_chooses_a_lower_quota_than_the_operator_s(open_tiny: OpenTiny) -> None:
+    async with open_tiny(server_quota_per_minute=9) as talk:
+        for value in ("10", "0"):
+            assert await talk.refusal(f"!settings server_quota_per_minute {value}") == (
+                f"server_quota_per_minute takes a whole number from 1 to 9, not '{value}'."
+            )
+        await talk.ask("!settings server_quota_per_minute 1", has_buttons=True)
+        full = await talk.refusal("!help", has_buttons=True)
+        assert full.startswith("This server made 1 request within a minute, which is its limit. Try again in ")
+        assert (await talk.ask("!help", scope=replace(HERE, server="work"), has_buttons=True))["commands"]
+
+
+async def test_without_a_quota_of_the_operator_a_server_has_none_until_it_chooses_one(talk: Talk) -> None:
+    for _ in range(70):
+        await talk.ask("!help", has_buttons=True)
+    await talk.ask("!settings server_quota_per_minute 70", has_buttons=True)
+    # Nothing was counted while there was none.
+    assert (await talk.ask("!help", has_buttons=True))["commands"]
+    await talk.ask("!settings server_quota_per_minute 0", has_buttons=True)
+    assert (await talk.ask("!settings"))["settings"]["server_quota_per_minute"] == "0"

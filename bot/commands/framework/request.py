@@ -292,30 +292,67 @@ async def load_asked(
 
 
 class Quotas:
-    """Rate limits: the requests of each person in the last minute, in memory."""
+    """Rate limits: the requests of each person and of each server in the last minute, in memory."""
 
     def __init__(self) -> None:
         self._asked: dict[Hashable, deque[float]] = {}
 
-    def count(self, scope: Scope, author: Author, *, num_per_minute: int) -> None:
-        """Count a request. Raises RequestError above `num_per_minute` of a person with a quota."""
-        if not has_quota(scope.kind, author):
-            return
+    def count(
+        self,
+        scope: Scope,
+        author: Author,
+        *,
+        num_per_minute: int,
+        num_per_server: int = 0,
+        server_word: str = "server",
+    ) -> None:
+        """Count a request of a person, and of their server; one that is refused counts for neither.
+
+        Raises RequestError above `num_per_minute` of a person with a quota, and above `num_per_server` of a server, of
+        which nobody is exempt (0: no limit).
+        """
         now = time.monotonic()
-        asked = self._asked.setdefault((scope.platform, scope.server, author.id), deque())
+        counted: list[deque[float]] = []
+        if has_quota(scope.kind, author):
+            asked = self._since_a_minute((scope.platform, scope.server, author.id), now)
+            if wait_s := _wait_s(asked, num_per_minute, now):
+                raise RequestError(f"You made {_requests(num_per_minute)} within a minute. Try again in {wait_s} s.")
+            counted.append(asked)
+        if num_per_server and scope.has_server:
+            asked = self._since_a_minute((scope.platform, scope.server), now)
+            if wait_s := _wait_s(asked, num_per_server, now):
+                raise RequestError(
+                    f"This {server_word} made {_requests(num_per_server)} within a minute, which is its limit. Try again"
+                    f" in {wait_s} s."
+                )
+            counted.append(asked)
+        for asked in counted:
+            asked.append(now)
+        self._forget_idle(now)
+
+    def _since_a_minute(self, key: Hashable, now: float) -> deque[float]:
+        """Return when the requests of the last minute were made."""
+        asked = self._asked.setdefault(key, deque())
         while asked and asked[0] <= now - _MINUTE_S:
             asked.popleft()
-        if len(asked) >= num_per_minute:
-            wait_s = int(asked[len(asked) - num_per_minute] + _MINUTE_S - now) + 1
-            raise RequestError(f"You made {num_per_minute} requests within a minute. Try again in {wait_s} s.")
-        asked.append(now)
-        self._forget_idle(now)
+        return asked
 
     def _forget_idle(self, now: float) -> None:
         if len(self._asked) > 1000:
             idle = [key for key, asked in self._asked.items() if not asked or asked[-1] <= now - _MINUTE_S]
             for key in idle:
                 del self._asked[key]
+
+
+def _requests(num: int) -> str:
+    return "1 request" if num == 1 else f"{num:,} requests"
+
+
+def _wait_s(asked: deque[float], num_per_minute: int, now: float) -> int:
+    """Return in how many seconds there is room for another request, 0 if there is now."""
+    if len(asked) < num_per_minute:
+        return 0
+    return int(asked[len(asked) - num_per_minute] + _MINUTE_S - now) + 1
 
 
 class TextBudget:

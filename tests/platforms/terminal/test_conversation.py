@@ -17,7 +17,7 @@ async def say(talk: Talk, text: str, *, is_moderator: bool = True) -> Card:
 
 
 async def test_settings_without_effect_in_a_terminal_are_refused_and_not_shown(talk: Talk) -> None:
-    for name in ("report_channel", "moderator_roles", "answer_when", "quota_per_minute"):
+    for name in ("report_channel", "moderator_roles", "answer_when", "quota_per_minute", "server_quota_per_minute"):
         refused = await say(talk, f"!settings {name} 5")
         assert refused.error == f"{name} has no effect in the terminal, so it can't be set here."
     (table,) = (await say(talk, "!settings")).blocks
