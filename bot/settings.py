@@ -199,7 +199,8 @@ def _path(name: str, value: str) -> Path:
         raise SetupError(f"{name} names the home folder of an unknown user: {_shown(value)}.") from e
 
 
-def _database(name: str, value: str) -> Path | DatabaseUrl:
+def read_address(name: str, value: str) -> Path | DatabaseUrl:
+    """Return the address of a database in `value`; `name` is what it is of. Raises SetupError for none."""
     if re.match(r"postgres(ql)?://", value):
         return DatabaseUrl(value)
     # Without a file there would be nothing to finish the answers from after a restart, and no lock between programs.
@@ -358,7 +359,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "num_threads": _whole(0, 1024),
     "compile_for": _one_of("native", "avx2"),
     "kv_cache_mb": _whole(64, 1_000_000),
-    "database": _database,
+    "database": read_address,
     "backup_every_h": _whole(0, 8760),
     "backups_kept": _whole(1, 1000),
     "backup_dir": _path,

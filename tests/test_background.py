@@ -88,6 +88,7 @@ async def test_an_error_on_the_way_out_of_cancelled_work_is_logged(caplog: pytes
 AWAITED_BY_THEIR_STARTER = {
     "commands/framework/progress.py",
     "commands/workbench/measuring.py",
+    "monitoring/health.py",
     "platforms/discord/incoming/missed_authors.py",
     "platforms/discord/outgoing/retries.py",
     "platforms/discord/running.py",

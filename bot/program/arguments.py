@@ -8,6 +8,7 @@ from bot.program.backups import run_backup, run_check, run_restore
 from bot.program.chat_services import run_chat_services
 from bot.program.models import print_info, print_models, pull_model
 from bot.program.monitor import run_health
+from bot.program.moving import run_move
 from bot.program.serve import run_serve
 from bot.program.terminal import run_terminal
 from bot.program.version import ShowVersion
@@ -103,6 +104,12 @@ def _add_care(
     check = commands.add_parser("check", parents=[version], help="look for damage in the database")
     check.add_argument("file", nargs="?", metavar="FILE", help="a backup to look at instead")
     check.set_defaults(run=run_check)
+    store = commands.add_parser("store", parents=[version], help="move all that is stored into another database")
+    moves = store.add_subparsers(dest="action", required=True)
+    move = moves.add_parser("move", help="copy everything from FROM into the new database TO, and compare both")
+    move.add_argument("source", metavar="FROM", help="the path of a database, or postgresql://USER@HOST/NAME")
+    move.add_argument("target", metavar="TO", help="the same, of a new or empty one")
+    move.set_defaults(run=run_move)
 
 
 def _add_others(parser: argparse.ArgumentParser, *names: str) -> None:

@@ -37,14 +37,9 @@ class Row(Protocol):
 
 
 def storable(value: Value) -> Value:
-    """Return `value` in a form that every database can store.
-
-    Lone surrogates, which UTF-8 can't encode, and NUL, which PostgreSQL refuses in a text, become U+FFFD.
-    """
+    """Return `value` in a form that can be stored: lone surrogates, which UTF-8 can't encode, become U+FFFD."""
     if not isinstance(value, str):
         return value
-    if "\0" in value:
-        value = value.replace("\0", "\ufffd")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -127,6 +122,21 @@ class Backend(ABC):
     @abstractmethod
     async def back_up(self) -> Path:
         """Write a copy of the database and return its path. Raises Unavailable."""
+
+    @abstractmethod
+    async def last_ids(self) -> Mapping[str, int]:
+        """Return the highest id that each table has given so far, of the tables that give each only once."""
+
+    @abstractmethod
+    async def set_last_ids(self, transaction: Transaction, last_ids: Mapping[str, int]) -> None:
+        """Have tables give higher ids than these, and than those that they have."""
+
+    def try_alone(self) -> bool:
+        """Let no other program open the database until this one closes it, as far as that can be had.
+
+        Return False, without effect, if another has it open.
+        """
+        return True
 
     @abstractmethod
     async def _run(

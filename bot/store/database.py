@@ -18,6 +18,7 @@ from bot.errors import StoreError, Unavailable
 from bot.store.backend import Backend, Row, T, Transaction, Value, storable
 from bot.store.backups import BackupFolder
 from bot.store.failures import DAMAGED, cause_of, primary_code, translate
+from bot.store.file_lock import KNOWS_USERS
 from bot.store.gone_ids import GoneIds
 from bot.store.outages import Retries, Use
 from bot.store.preparation import PRAGMAS, Prepared, mark_suspect, prepare
@@ -154,6 +155,27 @@ class Database(Backend):
         self._check_open()
         with self._translated("read"):
             return list(await self._reader.execute_fetchall(sql, [storable(value) for value in values]))
+
+    async def last_ids(self) -> Mapping[str, int]:
+        """Return the highest id that each table has given so far, of those with AUTOINCREMENT."""
+        rows = await self.read("SELECT name, seq FROM sqlite_sequence")
+        return {row["name"]: int(row["seq"]) for row in rows}
+
+    async def set_last_ids(self, transaction: Transaction, last_ids: Mapping[str, int]) -> None:
+        """Have tables with AUTOINCREMENT give higher ids than these; others give one more than their highest."""
+        for row in await transaction.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
+        ):
+            table, last_id = row["name"], last_ids.get(row["name"], 0)
+            rows = await transaction.execute(
+                "UPDATE sqlite_sequence SET seq = max(seq, ?2) WHERE name = ?1 RETURNING seq", table, last_id
+            )
+            if not rows:
+                await transaction.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", table, last_id)
+
+    def try_alone(self) -> bool:
+        """Let no other program open the file until this one closes it; return False if another has it open."""
+        return not KNOWS_USERS or self._users.try_alone()
 
     async def back_up(self) -> Path:
         """Write a backup into its folder, and return its path.

@@ -77,7 +77,7 @@ class People(Records):
                  CAST(h.reply_to AS TEXT), h.id
                FROM hosted_messages h CROSS JOIN conversations c ON c.id = h.conversation_id
                WHERE c.platform = ?1 AND h.author_id = ?2 AND h.author_id <> ''
-               ORDER BY created_at_utc, message_id""",
+               ORDER BY created_at_utc, message_id, kind""",
             platform,
             author_id,
         )
@@ -99,7 +99,7 @@ class People(Records):
         cards = await self._database.read(
             """SELECT 'card' AS kind, c.server, c.channel, c.thread, o.kind AS card, o.state, o.created_at_utc
                FROM open_cards o CROSS JOIN conversations c ON c.id = o.conversation_id
-               WHERE c.platform = ? AND o.owner_id = ? ORDER BY o.created_at_utc""",
+               WHERE c.platform = ? AND o.owner_id = ? ORDER BY o.created_at_utc, o.id""",
             platform,
             author_id,
         )
@@ -107,7 +107,8 @@ class People(Records):
             """SELECT 'setting' AS kind, s.server, s.channel, s.name, s.value FROM settings s
                WHERE s.platform = ?1 AND s.server = ?3 AND s.channel IN (
                  SELECT c.channel FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
-                 WHERE m.platform = ?1 AND m.author_id = ?2 AND m.author_id <> '' AND m.is_me = 0 AND c.server = ?3)""",
+                 WHERE m.platform = ?1 AND m.author_id = ?2 AND m.author_id <> '' AND m.is_me = 0 AND c.server = ?3)
+               ORDER BY s.channel, s.name""",
             platform,
             author_id,
             DIRECT_MESSAGES,
@@ -122,13 +123,15 @@ class People(Records):
         drafts = await self._database.read(
             """SELECT 'draft' AS kind, server, channel, name, source_text AS text, form_values, problem,
                  updated_at_utc AS created_at_utc
-               FROM template_drafts WHERE platform = ? AND author_id = ? ORDER BY updated_at_utc, name""",
+               FROM template_drafts WHERE platform = ? AND author_id = ?
+               ORDER BY updated_at_utc, server, channel, name""",
             platform,
             author_id,
         )
         examples = await self._database.read(
             """SELECT 'example' AS kind, server, channel, name, message_id, created_at_utc
-               FROM template_origins WHERE platform = ? AND author_id = ? ORDER BY created_at_utc, name""",
+               FROM template_origins WHERE platform = ? AND author_id = ?
+               ORDER BY created_at_utc, server, channel, name, message_id""",
             platform,
             author_id,
         )

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bot.core.database_url import DatabaseUrl
+from bot.errors import StoreError, Unavailable
 from bot.store.backends import open_backend
 from bot.store.backups import BackupFolder
 from bot.store.cards import OpenCards
@@ -14,6 +15,7 @@ from bot.store.hosted import Hosted
 from bot.store.hosted_places import HostedPlaces
 from bot.store.inbox import Inbox
 from bot.store.messages import Messages
+from bot.store.moving import find_move
 from bot.store.notes import Notes
 from bot.store.people import People
 from bot.store.pictures import Pictures
@@ -61,6 +63,15 @@ class Store(
         `backup_dir` is the folder of the backups of a file (None: one beside it).
         """
         async with open_backend(address, backup_dir) as database:
+            try:
+                moving_from = await find_move(database)
+            except Unavailable:
+                moving_from = ""  # who asks for something first is told
+            if moving_from:
+                raise StoreError(
+                    f"The database {database.name} is only partly filled: a move from {moving_from} was interrupted."
+                    " Finish it: python -m bot store move FROM TO."
+                )
             yield cls(database)
 
     @property

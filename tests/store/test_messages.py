@@ -5,7 +5,7 @@ import pytest
 
 from bot.core.messages import Author, Scope
 from bot.store.store import Store
-from tests.store.places import Place
+from tests.store.places import Place, PostgresPlace
 from tests.store.samples import ANN, HERE, ME, at, chain, provenance, said
 
 BOB = Author("u2", "Bob")
@@ -77,7 +77,7 @@ async def test_messages_come_back_in_the_order_asked_for(store: Store) -> None:
         ("\udc00", "�"),
         ("\ud83d\ude00 \udfff!", "😀 �!"),
         ("\ud800\ud800x", "��x"),
-        ("nul\0inside", "nul�inside"),
+        ("nul\0inside", "nul\0inside"),
         ("'; DROP TABLE messages; --", "'; DROP TABLE messages; --"),
         ("ж" * 131_072, "ж" * 131_072),
         ("", ""),
@@ -85,9 +85,11 @@ async def test_messages_come_back_in_the_order_asked_for(store: Store) -> None:
     ],
     ids=["high", "low", "pair", "two", "nul", "sql", "256-kib", "empty", "marks"],
 )
-async def test_any_text_comes_back_as_it_was_but_for_lone_surrogates_and_nul(
-    store: Store, sent: str, stored: str
+async def test_any_text_comes_back_as_it_was_but_for_lone_surrogates(
+    store: Store, place: Place, sent: str, stored: str
 ) -> None:
+    if isinstance(place, PostgresPlace):
+        stored = stored.replace("\0", "�")  # which it refuses
     message = replace(said(1), text=sent, attachment=sent, author=Author("u\ud800", sent))
     assert await store.add_message(message, kind="chat")
     (found,) = await store.load_history(HERE, limit=1)

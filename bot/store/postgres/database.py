@@ -60,6 +60,9 @@ _ALONG: Final = {
     "messages": frozenset({"message_pictures", "replies", "reply_reads"}),
     "inbox": frozenset({"message_pictures"}),
 }
+# The tables that give ids.
+_GIVES_IDS: Final = "information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'"
+_SEQUENCE: Final = "CAST(pg_get_serial_sequence(CAST(table_name AS TEXT), 'id') AS regclass)"
 _CHANGES: Final = re.compile(r"\s*(?:UPDATE|DELETE FROM)\s+(\w+)", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
@@ -134,6 +137,23 @@ class PostgresDatabase(Backend):
         """Let the server reuse the room of erased rows, as far as this user may ask for that. Raises Unavailable."""
         self._check_open()
         await self._take_turn(self._tidy())
+
+    async def last_ids(self) -> Mapping[str, int]:
+        """Return the highest id that each table has given so far."""
+        return {
+            row["table_name"]: int(row["last_id"])
+            for row in await self.read(
+                f"SELECT table_name, coalesce(pg_sequence_last_value({_SEQUENCE}), 0) AS last_id FROM {_GIVES_IDS}"
+            )
+        }
+
+    async def set_last_ids(self, transaction: Transaction, last_ids: Mapping[str, int]) -> None:
+        """Have tables give higher ids than these, and than those that they have."""
+        for row in await transaction.execute(f"SELECT table_name FROM {_GIVES_IDS} ORDER BY table_name"):
+            table = row["table_name"]
+            (highest,) = await transaction.execute(f"SELECT coalesce(max(id), 0) AS id FROM {table}")
+            if last_id := max(int(highest["id"]), last_ids.get(table, 0)):
+                await transaction.execute("SELECT setval(pg_get_serial_sequence(?, 'id'), ?)", table, last_id)
 
     async def back_up(self) -> Path:
         """Raise Unavailable: a server has its own backups."""

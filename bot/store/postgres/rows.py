@@ -56,10 +56,16 @@ def adapt(connection: AsyncConnection[Any] | Connection[Any]) -> None:
     connection.adapters.register_dumper(int, Int8Dumper)
 
 
+def clean(value: Value) -> Value:
+    """Return `value` in a form that PostgreSQL can store: NUL, which it refuses in a text, becomes U+FFFD too."""
+    value = storable(value)
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
 def bound(statement: Statement, values: Sequence[Value]) -> list[Any]:
     """Return `values` as `statement` takes them. Raises OverflowError for a number that has no 64 bits."""
     return [
-        [storable(one) for one in json.loads(str(value))] if place in statement.lists else _sent(value)
+        [clean(one) for one in json.loads(str(value))] if place in statement.lists else _sent(value)
         for place, value in enumerate(values)
     ]
 
@@ -68,7 +74,7 @@ def _sent(value: Value) -> Value:
     if isinstance(value, int) and not _LOWEST <= value <= _HIGHEST:
         raise OverflowError("a number for the database needs more than 64 bits")
     # PostgreSQL has a type of its own for these, and the store's columns are numbers.
-    return int(value) if isinstance(value, bool) else storable(value)
+    return int(value) if isinstance(value, bool) else clean(value)
 
 
 async def run(connection: AsyncConnection[PostgresRow], statement: Statement, values: Sequence[Value]) -> list[Row]:
