@@ -23,6 +23,7 @@ from bot.core.mentions import mention
 from bot.core.messages import Click, PlaceKind, Scope
 from bot.core.stopping import Stopper
 from bot.core.suggesting import suggest
+from bot.core.word_list import BLOCKED_WORDS, WordList
 from bot.core.wording import quote
 from bot.errors import RequestError
 from bot.services.open_cards import open_card
@@ -61,6 +62,7 @@ class _InForce:
     shown: Mapping[str, str]
     origins: Mapping[str, str]
     levels: Mapping[str, Mapping[str, str]]
+    num_blocked_words: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ async def _load_settings(services: Services, scope: Scope) -> _InForce:
     await services.names.prepare(scope, ids)
     shown = {name: _shown(services, scope, declared[name], value) for name, value in in_force.items()}
     kind, word = kind_of_place(scope, services.traits), services.traits.server_word
-    return _InForce(kind, word, declared, place.values, in_force, shown, origins, levels)
+    num_words = len(WordList.stored(place.stored.get(BLOCKED_WORDS, "")).words)
+    return _InForce(kind, word, declared, place.values, in_force, shown, origins, levels, num_words)
 
 
 def _shown(services: Services, scope: Scope, setting: ChannelSetting, value: str) -> str:
@@ -164,7 +167,7 @@ def _settings_card(settings: _InForce, card: OpenCard | None, change: _Change | 
         data = {"text": change.sentence, "changed": told, **data}
     table = Table(("setting", "value", "from", "meaning"), tuple(rows))
     notes = (_hidden_line(name, value, settings.server_word) for name, value in hidden.items())
-    shown = Card(blocks=(*changed, table, *notes), data=data)
+    shown = Card(blocks=(*changed, table, *notes, *_words_line(settings.num_blocked_words)), data=data)
     if card is None:
         return shown
     level, values = _level_of(card), settings.values
@@ -176,6 +179,14 @@ def _settings_card(settings: _InForce, card: OpenCard | None, change: _Change | 
         if name in here and (name != "model" or len(here[name].choices) > 1)
     )
     return replace(shown, selects=selects, open_card_id=card.id, revision=card.revision)
+
+
+def _words_line(num_words: int) -> tuple[Text, ...]:
+    """Return the line that there is a word list, without its words: everyone in the channel may read it."""
+    if not num_words:
+        return ()
+    words = "1 word" if num_words == 1 else f"{num_words} words"
+    return (Text(f"Public answers here may not have {words} of the {mention('wordlist')}.", is_quiet=True),)
 
 
 def _hidden_line(name: str, value: str, server_word: str) -> Text:

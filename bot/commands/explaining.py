@@ -25,6 +25,7 @@ from bot.core.stopping import Stopper
 from bot.core.wording import quote
 from bot.errors import RequestError, Unavailable
 from bot.services.neighbours import NearExample, known_nearest
+from bot.services.screening import NUM_BLOCKED
 from bot.store.replies import StoredReply
 
 # Among so many messages of a conversation the asker's newest answer is looked for.
@@ -34,6 +35,9 @@ _OLDER: Final = Text("You asked not to be read, so newer answers to you are not 
 WHY_CARD: Final = "why-"
 ACTIONS: Final = ("rerun", "words")
 _HOW: Final = {"rerun": "writes it again", "words": "shows how probable its words were"}
+_DRAWN_AGAIN: Final = (
+    "The first text had a word that the moderators don't allow here, so this one was written with another seed."
+)
 _NOTHING_TO_EXPLAIN: Final = (
     "That message can't be explained: it is not an answer of the model, or what the model read is not stored."
 )
@@ -245,6 +249,8 @@ async def explain(services: Services, commands: Mapping[str, Command], reply: St
                 )
             )
         )
+    if provenance.prompt_inputs.get(NUM_BLOCKED):
+        blocks.append(Text(_DRAWN_AGAIN))
     blocks += [Text(sentence) for sentence in changes]
     if prompt:
         info = services.engine.info

@@ -16,6 +16,7 @@ from bot.commands import (
     moderating,
     privacy,
     story,
+    word_list,
 )
 from bot.commands.clicks import Clicks
 from bot.commands.context import Services
@@ -79,6 +80,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
         *publishing.COMMANDS,
         *history.COMMANDS,
         *changing_settings.COMMANDS,
+        *word_list.COMMANDS,
         *models.COMMANDS,
         *channel.COMMANDS,
         *explaining.COMMANDS,

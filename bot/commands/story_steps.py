@@ -1,6 +1,6 @@
 """One step of a story: words that are added, a continuation that is chosen, others, or the last part taken back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
@@ -17,10 +17,12 @@ from bot.core.safe_text import clean_model_text
 from bot.core.sampling_params import COMPLETION_DEFAULTS, SamplingParams
 from bot.core.stopping import Stopper
 from bot.core.story import StoryFit, StoryPrompt, count_words, join_parts, last_passage
+from bot.core.word_list import WordList
 from bot.errors import FewshotError, RequestError
 from bot.services.chat import asker_of
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import GeneratedReply, PromptOrigin, record_reply
+from bot.services.screening import inputs_of, load_word_list, params_used, screen
 from bot.services.story import STORY_CARD
 from bot.store.story import StoredStory, StoryOffer
 
@@ -171,7 +173,8 @@ class Step:
                 yield await self.card(now, notice=BEGINS)
                 return
             fit = await self._fit(now)
-            generation = self._generate(now, fit)
+            words = await load_word_list(self.services.store, self.scope)
+            generation = self._generate(now, fit, words)
             try:
                 async with aclosing(self._watch(now, generation)) as snapshots:
                     async for snapshot in snapshots:
@@ -182,7 +185,8 @@ class Step:
                 return
             texts = tuple(completion.text for completion in generation.completions if completion.text)
             # A round that adds nothing leaves what was on offer before.
-            seed = now.stored.round_params.seed if self.services.engine.info.keeps_seed else None
+            (params,) = params_used(generation, [now.stored.round_params])
+            seed = params.seed if self.services.engine.info.keeps_seed else None
             offer = StoryOffer(texts, seed) if texts else now.stored.offer
             if await self.services.store.save_offer(now.stored, offer):
                 reply_id = await self._record(now, fit, generation, texts) if texts else None
@@ -200,17 +204,19 @@ class Step:
         num_tokens = min(engine.info.context_length, _MAX_READ)
         return await engine.make_prompt(StoryFit(told.parts, num_tokens, params.max_new_tokens))
 
-    def _generate(self, told: Told, fit: StoryPrompt) -> Generation:
-        params = told.stored.round_params
-        return self.services.engine.generate(
-            fit.prompt,
-            params,
-            # What somebody has sent ends with a whole word; the model's own words may go on.
-            is_word_whole=not told.parts[-1].is_bot,
-            end_at=AfterSentence() if _ends_sentence(params) else None,
-            timeout_s=self.services.request_timeout_s,
-            asker=asker_of(self.event),
-        )
+    def _generate(self, told: Told, fit: StoryPrompt, words: WordList) -> Generation:
+        def generate(params: Sequence[SamplingParams]) -> Generation:
+            return self.services.engine.generate(
+                fit.prompt,
+                params[0],
+                # What somebody has sent ends with a whole word; the model's own words may go on.
+                is_word_whole=not told.parts[-1].is_bot,
+                end_at=AfterSentence() if _ends_sentence(params[0]) else None,
+                timeout_s=self.services.request_timeout_s,
+                asker=asker_of(self.event),
+            )
+
+        return screen(generate, [told.stored.round_params], [told.text], words)
 
     async def _watch(self, told: Told, generation: Generation) -> Cards:
         shown = [""] * told.stored.params.n
@@ -241,9 +247,11 @@ class Step:
                 # In the text of these parts alone.
                 "start": max(0, fit.start - len(told.text) + len(join_parts(told.parts[fit.start_part :]))),
                 "is_word_whole": not told.parts[-1].is_bot,
+                **inputs_of(generation),
             },
         )
-        reply = GeneratedReply(STORY, "\n".join(texts), fit.prompt, origin, story.round_params, generation)
+        (params,) = params_used(generation, [story.round_params])
+        reply = GeneratedReply(STORY, "\n".join(texts), fit.prompt, origin, params, generation)
         asked_id = await self._asked_id(story)
         authors = {part.message.id: part.message.author_id for part in told.readable if part.message is not None}
         author = Author(authors.get(asked_id, self.event.author.id), "")

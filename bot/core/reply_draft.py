@@ -8,9 +8,11 @@ from bot.core.repeats import find_said_again, may_repeat, repeats_one, sentences
 from bot.core.reply_text import clean_reply, has_other_speaker
 from bot.core.safe_text import clean_model_text
 from bot.core.sentences import cut_to_whole
+from bot.core.word_list import WordList
 
-Fault = Literal["an empty answer", "a loop", "a repeat"]
+Fault = Literal["an empty answer", "a loop", "a repeat", "a blocked word"]
 
+_NO_WORDS: Final = WordList()
 _LOOK_CHARACTERS: Final = 16
 # So many answers before are compared with a whole one.
 _MAX_ANSWERS: Final = 8
@@ -22,15 +24,25 @@ class ReplyDraft:
     `said` is the start of the answer if that exists already. `names` are the speakers of the conversation, the bot's
     first. `answers` are its earlier ones, oldest first: the draft ends before a sentence of theirs, and one that begins
     with such a sentence or is nearly equal to one of the last answers is a fault, except in the last attempt. What may
-    still become a repeat is not shown, so nothing that was shown is drawn again for that reason.
+    still become a repeat is not shown, so nothing that was shown is drawn again for that reason. A text with a word of
+    `words` is a fault in every attempt, and what may become such a word is not shown.
     """
 
-    def __init__(self, said: str, names: Sequence[str], answers: Sequence[str] = (), *, is_last: bool = False) -> None:
+    def __init__(
+        self,
+        said: str,
+        names: Sequence[str],
+        answers: Sequence[str] = (),
+        *,
+        is_last: bool = False,
+        words: WordList = _NO_WORDS,
+    ) -> None:
         self._said = said
         self._names = tuple(names)
         self._earlier = () if said or is_last else tuple(map(words_of, answers[-_MAX_ANSWERS:]))
         self._sentences = frozenset() if said else sentences_of(answers)
         self._is_last = is_last
+        self._words = words
         self._raw = ""
         self._num_looked_at = 0
         self._loop_start: int | None = None
@@ -62,6 +74,13 @@ class ReplyDraft:
             return ""
         text = self._strip(self._raw, is_growing=True)
         text = text[: self._repeat_in(text, last="open")].rstrip()
+        if self._words:
+            text = self._words.completed(text)
+            if self._has_blocked(text):
+                self._is_ended = True
+                return ""
+            if len(text) <= len(self._said):
+                return ""
         if not self._is_shown and may_repeat(text, self._earlier):
             return ""
         self._is_shown = self._is_shown or bool(text)
@@ -81,12 +100,18 @@ class ReplyDraft:
 
     def find_fault(self, text: str) -> Fault | None:
         """Return why the finished answer `text` should be drawn again, None if it should not."""
+        if self._has_blocked(text):
+            return "a blocked word"
         if not text:
             return "an empty answer"
         if self._loop_start is not None:
             return "a loop"
         is_repeat = self._repeat_in(text) == 0 or repeats_one(text, self._earlier)
         return "a repeat" if is_repeat and not self._is_shown else None
+
+    def _has_blocked(self, text: str) -> bool:
+        """Say whether what the model added to `said` has a word of the list, or ends one."""
+        return self._words.is_in(text[len(self._said) :], before=self._said)
 
     def _repeat_in(self, text: str, *, last: Literal["whole", "open", "ignored"] = "whole") -> int | None:
         """Return where in `text` a sentence of an earlier answer begins, None if nowhere; see `find_said_again`."""

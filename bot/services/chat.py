@@ -24,6 +24,7 @@ from bot.core.results import FinishReason
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
+from bot.core.word_list import WordList
 from bot.errors import ModelChanged, PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
 from bot.services.places import Place, load_place
@@ -36,6 +37,7 @@ from bot.services.replies import (
     record_reply,
     rewrite_reply,
 )
+from bot.services.screening import NOT_ALLOWED, NUM_BLOCKED, load_word_list
 from bot.services.templates import Templates
 from bot.store.messages import Conversation, StoredMessage
 from bot.store.store import Store
@@ -199,7 +201,8 @@ class Chat:
             kept = await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
             return replace(kept, notice=" ".join(filter(None, (unseen, kept.notice))) or None)
 
-        async with aclosing(self._write(asker_of(message), chat_prompt, stopper, keep)) as cards:
+        words = await load_word_list(self._store, message.scope)
+        async with aclosing(self._write(asker_of(message), chat_prompt, stopper, keep, words)) as cards:
             async for card in cards:
                 yield card
 
@@ -241,7 +244,8 @@ class Chat:
         async def keep(written: GeneratedReply) -> KeptReply:
             return await rewrite_reply(self._store, self._engine, scope, reply_id, written)
 
-        async with aclosing(self._write(asker, chat_prompt, stopper, keep)) as cards:
+        words = await load_word_list(self._store, scope)
+        async with aclosing(self._write(asker, chat_prompt, stopper, keep, words)) as cards:
             async for card in cards:
                 # If stopped before the first word, the answer stays unchanged.
                 yield reply_card(reply) if card.is_final and not card.reply_id and not card.data["text"] else card
@@ -379,14 +383,20 @@ class Chat:
             return render()
         return await self._engine.make_prompt(lambda tools: render(render_chat=tools.render_chat))
 
-    async def _write(self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep) -> AsyncGenerator[Card]:
-        """Generate until the reply is not empty, does not loop and is none of the last ones."""
+    async def _write(
+        self, asker: Asker, chat_prompt: ChatPrompt, stopper: Stopper, keep: Keep, words: WordList
+    ) -> AsyncGenerator[Card]:
+        """Generate until the reply is not empty, does not loop and is none of the last ones.
+
+        Raises RequestError for a second one that has one of `words`.
+        """
         note_step(asker.request_id, "prompt built", tokens=chat_prompt.num_prompt_tokens)
         params = chat_prompt.params.with_seed(is_kept=self._engine.info.keeps_seed)
         said = chat_prompt.said
+        num_blocked = 0
         for attempt in range(MAX_ATTEMPTS):
             is_last = attempt == MAX_ATTEMPTS - 1
-            draft = ReplyDraft(said, chat_prompt.speakers, chat_prompt.answers, is_last=is_last)
+            draft = ReplyDraft(said, chat_prompt.speakers, chat_prompt.answers, is_last=is_last, words=words)
             generation = self._engine.generate(
                 chat_prompt.prompt,
                 params,
@@ -410,13 +420,17 @@ class Chat:
             reason = generation.completions[0].finish_reason
             text = draft.finish(is_cut=reason == "length")
             fault = draft.find_fault(text)
+            if fault == "a blocked word":
+                num_blocked += 1
+                if num_blocked == 2 or stopper.is_stopped or is_last:
+                    raise RequestError(NOT_ALLOWED)
             if stopper.is_stopped or is_last or fault is None:
                 break
             logger.info("sampling again: %s", fault)
             params = _drawn_again(params)
         if draft.is_over and not stopper.is_stopped:
             reason = "stop"
-        yield await self._finish(chat_prompt, params, generation, text, reason, keep)
+        yield await self._finish(chat_prompt, params, generation, text, reason, keep, num_blocked)
 
     async def _finish(
         self,
@@ -426,6 +440,7 @@ class Chat:
         text: str,
         reason: FinishReason,
         keep: Keep,
+        num_blocked: int,
     ) -> Card:
         """Store the reply and return the final card."""
         if not text:
@@ -444,6 +459,8 @@ class Chat:
         if chat_prompt.prompt.num_pictures:
             # The newest of those that the messages have.
             inputs["num_pictures"] = chat_prompt.prompt.num_pictures
+        if num_blocked:
+            inputs[NUM_BLOCKED] = num_blocked
         if chat_prompt.said:
             # This part of the prompt is the start of the stored answer.
             inputs["num_said"] = len(chat_prompt.said)

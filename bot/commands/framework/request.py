@@ -19,8 +19,10 @@ from bot.core.rights import has_quota
 from bot.core.safe_text import clean_history_text, replace_lone_surrogates
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
+from bot.core.word_list import WordList
 from bot.core.wording import quote
 from bot.errors import RequestError
+from bot.services.screening import load_word_list
 from bot.store.cards import OpenCard
 from bot.store.store import Store
 
@@ -89,7 +91,8 @@ def why_not(command: Command, message: Message, traits: PlatformTraits) -> str |
         where = "group conversations" if kind == "group" else "servers that I am not in"
         return f"I read no messages in {where}, so there is no {mention(command.name)} here."
     if command.needs_moderators and kind == "direct":
-        return f"Direct messages have no moderators. To erase an answer here, use {mention('forget')}."
+        instead = f"To erase an answer here, use {mention('forget')}." if command.needs_reply else ""
+        return " ".join(filter(None, ("Direct messages have no moderators.", instead)))
     return None
 
 
@@ -289,6 +292,13 @@ async def load_asked(
             text, format = asked
             return text, TextSource(message.id, message.revision, source.is_command_line, format)
     return None
+
+
+async def allowed_words(request: Request) -> WordList:
+    """Return the words that the answer must not have: none if only the asker sees it."""
+    if request.is_look:
+        return WordList()
+    return await load_word_list(request.services.store, request.message.scope)
 
 
 class Quotas:

@@ -1,7 +1,7 @@
 """The command that runs a prompt template."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, Final
@@ -9,8 +9,10 @@ from typing import Any, Final
 from bot.commands.framework.command import MODEL, SAMPLING_OPTIONS, Cards, Command, Request
 from bot.commands.framework.model_choice import find_template_model
 from bot.commands.framework.near_examples import kept_examples, near_data, near_sentence
+from bot.commands.framework.request import allowed_words
 from bot.commands.templates.running_lines import FIELD, LINES, answer_lines, check_takes_options, lines_of
 from bot.core.cards import Bars, Block, Button, Card, Table, Text
+from bot.core.engine import Generation
 from bot.core.mentions import mention
 from bot.core.prompt import build_prompt
 from bot.core.prompt_parts import Prompt
@@ -23,6 +25,7 @@ from bot.services.chat import ALWAYS_THE_SAME
 from bot.services.neighbours import LabelAnswer, answer_label
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply, rewrite_reply
+from bot.services.screening import inputs_of, params_used, screen
 from bot.store.replies import StoredReply
 
 _WHY: Final = Button("why", "Why")
@@ -153,7 +156,12 @@ async def _generate(
 ) -> Cards:
     services = request.services
     texts = [""] * params.n
-    generation = services.engine.generate(prompt, params, timeout_s=services.request_timeout_s, asker=request.asker)
+
+    def generate(params: Sequence[SamplingParams]) -> Generation:
+        timeout_s, asker = services.request_timeout_s, request.asker
+        return services.engine.generate(prompt, params[0], timeout_s=timeout_s, asker=asker)
+
+    generation = screen(generate, [params], [""], await allowed_words(request))
     async with generation, aclosing(deltas_or_waiting(generation)) as deltas:
         request.stopper.on_stop(generation.cancel)
         async for delta in deltas:
@@ -167,7 +175,9 @@ async def _generate(
         data = {"text": "", "template": template.name, "finish_reason": "cancelled"}
         yield Card(blocks=(Text("(stopped)", is_quiet=True),), data=data, keeps_shown=True)
         return
+    (params,) = params_used(generation, [params])
     origin = _origin(request, template)
+    origin = replace(origin, inputs={**origin.inputs, **inputs_of(generation)})
     reply = GeneratedReply("prompt run", "\n".join(texts), prompt, origin, params, generation)
     kept = await _keep(request, reply, replaces)
     yield _answer_card(

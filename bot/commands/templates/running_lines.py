@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from bot.commands.framework.command import Cards, Option, Request
 from bot.commands.framework.near_examples import kept_examples
+from bot.commands.framework.request import allowed_words
 from bot.core.cards import Block, Card, Progress, Table, Text, TextFile
+from bot.core.engine import Generation
 from bot.core.mentions import mention_option
 from bot.core.neighbours import KeptRows
 from bot.core.prompt import build_prompt
@@ -20,6 +22,7 @@ from bot.core.templates.template import PromptTemplate
 from bot.core.wording import MAX_CELL, shorten
 from bot.errors import PromptTooLong, RequestError
 from bot.services.neighbours import answer_label
+from bot.services.screening import WordNotAllowed, screen
 
 MAX_LINES: Final = 200
 # The card shows this many lines; above that a file has all of them.
@@ -130,15 +133,21 @@ async def _answer_line(
         if template.kind == "classify":
             result = (await answer_label(services.measuring, template, line, kept, asker=asker)).result
             return _Answer(result.label, result.probabilities, result.is_sure)
-        generation = services.engine.generate(
-            prompt, params, timeout_s=services.request_timeout_s, asker=asker, priority="scoring"
-        )
+
+        def generate(params: Sequence[SamplingParams]) -> Generation:
+            return services.engine.generate(
+                prompt, params[0], timeout_s=services.request_timeout_s, asker=asker, priority="scoring"
+            )
+
+        generation = screen(generate, [params], [""], await allowed_words(request))
         async with generation:
             request.stopper.on_stop(generation.cancel)
             async for _ in generation:
                 pass
         completion = generation.completions[0]
         return None if completion.finish_reason == "cancelled" else _Answer(completion.text.strip())
+    except WordNotAllowed:
+        return _Answer("", problem="has a word that is not allowed here")
     except PromptTooLong as e:
         return _Answer("", problem=f"{e.num_tokens:,} tokens, too long")
 

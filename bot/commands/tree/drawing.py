@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from bot.commands.framework.command import Cards, Request
+from bot.commands.framework.request import allowed_words
 from bot.commands.tree.branches import show_branch, show_branches
 from bot.commands.tree.lists import Shown
 from bot.commands.tree.strategies import strategies_data, strategies_table
@@ -24,6 +25,7 @@ from bot.errors import OptedOut, RequestError
 from bot.services.completions import MAX_OPTIONS, OPTIONS_VIEW, CompletionState, ViewKind, drawn_branch, save_completion
 from bot.services.queueing import deltas_or_waiting, waiting_card
 from bot.services.replies import NOT_KEPT, GeneratedReply, KeptReply, PromptOrigin, record_reply
+from bot.services.screening import inputs_of, params_used, screen
 from bot.store.cards import OpenCard
 
 _NOTHING: Final = "The model has nothing to add here."
@@ -68,18 +70,23 @@ class Step:
             params = replace(params, n=MAX_OPTIONS - len(old))
         shown = [option.text for option in old] + [""] * params.n
         services = self.request.services
-        generation = services.engine.generate(
-            Prompt.document(self.base + taken),
-            params,
-            heal=parent is None,
-            is_word_whole=is_word_whole,
-            end_at=AfterSentence() if state.ends_sentence else None,
-            timeout_s=services.request_timeout_s,
-            asker=self.request.asker,
-        )
+
+        def generate(params: Sequence[SamplingParams]) -> Generation:
+            return services.engine.generate(
+                Prompt.document(self.base + taken),
+                params[0],
+                heal=parent is None,
+                is_word_whole=is_word_whole,
+                end_at=AfterSentence() if state.ends_sentence else None,
+                timeout_s=services.request_timeout_s,
+                asker=self.request.asker,
+            )
+
+        generation = screen(generate, [params], [self.base + taken], await allowed_words(self.request))
         async with aclosing(self._watch(taken, generation, shown, first=len(old))) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
+        (params,) = params_used(generation, [params])
         # A text that was whole, or a Stop before the first word, leaves nothing to choose.
         kept = len(parent.text) if parent else 0
         drawn = [drawn_branch(one, at, kept, seed=params.seed) for one in generation.completions if one.text]
@@ -87,7 +94,7 @@ class Step:
             yield await self._show_unchanged(state, seed=params.seed)
             return
         text = "\n".join(branch.text for branch in drawn)
-        inputs = {"is_word_whole": is_word_whole}
+        inputs = {"is_word_whole": is_word_whole, **inputs_of(generation)}
         reply = await self._record(taken, text, params, generation=generation, inputs=inputs)
         yield await self.show(state.offer(drawn, keeps=keeps), seed=params.seed, kept=reply)
 
@@ -97,30 +104,36 @@ class Step:
         strategies = strategies_with(lacking)
         if not strategies:
             raise RequestError(f"There is nothing to compare: {missing_sentence(lacking)}")
-        params = [one.params_from(state.round_params) for one in strategies]
+        params: Sequence[SamplingParams] = [one.params_from(state.round_params) for one in strategies]
         at, taken = state.tree.here.at, state.taken
         parent = None if at == BEGINNING else state.tree.branch(at)
         is_word_whole = parent is not None and parent.is_word
         services, names = self.request.services, tuple(one.name for one in strategies)
-        generation = services.engine.generate_batch(
-            [Prompt.document(self.base + taken)] * len(params),
-            params,
-            heal=parent is None,
-            is_word_whole=is_word_whole,
-            end_at=AfterSentence() if state.ends_sentence else None,
-            timeout_s=services.request_timeout_s,
-            asker=self.request.asker,
-        )
+
+        def generate(params: Sequence[SamplingParams]) -> Generation:
+            return services.engine.generate_batch(
+                [Prompt.document(self.base + taken)] * len(params),
+                params,
+                heal=parent is None,
+                is_word_whole=is_word_whole,
+                end_at=AfterSentence() if state.ends_sentence else None,
+                timeout_s=services.request_timeout_s,
+                asker=self.request.asker,
+            )
+
+        generation = screen(generate, params, [self.base + taken], await allowed_words(self.request))
         async with aclosing(self._watch(taken, generation, [""] * len(params), labels=names)) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
+        params = params_used(generation, params)
         written = tuple(zip(names, params, generation.completions, strict=True))
         kept = len(parent.text) if parent else 0
         drawn = [drawn_branch(one, at, kept, seed=used.seed, strategy=name) for name, used, one in written if one.text]
         if not drawn:
             yield await self._show_unchanged(state, seed=params[0].seed)
             return
-        inputs = [{"is_word_whole": is_word_whole, "strategy": name} for name in names]
+        blocked = inputs_of(generation)
+        inputs = [{"is_word_whole": is_word_whole, "strategy": name, **blocked} for name in names]
         reply = await self._record_each([taken] * len(params), params, generation, inputs)
         if silent := [name for name, _, one in written if not one.text]:
             notice = f"The model has nothing to add here with {' and '.join(silent)}."
@@ -131,27 +144,34 @@ class Step:
         """Extend every continuation on the card by about a sentence, all at once."""
         taken, options = state.taken, state.options
         shown = [option.text for option in options]
-        params = [state.params_to_lengthen(i) for i in range(len(options))]
+        params: Sequence[SamplingParams] = [state.params_to_lengthen(i) for i in range(len(options))]
+        befores = [self.base + taken + text for text in shown]
         services = self.request.services
-        generation = services.engine.generate_batch(
-            [Prompt.document(self.base + taken + text) for text in shown],
-            params,
-            end_at=AfterSentence() if state.ends_sentence else None,
-            timeout_s=services.request_timeout_s,
-            asker=self.request.asker,
-        )
+
+        def generate(params: Sequence[SamplingParams]) -> Generation:
+            return services.engine.generate_batch(
+                [Prompt.document(before) for before in befores],
+                params,
+                end_at=AfterSentence() if state.ends_sentence else None,
+                timeout_s=services.request_timeout_s,
+                asker=self.request.asker,
+            )
+
+        generation = screen(generate, params, befores, await allowed_words(self.request))
         async with aclosing(self._watch(taken, generation, shown, labels=state.labels)) as snapshots:
             async for snapshot in snapshots:
                 yield snapshot
         if not any(added.text for added in generation.completions):
             yield await self._show_unchanged(state)
             return
+        params = params_used(generation, params)
         tips = [state.tree.branch(branch_id) for branch_id in state.tree.here.options]
         longer = [
             drawn_branch(added, tip.id, len(tip.text), seed=used.seed, strategy=tip.strategy) if added.text else None
             for tip, used, added in zip(tips, params, generation.completions, strict=True)
         ]
-        inputs = [{"strategy": label} for label in state.labels] or [{}] * len(options)
+        blocked: dict[str, Any] = {**inputs_of(generation)}
+        inputs = [{"strategy": label, **blocked} for label in state.labels] or [blocked] * len(options)
         kept = await self._record_each([taken + one.text for one in options], params, generation, inputs)
         yield await self.show(state.lengthen(longer), kept=kept)
 
