@@ -24,7 +24,7 @@ from bot.core.results import FinishReason
 from bot.core.sampling_params import OPTIONS, SamplingParams, apply_options
 from bot.core.stopping import Stopper
 from bot.core.templates.template import PromptTemplate
-from bot.core.word_list import WordList
+from bot.core.word_list import BLOCKED_WORDS, WordList
 from bot.errors import ModelChanged, PromptTooLong, RequestError
 from bot.services.answer_cards import answer_card, reply_card
 from bot.services.places import Place, load_place
@@ -201,7 +201,7 @@ class Chat:
             kept = await record_reply(self._store, self._engine, message, reply, bot_name=self.bot_name, kind="chat")
             return replace(kept, notice=" ".join(filter(None, (unseen, kept.notice))) or None)
 
-        words = await load_word_list(self._store, message.scope)
+        words = WordList.stored(place.stored.get(BLOCKED_WORDS, ""))
         async with aclosing(self._write(asker_of(message), chat_prompt, stopper, keep, words)) as cards:
             async for card in cards:
                 yield card

@@ -48,6 +48,7 @@ TRIES = {
     "prompt tune": Try("scorings", {"name": "mood"}, "mood"),
     "prompt neighbours": Try("held-out tests", {"action": "on", "name": "many"}, "on many"),
     "settings": Try("history"),
+    "wordlist": Try("word list", is_private=True),
     "fresh": Try("Fresh start"),
     "context": Try("reserved for the answer"),
     "model": Try("answers here"),
