@@ -186,7 +186,9 @@ def _words_line(num_words: int) -> tuple[Text, ...]:
     if not num_words:
         return ()
     words = "1 word" if num_words == 1 else f"{num_words} words"
-    return (Text(f"Public answers here may not have {words} of the {mention('wordlist')}.", is_quiet=True),)
+    return (
+        Text(f"Public answers here may not have {words}; {mention('wordlist')} shows moderators which.", is_quiet=True),
+    )
 
 
 def _hidden_line(name: str, value: str, server_word: str) -> Text:

@@ -6,8 +6,9 @@ from typing import Final
 from bot.commands.framework.command import Cards, Command, Request
 from bot.core.cards import Card, Table, Text
 from bot.core.mentions import mention
+from bot.core.suggesting import suggest
 from bot.core.word_list import BLOCKED_WORDS, MAX_WORD_LENGTH, MAX_WORDS, WordList, fold_word
-from bot.core.wording import quote
+from bot.core.wording import list_words, quote
 from bot.errors import RequestError
 from bot.services.screening import load_word_list
 
@@ -23,6 +24,9 @@ async def answer_word_list(request: Request) -> Cards:
     if not action:
         yield _list_card(before)
         return
+    if action not in _ACTIONS:
+        hint = suggest(action, _ACTIONS, f"it takes {list_words(_ACTIONS, 'or')}.")
+        raise RequestError(f"{mention('wordlist')} can't {quote(action)}; {hint}")
     if action == "clear":
         if typed:
             raise RequestError(f"clear removes all words and takes none. Use {mention('wordlist remove WORDS')}.")

@@ -13,8 +13,8 @@ from bot.errors import RequestError
 from bot.store.store import Store
 
 NOT_ALLOWED: Final = (
-    "What the model wrote has a word that the moderators don't allow here, so it is not shown. Ask again, or in other"
-    " words."
+    "What the model wrote has a word that the moderators don't allow here, so it is not shown. Ask again, or use"
+    " other words."
 )
 # In `prompt_inputs` of a stored answer: how many texts before it had such a word.
 NUM_BLOCKED: Final = "num_blocked"

@@ -30,7 +30,7 @@ async def test_moderators_add_and_remove_words_and_only_they_see_them(talk: Talk
     assert (await talk.ask("!wordlist", scope=replace(HERE, channel="random")))["num_words"] == 2
     assert (await talk.ask("!wordlist", scope=replace(HERE, server="work")))["num_words"] == 0
     settings = await talk.card("!settings")
-    assert "Public answers here may not have 2 words of the !wordlist." in repr(settings.blocks)
+    assert "Public answers here may not have 2 words; !wordlist shows moderators which." in repr(settings.blocks)
     assert "damn" not in shown_in([settings])
     assert (await talk.ask("!wordlist remove damn nothing"))["text"].startswith(
         "1 word removed. The word list has 1 word"
@@ -57,6 +57,8 @@ async def test_where_all_read_the_list_opens_for_its_asker_alone_and_a_change_sh
         ("add !!", "'!!' is no word: it has no letter or digit, or has spaces in it."),
         ("add " + "x" * 33, f"A word of the list has at most 32 characters, and '{'x' * 33}' more."),
         ("add " + " ".join(f"w{i}" for i in range(101)), "A word list has at most 100 words, and this would be 102."),
+        ("ad damn", "!wordlist can't 'ad'; did you mean add?"),
+        ("damn", "!wordlist can't 'damn'; it takes add, remove or clear."),
         ("clear damn", "clear removes all words and takes none. Use !wordlist remove WORDS."),
     ],
 )
