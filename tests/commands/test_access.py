@@ -442,7 +442,7 @@ def test_the_documentation_names_every_command_once_beside_who_may_use_it() -> N
         assert who.startswith(row["server"]), name
         reach = {"fresh", "context", "why", "purge", "story on", "story off", "story export"}
         assert ("where the bot reads messages" in who) is (name in reach)
-        assert (row["group"] == "nobody") is (name in {*reach, "report"})
+        assert (row["group"] == "nobody") is (name in {*reach, "report", "wordlist"})
 
 
 def test_every_kind_of_place_of_a_chat_platform_is_tried() -> None:
