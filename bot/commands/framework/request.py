@@ -322,8 +322,8 @@ class Quotas:
             asked = self._since_a_minute((scope.platform, scope.server), now)
             if wait_s := _wait_s(asked, num_per_server, now):
                 raise RequestError(
-                    f"This {server_word} made {_requests(num_per_server)} within a minute, which is its limit. Try again"
-                    f" in {wait_s} s."
+                    f"This {server_word} made {_requests(num_per_server)} within a minute, which is its limit."
+                    f" Try again in {wait_s} s."
                 )
             counted.append(asked)
         for asked in counted:
