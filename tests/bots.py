@@ -14,6 +14,7 @@ from bot.commands.context import Services
 from bot.core.cards import Card
 from bot.core.channel_settings import declare_settings
 from bot.core.chat_prompt import PromptTools
+from bot.core.database_url import DatabaseUrl
 from bot.core.messages import AttachmentFormat, Author, Click, Message, Reach, Scope, ShownCard
 from bot.core.platform_traits import PlatformTraits
 from bot.core.prompt_parts import ChatTurn, Prompt, PromptPart
@@ -431,8 +432,9 @@ async def open_scripted_bot(
     *,
     prompts: Mapping[str, str] = PROMPTS,
     traits: PlatformTraits = DISCORD,
+    database: DatabaseUrl | None = None,
 ) -> AsyncIterator[Talk]:
-    """Open the bot on `engine`: everything else is real."""
+    """Open the bot on `engine`: everything else is real. Its database is a file in `folder`, or `database`."""
     shipped = TemplateLibrary.read(write_prompts(folder / "prompts", prompts))
     settings = declare_settings(
         ["chat", "pirate"],
@@ -441,7 +443,7 @@ async def open_scripted_bot(
         quota_per_minute=600,
         mention_pattern=traits.mention_pattern,
     )
-    async with Store.open(lay_new_database(folder / "fewshot.db")) as store:
+    async with Store.open(database or lay_new_database(folder / "fewshot.db")) as store:
         templates = Templates(shipped, store)
         chat = Chat(engine, store, templates, settings, bot_name="Fewshot")
         services = Services(engine, store, templates, chat, settings, Measuring(engine, store), traits, Models(engine))

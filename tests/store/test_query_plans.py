@@ -60,7 +60,7 @@ _SCAN: Final = re.compile(r"SCAN (\w+)|SEARCH (\w+) USING .*\(platform=\?\)")
 _SCAN_OF_PLACE: Final = re.compile(r"SEARCH (\w+) USING .*\(conversation_id=\?\)")
 
 
-async def _use_everything(talk: Talk) -> None:
+async def use_everything(talk: Talk) -> None:
     for number, line in enumerate(LINES):
         message = Message(str(1000 + number), HERE, ANN, line, reach="private", is_addressed=True)
         await talk.store.accept_request(message)
@@ -120,7 +120,7 @@ async def test_no_statement_scans_a_table_that_grows(tmp_path: Path, monkeypatch
                 return execute(sql, values)  # type: ignore[operator]
 
             monkeypatch.setattr(connection, "execute_fetchall", noted)
-        await _use_everything(talk)
+        await use_everything(talk)
     statements = [sql for sql in asked if re.match(r"\s*(SELECT|WITH|UPDATE|DELETE|INSERT)", sql)]
     assert len(statements) > 60
     connection = sqlite3.connect(tmp_path / "fewshot.db")

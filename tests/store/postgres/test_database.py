@@ -9,9 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bot.__main__ import main
 from bot.core.database_url import DatabaseUrl
 from bot.errors import StoreError, Unavailable
 from bot.monitoring.health import DatabaseServer
+from bot.services.backups import BackupPlan, Backups
 from bot.store.backend import Transaction, Unprepared
 from bot.store.backends import hold_platform
 from bot.store.postgres.database import PostgresDatabase
@@ -241,6 +243,21 @@ async def test_a_database_on_a_server_has_no_backups_of_the_bot(address: Databas
         assert (store.path, store.backups, store.notices) == (None, None, ())
         with pytest.raises(Unavailable, match="back it up there, for example with pg_dump"):
             await store.back_up()
+        backups = Backups(store, BackupPlan())
+        await backups.look()
+        assert (backups.is_planned, backups.problem, backups.newest_at) == (False, "", None)
+
+
+@pytest.mark.parametrize("command", [["backup"], ["check"], ["restore", "x.dump"]])
+def test_the_commands_for_files_name_those_for_servers(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE", "postgresql://ann:secret@db.example/fewshot")
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        "The database postgresql://ann@db.example/fewshot is on a server, which is backed up and checked by programs of"
+        " its own, such as pg_dump and pg_amcheck; docs/postgresql.md shows how.\n"
+    )
 
 
 def test_of_two_programs_one_answers_on_a_platform(address: DatabaseUrl) -> None:
