@@ -81,7 +81,8 @@ def hold_platform(path: Path, platform: str) -> Iterator[None]:
     Two programs would each answer the other's unfinished requests. Raises StoreError, one sentence.
     """
     path = real_path(path)
-    file_lock = open_lock(path, f"{platform.lower()}-lock")
+    # "the page" is held by fewshot.db-page-lock: a name with a space is awkward to type.
+    file_lock = open_lock(path, f"{platform.lower().rpartition(' ')[2]}-lock")
     try:
         try:
             file_lock.acquire_blocking(0)
