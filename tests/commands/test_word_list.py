@@ -1,5 +1,6 @@
 """The word list of a server: what public answers may not have, for each way in which the model writes."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from bot.core.cards import Card
 from bot.core.messages import Scope
+from bot.core.stopping import Stopper
 from bot.services.screening import NOT_ALLOWED
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
 
@@ -167,3 +169,22 @@ async def test_a_real_model_writes_by_each_strategy_without_the_words(open_tiny:
         await talk.ask("!wordlist add zzzzz")
         assert (await talk.ask("!complete --seed 3 --n 2 --max_new_tokens 12 The cat"))["choices"] == free["choices"]
         assert (await talk.ask("!strategies --max_new_tokens 4 The cat"))["choices"]
+
+
+@pytest.mark.parametrize("line", WAYS[:3])
+async def test_what_was_written_before_a_stop_is_held_back_too(tmp_path: Path, line: str) -> None:
+    engine = ScriptedEngine([" damn it all and much more than that, for a long time."], pause_s=0.01)
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("!wordlist add damn")
+        stopper = Stopper()
+
+        async def stop() -> None:
+            while not engine.generations:
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.06)
+            stopper.stop()
+
+        stopping = asyncio.create_task(stop())
+        cards = [card async for card in talk.snapshots(line, stopper=stopper)]
+        await stopping
+        assert "damn" not in shown_in(cards)
