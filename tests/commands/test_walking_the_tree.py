@@ -96,6 +96,17 @@ async def test_another_word_goes_on_in_a_new_branch_and_the_old_one_stays(any_ta
     assert texts(back) == texts(card), "the old branches are on offer again"
 
 
+async def test_a_word_that_the_moderators_do_not_allow_can_t_be_put_there(talk: Talk) -> None:
+    opened = await opened_word(talk, await offered(talk))
+    index, word = next((i, one["text"]) for i, one in enumerate(opened.data["instead"]) if one["text"].isalpha())
+    value = options(opened)[index].value
+    await talk.ask(f"!wordlist add {word}")
+    refused = await talk.click_refusal(opened, "pick", who="Ann", value=value)
+    assert refused == "The moderators don't allow that word here. Choose another one."
+    await talk.ask("!wordlist clear")
+    assert (await talk.click(opened, "pick", value=value)).data["choices"]
+
+
 async def test_the_words_are_those_that_the_model_expects_there(talk: Talk) -> None:
     card = await offered(talk)
     opened = await opened_word(talk, card)

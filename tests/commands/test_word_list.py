@@ -1,5 +1,7 @@
 """The word list of a server: what public answers may not have, for each way in which the model writes."""
 
+import asyncio
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -9,6 +11,8 @@ import pytest
 
 from bot.core.cards import Card
 from bot.core.messages import Scope
+from bot.core.stopping import Stopper
+from bot.core.word_list import WordList, fold_word
 from bot.services.screening import NOT_ALLOWED
 from tests.bots import HERE, ScriptedEngine, Talk, open_scripted_bot
 
@@ -167,3 +171,38 @@ async def test_a_real_model_writes_by_each_strategy_without_the_words(open_tiny:
         await talk.ask("!wordlist add zzzzz")
         assert (await talk.ask("!complete --seed 3 --n 2 --max_new_tokens 12 The cat"))["choices"] == free["choices"]
         assert (await talk.ask("!strategies --max_new_tokens 4 The cat"))["choices"]
+
+
+@pytest.mark.parametrize("line", WAYS[:3])
+async def test_what_was_written_before_a_stop_is_held_back_too(tmp_path: Path, line: str) -> None:
+    engine = ScriptedEngine([" damn it all and much more than that, for a long time."], pause_s=0.01)
+    async with open_scripted_bot(engine, tmp_path) as talk:
+        await talk.ask("!wordlist add damn")
+        stopper = Stopper()
+
+        async def stop() -> None:
+            while not engine.generations:
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(0.06)
+            stopper.stop()
+
+        stopping = asyncio.create_task(stop())
+        cards = [card async for card in talk.snapshots(line, stopper=stopper)]
+        await stopping
+        assert "damn" not in shown_in(cards)
+
+
+@pytest.mark.parametrize("line", ["!complete --seed 3 --n 2 The cat", "!strategies --seed 3 The cat"])
+async def test_a_real_model_draws_again_and_why_can_write_that_text_again(open_tiny: OpenTiny, line: str) -> None:
+    async with open_tiny() as talk:
+        free = await talk.ask(line)
+        # Greedy and beam search, the first of the strategies, would only write the same again.
+        text = free["choices"][-1]["text"]
+        word = re.findall(r"(?<!\w)[A-Za-z]+(?!\w)", text)[0]
+        await talk.ask(f"!wordlist add {word}")
+        again = await talk.ask(line)
+        assert again["choices"] != free["choices"]
+        assert not any(WordList((fold_word(word),)).is_in(one["text"]) for one in again["choices"])
+        why = await talk.card("!why")
+        assert AGAIN in repr(why.blocks)
+        assert (await talk.ask("!why rerun"))["is_same"] is True

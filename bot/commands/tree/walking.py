@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot.commands.framework.command import Cards
+from bot.commands.framework.request import allowed_words
 from bot.commands.tree.branches import as_json, as_text, branch_entries, clean_branch_name, name_form
 from bot.commands.tree.drawing import Step
 from bot.commands.tree.expected import expected_behind
@@ -21,6 +22,7 @@ from bot.services.replies import KeptReply
 
 WORDS: Final = "words"
 BRANCHES: Final = "branches"
+_WORD_NOT_ALLOWED: Final = "The moderators don't allow that word here. Choose another one."
 
 
 async def open_list(step: Step, state: CompletionState, action: str) -> Card:
@@ -87,6 +89,8 @@ async def _go_on(step: Step, state: CompletionState, action: str, value: str) ->
     moved = None
     if action == PICK:
         moved = put_word(state, value)
+        if moved is not None:
+            await _check_word(step, moved)
     elif state.tree.is_shown(branch_id):
         moved = state.go(branch_id)
     if moved is None:
@@ -97,6 +101,14 @@ async def _go_on(step: Step, state: CompletionState, action: str, value: str) ->
     async with aclosing(step.draw(moved)) as snapshots:
         async for snapshot in snapshots:
             yield snapshot
+
+
+async def _check_word(step: Step, moved: CompletionState) -> None:
+    """Raise RequestError for a word that was picked, at the end of the text so far, if it is not allowed here."""
+    text = moved.tree.branch(moved.tree.here.at).text
+    before = step.base + moved.taken.removesuffix(text)
+    if (await allowed_words(step.request)).is_in(text, before=before):
+        raise RequestError(_WORD_NOT_ALLOWED)
 
 
 async def _prune(step: Step, state: CompletionState) -> Card:
