@@ -50,11 +50,11 @@ from bot.commands.typed_answers import DECLINED, TypedAnswer, find_answered, is_
 from bot.core.cards import Button, Card, Text
 from bot.core.mentions import mention
 from bot.core.messages import Author, Click, FormSubmitted, Message, Scope
-from bot.core.picture import SEND_TEXT, check_pictures, reads_text_only
+from bot.core.picture import check_pictures, reads_text_only
 from bot.core.stopping import Stopper
 from bot.core.suggesting import nearest
 from bot.errors import OptedOut, RequestError, Unavailable
-from bot.services.chat import Chat
+from bot.services.chat import SEND_TEXT, Chat
 from bot.services.completions import leave_completion
 from bot.services.open_cards import COMMAND_CARD, COMPLETION_CARD, FOR_GOOD, open_card
 from bot.services.places import Place

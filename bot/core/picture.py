@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from bot.core.mentions import mention
 from bot.errors import RequestError
 
 PictureType = Literal["image/png", "image/jpeg"]
@@ -18,7 +17,6 @@ MAX_EDGE: Final = 1024
 # pixels, so 37 x 37; OpenAI's GPT-4o has 85, and 170 for each of the 4 tiles of such a picture.
 PICTURE_TOKENS: Final = 37 * 37
 PICTURE_MARK: Final = "[picture]"
-SEND_TEXT: Final = f"Send text, or try {mention('help')}."
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from bot.core.engine import Asker, Engine, Generation
 from bot.core.history import HistoryMessage, Turn
 from bot.core.mentions import mention
 from bot.core.messages import Click, Message, Scope
-from bot.core.picture import MAX_READ_PICTURES, SEND_TEXT, check_pictures, reads_text_only
+from bot.core.picture import MAX_READ_PICTURES, check_pictures, reads_text_only
 from bot.core.prompt_parts import Prompt
 from bot.core.reply_draft import ReplyDraft
 from bot.core.results import FinishReason
@@ -45,6 +45,7 @@ from bot.trace import note_step
 
 logger = logging.getLogger(__name__)
 
+SEND_TEXT: Final = f"Send text, or try {mention('help')}."
 MAX_ATTEMPTS: Final = 3
 # Sentences of the bot among so many messages are not said again, though fewer may be read.
 NUM_COMPARED: Final = 60
