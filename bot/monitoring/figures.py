@@ -87,18 +87,36 @@ class EngineFigures(_ReadLate):
         yield read_now("fewshot_engine_tokens_per_second", stats.tokens_per_s or 0.0)
 
 
+class _Total:
+    """The sum of counts that each begin at 0 again. It never falls, else Prometheus would count the rest twice."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._latest: dict[str, int] = {}
+
+    def add(self, counts: dict[str, int]) -> int:
+        """Add what the counts, by their names, have grown by since they were last read; return the total."""
+        for name, count in counts.items():
+            before = self._latest.get(name, 0)
+            self._total += count - before if count >= before else count
+        self._latest = counts
+        return self._total
+
+
 class _Present(_ReadLate):
     """The state of all other parts. Read it on the event loop."""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
+        self._cached = _Total()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures of this moment."""
         watched, watch = self._watched, self._watched.watch
-        batches = [read() for read in watch.batches.values()]
-        yield read_now("fewshot_batch_rows", sum(one.num_rows for one in batches))
-        yield read_now("fewshot_cached_tokens_total", sum(one.num_cached_tokens for one in batches))
+        batches = {name: read() for name, read in watch.batches.items()}
+        yield read_now("fewshot_batch_rows", sum(one.num_rows for one in batches.values()))
+        num_cached = self._cached.add({name: one.num_cached_tokens for name, one in batches.items()})
+        yield read_now("fewshot_cached_tokens_total", num_cached)
         now = asyncio.get_running_loop().time()
         yield read_now("fewshot_loop_lag_seconds", watched.stalls.longest_s(MINUTE_S, now))
         yield read_each("fewshot_connections", {name: one.count() for name, one in watch.connections.items()})

@@ -2,12 +2,14 @@
 
 import asyncio
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from bot.core.results import EngineStats
 from bot.core.stopping import Stopper
+from bot.core.watch import BatchFigures
 from bot.monitoring.declared import METRICS
 from bot.monitoring.figures import BotFigures, Watched
 from bot.services.backups import BackupPlan, Backups
@@ -105,6 +107,25 @@ async def test_the_cache_of_a_model_of_this_machine_and_the_state_of_all_parts_a
     assert 0 <= values["fewshot_backup_age_seconds"] < 60
     assert values["fewshot_backup_failing"] == 0
     assert values["fewshot_engine_restarts_total"] == 0
+
+
+async def test_the_cached_tokens_never_fall_when_one_of_two_models_starts_again_or_goes(talk: Talk) -> None:
+    figures, _ = figures_of(talk)
+    batches = talk.services.watch.batches
+    own = dict(batches)
+
+    def total_with(**counts: int) -> float:
+        batches.clear()
+        batches.update({name: partial(BatchFigures, 0, num) for name, num in counts.items()})
+        return values_in(figures.render().decode())["fewshot_cached_tokens_total"]
+
+    try:
+        assert total_with(small=10, large=100) == 110
+        assert total_with(small=4, large=100) == 114  # the small one was started again
+        assert total_with(small=9) == 119  # the large one was closed …
+        assert total_with(small=9, large=30) == 149  # … and opened
+    finally:
+        batches.update(own)
 
 
 async def test_each_figure_is_declared_and_each_declared_figure_is_there(talk: Talk) -> None:
