@@ -123,6 +123,7 @@ measure-healing: $(READY)
 	@$(BIN)/python -m benchmarks.healing $(ARGS)
 
 # The pictures of README.md and docs/web.md, of the real bot with smollm2-135m; needs Chromium, and Node for the page's.
+# ARGS="dashboard --prometheus ADDRESS" draws docs/grafana.json from a Prometheus that watches a bot.
 screenshots: $(READY) $(WEB_CHECKS)
 	@$(BIN)/python -m bot model pull smollm2-135m >/dev/null
 	@$(BIN)/python -m tests.screenshots $(ARGS)
