@@ -38,12 +38,15 @@ from bot.services.replies import READ_AGAIN
 from bot.store.messages import MessageKind
 from bot.store.store import Store
 
-__all__ = ["COMMANDS", "MAX_TEXT_BYTES", "Bot"]
+__all__ = ["COMMANDS", "MAX_TEXT_BYTES", "REPORTED_COMMANDS", "Bot"]
 
 logger = logging.getLogger(__name__)
 
 # What is asked without a command's name.
 _OTHER_NAMES: Final = frozenset({"chat", "look", "click", "form"})
+_UNKNOWN: Final = "unknown"
+# All names under which requests are reported.
+REPORTED_COMMANDS: Final = frozenset({*COMMANDS, *_OTHER_NAMES, _UNKNOWN})
 
 
 class Bot:
@@ -195,7 +198,7 @@ class Bot:
     ) -> None:
         """Report and log a request that has ended: by ids, names of commands and numbers."""
         # What somebody typed in place of a command's name is words of theirs.
-        command = asked.command if asked.command in COMMANDS or asked.command in _OTHER_NAMES else "unknown"
+        command = asked.command if asked.command in REPORTED_COMMANDS else _UNKNOWN
         platform = event.scope.platform
         self._services.watch.on_request(EndedRequest(platform, command, outcome, duration_s))
         duration_ms = round(1000 * duration_s, 1)

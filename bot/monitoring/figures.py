@@ -1,19 +1,19 @@
 """The figures of a running bot, in a registry of their own; never a text, a name or an id."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from bot.core.results import EngineStats, Timings
-from bot.core.watch import EndedRequest, Watch
+from bot.core.watch import EndedRequest, RequestOutcome, Watch
 from bot.monitoring.declared import counter, histogram, read_each, read_now
 from bot.services.backups import Backups
 from bot.stalls import MINUTE_S, LoopStalls
@@ -48,6 +48,13 @@ class BotFigures:
         self._tokens_out = counter("fewshot_completion_tokens_total", self._registry)
         watched.watch.on_request = self._count_request
         watched.watch.on_answer = self._count_answer
+
+    def expect(self, platform: str, commands: Iterable[str]) -> None:
+        """Begin the counts of requests at 0: Prometheus does not see the first of a count that begins at 1."""
+        self._durations.labels(platform)
+        for command in commands:
+            for outcome in get_args(RequestOutcome):
+                self._asked.labels(platform, command, outcome)
 
     def render(self) -> bytes:
         """Return all figures in Prometheus' text format."""

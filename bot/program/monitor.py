@@ -39,11 +39,14 @@ async def watched(core: Core, held: "HeldPort | None", platforms: Sequence[str])
     if held is None:
         yield
         return
+    from bot.commands.bot import REPORTED_COMMANDS
     from bot.monitoring.figures import BotFigures, Watched
     from bot.monitoring.health import Health
     from bot.monitoring.server import serve_figures
 
     figures = BotFigures(Watched(core.engine.stats, core.store, core.stalls, core.backups, core.watch))
+    for platform in platforms:
+        figures.expect(platform, REPORTED_COMMANDS)
 
     def connection_of(name: str) -> Connection:
         return core.watch.connections.get(name) or Connection(lambda: 0, lambda: _not_yet(name))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.commands.bot import REPORTED_COMMANDS
 from bot.core.results import EngineStats
 from bot.core.stopping import Stopper
 from bot.core.watch import BatchFigures
@@ -83,6 +84,20 @@ async def test_requests_are_counted_by_platform_command_and_outcome_and_no_word_
     ]
     for told in (text, " ".join(record.getMessage() for record in logged)):
         assert not re.search("xylophone|zorp|ann", told, re.IGNORECASE)
+
+
+async def test_requests_that_are_expected_are_counted_from_0_so_that_prometheus_sees_the_first(talk: Talk) -> None:
+    figures, _ = figures_of(talk)
+    figures.expect("terminal", REPORTED_COMMANDS)
+    name = 'fewshot_asked_total{command="next",outcome="refused",platform="terminal"}'
+    before = values_in(figures.render().decode())
+    assert before[name] == before['fewshot_asked_seconds_count{platform="terminal"}'] == 0
+    await talk.refusal("!next")
+    await talk.refusal("!xylophone")
+    await talk.ask("hello")
+    after = values_in(figures.render().decode())
+    assert after[name] == 1
+    assert after.keys() - before.keys() <= {one for one in after if "asked" not in one}
 
 
 async def test_an_answer_that_nobody_waits_for_is_cancelled(talk: Talk) -> None:
