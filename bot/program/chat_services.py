@@ -89,7 +89,7 @@ async def _run(run: Run, starts: Sequence[Start]) -> None:
     connecting = [name for name in run.platforms if name in _CONNECTING]
     async with (
         open_core(run.settings, run.choice, run.offers, run.watch) as core,
-        watched(core, run.metrics, connecting),
+        watched(core, run.metrics, run.platforms, connecting),
     ):
         is_loaded()
         with ended_by_signals(is_over):

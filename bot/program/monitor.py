@@ -34,8 +34,10 @@ def hold_metrics_port(settings: Settings) -> "HeldPort | None":
 
 
 @asynccontextmanager
-async def watched(core: Core, held: "HeldPort | None", platforms: Sequence[str]) -> AsyncIterator[None]:
-    """Let the bot be watched at the bound address for a block; `platforms` are those that connect to a service."""
+async def watched(
+    core: Core, held: "HeldPort | None", platforms: Sequence[str], connecting: Sequence[str]
+) -> AsyncIterator[None]:
+    """Let the bot be watched at the bound address for a block; `connecting` are the platforms with a service."""
     if held is None:
         yield
         return
@@ -52,7 +54,7 @@ async def watched(core: Core, held: "HeldPort | None", platforms: Sequence[str])
         return core.watch.connections.get(name) or Connection(lambda: 0, lambda: _not_yet(name))
 
     def connections() -> list[Connection]:
-        return [connection_of(name) for name in platforms]
+        return [connection_of(name) for name in connecting]
 
     health = Health(core.engine, core.store, core.backups, connections)
     async with serve_figures(held, figures, health.find_faults) as base:

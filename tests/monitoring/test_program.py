@@ -44,6 +44,7 @@ def test_a_running_bot_is_watched_and_asked(tmp_path: Path, roomy_model: Callabl
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
             text = response.read().decode()
         assert "fewshot_backup_age_seconds" in text
+        assert 'fewshot_asked_total{command="chat",outcome="failed",platform="web"} 0.0' in text
         asked_by_name = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(asked_by_name, timeout=10)
