@@ -123,8 +123,11 @@ class Probe:
             has_chat, chat_first = await self._find_path(CHAT)
             chat_name = self._found.max_tokens_name
         if not has_completions and not has_chat:
-            said = f" It says: {completions_problem or self._problem}" if completions_problem or self._problem else ""
             name, host = self._server.choice.name, self._server.choice.host
+            problems = [problem for problem in (self._problem, completions_problem) if problem]
+            # Of a server without one of the two, the other one says what is wrong.
+            problems.sort(key=lambda problem: self._model not in problem)
+            said = f" It says: {problems[0]}" if problems else ""
             raise SetupError(f"{host} answers nothing with {name}; check MODEL and MODEL_API_BASE.{said}")
         self._path = COMPLETIONS if has_completions else CHAT
         self._greedy = first if has_completions else chat_first

@@ -140,6 +140,16 @@ async def test_a_wrong_key_or_model_is_one_sentence_without_the_key(
     assert not path_of(choice).exists()
 
 
+@pytest.mark.parametrize("kind", [VLLM, OPENAI, replace(VLLM, has_chat=False)], ids=["both", "chat", "completions"])
+async def test_a_wrong_model_is_told_as_the_server_tells_it_and_not_that_it_lacks_an_endpoint(
+    kind: Behaviour, tmp_path: Path
+) -> None:
+    async with serve_openai(kind) as server:
+        choice = replace(choice_of(server, tmp_path), name="openai:toy-2")
+        with pytest.raises(SetupError, match="It says: The model `toy-2` does not exist"):
+            await found_by(choice)
+
+
 async def test_a_server_in_trouble_is_asked_again(tmp_path: Path) -> None:
     async with serve_openai() as server:
         server.faults = [Fault(status=429, headers={"Retry-After": "0"}), Fault(status=503), Fault(status=500)]
