@@ -87,6 +87,7 @@ CALLS: Final[dict[str, tuple[str, ...]]] = {
     "forget": ("forget",),
     "purge": ("purge 1", "purge"),
     "report": ("report",),
+    "wordlist": ("wordlist add", "wordlist remove", "wordlist clear", "wordlist"),
 }
 _BEFORE: Final = (
     f"prompt import tale {_LONG}",

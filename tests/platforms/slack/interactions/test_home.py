@@ -161,7 +161,7 @@ async def test_a_tab_that_is_opened_too_often_says_so_in_the_tab(open_tiny: Open
     async with a_town(lambda: open_tiny("gpt2", traits=SLACK, quota_per_minute=1)) as town, town.run():
         tab = await open_home(town, town.ann)
         assert await open_home(town, town.ann) is tab
-        assert "You made 1 requests within a minute" in visible_text(tab)
+        assert "You made 1 request within a minute" in visible_text(tab)
         assert town.ann.dm_channel.messages == []
 
 

@@ -44,7 +44,7 @@ async def test_a_chat_a_text_and_a_look_in_other_browsers(
 
         await browser.run("location.hash = '#/write'")
         await _type(browser, ".write-text", "Once upon", "Tab")
-        await _shows(browser, ".write-offer", "The capital of France")
+        await _shows(browser, ".write-offer", "Paris")
         await browser.press("1")
         await eventually(
             lambda: browser.run("return document.querySelector('.write-text').value"),
