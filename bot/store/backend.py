@@ -62,12 +62,23 @@ class Transaction(ABC):
     """The statements of an open transaction; valid until the transaction's function returns.
 
     `prepared` has the results that it asked for with Unprepared. The function may be run several times, of which one
-    takes effect: it changes nothing but the database.
+    takes effect: it changes nothing but the database. `is_shared` says that other programs may write to the same
+    platforms; `process_id` is this one among them, None if it is none of them. `wakes_others` tells them at the commit.
     """
 
-    def __init__(self, gone_ids: GoneIds, prepared: Mapping[Hashable, Any] | None = None) -> None:
+    def __init__(
+        self,
+        gone_ids: GoneIds,
+        prepared: Mapping[Hashable, Any] | None = None,
+        *,
+        is_shared: bool = False,
+        process_id: int | None = None,
+    ) -> None:
         self.gone_ids = gone_ids
         self.prepared = prepared or {}
+        self.is_shared = is_shared
+        self.process_id = process_id
+        self.wakes_others = False
         self.has_erased = False
         self.erased_hosted: list[int] = []
 
@@ -85,10 +96,12 @@ class Backend(ABC):
 
     `name` is how its operator knows it, `path` its file, if it is one, `backups` the folder of
     its backups, if it has one. `notices` are sentences for the operator about
-    repairs made while opening. `size_sql` is the SELECT of its size in bytes.
+    repairs made while opening. `size_sql` is the SELECT of its size in bytes. `is_shared` says that several programs
+    may answer on one platform from it; then `process_id` is this one, once it takes part.
     """
 
     size_sql: ClassVar[str]
+    is_shared: ClassVar[bool] = False
 
     def __init__(
         self, name: str, path: Path | None, backups: BackupFolder | None, notices: tuple[str, ...] = ()
@@ -98,6 +111,7 @@ class Backend(ABC):
         self.backups = backups
         self.notices = notices
         self.longest_turn_s = 0.0
+        self.process_id: int | None = None
         self._outages = Outages(name)
         # Visible messages that were erased lately, for the platform that shows them.
         self.erased_hosted: deque[int] = deque(maxlen=100_000)
@@ -122,6 +136,9 @@ class Backend(ABC):
     @abstractmethod
     async def back_up(self) -> Path:
         """Write a copy of the database and return its path. Raises Unavailable."""
+
+    async def listen(self, wake: Callable[[], None]) -> None:  # noqa: B027
+        """Call `wake` when another program wants to be heard; runs until cancelled, or until that can't be known."""
 
     @abstractmethod
     async def last_ids(self) -> Mapping[str, int]:

@@ -20,6 +20,9 @@ _SET: Final = re.compile(rf"json_set\({_JSON}, json\(('[^']*')\)\)")
 # SQLite's CROSS JOIN keeps the order of the tables; PostgreSQL finds its own.
 _CROSS_JOIN: Final = re.compile(r"\bCROSS JOIN(\s+\w+(?:\s+(?!ON\b)\w+)?\s+ON\b)")
 _INSTR: Final = re.compile(r"\binstr\(")
+_NOW: Final = "julianday('now')"
+# A lock that SQLite, which has one writer, does not need or know is written as a comment.
+_LOCK: Final = re.compile(r"/\* (FOR UPDATE [A-Z ]+) \*/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ def to_postgres(sql: str) -> Statement:
     sql = _LIST.sub(r"coalesce(CAST(json_agg(\1) AS TEXT), '[]')", sql)
     sql = _CROSS_JOIN.sub(r"JOIN\1", sql)
     sql = _INSTR.sub("strpos(", sql)
+    sql = sql.replace(_NOW, "(extract(epoch FROM clock_timestamp()) / 86400 + 2440587.5)")
+    sql = _LOCK.sub(r"\1", sql)
     return Statement(sql, lists)
 
 

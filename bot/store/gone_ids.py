@@ -12,7 +12,7 @@ ValueT = TypeVar("ValueT")
 # Of a busy server, the deletions of hours; a message is on its way for seconds.
 _MAX_IDS: Final = 20_000
 # An answer that is being written when its place goes ends within this time.
-_WRITING: Final = timedelta(seconds=60)
+ANSWERING: Final = timedelta(seconds=60)
 
 
 class GoneIds:
@@ -47,7 +47,7 @@ class GoneIds:
         """Say whether a message was deleted, or its place or author forgotten, after it had arrived."""
         scope, author = message.scope, message.author
         # The bot's own answer arrives when it is written; what it answers arrived before.
-        arrived_at = message.arrived_at_utc - (_WRITING if author.is_me else timedelta())
+        arrived_at = message.arrived_at_utc - (ANSWERING if author.is_me else timedelta())
         marks: list[Hashable] = [*_places_of(scope), (scope.platform, author.id)]
         return self.has(scope.platform, message.id) or any(
             mark in self._gone_at and self._gone_at[mark] >= arrived_at for mark in marks

@@ -9,8 +9,10 @@ from typing import Final, Literal
 from bot.core.messages import Author, Message, Scope, ShownCard, now_utc
 from bot.core.picture import Picture
 from bot.store.backend import Row, Transaction
+from bot.store.gone_marks import mark_message, refuses
 from bot.store.messages import NO_WORDS, erase_message
 from bot.store.pictures import insert_pictures, pictures_by_message
+from bot.store.processes import check_alive, signal_holders
 from bot.store.records import IN_SCOPE, Records, conversation_id, from_microseconds, scope_values, to_microseconds
 from bot.store.replies import forget_check_sums_with
 from bot.store.story_forgetting import erase_bot_parts
@@ -67,13 +69,14 @@ class Inbox(Records):
         author, shown = message.author, message.replied_card
 
         async def insert(transaction: Transaction) -> bool:
-            if transaction.gone_ids.refuses(message):
+            if await refuses(transaction, message):
                 return False
+            await check_alive(transaction)
             rows = await transaction.execute(
                 "INSERT INTO inbox (conversation_id, platform, message_id, author_id, author_name, author_roles,"
                 " is_moderator, text, attachment, attachment_format, reply_to, reach, is_addressed, created_at_utc,"
-                " accepted_at_utc, token, place_kind, replied_card, replied_revision, picture_ids, state)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
+                " accepted_at_utc, token, place_kind, replied_card, replied_revision, picture_ids, held_by, state)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'responding')"
                 " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
                 await conversation_id(transaction, message.scope),
                 message.scope.platform,
@@ -95,6 +98,7 @@ class Inbox(Records):
                 shown.id if shown else None,
                 shown.revision if shown else 0,
                 json.dumps(message.picture_ids),
+                transaction.process_id,
             )
             if rows:
                 await insert_pictures(transaction, message)
@@ -121,10 +125,13 @@ class Inbox(Records):
         return str(rows[0]["author_id"]) if rows else None
 
     async def finish_request(self, platform: str, message_id: str, outcome: Outcome) -> bool:
-        """End a request and delete its text from the inbox; return False if it is unknown or has ended already."""
+        """End a request and delete its text from the inbox.
+
+        Return False if it is unknown, has ended already, or another program has taken it over.
+        """
 
         async def finish(transaction: Transaction) -> bool:
-            was_open = await _finish(transaction, platform, message_id, outcome)
+            was_open = bool(await _finish(transaction, platform, message_id, outcome, holder=transaction.process_id))
             # The text of others is still in messages, or goes from the files with their next erasure.
             if was_open and await transaction.execute(_BY_OPTED_OUT, platform, message_id):
                 transaction.mark_erased()
@@ -136,14 +143,16 @@ class Inbox(Records):
         """Erase a message that was deleted and cancel its request; return False if that had ended already."""
 
         async def withdraw(transaction: Transaction) -> bool:
-            was_open = await _finish(transaction, platform, message_id, "cancelled")
+            await mark_message(transaction, platform, message_id)
+            ended = await _finish(transaction, platform, message_id, "cancelled")
+            await signal_holders(transaction, platform, "withdrawn", ended)
             await erase_message(transaction, platform, message_id)
-            return was_open
+            return bool(ended)
 
         return await self._database.write(withdraw)
 
     async def unfinished_requests(self, platform: str, *, answerable_s: float | None) -> tuple[Accepted, ...]:
-        """Return the requests that have not ended, in the order in which they were written.
+        """Return the requests that this program is to answer and that have not ended, in the order of their writing.
 
         `answerable_s` is how many seconds a request can be answered, None: without limit.
         """
@@ -154,14 +163,18 @@ class Inbox(Records):
                      WHERE platform = s.platform AND message_id = s.message_id ORDER BY position, id) AS each
                   ) AS sent_ids
                 FROM inbox s JOIN conversations c ON c.id = s.conversation_id
-                WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY s.created_at_utc, s.id""",
+                WHERE s.platform = ?1 AND s.finished_at_utc IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR s.held_by = ?2)
+                ORDER BY s.created_at_utc, s.id""",
             platform,
+            self._database.process_id,
         )
         pictures = await self._database.read(
             "SELECT p.message_id, p.picture_id, p.media_type, p.data FROM inbox s JOIN message_pictures p"
             " ON p.platform = s.platform AND p.message_id = s.message_id"
-            " WHERE s.platform = ? AND s.finished_at_utc IS NULL ORDER BY p.id",
+            " WHERE s.platform = ?1 AND s.finished_at_utc IS NULL AND (CAST(?2 AS BIGINT) IS NULL OR s.held_by = ?2)"
+            " ORDER BY p.id",
             platform,
+            self._database.process_id,
         )
         pictures_of = pictures_by_message(pictures)
         expired_before = None if answerable_s is None else now_utc() - timedelta(seconds=answerable_s)
@@ -307,16 +320,20 @@ class Inbox(Records):
         await self._database.write(discard)
 
 
-async def _finish(transaction: Transaction, platform: str, message_id: str, outcome: Outcome) -> bool:
-    rows = await transaction.execute(
+async def _finish(
+    transaction: Transaction, platform: str, message_id: str, outcome: Outcome, *, holder: int | None = None
+) -> list[Row]:
+    """End a request, with `holder` only if it is held by that program; return its row if it had not ended."""
+    return await transaction.execute(
         f"UPDATE inbox SET {NO_WORDS}, state = ?3, finished_at_utc = ?4"
-        " WHERE platform = ?1 AND message_id = ?2 AND finished_at_utc IS NULL RETURNING id",
+        " WHERE platform = ?1 AND message_id = ?2 AND finished_at_utc IS NULL"
+        " AND (CAST(?5 AS BIGINT) IS NULL OR held_by = ?5) RETURNING message_id, held_by",
         platform,
         message_id,
         outcome,
         to_microseconds(now_utc()),
+        holder,
     )
-    return bool(rows)
 
 
 async def _reply_ids(transaction: Transaction, platform: str, message_id: str) -> list[str]:

@@ -9,8 +9,10 @@ from typing import Final, Literal
 from bot.core.history import HistoryMessage
 from bot.core.messages import DIRECT_MESSAGES, Message, Scope, now_utc
 from bot.store.backend import Row, Transaction
+from bot.store.gone_marks import is_marked, refuses
 from bot.store.hosted import erase_hosted
 from bot.store.pictures import NUM_PICTURES, drop_other_pictures, insert_pictures
+from bot.store.processes import signal_holders
 from bot.store.records import (
     IN_SCOPE,
     Records,
@@ -165,6 +167,7 @@ class Messages(Records):
             )
             if rows or waiting:
                 transaction.mark_erased()
+                await _signal_edit(transaction, platform, message_id)
             return bool(rows or waiting)
 
         return await self._database.write(update)
@@ -296,13 +299,25 @@ class Messages(Records):
         await self._database.write(draw)
 
 
+async def _signal_edit(transaction: Transaction, platform: str, message_id: str) -> None:
+    """Tell the program that answers a message, or has refused it, that it was edited."""
+    if transaction.process_id is not None:
+        holders = await transaction.execute(
+            "SELECT message_id, held_by FROM inbox WHERE platform = ? AND message_id = ?"
+            " AND (finished_at_utc IS NULL OR state = 'refused')",
+            platform,
+            message_id,
+        )
+        await signal_holders(transaction, platform, "edited", holders)
+
+
 async def insert_message(transaction: Transaction, message: Message, *, kind: MessageKind) -> int | None:
     """Insert `message` and return its row.
 
     None if its id is already known, it was deleted before, its request was withdrawn, or its author asked not to be
     read.
     """
-    if transaction.gone_ids.refuses(message):
+    if await refuses(transaction, message):
         return None
     author = message.author
     rows = await transaction.execute(
@@ -312,6 +327,9 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
         " WHERE NOT EXISTS (SELECT 1 FROM inbox WHERE platform = ?2 AND message_id = ?3 AND text IS NULL"
         " AND state IN ('waiting', 'responding', 'cancelled'))"
         " AND (?7 = 1 OR NOT EXISTS (SELECT 1 FROM opted_out WHERE platform = ?2 AND author_id = ?4))"
+        # Another program has taken the request over, and answers it.
+        " AND (?7 = 0 OR CAST(?15 AS BIGINT) IS NULL OR NOT EXISTS (SELECT 1 FROM inbox WHERE platform = ?2"
+        " AND message_id = ?11 AND finished_at_utc IS NULL AND held_by <> ?15))"
         " ON CONFLICT (platform, message_id) DO NOTHING RETURNING id",
         await conversation_id(transaction, message.scope),
         message.scope.platform,
@@ -327,6 +345,7 @@ async def insert_message(transaction: Transaction, message: Message, *, kind: Me
         kind,
         to_microseconds(message.created_at_utc),
         int(message.reach != "form"),
+        transaction.process_id,
     )
     if rows:
         await insert_pictures(transaction, message)
@@ -389,7 +408,7 @@ async def _forget_derived(
 
 async def is_erased(transaction: Transaction, platform: str, message_id: str) -> bool:
     """Say whether a message was deleted, or its author forgotten."""
-    return transaction.gone_ids.has(platform, message_id) or bool(
+    return await is_marked(transaction, platform, message_id) or bool(
         await transaction.execute(
             "SELECT 1 FROM messages WHERE platform = ? AND message_id = ? AND deleted_at_utc IS NOT NULL",
             platform,

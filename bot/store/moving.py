@@ -51,6 +51,8 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 # Counted by triggers while the others are filled.
 COUNTED: Final = frozenset({"totals"})
+# Of the programs that run with a database; none does while it is moved.
+RUNNING: Final = frozenset({"processes", "signals", "gone_marks"})
 # These have a row in a new database.
 _FILLED: Final = frozenset({"template_changes"})
 

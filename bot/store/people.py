@@ -9,8 +9,10 @@ from typing import Any, Final
 
 from bot.core.messages import DIRECT_MESSAGES, Scope, now_utc
 from bot.store.backend import Row, Transaction
+from bot.store.gone_marks import mark_person, mark_place
 from bot.store.hosted import erase_hosted_person
 from bot.store.messages import NO_WORDS, forget_provenance
+from bot.store.processes import signal_holders
 from bot.store.records import ROWS_AT_ONCE, Records, from_microseconds, scope_values, to_microseconds
 from bot.store.replies import forget_check_sums_with
 from bot.store.story_forgetting import erase_bot_parts
@@ -164,6 +166,7 @@ class People(Records):
         """
 
         async def begin(transaction: Transaction) -> None:
+            await mark_person(transaction, platform, author_id)
             await forget_examples(transaction, platform, author_id=author_id)
             await forget_moderator(transaction, platform, author_id)
             transaction.mark_erased()
@@ -191,6 +194,7 @@ class People(Records):
         """Delete the messages of a deleted channel and its threads, or of a thread; return the number of messages."""
 
         async def begin(transaction: Transaction) -> None:
+            await mark_place(transaction, *scope_values(scope))
             await _note_forgetting(transaction, scope, is_over=False)
             conversations = await transaction.execute(
                 "SELECT id FROM conversations WHERE platform = ?1 AND server = ?2 AND channel = ?3"
@@ -252,6 +256,7 @@ class People(Records):
             transaction.mark_erased()
 
         self._database.gone_ids.note_place(platform, server)
+        await self._database.write(partial(mark_place, platform=platform, server=server))
         num_deleted = await self._database.write_in_steps(
             partial(_delete_conversations, "platform = ?1 AND server = ?2", (platform, server))
         )
@@ -320,13 +325,14 @@ async def _forget_requests(platform: str, author_id: str, transaction: Transacti
     """Erase some requests of a person and the answers to them; return None if none is left."""
     rows = await transaction.execute(
         f"UPDATE inbox SET author_id = '', {NO_WORDS} WHERE id IN (SELECT id FROM inbox WHERE platform = ?"
-        " AND author_id = ? AND author_id <> '' LIMIT ?) RETURNING message_id",
+        " AND author_id = ? AND author_id <> '' LIMIT ?) RETURNING message_id, held_by, finished_at_utc",
         platform,
         author_id,
         ROWS_AT_ONCE,
     )
     if not rows:
         return None
+    await signal_holders(transaction, platform, "withdrawn", [row for row in rows if row["finished_at_utc"] is None])
     await _erase_answers(transaction, platform, [row["message_id"] for row in rows])
     transaction.mark_erased()
     return 0
@@ -357,10 +363,15 @@ async def _erase_answers(transaction: Transaction, platform: str, message_ids: S
 
 async def _delete_conversations(which: str, values: tuple[str, ...], transaction: Transaction) -> int | None:
     """Delete some rows of the conversations `which`; return the number of messages, None if nothing is left."""
-    found = await transaction.execute(f"SELECT id FROM conversations WHERE {which} LIMIT 1", *values)
+    found = await transaction.execute(f"SELECT id, platform FROM conversations WHERE {which} LIMIT 1", *values)
     if not found:
         return None
     conversation = found[0]["id"]
+    if transaction.process_id is not None:
+        open_requests = await transaction.execute(
+            "SELECT message_id, held_by FROM inbox WHERE conversation_id = ? AND state = 'responding'", conversation
+        )
+        await signal_holders(transaction, found[0]["platform"], "withdrawn", open_requests)
     for table in (
         "messages",
         "inbox",

@@ -8,6 +8,7 @@ from typing import Final
 
 from bot.core.messages import DIRECT_MESSAGES, now_utc
 from bot.store.backend import Transaction
+from bot.store.gone_marks import KEPT_US
 from bot.store.hosted import erase_hosted_before
 from bot.store.messages import NO_WORDS
 from bot.store.records import ROWS_AT_ONCE, Records, to_microseconds
@@ -91,6 +92,7 @@ class Retention(Records):
             return await _forget_requests(transaction, now_us, day_us)
 
         async def erase_others(transaction: Transaction) -> None:
+            await transaction.execute("DELETE FROM gone_marks WHERE gone_at_utc < ?", now_us - KEPT_US)
             cards = await transaction.execute("DELETE FROM open_cards WHERE expires_at_utc <= ? RETURNING id", now_us)
             drafts = await _forget_drafts(transaction, now_us, day_us)
             await forget_unused_templates(transaction)

@@ -19,6 +19,7 @@ from bot.store.moving import find_move
 from bot.store.notes import Notes
 from bot.store.people import People
 from bot.store.pictures import Pictures
+from bot.store.processes import Processes
 from bot.store.proposals import Proposals
 from bot.store.replies import Replies
 from bot.store.retention import Retention
@@ -38,6 +39,7 @@ class Store(
     Proposals,
     Stories,
     Inbox,
+    Processes,
     Pictures,
     Watermarks,
     Notes,

@@ -264,7 +264,7 @@ async def test_a_large_file_that_was_closed_well_is_looked_through_after_the_sta
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("bot.store.preparation._CHECKED_BYTES", 0)
-    await fill(path, 60)
+    await fill(path, 200)
     back_up(path, "1", modified_s=1)
     overwrite_the_middle(path)
     async with Store.open(path) as store:
@@ -276,7 +276,7 @@ async def test_a_large_file_that_was_closed_well_is_looked_through_after_the_sta
         assert "Restart the bot: it then restores a backup." in caplog.text
     async with Store.open(path) as store:
         assert "was restored" in store.notices[0]
-        assert (await store.count_stored()).num_messages == 60
+        assert (await store.count_stored()).num_messages == 200
     async with Store.open(path) as store:
         assert store.notices == ()
 
@@ -286,7 +286,7 @@ async def test_coarse_damage_of_a_large_file_is_found_at_the_start(
     path: Path, damage: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.store.preparation._CHECKED_BYTES", 0)
-    await fill(path, 60)
+    await fill(path, 200)
     back_up(path, "1", modified_s=1)
     damage(path)
     async with Store.open(path) as store:

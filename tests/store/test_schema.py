@@ -31,7 +31,7 @@ def test_a_second_run_changes_nothing(connection: sqlite3.Connection) -> None:
 
 def test_every_table_is_strict(connection: sqlite3.Connection) -> None:
     migrate(connection, read_migrations(), path=Path("x.db"))
-    assert len(tables(connection)) == 26
+    assert len(tables(connection)) == 29
     assert all(strict for _, strict in tables(connection))
 
 

@@ -15,8 +15,7 @@ SQLite's one writer, without a lock for each case. What relies on that:
 Of transactions that disturb one another PostgreSQL ends all but one with an error, and they are run again here. A
 program writes one transaction at a time, in the order in which they were asked for, as it does with a file.
 
-Two things are known to one program alone, also with a file that two programs share: `GoneIds`, which holds what was
-deleted while a message was on its way, and the queue of erased visible messages.
+What one program is told and another has to know is in `processes`, `signals` and `gone_marks`.
 
 It works behind pgbouncer in transaction mode: nothing outlives a transaction on a connection, and no statement has a
 name.
@@ -46,6 +45,7 @@ from bot.store.outages import Retries, Use
 from bot.store.postgres.failures import CONFLICTS, cause_of, translate, without_values
 from bot.store.postgres.rows import PostgresRow, adapt, rows_of, run
 from bot.store.postgres.schema import POSTGRES_MIGRATIONS, check_encoding, migrate
+from bot.store.processes import signal_erased
 from bot.store.schema import read_migrations
 
 # How long a lost server or another program's transactions are waited for.
@@ -53,6 +53,8 @@ WAIT_S: Final = 5.0
 _CONNECTIONS: Final = 8
 # No statement of the store takes nearly as long. A server that does not answer is given up then.
 _LONGEST_S: Final = 30.0
+_LISTEN_AGAIN_S: Final = 2.0
+_CHANNEL: Final = "fewshot"
 _FIRST_PAUSE_S: Final = 0.005
 _LONGEST_PAUSE_S: Final = 0.2
 # From these tables words go along by triggers and foreign keys.
@@ -77,9 +79,13 @@ class PostgresTransaction(Transaction):
     """The statements of an open transaction; `changed` are the tables that may have lost words."""
 
     def __init__(
-        self, connection: Connection, gone_ids: GoneIds, prepared: Mapping[Hashable, Any] | None = None
+        self,
+        connection: Connection,
+        gone_ids: GoneIds,
+        prepared: Mapping[Hashable, Any] | None = None,
+        process_id: int | None = None,
     ) -> None:
-        super().__init__(gone_ids, prepared)
+        super().__init__(gone_ids, prepared, is_shared=True, process_id=process_id)
         self._connection = connection
         self.changed: set[str] = set()
 
@@ -94,9 +100,11 @@ class PostgresDatabase(Backend):
     """An open database on a server. `open` makes it; all access goes through `write` and `read`."""
 
     size_sql = "SELECT pg_database_size(current_database())"
+    is_shared = True
 
-    def __init__(self, name: str, pool: Pool) -> None:
+    def __init__(self, name: str, conninfo: str, pool: Pool) -> None:
         super().__init__(name, None, None)
+        self._conninfo = conninfo
         self._pool = pool
         self._retries = Retries()
         # The tables from which words were erased since they were tidied last.
@@ -120,7 +128,7 @@ class PostgresDatabase(Backend):
             reconnect_timeout=WAIT_S,
             open=False,
         ) as pool:
-            database = cls(name, pool)
+            database = cls(name, conninfo, pool)
             try:
                 yield database
             finally:
@@ -189,10 +197,13 @@ class PostgresDatabase(Backend):
         prepared: Mapping[Hashable, Any] | None,
     ) -> tuple[T, PostgresTransaction]:
         """Run `transaction` once. Raises psycopg.Error; then it has no effect, but for _Unknown."""
-        working = PostgresTransaction(connection, self.gone_ids, prepared)
+        working = PostgresTransaction(connection, self.gone_ids, prepared, self.process_id)
         await connection.execute(b"BEGIN ISOLATION LEVEL SERIALIZABLE")
         try:
             result = await transaction(working)
+            await signal_erased(working)
+            if working.wakes_others:
+                await connection.execute(f"SELECT pg_notify('{_CHANNEL}', '')".encode())
         except BaseException:
             with suppress(psycopg.Error):
                 await connection.execute(b"ROLLBACK")
@@ -227,6 +238,25 @@ class PostgresDatabase(Backend):
                     await self._pool.check()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def listen(self, wake: Callable[[], None]) -> None:
+        """Call `wake` when another program wants to be heard; runs until cancelled.
+
+        Behind a pooler that gives each transaction another connection it returns at once: there nothing is heard.
+        """
+        while True:
+            with suppress(psycopg.Error):
+                async with await AsyncConnection.connect(
+                    self._conninfo, autocommit=True, prepare_threshold=None
+                ) as connection:
+                    (row,) = await (await connection.execute("SELECT pg_backend_pid()")).fetchall()
+                    if row[0] != connection.info.backend_pid:
+                        return
+                    await connection.execute(f"LISTEN {_CHANNEL}".encode())
+                    wake()  # what was said before
+                    async for _ in connection.notifies():
+                        wake()
+            await asyncio.sleep(_LISTEN_AGAIN_S)
 
     async def _tidy(self) -> None:
         """Vacuum the tables from which words were erased; a failure is left to the server's autovacuum."""
