@@ -1,7 +1,7 @@
 """Fixtures for every test: tiny random models on disk, made once in a session."""
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from itertools import chain, groupby
 from pathlib import Path
@@ -22,7 +22,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 compile_for(Settings.from_env({"COMPILE_FOR": os.environ.get("COMPILE_FOR", "")}, Path("no-such-file.env")).compile_for)
 
 if TYPE_CHECKING:
+    from bot.core.database_url import DatabaseUrl
     from tests.bots import Talk
+    from tests.postgres_server import PostgresServer
 
 # Files that take long; begun first, no processor is left alone with one of them in the end.
 _LONG_FILES = (
@@ -159,3 +161,21 @@ async def any_talk(
     """Return the real bot on a tiny GPT-2 (transcript), then on a tiny Llama (the model's own chat markup)."""
     async with open_tiny(request.param) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> "Iterator[PostgresServer]":
+    """Return a PostgreSQL server that all tests of a session share."""
+    from tests.postgres_server import NOT_INSTALLED, find_programs, serve_postgres
+
+    if find_programs() is None:
+        pytest.skip(NOT_INSTALLED)
+    with serve_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def address(postgres_server: "PostgresServer") -> "Iterator[DatabaseUrl]":
+    """Return the address of a new database on a PostgreSQL server."""
+    with postgres_server.new_database() as made:
+        yield made

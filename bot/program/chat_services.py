@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +22,7 @@ from bot.program.offers import choose_models, prepare_models
 from bot.program.opening import Choice, Core, is_loaded, load_quickly, open_core
 from bot.services.ledger import Delivery
 from bot.services.models import Offers
+from bot.services.sharing import Sharing
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 from bot.store.backends import hold_platform
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Connects one platform and answers there until the event is set.
-Start = Callable[[Core, asyncio.Event], Coroutine[Any, Any, None]]
+Start = Callable[[Core, Sharing | None, asyncio.Event], Coroutine[Any, Any, None]]
 
 # Those that connect to a service; the others are asked at an address of this machine.
 _CONNECTING: Final = frozenset({"discord", "slack"})
+# Slack allows ten sockets, and each program opens two. Of the other platforms one program has each part.
+_NUM_PLACES: Final = {"slack": 5}
 _NO_SLACK: Final = (
     "Slack's packages are not installed. Install them with: python -m pip install -c constraints.txt -e '.[slack]'"
 )
@@ -52,6 +55,7 @@ class Run:
     watch: Watch
     metrics: "HeldPort | None"
     platforms: tuple[str, ...]
+    seats: Callable[[], tuple[str, ...]]
 
 
 def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -72,13 +76,25 @@ def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if metrics is not None:
             stack.enter_context(metrics)
-        for traits, _ in starts:
-            stack.enter_context(hold_platform(settings.database, traits.name))
+        held = [
+            stack.enter_context(
+                hold_platform(settings.database, traits.name, num_places=_NUM_PLACES.get(traits.key, 0))
+            )
+            for traits, _ in starts
+        ]
         choices = choose_models(settings)
         for choice in choices:
             say(choice.line)
         offers = prepare_models(settings, choices, watch)
-        run = Run(settings, choices[0], offers, watch, metrics, tuple(traits.key for traits, _ in starts))
+        run = Run(
+            settings,
+            choices[0],
+            offers,
+            watch,
+            metrics,
+            tuple(traits.key for traits, _ in starts),
+            lambda: tuple(seat for seats in held for seat in seats()),
+        )
         asyncio.run(_run(run, [start for _, start in starts]))
     return 0
 
@@ -89,13 +105,24 @@ async def _run(run: Run, starts: Sequence[Start]) -> None:
     connecting = [name for name in run.platforms if name in _CONNECTING]
     async with (
         open_core(run.settings, run.choice, run.offers, run.watch) as core,
+        _shared(core, run.seats) as sharing,
         watched(core, run.metrics, run.platforms, connecting),
     ):
         is_loaded()
         with ended_by_signals(is_over):
-            error = await _wait_for_all([start(core, is_over) for start in starts], is_over)
+            error = await _wait_for_all([start(core, sharing, is_over) for start in starts], is_over)
     if error is not None:
         raise error
+
+
+@asynccontextmanager
+async def _shared(core: Core, seats: Callable[[], tuple[str, ...]]) -> AsyncIterator[Sharing | None]:
+    """Share requests with other programs while the block runs, if the database allows several."""
+    if not core.store.is_shared:
+        yield None
+        return
+    async with Sharing.open(core.store, seats) as sharing:
+        yield sharing
 
 
 async def _wait_for_all(platforms: Sequence[Coroutine[Any, Any, None]], is_over: asyncio.Event) -> BaseException | None:
@@ -124,13 +151,13 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
     requests = RequestLimit()
     application = asyncio.run(look_up_application(token, requests))
 
-    async def start(core: Core, is_over: asyncio.Event) -> None:
+    async def start(core: Core, sharing: Sharing | None, is_over: asyncio.Event) -> None:
         bot = core.bot(DISCORD)
 
         def client_of(application: Application) -> FewshotClient:
             return FewshotClient(
                 bot,
-                Delivery(core.store, DISCORD),
+                Delivery(core.store, DISCORD, sharing),
                 application,
                 requests=requests,
                 owner_ids=frozenset(settings.owner_ids),
@@ -159,10 +186,10 @@ def _prepare_slack(settings: Settings, _: argparse.Namespace) -> tuple[PlatformT
     prefix = settings.slack_command_prefix
     traits = replace(SLACK, slash_prefix=f"/{prefix}{SLACK.slash_prefix.removeprefix('/')}")
 
-    async def start(core: Core, is_over: asyncio.Event) -> None:
+    async def start(core: Core, sharing: Sharing | None, is_over: asyncio.Event) -> None:
         await run_slack(
             core.bot(traits),
-            Delivery(core.store, traits),
+            Delivery(core.store, traits, sharing),
             bot_tokens=bot_tokens,
             app_token=app_token,
             api_url=settings.slack_api_url,
@@ -180,10 +207,10 @@ def _prepare_web(settings: Settings, arguments: argparse.Namespace) -> tuple[Pla
 
     held = hold_port(settings.web_port)
 
-    async def start(core: Core, is_over: asyncio.Event) -> None:
+    async def start(core: Core, sharing: Sharing | None, is_over: asyncio.Event) -> None:
         await run_web(
             core.bot(WEB),
-            Delivery(core.store, WEB),
+            Delivery(core.store, WEB, sharing),
             held,
             first_name=getattr(arguments, "name", "") or "You",
             opens=arguments.command == "web" and not arguments.no_open,

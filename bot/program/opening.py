@@ -68,11 +68,12 @@ def limit_threads(settings: Settings) -> Settings:
 
 
 async def _forget_expired(store: Store, retention_days: int) -> None:
-    """Erase messages older than their retention, now and every hour."""
+    """Erase messages older than their retention, now and every hour; of several programs one does it."""
     while True:
         try:
-            await store.finish_forgetting()
-            await store.delete_expired(default_days=retention_days)
+            if not store.is_shared or not await store.claim("", "retention", _RETENTION_INTERVAL_S - 1):
+                await store.finish_forgetting()
+                await store.delete_expired(default_days=retention_days)
         except FewshotError as e:
             logger.warning("expired messages could not be erased: %s", e)
         await asyncio.sleep(_RETENTION_INTERVAL_S)

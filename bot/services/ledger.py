@@ -7,16 +7,17 @@ import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from bot.background import keep_running
-from bot.core.messages import Message, Scope
+from bot.core.messages import Author, Message, Scope
 from bot.core.platform_traits import PlatformTraits
 from bot.errors import Unavailable
+from bot.services.sharing import Sharer, Sharing, Signal
 from bot.store.inbox import Accepted, Outcome
 from bot.store.store import Store
 
-__all__ = ["Accepted", "Delivery", "Outcome", "SeenUntil", "Watermark"]
+__all__ = ["Accepted", "Delivery", "Outcome", "SeenUntil", "Signal", "Watermark"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,13 @@ class Delivery:
 
     The order for one request: `accept`, before anything about it is visible; `note_sent` after each visible message;
     `finish` at the end. After a restart, the sent messages and stored answers of `unfinished` requests show how far
-    each one came; only the platform knows whether more is visible.
+    each one came; only the platform knows whether more is visible. With `sharing` other programs answer on the same
+    platform, and take over what this one can't answer.
     """
 
-    def __init__(self, store: Store, traits: PlatformTraits) -> None:
+    def __init__(self, store: Store, traits: PlatformTraits, sharing: Sharing | None = None) -> None:
         self._store = store
+        self._sharing = sharing
         self._platform = traits.key
         self._answerable_s = traits.answerable_s
 
@@ -52,6 +55,37 @@ class Delivery:
     async def finish(self, message_id: str, outcome: Outcome) -> bool:
         """End a request; return False if it is unknown or has ended already."""
         return await self._store.finish_request(self._platform, message_id, outcome)
+
+    @property
+    def is_shared(self) -> bool:
+        """Say whether other programs may answer on the platform too."""
+        return self._sharing is not None
+
+    @property
+    def may_show(self) -> bool:
+        """Say whether nobody else may answer yet what this program has accepted."""
+        return self._sharing is None or self._sharing.is_held
+
+    def share(self, sharer: Sharer) -> None:
+        """Let `sharer` take over what other programs leave, and follow what they tell."""
+        if self._sharing is not None:
+            self._sharing.attach(self._platform, sharer)
+
+    async def take_over(self, limit: int) -> tuple[str, ...]:
+        """Take over at most `limit` requests that no living program answers; return their ids, the oldest first."""
+        if self._sharing is None or limit <= 0 or not await self._store.has_orphans(self._platform):
+            return ()
+        return await self._store.take_over(self._platform, limit=limit)
+
+    async def stop_elsewhere(self, message_id: str, author: Author) -> Literal["told", "not open", "no"]:
+        """Tell the program that answers a request to stop, if `author` asked it or is a moderator."""
+        if self._sharing is None:
+            return "not open"
+        return await self._store.stop_elsewhere(self._platform, message_id, author)
+
+    async def holds(self, message_id: str) -> bool:
+        """Say whether a request is not finished, and this program is to answer it."""
+        return await self._store.holds_request(self._platform, message_id)
 
     async def unfinished(self) -> tuple[Accepted, ...]:
         """Return the requests that have not ended, in the order in which they were written."""

@@ -1,6 +1,7 @@
 """Which database an address is of: a path is a file of SQLite, a URL one on a PostgreSQL server."""
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -30,15 +31,23 @@ def open_backend(address: Path | DatabaseUrl, backup_dir: Path | None = None) ->
     return PostgresDatabase.open(address)
 
 
-def hold_platform(address: Path | DatabaseUrl, platform: str) -> AbstractContextManager[None]:
+@contextmanager
+def hold_platform(
+    address: Path | DatabaseUrl, platform: str, *, parts: Sequence[str] = (), num_places: int = 0
+) -> Iterator[Callable[[], tuple[str, ...]]]:
     """Let no other program answer on `platform` from the database at `address` while the block runs.
 
-    Two programs would each answer the other's unfinished requests. Raises StoreError, one sentence.
+    Two programs would each answer the other's unfinished requests. On a server, with `parts` others may have other
+    parts of the platform, and with `num_places` so many may answer, each in a place of its own. Yields a function that
+    returns the names of what this program has. Raises StoreError, one sentence.
     """
     if isinstance(address, Path):
-        return hold_platform_of_file(address, platform)
+        with hold_platform_of_file(address, platform):
+            yield lambda: (platform.lower(),)
+        return
     try:
         from bot.store.postgres.holding import hold_platform_on_server
     except ModuleNotFoundError as e:
         raise StoreError(_NO_PSYCOPG) from e
-    return hold_platform_on_server(address, platform)
+    with hold_platform_on_server(address, platform, parts=parts, num_places=num_places) as seats:
+        yield seats

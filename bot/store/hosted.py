@@ -156,6 +156,10 @@ class Hosted(Records):
         erased = self._database.erased_hosted
         return tuple(erased.popleft() for _ in range(len(erased)))
 
+    def note_erased_hosted(self, message_ids: Sequence[int]) -> None:
+        """Note that another program has erased visible messages."""
+        self._database.erased_hosted.extend(message_ids)
+
     async def _hosted(self, condition: str, *values: str | int) -> tuple[HostedMessage, ...]:
         rows = await self._database.read(f"{_COLUMNS} WHERE {condition}", *values)
         return tuple(_to_hosted(row) for row in rows)

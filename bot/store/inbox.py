@@ -113,6 +113,17 @@ class Inbox(Records):
         )
         return bool(rows)
 
+    async def holds_request(self, platform: str, message_id: str) -> bool:
+        """Say whether a request is not finished, and this program is to answer it."""
+        rows = await self._database.read(
+            "SELECT 1 FROM inbox WHERE platform = ?1 AND message_id = ?2 AND finished_at_utc IS NULL"
+            " AND (CAST(?3 AS BIGINT) IS NULL OR held_by = ?3)",
+            platform,
+            message_id,
+            self._database.process_id,
+        )
+        return bool(rows)
+
     async def asker_of(self, scope: Scope, message_id: str) -> str | None:
         """Return the author of the request `message_id` in `scope` whose words are still stored, None for none."""
         rows = await self._database.read(

@@ -300,11 +300,10 @@ class Messages(Records):
 
 
 async def _signal_edit(transaction: Transaction, platform: str, message_id: str) -> None:
-    """Tell the program that answers a message, or has refused it, that it was edited."""
+    """Tell the program that answers a message that it was edited."""
     if transaction.process_id is not None:
         holders = await transaction.execute(
-            "SELECT message_id, held_by FROM inbox WHERE platform = ? AND message_id = ?"
-            " AND (finished_at_utc IS NULL OR state = 'refused')",
+            "SELECT message_id, held_by FROM inbox WHERE platform = ? AND message_id = ? AND finished_at_utc IS NULL",
             platform,
             message_id,
         )

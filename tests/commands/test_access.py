@@ -314,7 +314,7 @@ async def run_stop(talk: Talk, author: Author, place: str) -> Card:
     answering = Answering(talk.bot, Delivery(talk.store, TRAITS), BoardPlatform(Board()))
     message = Message(f"a{next(_numbers)}", PLACES[place], ASKER, "Hello")
     answering.begin(message, BoardOutlet(Board(), message.id), is_kept=False)
-    sentence = answering.stop(message.id, await talk.bot.with_rights(message.scope, author))
+    sentence = await answering.stop(message.id, await talk.bot.with_rights(message.scope, author))
     await answering.withdrawn(message.id)
     return error_card(sentence) if sentence else Card()
 

@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.core.database_url import DatabaseUrl
 from bot.store.store import Store
 from tests.databases import lay_new_database
-from tests.postgres_server import NOT_INSTALLED, PostgresServer, find_programs, serve_postgres
+from tests.postgres_server import PostgresServer
 from tests.store.places import Place, PostgresPlace, SqlitePlace
 
 
@@ -14,15 +13,6 @@ from tests.store.places import Place, PostgresPlace, SqlitePlace
 def path(tmp_path: Path) -> Path:
     """Return the path of a file of SQLite, for tests about files."""
     return tmp_path / "data" / "fewshot.db"
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """Return a PostgreSQL server that all tests of a session share."""
-    if find_programs() is None:
-        pytest.skip(NOT_INSTALLED)
-    with serve_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,10 +38,3 @@ async def file_store(path: Path) -> AsyncIterator[Store]:
     """Return the store in a new file of SQLite."""
     async with Store.open(lay_new_database(path)) as opened:
         yield opened
-
-
-@pytest.fixture
-def address(postgres_server: PostgresServer) -> Iterator[DatabaseUrl]:
-    """Return the address of a new database on a PostgreSQL server."""
-    with postgres_server.new_database() as made:
-        yield made

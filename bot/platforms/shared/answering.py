@@ -34,6 +34,7 @@ MAX_RUNNING: Final = 256
 _KEEP_S: Final = 0.25
 _MAX_KEEP_S: Final = 5.0
 _BROKEN: Final = error_card(BROKEN)
+_NOT_YOURS: Final = "Only the person who asked, or a moderator, can stop that answer."
 _NO_NOTICE: Final = (
     "I can't post in the moderators' channel, so they were not told. A moderator can choose another channel with"
     f" {mention('settings report_channel')}."
@@ -133,6 +134,8 @@ class Answering:
             pause_s = min(_MAX_KEEP_S, 2 * pause_s)
             try:
                 running.is_kept = await self._delivery.accept(message, token=token)
+                # It may have been stored by a try of which the answer was lost.
+                running.is_kept = running.is_kept or await self._delivery.holds(message.id)
             except Unavailable:
                 continue
             if running.is_kept and self._running.get(message.id) is not running:
@@ -167,6 +170,10 @@ class Answering:
         """Say whether a request is being answered."""
         return message_id in self._running
 
+    def is_known(self, message_id: str) -> bool:
+        """Say whether a request is being answered, or will be."""
+        return message_id in self._running or message_id in self._expected or message_id in self._undelivered
+
     def is_open(self, message_id: str) -> bool:
         """Say whether an edit of the message would start its answer again: it is being written, or was a refusal."""
         return message_id in self._running or message_id in self._refused
@@ -180,19 +187,39 @@ class Answering:
         undelivered, self._undelivered = self._undelivered, set()
         return undelivered
 
-    def stop(self, message_id: str, author: Author) -> str | None:
+    async def stop(self, message_id: str, author: Author) -> str | None:
         """Stop an answer that is being written; return None, or the error sentence if that is not possible."""
         running = self._running.get(message_id)
         asked = self._expected.get(message_id) if running is None else running.message
         if asked is None:
-            return "That answer is already finished."
+            return await self._stop_elsewhere(message_id, author)
         if author.id != asked.author.id and not author.is_moderator:
-            return "Only the person who asked, or a moderator, can stop that answer."
-        if running is None:
-            self._stopped_early.add(message_id)
-        else:
-            running.stopper.stop()
+            return _NOT_YOURS
+        self.stop_now(message_id)
         return None
+
+    async def _stop_elsewhere(self, message_id: str, author: Author) -> str | None:
+        """Stop an answer that another program writes, if there is one."""
+        try:
+            told = await self._delivery.stop_elsewhere(message_id, author)
+        except Unavailable as e:
+            return str(e)
+        return {"told": None, "not open": "That answer is already finished.", "no": _NOT_YOURS}[told]
+
+    def stop_now(self, message_id: str) -> None:
+        """Stop an answer that is being written or will be, for somebody who may."""
+        running = self._running.get(message_id)
+        if running is not None:
+            running.stopper.stop()
+        elif message_id in self._expected:
+            self._stopped_early.add(message_id)
+
+    def lose(self) -> None:
+        """Stop answering what others may take over; what is still this program's own is answered again later."""
+        for message_id, running in self._running.items():
+            if running.is_kept and running.task is not None:
+                self.leave(message_id)
+                running.task.cancel()
 
     async def edited(self, message: Message) -> bool:
         """Answer an edited message again, in the same place, if its answer is being written or was a refusal.
@@ -361,6 +388,7 @@ class Answering:
             stop_id=message.id,
             on_sent=note_sent,
             on_shown=lambda: note_step(message.id, "sent"),
+            may_show=lambda: self._delivery.may_show or not running.is_kept,
             timings=self._timings,
         )
         card = delivered.card

@@ -93,6 +93,7 @@ class Delivered:
 
 OnSent = Callable[[str, int], Awaitable[None]]
 OnShown = Callable[[], None]
+MayShow = Callable[[], bool]
 
 
 async def deliver(
@@ -102,15 +103,17 @@ async def deliver(
     stop_id: str | None = None,
     on_sent: OnSent | None = None,
     on_shown: OnShown | None = None,
+    may_show: MayShow = lambda: True,
     timings: Timings | None = None,
 ) -> Delivered:
     """Show the snapshots in `outlet`, the last one in any case; return the result.
 
     `stop_id` is the id behind the Stop button. `on_sent` is called with the id and position of each message as soon as
     it is sent; `on_shown` once, as soon as the answer is shown without one: to the asker only, in place of the clicked
-    card, or as a form. Raises DeliveryFailed if the platform can't be reached, and whatever `cards` raises.
+    card, or as a form. `may_show` is asked before anything is shown. Raises DeliveryFailed if the platform can't be
+    reached or `may_show` says no, and whatever `cards` raises.
     """
-    stream = _Stream(outlet, stop_id, on_sent, on_shown, timings or Timings())
+    stream = _Stream(outlet, stop_id, on_sent, on_shown, may_show, timings or Timings())
     last: Card | None = None
     try:
         stream.start()
@@ -137,12 +140,14 @@ class _Stream:
         stop_id: str | None,
         on_sent: OnSent | None,
         on_shown: OnShown | None,
+        may_show: MayShow,
         timings: Timings,
     ) -> None:
         self._outlet = outlet
         self._stop_id = stop_id
         self._on_sent = on_sent
         self._on_shown = on_shown
+        self._may_show = may_show
         self._timings = timings
         self._newest: Card | None = None
         self._has_news = asyncio.Event()
@@ -183,7 +188,7 @@ class _Stream:
                 return False
         try:
             try:
-                if not card.keeps_shown or not await self._outlet.keep_shown():
+                if not card.keeps_shown or not self._may_show() or not await self._outlet.keep_shown():
                     await self._show(self._outlet.show_whole(card))
             except SendRefused as e:
                 logger.error("an answer could not be shown: %s", e)
@@ -228,6 +233,9 @@ class _Stream:
         return True
 
     async def _show(self, showing: Coroutine[Any, Any, None]) -> None:
+        if not self._may_show():
+            showing.close()
+            raise DeliveryFailed("Another program may answer this by now.")
         try:
             await showing
         finally:

@@ -5,11 +5,12 @@ import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from bot.background import run_in_background
 from bot.core.cards import error_card
 from bot.errors import FewshotError, MessageGone, Unavailable
 from bot.platforms.shared.answering import Answering, answer_with
 from bot.platforms.shared.platform import Platform
-from bot.services.ledger import Accepted, Delivery
+from bot.services.ledger import Accepted, Delivery, Signal
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,10 @@ _LOOK_S: Final = 0.1
 
 
 class Unfinished:
-    """Answers unfinished requests; reads what is already visible before it sends anything again."""
+    """Answers unfinished requests; reads what is already visible before it sends anything again.
+
+    Where several programs share the platform, these are also the requests that another one has left.
+    """
 
     def __init__(
         self, delivery: Delivery, answering: Answering, platform: Platform, *, pause_s: float = PAUSE_S
@@ -33,6 +37,11 @@ class Unfinished:
         self._pause_s = pause_s
         self._accepted: Sequence[Accepted] = ()
         self._is_loaded = False
+        self._is_connected = False
+        self._taking: asyncio.Task[None] | None = None
+        # Those that were to be answered at the last look, and nobody did.
+        self._unattended: set[str] = set()
+        delivery.share(self)
 
     async def load(self) -> None:
         """Load the unfinished requests. Call it before connecting: later requests are answered by `Answering`.
@@ -40,6 +49,7 @@ class Unfinished:
         If the database does not allow it now, `answer_undelivered` does it as soon as that is possible.
         """
         try:
+            await self._delivery.take_over(MAX_AT_ONCE)
             accepted = await self._delivery.unfinished()
         except Unavailable as e:
             logger.warning("could not load unfinished requests: %s", e)
@@ -52,6 +62,7 @@ class Unfinished:
     async def answer_all(self) -> None:
         """Resume every request that was loaded, the oldest first."""
         accepted, self._accepted = self._accepted, ()
+        self._is_connected = True
         await self._answer(accepted)
         if accepted:
             logger.info("resumed %d unfinished requests", len(accepted))
@@ -64,17 +75,59 @@ class Unfinished:
                 await self.load()
                 await self.answer_all()
             undelivered = self._answering.take_undelivered()
-            if not undelivered:
+            if not undelivered and not self._delivery.is_shared:
                 continue
             try:
                 accepted = await self._delivery.unfinished()
-                await self._answer([request for request in accepted if request.message.id in undelivered])
+                due = undelivered | self._look_for_unattended(accepted)
+                await self._answer([request for request in accepted if request.message.id in due])
             except Unavailable as e:
                 logger.warning("could not load unfinished requests: %s", e)
                 self._leave(undelivered)
             except Exception:
                 self._leave(undelivered)
                 raise
+
+    def _look_for_unattended(self, accepted: Sequence[Accepted]) -> set[str]:
+        """Return the requests that nobody answers since the last look.
+
+        The answer of the database was lost, for example, when one was taken over.
+        """
+        before = self._unattended
+        ids = (request.message.id for request in accepted)
+        self._unattended = {one for one in ids if not self._answering.is_known(one)}
+        return before & self._unattended
+
+    def lose(self) -> None:
+        """Stop answering: others may take over what is being answered."""
+        self._answering.lose()
+
+    async def follow(self, signal: Signal) -> None:
+        """Do what another program has told. Raises Unavailable."""
+        if signal.kind == "withdrawn":
+            await self._answering.withdrawn(signal.subject)
+        elif signal.kind == "stopped":
+            self._answering.stop_now(signal.subject)
+        elif signal.kind == "edited":
+            for request in await self._delivery.unfinished():
+                if request.message.id == signal.subject:
+                    await self._answering.edited(request.message)
+
+    async def take_over(self) -> None:
+        """Answer some of the requests that no living program answers. Raises Unavailable."""
+        if self._is_connected and (self._taking is None or self._taking.done()):
+            taken = set(await self._delivery.take_over(MAX_AT_ONCE - self._answering.num_running))
+            if taken:
+                logger.info("took over %d requests of other programs", len(taken))
+                self._taking = run_in_background(self._answer_taken(taken), "answering what other programs have left")
+
+    async def _answer_taken(self, taken: Collection[str]) -> None:
+        try:
+            accepted = await self._delivery.unfinished()
+            await self._answer([request for request in accepted if request.message.id in taken])
+        except Unavailable as e:
+            logger.warning("could not load what other programs have left: %s", e)
+            self._leave(taken)
 
     def _leave(self, message_ids: Collection[str]) -> None:
         """Leave requests for the next try."""

@@ -74,7 +74,7 @@ class Interactions:
     async def stop(self, message_id: str, scope: Scope, window: Window) -> None:
         """Stop an answer that is being written. Raises RequestError."""
         author = await self._bot.with_rights(scope, self._stage.places.author(window.person))
-        sentence = self._answering.stop(message_id, author)
+        sentence = await self._answering.stop(message_id, author)
         if sentence is not None:
             raise RequestError(sentence)
 

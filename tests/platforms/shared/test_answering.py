@@ -53,8 +53,8 @@ async def test_the_reporter_is_told_that_the_moderators_were_not(answering: Answ
 
 async def test_an_answer_is_stopped_by_its_asker_once_it_runs(answering: Answering, platform: BoardPlatform) -> None:
     answering.begin(said("1"), BoardOutlet(platform.board, "1"), is_kept=False)
-    assert answering.stop("2", ANN) == "That answer is already finished."
-    assert answering.stop("1", ANN) is None
+    assert await answering.stop("2", ANN) == "That answer is already finished."
+    assert await answering.stop("1", ANN) is None
     await answering.drain(10)
     assert answering.num_running == 0
 

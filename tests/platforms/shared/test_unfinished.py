@@ -230,13 +230,15 @@ async def test_what_is_stopped_before_it_is_resumed_writes_nothing_more(tmp_path
         await run.delivery.accept(said("1"))
         await run.unfinished.load()
         other = replace(said("1").author, id="somebody else")
-        assert run.answering.stop("1", other) == "Only the person who asked, or a moderator, can stop that answer."
-        assert run.answering.stop("1", said("1").author) is None
+        assert (
+            await run.answering.stop("1", other) == "Only the person who asked, or a moderator, can stop that answer."
+        )
+        assert await run.answering.stop("1", said("1").author) is None
         await run.unfinished.answer_all()
         await run.answering.drain(10)
         assert "Hello there." not in run.board.texts
         assert await run.outcome_of("1") == "cancelled"
-        assert run.answering.stop("1", said("1").author) == "That answer is already finished."
+        assert await run.answering.stop("1", said("1").author) == "That answer is already finished."
 
 
 async def test_what_is_deleted_before_it_is_resumed_is_not_answered(tmp_path: Path) -> None:

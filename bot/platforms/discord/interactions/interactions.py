@@ -118,7 +118,7 @@ class Interactions:
         except Unavailable:
             # Roles for moderators can't be read; the asker and the platform's moderators can stop it all the same.
             author = message.author
-        sentence = self._answering.stop(message_id, author)
+        sentence = await self._answering.stop(message_id, author)
         if sentence is not None:
             await self._refuse(interaction, sentence)
             return

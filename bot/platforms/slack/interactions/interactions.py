@@ -260,7 +260,7 @@ class Interactions:
             if request_id is not None:
                 author = await self._people.author(workspace, user_id)
                 # Slack has ended the stream already, no matter who it was.
-                self._answering.stop(request_id, replace(author, is_moderator=True))
+                await self._answering.stop(request_id, replace(author, is_moderator=True))
 
     async def _request_of(self, sent: SlackId) -> str | None:
         """Return the id of the request that a stream answers; that it does may be stored a moment after its start."""
@@ -277,14 +277,14 @@ class Interactions:
 
     async def _stop(self, happened: Happened, request_id: str) -> None:
         # The person who asked may do that in any case.
-        sentence = self._answering.stop(request_id, Author(happened.user_id, FALLBACK_NAME))
+        sentence = await self._answering.stop(request_id, Author(happened.user_id, FALLBACK_NAME))
         if sentence is not None:
             author = (await self._message(happened, "")).author
             try:
                 author = await self._bot.with_rights(happened.scope, author)
             except Unavailable as e:
                 logger.info("could not look up somebody's rights: %s", e)
-            sentence = self._answering.stop(request_id, author)
+            sentence = await self._answering.stop(request_id, author)
         if sentence is not None:
             await self._refuse(happened, sentence)
         note_step(happened.id, "finished")
