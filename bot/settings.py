@@ -16,6 +16,7 @@ from dotenv.parser import parse_stream
 
 from bot.core.database_url import DatabaseUrl
 from bot.core.safe_text import clean_name
+from bot.core.shards import MAX_SHARDS, Shards
 from bot.core.suggesting import nearest
 from bot.errors import SetupError
 
@@ -65,6 +66,7 @@ class Settings:
     discord_token: str = field(default="", repr=False)
     discord_token_file: Path | None = None
     discord_api_base: str = ""
+    shards: Shards | None = None
     slack_bot_token: tuple[str, ...] = field(default=(), repr=False)
     slack_bot_token_file: Path | None = None
     slack_app_token: str = field(default="", repr=False)
@@ -314,6 +316,16 @@ def _ids(name: str, value: str) -> tuple[str, ...]:
     return ids
 
 
+def _shards(name: str, value: str) -> Shards:
+    shards = Shards.read(value)
+    if shards is None:
+        raise SetupError(
+            f"{name} takes some shards of all, such as 0-3/16 for the first four of 16 (at most {MAX_SHARDS:,}), not"
+            f" {_shown(value)}."
+        )
+    return shards
+
+
 def _names(name: str, value: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.strip() for one in value.split(",") if one.strip()))
 
@@ -378,6 +390,7 @@ _READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "discord_token": _token,
     "discord_token_file": _path,
     "discord_api_base": _url,
+    "shards": _shards,
     "slack_bot_token": _tokens,
     "slack_bot_token_file": _path,
     "slack_app_token": _token,

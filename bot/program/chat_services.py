@@ -9,10 +9,12 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bot.commands.bot import COMMANDS
 from bot.core.platform_traits import PlatformTraits
+from bot.core.shards import Shards
 from bot.core.watch import Watch
 from bot.errors import SetupError
 from bot.platforms.shared.masking import mask_secrets
@@ -26,6 +28,8 @@ from bot.services.sharing import Sharing
 from bot.services.templates import TemplateLibrary
 from bot.settings import Settings
 from bot.store.backends import hold_platform
+from bot.store.processes import LEASE_S
+from bot.store.store import Store
 from bot.telling import say
 
 if TYPE_CHECKING:
@@ -38,8 +42,6 @@ Start = Callable[[Core, Sharing | None, asyncio.Event], Coroutine[Any, Any, None
 
 # Those that connect to a service; the others are asked at an address of this machine.
 _CONNECTING: Final = frozenset({"discord", "slack"})
-# Slack allows ten sockets, and each program opens two. Of the other platforms one program has each part.
-_NUM_PLACES: Final = {"slack": 5}
 _NO_SLACK: Final = (
     "Slack's packages are not installed. Install them with: python -m pip install -c constraints.txt -e '.[slack]'"
 )
@@ -77,9 +79,7 @@ def run_chat_services(settings: Settings, arguments: argparse.Namespace) -> int:
         if metrics is not None:
             stack.enter_context(metrics)
         held = [
-            stack.enter_context(
-                hold_platform(settings.database, traits.name, num_places=_NUM_PLACES.get(traits.key, 0))
-            )
+            stack.enter_context(hold_platform(settings.database, traits.name, parts=_parts_of(settings, traits)))
             for traits, _ in starts
         ]
         choices = choose_models(settings)
@@ -122,6 +122,7 @@ async def _shared(core: Core, seats: Callable[[], tuple[str, ...]]) -> AsyncIter
         yield None
         return
     async with Sharing.open(core.store, seats) as sharing:
+        await _check_totals(core.store, core.settings.shards)
         yield sharing
 
 
@@ -137,6 +138,25 @@ async def _wait_for_all(platforms: Sequence[Coroutine[Any, Any, None]], is_over:
     return errors[0] if errors else None
 
 
+def _parts_of(settings: Settings, traits: PlatformTraits) -> Sequence[str]:
+    """Return the parts of a platform that this program has, where others may have others; () is all of it."""
+    return settings.shards.names if traits.key == "discord" and settings.shards is not None else ()
+
+
+async def _check_totals(store: Store, shards: Shards | None) -> None:
+    """Raise SetupError if other programs count the shards differently: events would come twice, or to none."""
+    if shards is None:
+        return
+    for seat in await store.other_seats():
+        platform, _, part = seat.partition(" ")
+        total = part.partition("/")[2]
+        if platform == "discord" and total and total != str(shards.total):
+            raise SetupError(
+                f"Another program runs the bot on Discord with {total} shards, this one with {shards.total}. Stop all,"
+                f" wait for {LEASE_S:g} seconds, and start them with the same number."
+            )
+
+
 def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple[PlatformTraits, Start]:
     from bot.platforms.discord.client import FewshotClient
     from bot.platforms.discord.log_rules import LOG_RULES
@@ -145,6 +165,11 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
     from bot.platforms.discord.starting import Application, look_up_application, use_api
     from bot.platforms.discord.traits import DISCORD
 
+    if settings.shards is not None and isinstance(settings.database, Path):
+        raise SetupError(
+            "SHARDS needs a database that several programs can share: set DATABASE to one on PostgreSQL, or remove"
+            " SHARDS."
+        )
     token = settings.read_discord_token()
     mask_secrets(token, LOG_RULES)
     use_api(settings.discord_api_base)
@@ -163,6 +188,7 @@ def _prepare_discord(settings: Settings, arguments: argparse.Namespace) -> tuple
                 owner_ids=frozenset(settings.owner_ids),
                 api_base=settings.discord_api_base,
                 forces_sync=getattr(arguments, "sync", False),
+                shards=settings.shards,
                 tell=say,
             )
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Final, Literal
@@ -156,6 +156,21 @@ class Delivery:
     async def remember(self, name: str, value: str) -> None:
         """Store `value` under `name` for the next start."""
         await self._store.set_note(self._platform, name, value)
+
+    async def change(self, name: str, change: Callable[[str | None], str]) -> None:
+        """Store what `change` makes of the value under `name`, None without one; it may be called several times."""
+        await self._store.change_note(self._platform, name, change)
+
+    async def claim(self, name: str, for_s: float) -> float:
+        """Have `name` to oneself, of all programs on the platform, for `for_s` seconds.
+
+        Return 0.0, or after how many seconds it is free if another one has it.
+        """
+        return await self._store.claim(self._platform, name, for_s)
+
+    async def release(self, name: str) -> None:
+        """Give a claim back."""
+        await self._store.release(self._platform, name)
 
     async def recall(self, name: str) -> str | None:
         """Return the value stored under `name`, None if there is none."""

@@ -89,6 +89,13 @@ class Processes(Records):
         await self._database.write(delete)
         self._database.process_id = None
 
+    async def other_seats(self) -> tuple[str, ...]:
+        """Return the seats of all other programs."""
+        rows = await self._database.read(
+            "SELECT seats FROM processes WHERE id <> ? ORDER BY id", self._database.process_id
+        )
+        return tuple(seat for row in rows for seat in json.loads(row["seats"]))
+
     async def has_orphans(self, platform: str) -> bool:
         """Say whether there are open requests that no living program holds."""
         return bool(await self._database.read(f"SELECT 1 {_ORPHANS} LIMIT 1", platform))

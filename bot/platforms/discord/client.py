@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import aiohttp
@@ -12,6 +13,7 @@ from yarl import URL
 
 from bot.background import cancel, keep_running
 from bot.commands.bot import COMMANDS, Bot
+from bot.core.shards import Shards
 from bot.errors import Unavailable
 from bot.platforms.discord.heartbeat import count_shards, find_gateway_problem
 from bot.platforms.discord.incoming.attachments import CDN_ORIGINS
@@ -35,8 +37,11 @@ from bot.services.ledger import Delivery
 logger = logging.getLogger(__name__)
 
 _TREE_HASH: Final = "discord_command_tree"
-# Discord allows one IDENTIFY in five seconds.
+# Discord allows one IDENTIFY in five seconds, for each bucket of shards.
 IDENTIFY_PAUSE_S: Final = 5.0
+# A program that ends while it sends the slash commands keeps others from that for so long.
+_SENDING_S: Final = 60.0
+_LOOK_S: Final = 0.5
 
 
 def _intents(application: Application) -> discord.Intents:
@@ -52,7 +57,8 @@ class FewshotClient(commands.AutoShardedBot):
     """The bot's connection to Discord. It caches almost nothing, so it needs little memory on large servers.
 
     `requests` limits the requests of this process; `tell` prints a sentence for the operator. `forces_sync` sends the
-    slash commands even if they are unchanged. `deadline_s` limits the retries of one request to Discord;
+    slash commands even if they are unchanged. `shards` are those of this program; other programs have the others (None:
+    it has all). `deadline_s` limits the retries of one request to Discord;
     `retry_pause_s` is the pause before an answer that could not be shown is tried again.
     """
 
@@ -67,6 +73,7 @@ class FewshotClient(commands.AutoShardedBot):
         api_base: str = "",
         forces_sync: bool = False,
         tell: Callable[[str], None] = lambda _: None,
+        shards: Shards | None = None,
         identify_pause_s: float = IDENTIFY_PAUSE_S,
         deadline_s: float = DEADLINE_S,
         retry_pause_s: float = PAUSE_S,
@@ -83,6 +90,9 @@ class FewshotClient(commands.AutoShardedBot):
             chunk_guilds_at_startup=False,
             activity=discord.CustomActivity(bot.model_line),
             http_trace=requests.trace(),
+            # None is what discord.py itself takes for all of them.
+            shard_ids=shards.ids if shards else None,  # type: ignore[arg-type]
+            shard_count=shards.total if shards else None,
         )
         guard_parsers(self._connection)
         self._bot = bot
@@ -92,6 +102,8 @@ class FewshotClient(commands.AutoShardedBot):
         self._bot_owner_ids = owner_ids
         self._forces_sync = forces_sync
         self._identify_pause_s = identify_pause_s
+        self._shards = shards
+        self._num_buckets = 1
         self._tell = tell
         # A test server hosts its own files.
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
@@ -106,7 +118,7 @@ class FewshotClient(commands.AutoShardedBot):
         bot.name_places_by(platform.name_of)
         self._session: aiohttp.ClientSession | None = None
         self._unfinished = Unfinished(delivery, self.answering, platform, pause_s=retry_pause_s)
-        self._servers = Servers(bot, delivery, self.answering, self.sender, application)
+        self._servers = Servers(bot, delivery, self.answering, self.sender, application, shards)
         self._resuming: asyncio.Task[None] | None = None
         self._reading: dict[int, asyncio.Task[None]] = {}
         self._intake: Intake | None = None
@@ -116,6 +128,9 @@ class FewshotClient(commands.AutoShardedBot):
         """Register the buttons of earlier runs, and send the slash commands to Discord if they changed."""
         if self._api_base:
             await use_gateway_of_api(self)
+        if self._delivery.is_shared:
+            _, _, limit = await self.http.get_bot_gateway()
+            self._num_buckets = max(1, int(limit.get("max_concurrency", 1)))
         self.add_dynamic_items(CardButton, CardSelect, StopButton)
         self._session = aiohttp.ClientSession()
         self._start_taking(self._session)
@@ -173,18 +188,34 @@ class FewshotClient(commands.AutoShardedBot):
             await self._delivery.remember(_TREE_HASH, value)
 
         try:
+            await self._claim("commands", _SENDING_S)
             if await sync_if_changed(self.tree, read_hash, write_hash, force=self._forces_sync):
                 logger.info("the slash commands were sent to Discord")
         except (discord.HTTPException, OSError, TimeoutError, Unavailable, *UNREADABLE) as e:
             self._tell(
                 f"The slash commands could not be sent to Discord ({type(e).__name__}). The next start tries again."
             )
+        finally:
+            if self._delivery.is_shared:
+                with suppress(Unavailable):
+                    await self._delivery.release("commands")
+
+    async def _claim(self, name: str, for_s: float) -> None:
+        """Wait until none of the programs that share the platform has `name`, and have it. Raises Unavailable."""
+        while self._delivery.is_shared and (left_s := await self._delivery.claim(name, for_s)):  # noqa: ASYNC110
+            await asyncio.sleep(min(left_s, _LOOK_S))
 
     # ---- the connection
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Prepare for a new session before its first event."""
+        """Prepare for a new session before its first event, and wait for Discord's limit of them."""
         await self.intake.expect(shard_id or 0, self.shard_count or 1)
+        if self._delivery.is_shared:
+            try:
+                await self._claim(f"identify {(shard_id or 0) % self._num_buckets}", self._identify_pause_s)
+                return
+            except Unavailable as e:
+                logger.info("other programs can't be asked when a session may begin: %s", e)
         if not initial:
             await asyncio.sleep(self._identify_pause_s)
 
@@ -206,7 +237,8 @@ class FewshotClient(commands.AutoShardedBot):
             limit_backoff(shard)
         if not self._is_started:
             self._is_started = True
-            self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}.")
+            part = "" if self._shards is None else f" ({self._shards.phrase})"
+            self._tell(f"{self.user} is on Discord, in {_counted(len(self.guilds), 'server')}{part}.")
             for guild in self.guilds:
                 if not guild.unavailable and find_place(guild) is None:
                     # Without any channel to look at, it is the likeliest.

@@ -84,6 +84,8 @@ class DiscordPlatform(Platform):
     async def post_notice(self, channel_id: str, notice: Card, cause: Message, notice_id: str) -> None:
         """Post `notice` with a link to the place of `cause`. Raises what the sender raises."""
         channel = self._channel_of_server(cause.scope, channel_id)
+        if channel is None and cause.scope.has_server and self._client.get_guild(int(cause.scope.server)) is None:
+            channel = await self._fetched_channel(cause.scope, channel_id)
         if channel is None:
             raise MissingPermission("This is not a text channel or thread of the server.")
         await self._sender.send(channel, render_notice(notice, cause), request_id=notice_id)
@@ -121,6 +123,16 @@ class DiscordPlatform(Platform):
             return None
         channel = guild.get_channel_or_thread(int(channel_id))
         # A forum has posts, but no messages of its own.
+        return channel if isinstance(channel, discord.abc.Messageable) else None
+
+    async def _fetched_channel(self, scope: Scope, channel_id: str) -> discord.abc.Messageable | None:
+        """Return a channel of a server whose events come to another program, None if the server has none like it."""
+        try:
+            channel = await self._client.fetch_channel(int(channel_id))
+        except (discord.DiscordException, aiohttp.ClientError, OSError, ValueError):
+            return None
+        if isinstance(channel, discord.abc.PrivateChannel) or str(channel.guild.id) != scope.server:
+            return None
         return channel if isinstance(channel, discord.abc.Messageable) else None
 
     async def _visible(self, channel: discord.PartialMessageable, request: Accepted) -> list[discord.Message]:

@@ -10,6 +10,7 @@ from bot.platforms.discord.outgoing.request_limit import RequestLimit
 from bot.platforms.discord.starting import look_up_application
 from bot.platforms.discord.traits import DISCORD
 from bot.services.ledger import Delivery
+from bot.services.sharing import Sharing
 from tests.bots import Talk
 from tests.servers.discord import Discord, pointed_at
 
@@ -34,15 +35,19 @@ async def on_discord(
     *,
     tell: Callable[[str], None] = lambda _: None,
     requests: RequestLimit | None = None,
+    sharing: Sharing | None = None,
     **how: Any,
 ) -> AsyncIterator[FewshotClient]:
-    """Connect the open bot to the stand-in, wait until it is ready, and disconnect it at the end."""
+    """Connect the open bot to the stand-in, wait until it is ready, and disconnect it at the end.
+
+    With `sharing` it is one of several programs.
+    """
     with pointed_at(discord):
         requests = requests or RequestLimit()
         application = await look_up_application(TOKEN, requests)
         client = FewshotClient(
             talk.bot,
-            Delivery(talk.store, DISCORD),
+            Delivery(talk.store, DISCORD, sharing),
             application,
             requests=requests,
             api_base=discord.api_base,

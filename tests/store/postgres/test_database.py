@@ -260,13 +260,42 @@ def test_the_commands_for_files_name_those_for_servers(
     )
 
 
+def test_programs_share_a_platform_by_its_parts(address: DatabaseUrl) -> None:
+    with hold_platform(address, "Discord", parts=["0/4", "1/4"]) as seats:
+        assert seats() == ("discord 0/4", "discord 1/4")
+        with hold_platform(address, "Discord", parts=["2/4", "3/4"]) as others:
+            assert others() == ("discord 2/4", "discord 3/4")
+        told = "Another program already runs the bot on Discord, shard 1/4, with the database"
+        with pytest.raises(StoreError, match=told), hold_platform(address, "Discord", parts=["1/4", "2/4"]):
+            pass
+        with pytest.raises(StoreError, match="already runs the bot on Discord with"), hold_platform(address, "Discord"):
+            pass
+    with (
+        hold_platform(address, "Discord"),
+        pytest.raises(StoreError, match="already runs the bot on Discord with"),
+        hold_platform(address, "Discord", parts=["0/4"]),
+    ):
+        pass
+
+
+def test_each_program_has_a_place_of_its_own_until_all_are_taken(address: DatabaseUrl) -> None:
+    with hold_platform(address, "Slack", num_places=2) as one:
+        with hold_platform(address, "Slack", num_places=2) as two:
+            assert (one(), two()) == (("slack 0",), ("slack 1",))
+            told = "2 other programs run the bot on Slack with the database .*, which is the most that can; stop one"
+            with pytest.raises(StoreError, match=told), hold_platform(address, "Slack", num_places=2):
+                pass
+        with hold_platform(address, "Slack", num_places=2) as again:
+            assert again() == ("slack 1",)
+
+
 def test_of_two_programs_one_answers_on_a_platform(address: DatabaseUrl) -> None:
     with hold_platform(address, "Discord"):
         told = "Another program already runs the bot on Discord with the database"
         with pytest.raises(StoreError, match=told), hold_platform(address, "Discord"):
             pass
-        with hold_platform(address, "Slack") as other:
-            assert other is None
+        with hold_platform(address, "Slack") as seats:
+            assert seats() == ("slack",)
     with hold_platform(address, "Discord"):
         pass
 

@@ -8,6 +8,7 @@ import discord
 
 from bot.commands.bot import Bot
 from bot.core.messages import Scope
+from bot.core.shards import Shards
 from bot.errors import Unavailable
 from bot.platforms.discord.outgoing.sender import Sender
 from bot.platforms.discord.outgoing.welcome import post_welcome
@@ -21,11 +22,21 @@ logger = logging.getLogger(__name__)
 
 
 class Servers:
-    """Remembers the servers of one application; another application with the same database has other servers."""
+    """Remembers the servers of one application; another application with the same database has other servers.
+
+    With `shards` it remembers and erases the servers of these only: other programs have the others.
+    """
 
     def __init__(
-        self, bot: Bot, delivery: Delivery, answering: Answering, sender: Sender, application: Application
+        self,
+        bot: Bot,
+        delivery: Delivery,
+        answering: Answering,
+        sender: Sender,
+        application: Application,
+        shards: Shards | None = None,
     ) -> None:
+        self._shards = shards
         self._bot = bot
         self._delivery = delivery
         self._answering = answering
@@ -54,7 +65,7 @@ class Servers:
         present = {str(server_id) for server_id in present_ids}
         try:
             for server in json.loads(await self._delivery.recall(self._note) or "[]"):
-                if server not in present:
+                if server not in present and self._is_mine(server):
                     await self._bot.left(DISCORD.key, server)
         except Unavailable as e:
             # They stay in the list, so the next start erases them.
@@ -62,9 +73,17 @@ class Servers:
         else:
             await self._remember(present_ids)
 
+    def _is_mine(self, server: str) -> bool:
+        return self._shards is None or self._shards.has_server(int(server))
+
     async def _remember(self, present_ids: Collection[int]) -> None:
-        """Store the list of the bot's servers."""
+        """Store the list of the bot's servers, with those that other programs have stored."""
+
+        def with_mine(known: str | None) -> str:
+            of_others = {server for server in json.loads(known or "[]") if not self._is_mine(server)}
+            return json.dumps(sorted(of_others | {str(server_id) for server_id in present_ids}))
+
         try:
-            await self._delivery.remember(self._note, json.dumps(sorted(map(str, present_ids))))
+            await self._delivery.change(self._note, with_mine)
         except Unavailable as e:
             logger.warning("could not store the list of servers: %s", e)

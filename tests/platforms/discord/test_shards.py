@@ -1,0 +1,141 @@
+"""Several programs on Discord, each with some of the shards: every message is answered by one of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from bot.core.database_url import DatabaseUrl
+from bot.core.shards import Shards
+from bot.platforms.discord.client import FewshotClient
+from bot.services.sharing import Sharing, SharingTimings
+from tests.bots import ScriptedEngine, Talk, open_scripted_bot
+from tests.platforms.discord.connecting import TOKEN, on_discord
+from tests.servers.discord import Discord, serve_discord, visible_text
+from tests.servers.discord.world import Guild
+
+QUICK = SharingTimings(beat_s=0.1, look_s=0.05)
+PARTS = (Shards(0, 1, 4), Shards(2, 3, 4))
+
+
+@dataclass
+class Part:
+    talk: Talk
+    client: FewshotClient
+    engine: ScriptedEngine
+    told: list[str]
+
+
+@asynccontextmanager
+async def a_part(
+    folder: Path, address: DatabaseUrl, discord: Discord, shards: Shards, *, is_held: bool = False
+) -> AsyncIterator[Part]:
+    """Run a program with some shards; what it writes says which."""
+    folder = folder / str(shards.first)
+    folder.mkdir(exist_ok=True)
+    engine, told = ScriptedEngine([f"I have {shards.phrase}."], is_held=is_held), list[str]()
+    async with (
+        open_scripted_bot(engine, folder, database=address) as talk,
+        Sharing.open(talk.store, lambda: [f"discord {name}" for name in shards.names], timings=QUICK) as sharing,
+        on_discord(talk, discord, tell=told.append, sharing=sharing, shards=shards, retry_pause_s=0.1) as client,
+    ):
+        yield Part(talk, client, engine, told)
+
+
+@asynccontextmanager
+async def a_world() -> AsyncIterator[tuple[Discord, list[Guild]]]:
+    """Open the stand-in with a server in each of four shards, in their order."""
+    async with serve_discord(token=TOKEN) as discord:
+        discord.gateway.num_shards = 4
+        found: dict[int, Guild] = {}
+        while len(found) < 4:
+            guild = discord.world.add_guild("A server", channels=["general"])
+            found.setdefault((guild.id >> 22) % 4, guild)
+            discord.world.next_id()
+            await asyncio.sleep(0.002)
+        yield discord, [found[number] for number in range(4)]
+        discord.assert_clean()
+
+
+async def test_each_program_answers_in_its_own_servers(tmp_path: Path, address: DatabaseUrl) -> None:
+    async with a_world() as (discord, guilds), AsyncExitStack() as stack:
+        parts = [await stack.enter_async_context(a_part(tmp_path, address, discord, one)) for one in PARTS]
+        for number, guild in enumerate(guilds):
+            ann = discord.add_member(guild, "Ann")
+            answer = await discord.reply(ann.says(guild.channel("general"), "Hello bot", mention_bot=True))
+            assert visible_text(answer) == f"I have {PARTS[number // 2].phrase}."
+        in_direct = discord.add_user("Bob")
+        answer = await discord.reply(in_direct.says(discord.world.dm_channel(in_direct.user), "Hello"))
+        assert visible_text(answer) == "I have shards 0 to 1 of 4."
+        assert [len(part.client.guilds) for part in parts] == [
+            sum(shards.has_server(guild.id) for guild in discord.world.guilds.values()) for shards in PARTS
+        ]
+        assert all(f"({shards.phrase})." in part.told[0] for part, shards in zip(parts, PARTS, strict=True))
+        assert len([one for one in discord.requests if one.method == "PUT" and one.path.endswith("/commands")]) == 1
+
+
+async def test_sessions_begin_one_after_another_in_all_programs(tmp_path: Path, address: DatabaseUrl) -> None:
+    async with a_world() as (discord, _):
+        began: list[float] = []
+        started = discord.gateway._start
+
+        def noted(*values: object) -> None:
+            began.append(time.monotonic())
+            started(*values)  # type: ignore[arg-type]
+
+        discord.gateway._start = noted  # type: ignore[method-assign]
+        async with AsyncExitStack() as stack:
+
+            async def connect(shards: Shards) -> None:
+                await stack.enter_async_context(a_part(tmp_path, address, discord, shards))
+
+            await asyncio.gather(*map(connect, PARTS))
+        assert len(began) == 4
+        assert all(later - earlier > 0.08 for earlier, later in pairwise(began))
+
+
+async def test_a_server_that_was_left_is_erased_by_the_program_that_has_its_shard(
+    tmp_path: Path, address: DatabaseUrl
+) -> None:
+    async with a_world() as (discord, guilds):
+        for shards in PARTS:
+            async with a_part(tmp_path, address, discord, shards):
+                for guild in guilds:
+                    if shards.has_server(guild.id):
+                        ann = discord.add_member(guild, "Ann")
+                        await discord.reply(ann.says(guild.channel("general"), "Hello bot", mention_bot=True))
+
+        async def num_stored(part: Part) -> list[int]:
+            stored = [await part.talk.store.count_stored(platform="discord", server=str(one.id)) for one in guilds]
+            return [one.num_messages for one in stored]
+
+        discord.world.let_bot_leave(guilds[3])
+        async with a_part(tmp_path, address, discord, PARTS[0]) as part:
+            await asyncio.sleep(0.3)
+            assert all(await num_stored(part))
+        async with a_part(tmp_path, address, discord, PARTS[1]) as part:
+            async with asyncio.timeout(10):
+                while (await num_stored(part))[3]:
+                    await asyncio.sleep(0.02)
+            assert all((await num_stored(part))[:3])
+
+
+async def test_what_another_program_has_left_is_answered_without_its_shard(
+    tmp_path: Path, address: DatabaseUrl, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_world() as (discord, guilds), a_part(tmp_path, address, discord, PARTS[0]):
+        ann = discord.add_member(guilds[2], "Ann")
+        async with a_part(tmp_path, address, discord, PARTS[1], is_held=True) as other:
+            asked = ann.says(guilds[2].channel("general"), "Hello bot", mention_bot=True)
+            async with asyncio.timeout(10):
+                while not other.engine.read:
+                    await asyncio.sleep(0.02)
+            await other.client.drain(0)
+        answer = await discord.reply(asked)
+        assert visible_text(answer) == "I have shards 0 to 1 of 4."
+        assert discord.answers_to(asked) == [answer]
