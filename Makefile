@@ -130,6 +130,7 @@ screenshots: $(READY) $(WEB_CHECKS)
 
 # Long runs: make soak PART=discord or PART=slack (under load and faults; ARGS may name parts: disconnects restarts sends
 # interactions), make soak PART=web (windows tab typing), make soak PART=engine (kills of the engine's server),
+# make soak PART=programs (several programs on one PostgreSQL),
 # make soak PART=parsing (a million texts through the parsers).
 PART ?= discord
 soak: $(READY)

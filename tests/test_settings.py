@@ -169,13 +169,6 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         dict.fromkeys(("two words", "…"), NO_TOKEN),
     ),
     "DISCORD_TOKEN_FILE": SECRET_FILE,
-    "SHARDS": (
-        {"0-3/16": Shards(0, 3, 16), "5/16": Shards(5, 5, 16)},
-        {
-            value: f"takes some shards of all, such as 0-3/16 for the first four of 16 (at most 16,384), not '{value}'."
-            for value in ("4", "3-0/4", "0-4/4", "0/20000", "all")
-        },
-    ),
     "DISCORD_API_BASE": (
         {"http://127.0.0.1:9/api/": "http://127.0.0.1:9/api"},
         {
@@ -189,6 +182,13 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
                 "http://x:65536",
                 "http://x y",
             )
+        },
+    ),
+    "SHARDS": (
+        {"0-3/16": Shards(0, 3, 16), "5/16": Shards(5, 5, 16)},
+        {
+            value: f"takes some shards of all, such as 0-3/16 for the first four of 16 (at most 16,384), not '{value}'."
+            for value in ("4", "3-0/4", "0-4/4", "0/20000", "all")
         },
     ),
     "SLACK_BOT_TOKEN": (

@@ -26,6 +26,7 @@ from tests.soak.interactions import run_interactions
 from tests.soak.page import run_tab, run_windows
 from tests.soak.parsing import MAX_MEMORY_RATIO, MAX_MS, run_parsing
 from tests.soak.program import running_program
+from tests.soak.programs import run_programs
 from tests.soak.restarts import run_restarts
 from tests.soak.sends import run_sends
 from tests.soak.slack import disconnects as slack_disconnects
@@ -128,6 +129,12 @@ async def _engine_kills(folder: Path, options: argparse.Namespace) -> Run:
     return await run_engine_kills(folder, model, _say, num=options.scaled(50), seed=options.seed)
 
 
+async def _programs(folder: Path, options: argparse.Namespace) -> Run:
+    return await run_programs(
+        folder, _tiny(folder), _say, num=options.scaled(2000), num_kills=options.scaled(40), seed=options.seed
+    )
+
+
 async def _texts(folder: Path, options: argparse.Namespace) -> Run:
     done = await asyncio.to_thread(
         run_parsing, options.scaled(1_000_000), options.seed, Settings.from_env().prompts_dir, _say
@@ -161,6 +168,7 @@ _PARTS: Final[dict[str, dict[str, Part]]] = {
     },
     "web": {"windows": _web_windows, "tab": _web_tab, "typing": _web_typing},
     "engine": {"kills": _engine_kills},
+    "programs": {"kills": _programs},
     "parsing": {"texts": _texts},
 }
 
