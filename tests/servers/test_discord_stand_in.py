@@ -6,6 +6,7 @@ import discord
 import pytest
 
 from tests.servers.discord import Discord, pointed_at, serve_discord, visible_text
+from tests.servers.discord.identifying import IdentifyLimit
 from tests.servers.discord.members import Choice
 from tests.servers.discord.options import NotOffered
 from tests.servers.discord.permissions import EVERYONE, Permission
@@ -239,6 +240,17 @@ async def test_several_shards_hear_their_own_guilds():
             for guild in guilds:
                 await stand_in.wait_for_reply(stand_in.owner_of(guild).says(guild.channel("general"), guild.name))
             assert sorted(bot.heard) == [guild.name for guild in guilds]
+
+
+async def test_a_session_that_begins_too_soon_after_another_one_in_its_bucket_is_refused():
+    limit = IdentifyLimit(max_concurrency=2, pause_s=60)
+    assert [limit.is_too_soon(shard_id) for shard_id in (0, 1, 2, 3)] == [False, False, True, True]
+    async with serve_discord() as stand_in:
+        stand_in.gateway.identifying.pause_s = 60
+        async with running(stand_in, PlainBot()):
+            await stand_in.gateway.send_invalid_session(False)
+            await stand_in.world.wait_until(lambda: stand_in.gateway.num_identifies == 2, 10, "another session")
+            assert stand_in.gateway.violations == ["gateway: IDENTIFY of shard 0 too soon after another one"]
 
 
 async def test_joining_and_leaving_a_guild_is_told(home: Home):

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import aiohttp
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _TREE_HASH: Final = "discord_command_tree"
 # Discord allows one IDENTIFY in five seconds, for each bucket of shards.
 IDENTIFY_PAUSE_S: Final = 5.0
+# So late after a program has claimed its turn, on the database's clock, its IDENTIFY may arrive.
+_ARRIVING_S: Final = 0.25
 # A program that ends while it sends the slash commands keeps others from that for so long.
 _SENDING_S: Final = 60.0
 _LOOK_S: Final = 0.5
@@ -188,13 +190,21 @@ class FewshotClient(commands.AutoShardedBot):
             await self._delivery.remember(_TREE_HASH, value)
 
         try:
-            await self._claim("commands", _SENDING_S)
-            if await sync_if_changed(self.tree, read_hash, write_hash, force=self._forces_sync):
+            if await sync_if_changed(
+                self.tree, read_hash, write_hash, force=self._forces_sync, alone=self._sends_alone
+            ):
                 logger.info("the slash commands were sent to Discord")
         except (discord.HTTPException, OSError, TimeoutError, Unavailable, *UNREADABLE) as e:
             self._tell(
                 f"The slash commands could not be sent to Discord ({type(e).__name__}). The next start tries again."
             )
+
+    @asynccontextmanager
+    async def _sends_alone(self) -> AsyncIterator[None]:
+        """Let no other program send the slash commands while the block runs. Raises Unavailable."""
+        await self._claim("commands", _SENDING_S)
+        try:
+            yield
         finally:
             if self._delivery.is_shared:
                 with suppress(Unavailable):
@@ -212,7 +222,8 @@ class FewshotClient(commands.AutoShardedBot):
         await self.intake.expect(shard_id or 0, self.shard_count or 1)
         if self._delivery.is_shared:
             try:
-                await self._claim(f"identify {(shard_id or 0) % self._num_buckets}", self._identify_pause_s)
+                bucket = (shard_id or 0) % self._num_buckets
+                await self._claim(f"identify {bucket}", self._identify_pause_s + _ARRIVING_S)
                 return
             except Unavailable as e:
                 logger.info("other programs can't be asked when a session may begin: %s", e)

@@ -87,6 +87,8 @@ def explain_failure(error: Exception) -> SetupError:
             sentence = f"Discord refuses an intent that the bot asked for. Check the intents at {PORTAL}, page Bot."
         case discord.ConnectionClosed(code=4004):
             sentence = "Discord no longer accepts DISCORD_TOKEN: it was reset. Put the new token into .env."
+        case discord.ConnectionClosed(code=4011):
+            sentence = "SHARDS has too few shards for so many servers. Use a larger number after the / in all programs."
         case discord.ConnectionClosed():
             sentence = f"Discord closed the connection for good (code {error.code}). Start the bot again later."
         case discord.HTTPException(status=429) | StillLimited():

@@ -1,22 +1,26 @@
 """Several programs on Discord, each with some of the shards: every message is answered by one of them."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.core.database_url import DatabaseUrl
 from bot.core.shards import Shards
+from bot.errors import SetupError
 from bot.platforms.discord.client import FewshotClient
+from bot.platforms.discord.running import run_discord
+from bot.platforms.discord.starting import Application, look_up_application
+from bot.platforms.discord.traits import DISCORD
+from bot.services.ledger import Delivery
 from bot.services.sharing import Sharing, SharingTimings
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.discord.connecting import TOKEN, on_discord
-from tests.servers.discord import Discord, serve_discord, visible_text
+from tests.servers.discord import Discord, pointed_at, serve_discord, visible_text
 from tests.servers.discord.world import Guild
 
 QUICK = SharingTimings(beat_s=0.1, look_s=0.05)
@@ -33,7 +37,7 @@ class Part:
 
 @asynccontextmanager
 async def a_part(
-    folder: Path, address: DatabaseUrl, discord: Discord, shards: Shards, *, is_held: bool = False
+    folder: Path, address: DatabaseUrl, discord: Discord, shards: Shards, *, is_held: bool = False, **how: Any
 ) -> AsyncIterator[Part]:
     """Run a program with some shards; what it writes says which."""
     folder = folder / str(shards.first)
@@ -42,7 +46,7 @@ async def a_part(
     async with (
         open_scripted_bot(engine, folder, database=address) as talk,
         Sharing.open(talk.store, lambda: [f"discord {name}" for name in shards.names], timings=QUICK) as sharing,
-        on_discord(talk, discord, tell=told.append, sharing=sharing, shards=shards, retry_pause_s=0.1) as client,
+        on_discord(talk, discord, tell=told.append, sharing=sharing, shards=shards, retry_pause_s=0.1, **how) as client,
     ):
         yield Part(talk, client, engine, told)
 
@@ -79,24 +83,70 @@ async def test_each_program_answers_in_its_own_servers(tmp_path: Path, address: 
         assert len([one for one in discord.requests if one.method == "PUT" and one.path.endswith("/commands")]) == 1
 
 
-async def test_sessions_begin_one_after_another_in_all_programs(tmp_path: Path, address: DatabaseUrl) -> None:
+@pytest.mark.parametrize("num_buckets", [1, 2])
+async def test_sessions_begin_one_after_another_in_all_programs(
+    tmp_path: Path, address: DatabaseUrl, num_buckets: int
+) -> None:
     async with a_world() as (discord, _):
-        began: list[float] = []
-        started = discord.gateway._start
-
-        def noted(*values: object) -> None:
-            began.append(time.monotonic())
-            started(*values)  # type: ignore[arg-type]
-
-        discord.gateway._start = noted  # type: ignore[method-assign]
+        discord.gateway.identifying.max_concurrency = num_buckets
+        discord.gateway.identifying.pause_s = 1.0  # too soon is a violation, and begins no session
         async with AsyncExitStack() as stack:
 
             async def connect(shards: Shards) -> None:
-                await stack.enter_async_context(a_part(tmp_path, address, discord, shards))
+                await stack.enter_async_context(a_part(tmp_path, address, discord, shards, identify_pause_s=1.0))
 
             await asyncio.gather(*map(connect, PARTS))
-        assert len(began) == 4
-        assert all(later - earlier > 0.08 for earlier, later in pairwise(began))
+        began = discord.gateway.identifying.began_at_s
+        assert [len(times) for times in began.values()] == [4 // num_buckets] * num_buckets
+        assert (max(map(max, began.values())) - min(map(min, began.values())) < 2.5) == (num_buckets == 2)
+
+
+async def test_slash_commands_that_are_unchanged_wait_for_no_other_program(
+    tmp_path: Path, address: DatabaseUrl
+) -> None:
+    async with a_world() as (discord, _), a_part(tmp_path, address, discord, PARTS[0]) as one:
+        assert await one.talk.store.claim("discord", "commands", 60) == 0
+        async with asyncio.timeout(20), a_part(tmp_path, address, discord, PARTS[1]):
+            pass
+
+
+async def test_changed_slash_commands_wait_for_the_program_that_sends_some(
+    tmp_path: Path, address: DatabaseUrl
+) -> None:
+    async with a_world() as (discord, _), a_part(tmp_path, address, discord, PARTS[0]) as one:
+
+        def num_sent() -> int:
+            return sum(request.method == "PUT" and request.path.endswith("/commands") for request in discord.requests)
+
+        store = one.talk.store
+        await store.set_note("discord", "discord_command_tree", "an older hash")
+        assert await store.claim("discord", "commands", 60) == 0
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5), a_part(tmp_path, address, discord, PARTS[1]):
+                raise AssertionError("it has started")
+        # Who gave up has not given back what another one has.
+        assert await store.claim("discord", "commands", 60) > 0
+        assert num_sent() == 1
+        await store.release("discord", "commands")
+        async with a_part(tmp_path, address, discord, PARTS[1]):
+            assert num_sent() == 2
+
+
+async def test_too_few_shards_are_told_in_one_sentence(tmp_path: Path) -> None:
+    async with (
+        serve_discord(token=TOKEN) as discord,
+        open_scripted_bot(ScriptedEngine([]), tmp_path) as talk,
+    ):
+        discord.gateway.identifying.min_shards = 2
+        with pointed_at(discord):
+            application = await look_up_application(TOKEN)
+
+            def client_of(application: Application) -> FewshotClient:
+                delivery = Delivery(talk.store, DISCORD)
+                return FewshotClient(talk.bot, delivery, application, api_base=discord.api_base, shards=Shards(0, 0, 1))
+
+            with pytest.raises(SetupError, match="SHARDS has too few shards"):
+                await run_discord(client_of, application, TOKEN, lambda _: None, is_over=asyncio.Event())
 
 
 async def test_a_server_that_was_left_is_erased_by_the_program_that_has_its_shard(

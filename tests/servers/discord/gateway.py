@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from tests.servers.discord import payloads
+from tests.servers.discord.identifying import IdentifyLimit
 from tests.servers.discord.permissions import Permission
 from tests.servers.discord.world import Event, Guild, World
 
@@ -105,6 +106,7 @@ class Gateway:
         self.rng = random.Random(seed)
         self.num_shards = 1
         self.max_identifies = 1000
+        self.identifying = IdentifyLimit()
         self.heartbeat_interval_s = 41.25
         self.is_silent = False  # reads everything and answers nothing, as a gateway that is dead behind a live proxy
         self.num_heartbeats = 0
@@ -306,8 +308,13 @@ class Gateway:
             await connection.socket.close(code=4004)
         elif not 0 <= shard_id < num_shards:
             await connection.socket.close(code=4010)
+        elif num_shards < self.identifying.min_shards:
+            await connection.socket.close(code=4011)
         elif data["intents"] & self._refused_intents():
             await connection.socket.close(code=4014)
+        elif self.identifying.is_too_soon(shard_id):
+            self.violations.append(f"gateway: IDENTIFY of shard {shard_id} too soon after another one")
+            await connection.send(INVALID_SESSION, False)
         else:
             self._start(connection, (shard_id, num_shards), data["intents"])
             if "presence" in data:

@@ -20,7 +20,7 @@ def get_gateway_bot(call: "Call") -> Any:
         "total": gateway.max_identifies,
         "remaining": max(gateway.max_identifies - gateway.num_identifies, 0),
         "reset_after": 86_400_000,
-        "max_concurrency": 1,
+        "max_concurrency": gateway.identifying.max_concurrency,
     }
     return {"url": gateway.url, "shards": gateway.num_shards, "session_start_limit": limit}
 

@@ -7,6 +7,7 @@ import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -125,16 +126,22 @@ async def sync_if_changed(
     write_hash: Callable[[str], Awaitable[None]],
     *,
     force: bool = False,
+    alone: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> bool:
     """Send the commands to Discord if they have changed since the last sync; return whether they were sent.
 
-    Raises discord.HTTPException; the hash is then not written, so the next start tries again.
+    While `alone` is open, no other program sends them. Raises discord.HTTPException; the hash is then not written, so
+    the next start tries again.
     """
     fingerprint = tree_hash(tree)
     if not force and await read_hash() == fingerprint:
         return False
-    await tree.sync()
-    await write_hash(fingerprint)
+    async with alone():
+        # Another program may have sent them until now.
+        if not force and await read_hash() == fingerprint:
+            return False
+        await tree.sync()
+        await write_hash(fingerprint)
     return True
 
 
