@@ -315,7 +315,7 @@ class FewshotClient(commands.AutoShardedBot):
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Post the welcome card."""
-        await self._servers.joined(guild, [guild.id for guild in self.guilds])
+        await self._servers.joined(guild)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """Read back a server that became available after its shard."""

@@ -126,11 +126,16 @@ class DiscordPlatform(Platform):
         return channel if isinstance(channel, discord.abc.Messageable) else None
 
     async def _fetched_channel(self, scope: Scope, channel_id: str) -> discord.abc.Messageable | None:
-        """Return a channel of a server whose events come to another program, None if the server has none like it."""
+        """Return a channel of a server whose events come to another program, None if the server has none like it.
+
+        Raises DeliveryFailed if Discord can't be asked now.
+        """
         try:
             channel = await self._client.fetch_channel(int(channel_id))
-        except (discord.DiscordException, aiohttp.ClientError, OSError, ValueError):
+        except (discord.NotFound, discord.Forbidden, discord.InvalidData, ValueError):
             return None
+        except (discord.DiscordException, aiohttp.ClientError, OSError, TimeoutError) as e:
+            raise DeliveryFailed(f"The channel can't be looked up now ({type(e).__name__}).") from e
         if isinstance(channel, discord.abc.PrivateChannel) or str(channel.guild.id) != scope.server:
             return None
         return channel if isinstance(channel, discord.abc.Messageable) else None

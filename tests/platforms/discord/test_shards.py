@@ -1,6 +1,7 @@
 """Several programs on Discord, each with some of the shards: every message is answered by one of them."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 
+from bot.core.cards import Card, Text
 from bot.core.database_url import DatabaseUrl
+from bot.core.messages import Author, Message, Scope
 from bot.core.shards import Shards
-from bot.errors import SetupError
+from bot.errors import DeliveryFailed, MissingPermission, SetupError
 from bot.platforms.discord.client import FewshotClient
+from bot.platforms.discord.platform import DiscordPlatform
 from bot.platforms.discord.running import run_discord
 from bot.platforms.discord.starting import Application, look_up_application
 from bot.platforms.discord.traits import DISCORD
@@ -21,6 +25,8 @@ from bot.services.sharing import Sharing, SharingTimings
 from tests.bots import ScriptedEngine, Talk, open_scripted_bot
 from tests.platforms.discord.connecting import TOKEN, on_discord
 from tests.servers.discord import Discord, pointed_at, serve_discord, visible_text
+from tests.servers.discord.faults import Fault
+from tests.servers.discord.permissions import EVERYONE
 from tests.servers.discord.world import Guild
 
 QUICK = SharingTimings(beat_s=0.1, look_s=0.05)
@@ -173,6 +179,66 @@ async def test_a_server_that_was_left_is_erased_by_the_program_that_has_its_shar
                 while (await num_stored(part))[3]:
                     await asyncio.sleep(0.02)
             assert all((await num_stored(part))[:3])
+
+
+async def test_with_another_number_of_shards_no_server_is_erased_wrongly_and_none_is_kept(
+    tmp_path: Path, address: DatabaseUrl
+) -> None:
+    async with a_world() as (discord, guilds):
+
+        async def known(part: Part) -> set[str]:
+            return set(json.loads(await part.talk.store.get_note("discord", f"servers_{discord.world.bot.id}") or "[]"))
+
+        for shards in PARTS:
+            async with a_part(tmp_path, address, discord, shards) as part:
+                await discord.world.wait_until(lambda part=part: part.client.is_ready(), 10, "the shards")
+        everywhere = {str(guild.id) for guild in discord.world.guilds.values()}
+        gone = [guilds[2], guilds[3]]
+        for guild in gone:
+            discord.world.let_bot_leave(guild)
+        discord.gateway.num_shards = 2
+        left = set[str]()
+        for shards in (Shards(0, 0, 2), Shards(1, 1, 2)):
+            left |= {str(guild.id) for guild in gone if shards.has_server(guild.id)}
+            async with a_part(tmp_path, address, discord, shards) as part, asyncio.timeout(10):
+                while await known(part) != everywhere - left:
+                    await asyncio.sleep(0.02)
+        assert len(left) == 2
+
+
+async def test_a_server_that_is_joined_takes_no_other_one_out_of_the_list(tmp_path: Path, address: DatabaseUrl) -> None:
+    async with a_world() as (discord, guilds), a_part(tmp_path, address, discord, Shards(0, 3, 4)) as part:
+        note = f"servers_{discord.world.bot.id}"
+        store = part.talk.store
+        async with asyncio.timeout(10):
+            while str(guilds[0].id) not in (await store.get_note("discord", note) or ""):
+                await asyncio.sleep(0.02)
+        await store.set_note("discord", note, json.dumps(["1"]))
+        new = discord.world.add_guild("New", is_bot_member=False)
+        discord.world.let_bot_join(new, EVERYONE)
+        async with asyncio.timeout(10):
+            while str(new.id) not in (await store.get_note("discord", note) or ""):
+                await asyncio.sleep(0.02)
+        assert json.loads(await store.get_note("discord", note) or "") == ["1", str(new.id)]
+
+
+async def test_a_report_of_a_server_of_another_program_is_posted_there_and_nowhere_else(
+    tmp_path: Path, address: DatabaseUrl
+) -> None:
+    async with a_world() as (discord, guilds), a_part(tmp_path, address, discord, PARTS[0]) as part:
+        platform = DiscordPlatform(part.client, part.client.sender, command_prefix="!")
+        here = guilds[2].channel("general")
+        scope = Scope("discord", str(guilds[2].id), str(here.id))
+        cause = Message(id=str(discord.world.next_id()), scope=scope, author=Author("5", "Ann"), text="!report")
+        await platform.post_notice(str(here.id), Card(blocks=(Text("A report."),)), cause, "n1")
+        assert "A report." in visible_text(here.messages[-1])
+        other = guilds[0].channel("general")
+        with pytest.raises(MissingPermission):
+            await platform.post_notice(str(other.id), Card(blocks=(Text("A report."),)), cause, "n2")
+        discord.faults.sometimes("any", Fault("banned"), 1.0)
+        with pytest.raises(DeliveryFailed):
+            await platform.post_notice(str(here.id), Card(blocks=(Text("A report."),)), cause, "n3")
+        discord.faults.clear()
 
 
 async def test_what_another_program_has_left_is_answered_without_its_shard(

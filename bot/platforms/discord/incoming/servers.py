@@ -44,10 +44,10 @@ class Servers:
         self._has_content = application.has_message_content
         self._note = f"servers_{application.id}"
 
-    async def joined(self, guild: discord.Guild, present_ids: Collection[int]) -> None:
+    async def joined(self, guild: discord.Guild) -> None:
         """Post the welcome card."""
         await post_welcome(guild, self._bot, self._sender, has_content=self._has_content)
-        await self._remember(present_ids)
+        await self._remember([str(guild.id)])
 
     async def left(self, guild: discord.Guild) -> None:
         """Erase a server that removed the bot, and cancel the answers being written there."""
@@ -63,27 +63,31 @@ class Servers:
     async def forget_left(self, present_ids: Collection[int]) -> None:
         """Erase the servers that the bot was on in the last run and has left since."""
         present = {str(server_id) for server_id in present_ids}
+        erased = []
         try:
             for server in json.loads(await self._delivery.recall(self._note) or "[]"):
                 if server not in present and self._is_mine(server):
                     await self._bot.left(DISCORD.key, server)
+                    erased.append(server)
         except Unavailable as e:
             # They stay in the list, so the next start erases them.
             logger.warning("could not erase the servers that the bot has left: %s", e)
         else:
-            await self._remember(present_ids)
+            await self._remember(present, erased)
 
     def _is_mine(self, server: str) -> bool:
         return self._shards is None or self._shards.has_server(int(server))
 
-    async def _remember(self, present_ids: Collection[int]) -> None:
-        """Store the list of the bot's servers, with those that other programs have stored."""
+    async def _remember(self, present: Collection[str], erased: Collection[str] = ()) -> None:
+        """Add to the list of the bot's servers those that it is on, and take out those that it has left.
 
-        def with_mine(known: str | None) -> str:
-            of_others = {server for server in json.loads(known or "[]") if not self._is_mine(server)}
-            return json.dumps(sorted(of_others | {str(server_id) for server_id in present_ids}))
+        The others stay: other programs have stored them, or the bot has joined them since.
+        """
+
+        def changed(known: str | None) -> str:
+            return json.dumps(sorted({*json.loads(known or "[]"), *present}.difference(erased)))
 
         try:
-            await self._delivery.change(self._note, with_mine)
+            await self._delivery.change(self._note, changed)
         except Unavailable as e:
             logger.warning("could not store the list of servers: %s", e)
