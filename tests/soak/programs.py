@@ -15,6 +15,7 @@ from typing import Final, Literal
 import psycopg
 
 from bot.core.shards import Shards
+from bot.platforms.shared.refusals import MARK
 from tests.platforms.discord.connecting import TOKEN
 from tests.postgres_server import PostgresServer, serve_postgres
 from tests.servers.discord import Discord, serve_discord, visible_text
@@ -29,6 +30,9 @@ _NUM_PEOPLE: Final = 40
 _NUM_WRITERS: Final = 8
 # Few start only after others have taken over what they left.
 _LATE_AMONG, _LATE_S, _SOON_S = 8, 40.0, 8.0
+# So many are asked right before a kill, and so long before it.
+_NUM_RIGHT_BEFORE: Final = 4
+_MOMENTS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
 _AGAIN_S: Final = 2.0
 _CUT_OFF_S: Final = 60.0
 # So many questions may be open before more are asked.
@@ -164,6 +168,7 @@ class People:
             guild = discord.world.add_guild("A server", channels=["one", "two", "three"])
             guilds.setdefault((guild.id >> 22) % NUM_PROGRAMS, list(guild.channels))
             time.sleep(0.002)  # the shard is in the time of the id
+        self._places_of = guilds
         self._places = [channel for channels in guilds.values() for channel in channels]
         self._people: list[Member] = []
         for number in range(_NUM_PEOPLE):
@@ -179,9 +184,11 @@ class People:
         for writer in self._writers:
             self.asked.ask(writer, self._discord.world.dm_channel(writer.user))
 
-    def asks(self) -> Message:
-        """Let somebody ask something somewhere."""
+    def asks(self, shard: int | None = None) -> Message:
+        """Let somebody ask something somewhere, or in a server of `shard`."""
         who = self._rng.choice(self._people)
+        if shard is not None:
+            return self.asked.ask(who, self._rng.choice(self._places_of[shard]))
         is_direct = self._rng.random() < 0.1
         if is_direct:
             who = self._rng.choice(self._writers)
@@ -227,7 +234,7 @@ async def _play(
 ) -> None:
     cutting_off: asyncio.Task[None] | None = None
     for turn in range(num_kills):
-        for _ in range(num * (turn + 1) // num_kills - len(people.asked.messages)):
+        for _ in range(num * (turn + 1) // num_kills - len(people.asked.messages) - _NUM_RIGHT_BEFORE):
             people.asks()
             await asyncio.sleep(rng.uniform(0, 2 * _ASKED_IN_S * num_kills / num))
         if turn in (num_kills // 3, 2 * num_kills // 3):
@@ -241,9 +248,12 @@ async def _play(
             cutting_off = asyncio.create_task(fleet.lines[0].hold(_CUT_OFF_S))
         running = [number for number in fleet.programs if number or cutting_off is None or cutting_off.done()]
         if running:
-            await fleet.kill(
-                rng.choice(running), _LATE_S if rng.randrange(_LATE_AMONG) == 0 else rng.uniform(0, _SOON_S)
-            )
+            number = rng.choice(running)
+            for _ in range(_NUM_RIGHT_BEFORE):
+                people.asks(number)
+            await asyncio.sleep(rng.choice(_MOMENTS_S))
+            is_late = rng.randrange(_LATE_AMONG) == 0
+            await fleet.kill(number, _LATE_S if is_late else rng.uniform(0, _SOON_S))
         num_open = len(people.asked.missing())
         say(f"{turn + 1} of {num_kills} kills, {len(people.asked.messages)} questions, {num_open} being answered")
         await people.are_answered(_ANSWERED_WITHIN_S, at_most=_MOST_OPEN)
@@ -256,7 +266,8 @@ async def _play(
 
 def _result(fleet: Fleet, people: People, database: str, num_kills: int) -> Run:
     asked, discord = people.asked, fleet.discord
-    lost, doubled = asked.missing(), asked.doubled()
+    marked = [one for one in asked.messages if MARK in one.reactions]  # a flood of sentences is cut short
+    lost, doubled = [one for one in asked.missing() if one not in marked], asked.doubled()
     refused = [one for one in asked.messages if any(visible_text(part).startswith("⚠️") for part in asked.parts_of(one))]
     num_sent = sum(one.method == "PUT" and one.path.endswith("/commands") for one in discord.requests)
     with psycopg.connect(database) as connection:
@@ -276,6 +287,7 @@ def _result(fleet: Fleet, people: People, database: str, num_kills: int) -> Run:
         Figure("open in the database at the end", num_open, "= 0"),
         Figure("taken over by another run or program", fleet.num_taken_over),
         Figure("told that the database could not be used", len(refused)),
+        Figure("… and by a mark only", len(marked)),
         Figure("longest wait for the first sign of an answer", asked.slowest_s(), unit="s"),
         Figure("slash commands sent", num_sent, "= 1"),
         Figure("programs that erased what had expired, in the hour", num_claims, "= 1"),
