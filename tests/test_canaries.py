@@ -173,6 +173,14 @@ NO_WORDS: Final = {
     "a secret of the platform, deleted with the request": {("inbox", "token")},
     "moderators choose among values that the bot offers; ids of channels and roles": {("settings", "value")},
     "what the program notes for itself": {("notes", "value")},
+    "which programs run, what one tells another by ids, and hashes of what is gone": {
+        ("processes", "seats"),
+        ("signals", "platform"),
+        ("signals", "kind"),
+        ("signals", "subject"),
+        ("gone_marks", "platform"),
+        ("gone_marks", "key"),
+    },
 }
 ALL: Final = frozenset(one for columns in WORDS.values() for found in columns.values() for one in found)
 

@@ -67,13 +67,23 @@ def limit_threads(settings: Settings) -> Settings:
     return replace(settings, num_threads=num_processors)
 
 
+async def _delete_expired(store: Store, retention_days: int) -> None:
+    """Erase messages older than their retention; if that fails, another program may try. Raises Unavailable."""
+    try:
+        await store.delete_expired(default_days=retention_days)
+    except FewshotError:
+        if store.is_shared:
+            await store.release("", "retention")
+        raise
+
+
 async def _forget_expired(store: Store, retention_days: int) -> None:
     """Erase messages older than their retention, now and every hour; of several programs one does it."""
     while True:
         try:
+            await store.finish_forgetting()
             if not store.is_shared or not await store.claim("", "retention", _RETENTION_INTERVAL_S - 1):
-                await store.finish_forgetting()
-                await store.delete_expired(default_days=retention_days)
+                await _delete_expired(store, retention_days)
         except FewshotError as e:
             logger.warning("expired messages could not be erased: %s", e)
         await asyncio.sleep(_RETENTION_INTERVAL_S)

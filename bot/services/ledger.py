@@ -168,6 +168,10 @@ class Delivery:
         """
         return await self._store.claim(self._platform, name, for_s)
 
+    async def prolong(self, name: str, for_s: float) -> None:
+        """Have a claim for `for_s` seconds from now, whatever was left of it."""
+        await self._store.prolong(self._platform, name, for_s)
+
     async def release(self, name: str) -> None:
         """Give a claim back."""
         await self._store.release(self._platform, name)

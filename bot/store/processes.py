@@ -188,6 +188,19 @@ class Processes(Records):
 
         return await self._database.write(take)
 
+    async def prolong(self, platform: str, name: str, for_s: float) -> None:
+        """Have a claim for `for_s` seconds from now, whatever was left of it."""
+
+        async def save(transaction: Transaction) -> None:
+            await transaction.execute(
+                f"UPDATE notes SET value = CAST({_NOW} + ? AS TEXT) WHERE platform = ? AND name = ?",
+                int(for_s * 1e6),
+                platform,
+                f"claim {name}",
+            )
+
+        await self._database.write(save)
+
     async def release(self, platform: str, name: str) -> None:
         """Give a claim back."""
 

@@ -130,8 +130,10 @@ async def _engine_kills(folder: Path, options: argparse.Namespace) -> Run:
 
 
 async def _programs(folder: Path, options: argparse.Namespace) -> Run:
+    # Slow enough that a kill finds answers being written.
+    environment = {**_tiny(folder), "MODEL": str(make_slow_llama(folder / "slow"))}
     return await run_programs(
-        folder, _tiny(folder), _say, num=options.scaled(2000), num_kills=options.scaled(40), seed=options.seed
+        folder, environment, _say, num=options.scaled(2000), num_kills=options.scaled(40), seed=options.seed
     )
 
 

@@ -222,6 +222,14 @@ async def test_a_claim_ends_by_itself(store: Store) -> None:
     assert await store.claim(PLATFORM, "sweep", 0.2) == 0.0
 
 
+async def test_a_claim_is_prolonged_from_now(store: Store) -> None:
+    assert await store.claim(PLATFORM, "sweep", 60.0) == 0.0
+    await store.prolong(PLATFORM, "sweep", 5.0)
+    assert 4 < await store.claim(PLATFORM, "sweep", 60.0) <= 5.0
+    await store.prolong(PLATFORM, "no claim", 5.0)
+    assert await store.claim(PLATFORM, "no claim", 60.0) == 0.0
+
+
 async def test_a_claim_of_a_clock_that_was_set_back_does_not_last(store: Store) -> None:
     assert await store.claim(PLATFORM, "sweep", 5000.0) == 0.0
     assert await store.claim(PLATFORM, "sweep", 5.0) == 0.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -44,6 +45,8 @@ _ARRIVING_S: Final = 0.25
 # A program that ends while it sends the slash commands keeps others from that for so long.
 _SENDING_S: Final = 60.0
 _LOOK_S: Final = 0.5
+# For so long a shard keeps its turn while its connection is opened.
+_CONNECTING_S: Final = 20.0
 
 
 def _intents(application: Application) -> discord.Intents:
@@ -106,6 +109,8 @@ class FewshotClient(commands.AutoShardedBot):
         self._identify_pause_s = identify_pause_s
         self._shards = shards
         self._num_buckets = 1
+        # When each shard got its turn to begin a session, by the monotonic clock.
+        self._turns: dict[int, float] = {}
         self._tell = tell
         # A test server hosts its own files.
         self._file_origins = (*CDN_ORIGINS, *([str(URL(api_base).origin())] if api_base else []))
@@ -217,18 +222,41 @@ class FewshotClient(commands.AutoShardedBot):
 
     # ---- the connection
 
+    async def launch_shard(self, gateway: URL, shard_id: int, *, initial: bool = False) -> None:
+        """Open the connection of a shard when it is its turn: nobody reads one that waits, so it would break."""
+        await self._wait_for_turn(shard_id)
+        await super().launch_shard(gateway, shard_id, initial=initial)
+
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Prepare for a new session before its first event, and wait for Discord's limit of them."""
-        await self.intake.expect(shard_id or 0, self.shard_count or 1)
-        if self._delivery.is_shared:
-            try:
-                bucket = (shard_id or 0) % self._num_buckets
-                await self._claim(f"identify {bucket}", self._identify_pause_s + _ARRIVING_S)
-                return
-            except Unavailable as e:
-                logger.info("other programs can't be asked when a session may begin: %s", e)
+        """Prepare for a new session before its first event, and keep Discord's pause between two of them."""
+        shard_id = shard_id or 0
+        await self.intake.expect(shard_id, self.shard_count or 1)
+        if self._delivery.is_shared and await self._has_turn(shard_id):
+            return
         if not initial:
             await asyncio.sleep(self._identify_pause_s)
+
+    async def _has_turn(self, shard_id: int) -> bool:
+        """Begin the pause after the turn of a shard, which is waited for if it had none; return False if none is known.
+
+        It has one from `launch_shard`; a connection that was broken is opened again without that.
+        """
+        if time.monotonic() - self._turns.pop(shard_id, -_CONNECTING_S) > _CONNECTING_S / 2:
+            await self._wait_for_turn(shard_id)
+            if self._turns.pop(shard_id, None) is None:
+                return False
+        bucket = f"identify {shard_id % self._num_buckets}"
+        with suppress(Unavailable):  # then the others wait longer
+            await self._delivery.prolong(bucket, self._identify_pause_s + _ARRIVING_S)
+        return True
+
+    async def _wait_for_turn(self, shard_id: int) -> None:
+        """Wait until no other program is about to begin a session in the bucket of a shard."""
+        try:
+            await self._claim(f"identify {shard_id % self._num_buckets}", _CONNECTING_S)
+            self._turns[shard_id] = time.monotonic()
+        except Unavailable as e:
+            logger.info("other programs can't be asked when a session may begin: %s", e)
 
     def dispatch(self, event: str, /, *args: Any, **kwargs: Any) -> None:
         """Update the watermarks at once, then let discord.py dispatch the event."""
