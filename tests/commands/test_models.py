@@ -178,6 +178,23 @@ async def test_an_unknown_model_is_refused_with_the_names_that_there_are(two: Ta
     assert "two different ones" in await two.refusal("!compare --model tiny,TINY a | b")
 
 
+async def test_two_models_or_an_empty_name_are_refused_where_one_model_answers(two: Talk) -> None:
+    for command, text in (
+        ("complete", "a"),
+        ("strategies", "a"),
+        ("next", "a"),
+        ("prompt story", "a"),
+        ("prompt test mood", ""),
+    ):
+        for named, shown in (("tiny,other", "'tiny,other'"), ('""', "''")):
+            line = f"!{command} --model {named} {text}"
+            refusal = f"There is no model {shown} here; the models are tiny and other."
+            assert await two.refusal(line) == refusal, line
+    assert await two.refusal('!perplexity --model "" The cat') == (
+        "There is no model '' here; the models are tiny and other."
+    )
+
+
 async def test_a_template_names_its_model_and_nothing_else_answers_where_that_is_gone(two: Talk) -> None:
     assert (await two.ask("!prompt far good"))["model"] == "other"
     assert (await two.ask("!prompt exact good"))["model"] == "tiny"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from bot.commands.context import Services
-from bot.commands.framework.command import MODEL, Cards, Command, Request, TextSource
+from bot.commands.framework.command import MODEL, ONE_OR_TWO_MODELS, Cards, Command, Request, TextSource
 from bot.commands.framework.parsing import parse_command_line
 from bot.commands.framework.request import is_command_line
 from bot.core.cards import LOADING, Answers, Card, FormField, SelectOption, Text
@@ -114,9 +114,9 @@ async def model_of_request(request: Request, place: Place | None = None) -> str 
     if not command.needs_model:
         return None
     named = _named(request)
-    if named and _names_two(named):
+    if named is not None and _is_for_two(request, named):
         return None  # the command asks one after the other
-    if named:
+    if named is not None:
         return services.models.check(named)
     if command.find_model is not None:
         return await command.find_model(request)
@@ -166,19 +166,20 @@ def _by(request: Request, services: Services) -> Request:
     return replace(without_model(request), services=services)
 
 
-def _named(request: Request) -> str:
-    """Return what the option that chooses a model says, "" without it."""
-    return str(request.options.get(MODEL.name, ""))
+def _named(request: Request) -> str | None:
+    """Return what the option that chooses a model says, None without it."""
+    return str(request.options[MODEL.name]) if MODEL.name in request.options else None
 
 
-def _names_two(named: str) -> bool:
-    return "," in named
+def _is_for_two(request: Request, named: str) -> bool:
+    """Say whether `named` is two models, and the command puts two side by side; for any other it is no model's name."""
+    return "," in named and ONE_OR_TWO_MODELS in request.command.options
 
 
 def without_model(request: Request) -> Request:
     """Return the request without the option that chooses a model; all others are the command's own."""
     named = _named(request)
-    if not named or _names_two(named):
+    if named is None or _is_for_two(request, named):
         return request
     options = {name: value for name, value in request.options.items() if name != MODEL.name}
     return replace(request, options=options)
