@@ -33,6 +33,8 @@ _LATE_AMONG, _LATE_S, _SOON_S = 8, 40.0, 8.0
 # So many are asked right before a kill, and so long before it.
 _NUM_RIGHT_BEFORE: Final = 4
 _MOMENTS_S: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
+# What is asked so long before an outage, or after it, may be told of it.
+_BEFORE_S, _AFTER_S = 5.0, 35.0
 _AGAIN_S: Final = 2.0
 _CUT_OFF_S: Final = 60.0
 # So many questions may be open before more are asked.
@@ -89,6 +91,7 @@ class Line:
                 await self._is_open.wait()
                 writer.write(data)
                 await writer.drain()
+        await self._is_open.wait()  # also an end is not passed on
         with contextlib.suppress(OSError):
             writer.close()
 
@@ -103,6 +106,10 @@ class Fleet:
     database: str
     programs: dict[int, Program] = field(default_factory=dict)
     num_taken_over: int = 0
+    num_kills: int = 0
+    # When the database could not be used, by the monotonic clock.
+    restarts: list[tuple[float, float]] = field(default_factory=list)
+    cuts: list[tuple[float, float]] = field(default_factory=list)
     _starting: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def start(self, number: int) -> None:
@@ -123,6 +130,7 @@ class Fleet:
     async def kill(self, number: int, pause_s: float) -> None:
         """Kill a program that runs, and start it again after a pause in the background."""
         program = self.programs.pop(number)
+        self.num_kills += 1
         await self._end(program, signal.SIGKILL)
 
         async def start_again() -> None:
@@ -195,10 +203,18 @@ class People:
         place = self._discord.world.dm_channel(who.user) if is_direct else self._rng.choice(self._places)
         return self.asked.ask(who, place)
 
+    def marked(self) -> list[Message]:
+        """Return the questions that were refused by a mark: a flood of sentences is cut short."""
+        return [message for message in self.asked.messages if MARK in message.reactions]
+
+    def open(self) -> list[Message]:
+        """Return the questions that have neither an answer nor a mark."""
+        return [message for message in self.asked.missing() if MARK not in message.reactions]
+
     async def are_answered(self, timeout_s: float, *, at_most: int = 0) -> None:
         """Wait until at most so many questions are open, or the time is over."""
         until = time.monotonic() + timeout_s
-        while len(self.asked.missing()) > at_most and time.monotonic() < until:
+        while len(self.open()) > at_most and time.monotonic() < until:
             await asyncio.sleep(0.25)
 
 
@@ -223,10 +239,11 @@ async def run_programs(
             say(f"{NUM_PROGRAMS} programs are on Discord")
             people.write_first()
             await people.are_answered(_ANSWERED_WITHIN_S)
+            first_claim = _retention_claim(server.url(name))
             await _play(fleet, people, server, rng, say, num=num, num_kills=num_kills)
         finally:
             await fleet.end()
-        return _result(fleet, people, server.url(name), num_kills)
+        return _result(fleet, people, server.url(name), first_claim)
 
 
 async def _play(
@@ -237,15 +254,14 @@ async def _play(
         for _ in range(num * (turn + 1) // num_kills - len(people.asked.messages) - _NUM_RIGHT_BEFORE):
             people.asks()
             await asyncio.sleep(rng.uniform(0, 2 * _ASKED_IN_S * num_kills / num))
-        if turn in (num_kills // 3, 2 * num_kills // 3):
-            how: Literal["INT", "QUIT"] = "INT" if turn == num_kills // 3 else "QUIT"
-            say(f"PostgreSQL is restarted ({'fast' if how == 'INT' else 'immediate'})")
-            await asyncio.to_thread(server.stop, how)
-            await asyncio.sleep(rng.uniform(0, 3))
-            await asyncio.to_thread(server.start)
+        if turn in (num_kills // 4, 7 * num_kills // 8):
+            await _restart(server, fleet, "INT" if turn == num_kills // 4 else "QUIT", rng, say)
         if turn == num_kills // 2:
+            await fleet.is_whole()
             say("the line of one program is held")
-            cutting_off = asyncio.create_task(fleet.lines[0].hold(_CUT_OFF_S))
+            cutting_off = asyncio.create_task(_cut_off(fleet))
+            await asyncio.sleep(0)
+        # The program that is cut off lives on: that is what is to be seen.
         running = [number for number in fleet.programs if number or cutting_off is None or cutting_off.done()]
         if running:
             number = rng.choice(running)
@@ -254,7 +270,7 @@ async def _play(
             await asyncio.sleep(rng.choice(_MOMENTS_S))
             is_late = rng.randrange(_LATE_AMONG) == 0
             await fleet.kill(number, _LATE_S if is_late else rng.uniform(0, _SOON_S))
-        num_open = len(people.asked.missing())
+        num_open = len(people.open())
         say(f"{turn + 1} of {num_kills} kills, {len(people.asked.messages)} questions, {num_open} being answered")
         await people.are_answered(_ANSWERED_WITHIN_S, at_most=_MOST_OPEN)
     if cutting_off is not None:
@@ -264,36 +280,65 @@ async def _play(
     await asyncio.sleep(3)
 
 
-def _result(fleet: Fleet, people: People, database: str, num_kills: int) -> Run:
-    asked, discord = people.asked, fleet.discord
-    marked = [one for one in asked.messages if MARK in one.reactions]  # a flood of sentences is cut short
-    lost, doubled = [one for one in asked.missing() if one not in marked], asked.doubled()
-    refused = [one for one in asked.messages if any(visible_text(part).startswith("⚠️") for part in asked.parts_of(one))]
-    num_sent = sum(one.method == "PUT" and one.path.endswith("/commands") for one in discord.requests)
+async def _restart(
+    server: PostgresServer, fleet: Fleet, how: Literal["INT", "QUIT"], rng: random.Random, say: Say
+) -> None:
+    """Restart the server, in order or as if it was killed."""
+    say(f"PostgreSQL is restarted ({'fast' if how == 'INT' else 'immediate'})")
+    began_at_s = time.monotonic()
+    await asyncio.to_thread(server.stop, how)
+    await asyncio.sleep(rng.uniform(0, 3))
+    await asyncio.to_thread(server.start)
+    fleet.restarts.append((began_at_s - _BEFORE_S, time.monotonic() + _AFTER_S))
+
+
+async def _cut_off(fleet: Fleet) -> None:
+    """Hold the line of the first program for a while."""
+    began_at_s = time.monotonic()
+    await fleet.lines[0].hold(_CUT_OFF_S)
+    fleet.cuts.append((began_at_s - _BEFORE_S, time.monotonic() + _AFTER_S))
+
+
+def _retention_claim(database: str) -> str:
+    """Return until when one program has the right to erase what has expired."""
     with psycopg.connect(database) as connection:
-        (num_claims, num_open) = connection.execute(
-            "SELECT (SELECT count(*) FROM notes WHERE name = 'claim retention'),"
-            " (SELECT count(*) FROM inbox WHERE finished_at_utc IS NULL)"
-        ).fetchone() or (0, 0)
+        found = connection.execute("SELECT value FROM notes WHERE name = 'claim retention'").fetchone()
+    return "" if found is None else str(found[0])
+
+
+def _result(fleet: Fleet, people: People, database: str, first_claim: str) -> Run:
+    asked, discord = people.asked, fleet.discord
+    marked, lost, doubled = people.marked(), people.open(), asked.doubled()
+    refused = [one for one in asked.messages if any(visible_text(part).startswith("⚠️") for part in asked.parts_of(one))]
+    outages = [*fleet.restarts, *fleet.cuts]
+    early = [
+        one for one in (*refused, *marked) if not any(began <= asked.said_at[one.id] <= over for began, over in outages)
+    ]
+    with psycopg.connect(database) as connection:
+        found = connection.execute("SELECT count(*) FROM inbox WHERE finished_at_utc IS NULL").fetchone()
+    num_sent = sum(one.method == "PUT" and one.path.endswith("/commands") for one in discord.requests)
+    is_same_claim = bool(first_claim) and _retention_claim(database) == first_claim
     kept, wrong = rules_kept(discord)
     figures = (
         Figure("programs", NUM_PROGRAMS),
-        Figure("kill -9", num_kills),
-        Figure("restarts of PostgreSQL (fast, immediate)", 2),
-        Figure("a program cut off from PostgreSQL", _CUT_OFF_S, unit="s"),
+        Figure("kill -9", fleet.num_kills),
+        Figure("restarts of PostgreSQL (fast, immediate)", len(fleet.restarts)),
+        Figure(f"times that a program was cut off from PostgreSQL for {_CUT_OFF_S:g} s", len(fleet.cuts)),
         Figure("messages to the bot", len(asked.messages)),
         Figure("not answered", len(lost), "= 0"),
         Figure("answered twice", len(doubled), "= 0"),
-        Figure("open in the database at the end", num_open, "= 0"),
-        Figure("taken over by another run or program", fleet.num_taken_over),
-        Figure("told that the database could not be used", len(refused)),
+        Figure("open in the database at the end", found[0] if found else -1, "= 0"),
+        Figure("taken over by another program", fleet.num_taken_over, "≥ 1"),
+        Figure("told during an outage that the database could not be used", len(refused)),
         Figure("… and by a mark only", len(marked)),
+        Figure("told so at another time", len(early), "= 0"),
         Figure("longest wait for the first sign of an answer", asked.slowest_s(), unit="s"),
         Figure("slash commands sent", num_sent, "= 1"),
-        Figure("programs that erased what had expired, in the hour", num_claims, "= 1"),
+        Figure("programs that erased what had expired, in the hour", 1 if is_same_claim else 2, "= 1"),
         *kept,
     )
     problems = [f"lost: {asked.describe(message)}" for message in lost[:5]]
     problems += [f"doubled: {asked.describe(message)}" for message in doubled[:5]]
+    problems += [f"told at another time: {asked.describe(message)}" for message in early[:5]]
     problems += sorted({visible_text(asked.parts_of(message)[0])[:100] for message in refused})
     return Run("Several programs on one PostgreSQL", figures, (*problems, *wrong))
